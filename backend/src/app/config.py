@@ -1,0 +1,89 @@
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import ConfigurationError
+
+_PROJECT = Path(__file__).resolve().parents[2]
+# A checkout keeps its data beside its code; an installed package has no such place.
+_HOME = _PROJECT if (_PROJECT / "pyproject.toml").is_file() else Path.cwd()
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set, read once at start from the environment and `.env`.
+
+    Frozen and passed in: no layer reads the environment by itself, so a test or a second
+    application in one process can have other settings. Each field is documented, with its
+    default, in `.env.example`; a test keeps the two in step.
+    """
+
+    model_config = SettingsConfigDict(env_file=_HOME / ".env", frozen=True, extra="ignore")
+
+    app_env: Literal["development", "production"] = "development"
+    data_dir: Path = _HOME / ".data"
+
+    database_url: SecretStr | None = None
+    read_database_url: SecretStr | None = None
+    embedded_postgres_version: Literal[16, 18] = 18
+
+    db_pool_size: Annotated[int, Field(ge=1, le=1000)] = 5
+    db_max_overflow: Annotated[int, Field(ge=0, le=1000)] = 10
+    db_pool_recycle: Annotated[int, Field(ge=-1)] = 3600
+    db_pool_timeout: Annotated[float, Field(gt=0)] = 5.0
+    db_connect_timeout: Annotated[float, Field(gt=0)] = 1.0
+    db_statement_timeout: Annotated[float, Field(gt=0)] = 10.0
+    db_lock_timeout: Annotated[float, Field(gt=0)] = 5.0
+
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @field_validator("embedded_postgres_version", mode="before")
+    @classmethod
+    def _number_from_environment(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdigit() else value
+
+    @field_validator("database_url", "read_database_url", mode="before")
+    @classmethod
+    def _empty_means_unset(cls, value: Any) -> Any:
+        """`DATABASE_URL=` in a compose or `.env` file is how people say "none"."""
+        return None if value == "" else value
+
+    @field_validator("database_url", "read_database_url")
+    @classmethod
+    def _postgres_with_asyncpg(cls, value: SecretStr | None) -> SecretStr | None:
+        """Accept the two common spellings of a PostgreSQL URL, and speak asyncpg to both.
+
+        SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg, which the service does not use.
+        """
+        if value is None:
+            return None
+        url = value.get_secret_value()
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in {"postgresql+asyncpg", "postgresql", "postgres"}:
+            raise ValueError("must look like postgresql+asyncpg://user:password@host:5432/database")
+        return SecretStr(f"postgresql+asyncpg://{rest}")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings of this process.
+
+    Raises:
+        ConfigurationError: one line for the operator, naming each variable and its rule.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"wrong settings: {problems}") from None

@@ -1,0 +1,78 @@
+"""Every error the service raises on purpose.
+
+Services raise subclasses of `AppError`; `app.error_handlers` turns them into the HTTP envelope,
+the CLI into one line and an exit code. A status is an HTTP number, but no HTTP library is imported
+here: it is the vocabulary that clients, routes (`responses=`) and logs share.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DealsError(Exception):
+    """Base of all errors a person is meant to read; the message is one clear line."""
+
+
+class ConfigurationError(DealsError):
+    """The service cannot start with these settings."""
+
+
+class EmbeddedPostgresError(DealsError):
+    """The embedded PostgreSQL cannot be started here; the message says why and what to do."""
+
+
+class FileRefusedError(DealsError):
+    """A deals.csv that cannot be loaded at all; nothing of it was."""
+
+
+@dataclass(frozen=True)
+class ErrorDetail:
+    """One wrong field: where, in the client's terms, and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class AppError(DealsError):
+    """An error a client gets, in the envelope of docs/api.md."""
+
+    status: int = 500
+    code: str = "INTERNAL_ERROR"
+    default_message: str = "Internal server error"
+
+    def __init__(self, message: str | None = None, details: Sequence[ErrorDetail] = ()) -> None:
+        self.message = message or self.default_message
+        self.details = tuple(details)
+        super().__init__(self.message)
+
+
+class InvalidInputError(AppError):
+    """What the client sent breaks a rule; `details` say which field and which rule."""
+
+    status = 422
+    code = "VALIDATION_ERROR"
+    default_message = "The request is not valid"
+
+
+class NotFoundError(AppError):
+    """The path or a reference names something that does not exist."""
+
+    status = 404
+    code = "NOT_FOUND"
+    default_message = "Not found"
+
+
+class ConflictError(AppError):
+    """Another row, or another request at this moment, stands against it."""
+
+    status = 409
+    code = "CONFLICT"
+    default_message = "The request conflicts with what is stored"
+
+
+class ServiceUnavailableError(AppError):
+    """The database does not answer now; the same request may succeed later."""
+
+    status = 503
+    code = "SERVICE_UNAVAILABLE"
+    default_message = "The database is not available, try again shortly"
