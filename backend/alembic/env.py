@@ -1,0 +1,62 @@
+"""How Alembic reaches the database: the service's own settings, one transaction, one at a time."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, Engine, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.config import load_settings
+from app.db.base import Base
+from app.db.migrations import MIGRATION_LOCK, require_utf8
+from app.db.provision import provisioned
+from app.models import catalog, derived
+
+# Importing the models is what fills Base.metadata.
+MODELS = (catalog, derived)
+
+
+def run(connection: Connection) -> None:
+    """Bring the schema where Alembic was told to, all or nothing.
+
+    The advisory lock makes a second starter wait until the first has committed, then find nothing
+    to do. `lock_timeout` is for the tables: behind a long transaction a migration gives up with a
+    clear error instead of holding up every request that queues behind its lock.
+    """
+    require_utf8(connection)
+    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    with context.begin_transaction():
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        context.run_migrations()
+
+
+async def run_with_own_engine(url: str) -> None:
+    """Migrate over one connection of our own."""
+    engine = create_async_engine(url, poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+def main() -> None:
+    """Use what the caller handed over, or find the database as the service would."""
+    given = context.config.attributes.get("connection")
+    if isinstance(given, Engine):
+        with given.connect() as connection:
+            run(connection)
+    elif isinstance(given, Connection):
+        run(given)
+    elif url := context.config.attributes.get("url"):
+        asyncio.run(run_with_own_engine(url))
+    else:
+        with provisioned(load_settings()) as urls:
+            asyncio.run(run_with_own_engine(urls.primary))
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    main()

@@ -1,0 +1,79 @@
+"""Running and inspecting the schema's history from Python."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, text
+
+from app.db.errors import database_errors
+from app.errors import ConfigurationError
+
+# Any number, as long as nothing else in the database uses it for an advisory lock.
+MIGRATION_LOCK = 7_364_201_101
+
+# Alembic keeps its context in module globals: two threads would migrate each other's database.
+_ONE_AT_A_TIME = threading.Lock()
+
+_CONFIG_FILE = Path(__file__).resolve().parents[3] / "alembic.ini"
+
+
+def alembic_config(url: str | None = None) -> Config:
+    """Alembic's configuration of this checkout, for `url` or, without one, for the settings'.
+
+    Raises:
+        ConfigurationError: the installation carries no migrations.
+    """
+    if not _CONFIG_FILE.is_file():
+        raise ConfigurationError(f"the migrations are not installed: {_CONFIG_FILE} is missing")
+    config = Config(_CONFIG_FILE)
+    config.attributes["url"] = url
+    return config
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Migrate the database at `url` up to `revision`.
+
+    Safe to call from several processes at once; must be called where no event loop runs.
+
+    Raises:
+        ConfigurationError: the database is not one this code can migrate: newer, or not UTF8.
+        ServiceUnavailableError: it does not answer.
+        ConflictError: a long transaction holds what a migration must change.
+    """
+    try:
+        with _ONE_AT_A_TIME, database_errors():
+            command.upgrade(alembic_config(url), revision)
+    except CommandError as error:
+        raise ConfigurationError(f"cannot migrate: {error}") from error
+
+
+async def upgrade_async(url: str, revision: str = "head") -> None:
+    """`upgrade`, for callers inside an event loop."""
+    await asyncio.to_thread(upgrade, url, revision)
+
+
+def head_revision() -> str:
+    """The revision this code is written for."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    if head is None:
+        raise ConfigurationError("the schema's history is empty")
+    return head
+
+
+def require_utf8(connection: Connection) -> None:
+    """Refuse a database that cannot hold every name.
+
+    Raises:
+        ConfigurationError: the database's encoding is not UTF8.
+    """
+    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    connection.rollback()
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database is encoded in {encoding}; create it with ENCODING 'UTF8'"
+        )

@@ -1,0 +1,48 @@
+"""Where the database is: at DATABASE_URL, or embedded in DATA_DIR when that is unset."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from app.config import Settings
+from app.db.embedded import embedded_postgres
+
+
+@dataclass(frozen=True)
+class DatabaseUrls:
+    """SQLAlchemy URLs of the database that takes writes and of the one that answers reads."""
+
+    primary: str
+    replica: str
+
+
+@contextmanager
+def provisioned(settings: Settings) -> Iterator[DatabaseUrls]:
+    """The database's URLs, valid inside the block.
+
+    Starts the embedded PostgreSQL when no URL is set and keeps it for the length of the block;
+    it stops with its last user in any process.
+
+    Raises:
+        EmbeddedPostgresError: it cannot run here.
+    """
+    if settings.database_url is not None:
+        primary = settings.database_url.get_secret_value()
+        replica = settings.read_database_url
+        yield DatabaseUrls(primary, replica.get_secret_value() if replica else primary)
+        return
+    version = settings.embedded_postgres_version
+    with embedded_postgres(settings.data_dir, version=version) as server:
+        yield DatabaseUrls(server.url(), server.url())
+
+
+@asynccontextmanager
+async def provisioned_async(settings: Settings) -> AsyncIterator[DatabaseUrls]:
+    """`provisioned`, with its waiting done in a thread."""
+    block = provisioned(settings)
+    urls = await asyncio.to_thread(block.__enter__)
+    try:
+        yield urls
+    finally:
+        await asyncio.to_thread(block.__exit__, None, None, None)

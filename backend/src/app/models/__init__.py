@@ -1,0 +1,12 @@
+from app.models.catalog import Category, Deal, Hotel, deal_categories
+from app.models.derived import category_changes, category_totals, hotel_changes
+
+__all__ = [
+    "Category",
+    "Deal",
+    "Hotel",
+    "category_changes",
+    "category_totals",
+    "deal_categories",
+    "hotel_changes",
+]

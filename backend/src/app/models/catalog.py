@@ -1,0 +1,173 @@
+"""The catalog: hotels, their deals, and the deals' categories.
+
+The three belong together (a deal means nothing without its hotel), so they share a file; a second
+bounded context gets a second file. Relationships raise when touched unloaded: what a query loads
+is decided in its repository, never by an attribute access.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.db.base import Base
+
+MAX_BIGINT = 2**63 - 1
+MONEY = Numeric(10, 2)
+
+# Lexemes are the words as they stand, split at spaces: a prefix search over them needs no
+# text-search configuration, whose parser would depend on the database's locale.
+SEARCH_WORDS = (
+    "array_to_tsvector(array_remove(string_to_array(fold_case(name || ' ' || city), ' '), ''))"
+)
+
+
+class Hotel(Base):
+    """A hotel, and what its deals add up to.
+
+    The columns from `deal_count` on are derived: triggers keep them equal to the deals of every
+    writer (docs/adr/0002). `city_folded`, `country_folded` and `search_words` are what searches
+    that ignore case compare with (docs/adr/0003).
+    """
+
+    __tablename__ = "hotels"
+    __table_args__ = (
+        UniqueConstraint("phone"),
+        UniqueConstraint("name", "city", "country"),
+        CheckConstraint("name = btrim(name) AND char_length(name) BETWEEN 1 AND 200", name="name"),
+        CheckConstraint("city = btrim(city) AND char_length(city) BETWEEN 1 AND 200", name="city"),
+        CheckConstraint(
+            "country = btrim(country) AND char_length(country) BETWEEN 1 AND 200", name="country"
+        ),
+        CheckConstraint(
+            "phone = btrim(phone) AND char_length(phone) BETWEEN 1 AND 40", name="phone"
+        ),
+        Index(None, "city_folded"),
+        Index(None, "country_folded"),
+        Index(None, "search_words", postgresql_using="gin"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    city: Mapped[str] = mapped_column(Text)
+    country: Mapped[str] = mapped_column(Text)
+    phone: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    city_folded: Mapped[str] = mapped_column(Text, Computed("fold_case(city)", persisted=True))
+    country_folded: Mapped[str] = mapped_column(
+        Text, Computed("fold_case(country)", persisted=True)
+    )
+    search_words: Mapped[str] = mapped_column(TSVECTOR, Computed(SEARCH_WORDS, persisted=True))
+
+    deal_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    available_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    star_sum: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    price_sum: Mapped[Decimal] = mapped_column(Numeric(20, 2), server_default=text("0"))
+    available_price_sum: Mapped[Decimal] = mapped_column(Numeric(20, 2), server_default=text("0"))
+    star_rating: Mapped[Decimal | None] = mapped_column(
+        Numeric, Computed("star_sum::numeric / nullif(deal_count, 0)", persisted=True)
+    )
+
+
+deal_categories = Table(
+    "deal_categories",
+    Base.metadata,
+    Column(
+        "deal_id",
+        BigInteger,
+        ForeignKey("deals.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column(
+        "category_id",
+        BigInteger,
+        ForeignKey("categories.id", ondelete="RESTRICT"),
+        primary_key=True,
+    ),
+    Index(None, "category_id", "deal_id"),
+)
+
+
+class Deal(Base):
+    """An offer of one room type of a hotel for given nights.
+
+    `external_id` is the id in the file it was loaded from, null when made through the API.
+    `version_id` counts changes, whoever makes them: what optimistic locking compares.
+    """
+
+    __tablename__ = "deals"
+    __table_args__ = (
+        UniqueConstraint("external_id"),
+        CheckConstraint("external_id > 0", name="external_id"),
+        CheckConstraint(
+            "room_type = btrim(room_type) AND char_length(room_type) BETWEEN 1 AND 50",
+            name="room_type",
+        ),
+        CheckConstraint("star_rating BETWEEN 1 AND 5", name="star_rating"),
+        CheckConstraint("price_per_night > 0", name="price_per_night"),
+        CheckConstraint("original_price > 0", name="original_price"),
+        CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
+        CheckConstraint("checkout_date > checkin_date", name="dates"),
+        Index(None, "hotel_id", "id"),
+        Index(None, "price_per_night", "id"),
+        Index(None, "discount_percent", "id"),
+        Index(None, "star_rating", "id"),
+        Index(None, "checkin_date", "id"),
+        Index(None, "created_at", "id"),
+        Index(None, "room_type", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    external_id: Mapped[int | None] = mapped_column(BigInteger)
+    hotel_id: Mapped[int] = mapped_column(ForeignKey("hotels.id", ondelete="RESTRICT"))
+    room_type: Mapped[str] = mapped_column(Text)
+    star_rating: Mapped[int] = mapped_column(Integer)
+    price_per_night: Mapped[Decimal] = mapped_column(MONEY)
+    original_price: Mapped[Decimal] = mapped_column(MONEY)
+    discount_percent: Mapped[int] = mapped_column(Integer)
+    checkin_date: Mapped[date] = mapped_column(Date)
+    checkout_date: Mapped[date] = mapped_column(Date)
+    is_available: Mapped[bool] = mapped_column(server_default=text("true"))
+    version_id: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    hotel: Mapped[Hotel] = relationship(lazy="raise")
+    categories: Mapped[list["Category"]] = relationship(
+        secondary=deal_categories, lazy="raise", order_by="Category.name"
+    )
+
+
+class Category(Base):
+    """A label deals share; its name is trimmed and lower-case, so that it exists once."""
+
+    __tablename__ = "categories"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        CheckConstraint("name = btrim(name) AND char_length(name) BETWEEN 1 AND 50", name="name"),
+        CheckConstraint("name = lower_case(name)", name="name_lower_case"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    name: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,55 @@
+"""Tables the database keeps for itself: the workings of the derived numbers.
+
+No layer writes them, triggers do (docs/adr/0002). They are declared here so that autogenerate
+knows them and `deals verify` can read them.
+"""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Numeric, SmallInteger, Table, text
+
+from app.db.base import Base
+
+# With one row a category, all writers of "luxury" deals would queue behind one row lock and its
+# fsync; striped by deal id they meet one time in sixteen, and a reader adds up sixteen rows.
+CATEGORY_STRIPES = 16
+
+category_totals = Table(
+    "category_totals",
+    Base.metadata,
+    Column(
+        "category_id",
+        BigInteger,
+        ForeignKey("categories.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("stripe", SmallInteger, primary_key=True, autoincrement=False),
+    Column("deal_count", BigInteger, nullable=False, server_default=text("0")),
+)
+
+# What the running transaction has changed and not yet added to the totals. A row lives from a
+# statement to the commit of the same transaction: nobody else ever sees one, and none has to
+# survive a crash, hence UNLOGGED.
+hotel_changes = Table(
+    "hotel_changes",
+    Base.metadata,
+    Column("transaction_id", BigInteger, nullable=False, server_default=text("txid_current()")),
+    Column("hotel_id", BigInteger, nullable=False),
+    Column("deal_count", BigInteger, nullable=False),
+    Column("available_count", BigInteger, nullable=False),
+    Column("star_sum", BigInteger, nullable=False),
+    Column("price_sum", Numeric(20, 2), nullable=False),
+    Column("available_price_sum", Numeric(20, 2), nullable=False),
+    Index(None, "transaction_id"),
+    prefixes=["UNLOGGED"],
+)
+
+category_changes = Table(
+    "category_changes",
+    Base.metadata,
+    Column("transaction_id", BigInteger, nullable=False, server_default=text("txid_current()")),
+    Column("category_id", BigInteger, nullable=False),
+    Column("stripe", SmallInteger, nullable=False),
+    Column("deal_count", BigInteger, nullable=False),
+    Index(None, "transaction_id"),
+    prefixes=["UNLOGGED"],
+)

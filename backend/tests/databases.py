@@ -1,0 +1,80 @@
+"""Making, cloning and dropping databases on the tests' server."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+from sqlalchemy import URL, make_url
+
+from app.config import Settings
+from app.db.embedded import embedded_postgres
+from app.db.provision import DatabaseUrls
+from app.db.session import Database
+
+# Nobody mourns a test's data, so nobody waits for the disk.
+SERVER_OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+@contextmanager
+def run_server(data_dir: Path) -> Iterator[URL]:
+    """The PostgreSQL of the tests: at `TEST_DATABASE_URL`, or an embedded one."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield make_url(given)
+        return
+    with embedded_postgres(data_dir, options=SERVER_OPTIONS) as server:
+        yield make_url(server.url())
+
+
+def dsn(url: URL) -> str:
+    """`url` in the form that asyncpg and psql take."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def as_text(url: URL) -> str:
+    """`url` in the form that settings and SQLAlchemy take, password and all."""
+    return url.render_as_string(hide_password=False)
+
+
+async def create_database(server: URL, name: str, template: str = "template0") -> URL:
+    """A new database, empty or a clone."""
+    connection = await asyncpg.connect(dsn(server))
+    try:
+        await connection.execute(
+            f'CREATE DATABASE "{name}" TEMPLATE "{template}" ENCODING \'UTF8\''
+        )
+    finally:
+        await connection.close()
+    return server.set(database=name)
+
+
+async def drop_database(url: URL, server: URL) -> None:
+    """Drop it whoever is still connected."""
+    connection = await asyncpg.connect(dsn(server))
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def temporary_database(server: URL, template: str = "template0") -> AsyncIterator[URL]:
+    """A database for the length of the block."""
+    url = await create_database(server, f"test_{uuid4().hex}", template)
+    try:
+        yield url
+    finally:
+        await drop_database(url, server)
+
+
+@asynccontextmanager
+async def pools(url: URL, settings: Settings) -> AsyncIterator[Database]:
+    """The service's pools on `url`."""
+    database = Database(DatabaseUrls(as_text(url), as_text(url)), settings)
+    try:
+        yield database
+    finally:
+        await database.dispose()

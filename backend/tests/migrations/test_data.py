@@ -1,0 +1,172 @@
+"""Data survives each migration, both ways, however it came in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import asyncpg
+import pandas as pd
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, make_url
+from tests.databases import dsn
+
+from app.db.migrations import upgrade_async
+
+pytestmark = pytest.mark.migration
+
+FILE = pd.DataFrame(
+    {
+        "id": [1, 2, 3, 4],
+        "hotel_name": ["Alpha Inn", "Beta Inn", "Alpha Inn", "Gamma"],
+        "hotel_city": ["Berlin", "ZÜRICH", "Berlin", "Rome"],
+        "hotel_country": ["Germany", "Switzerland", "Germany", "Italy"],
+        "hotel_star_rating": [4, 5, 3, 1],
+        "hotel_phone": ["+49-1", "+41-1", "+49-1", "+39-1"],
+        "room_type": ["suite", "deluxe", "economy", "suite"],
+        "price_per_night": [663.92, 193.48, 121.84, 0.1],
+        "original_price": [862.24, 483.69, 196.52, 0.2],
+        "discount_percent": [23, 60, 38, 50],
+        "checkin_date": ["2027-06-30", "2027-08-27", "2027-11-23", "2027-01-01"],
+        "checkout_date": ["2027-07-10", "2027-09-02", "2027-11-27", "2027-01-02"],
+        "is_available": [False, False, True, True],
+        "categories": ["business", " Luxury,beach, luxury", None, "KÜSTE,,beach "],
+        "created_at": [
+            "2026-08-28 00:10:25",
+            "2026-09-05 02:04:35",
+            "2026-06-28 23:14:40",
+            "2026-01-01 00:00:00",
+        ],
+    }
+)
+
+
+def load_as_a_notebook_does(df: pd.DataFrame, db: Engine) -> None:
+    """What people type into `mise run python` at revision 1; docs/data-loading.md shows it."""
+    hotels = df[["hotel_name", "hotel_city", "hotel_country", "hotel_phone"]].drop_duplicates()
+    hotels.columns = pd.Index(["name", "city", "country", "phone"])
+    hotels.to_sql("hotels", db, if_exists="append", index=False)
+
+    ids = pd.read_sql("SELECT id AS hotel_id, phone FROM hotels", db)
+    deals = df.merge(ids, left_on="hotel_phone", right_on="phone").rename(
+        columns={"id": "external_id", "hotel_star_rating": "star_rating"}
+    )
+    deals = deals.drop(
+        columns=["hotel_name", "hotel_city", "hotel_country", "hotel_phone", "phone"]
+    )
+    deals.to_sql("deals", db, if_exists="append", index=False, method="multi", chunksize=1000)
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn(make_url(url)))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def at_revision_1(url: str, alembic_engine: Engine) -> None:
+    await upgrade_async(url, "0001")
+    await asyncio.to_thread(load_as_a_notebook_does, FILE, alembic_engine)
+
+
+async def test_a_notebooks_data_becomes_the_final_schema(
+    at_revision_1: None, url: str, connection: asyncpg.Connection
+) -> None:
+    await upgrade_async(url)
+
+    hotels = await connection.fetch("SELECT name, star_rating, deal_count FROM hotels ORDER BY id")
+    assert [tuple(row) for row in hotels] == [
+        ("Alpha Inn", Decimal("3.5"), 2),
+        ("Beta Inn", Decimal(5), 1),
+        ("Gamma", Decimal(1), 1),
+    ]
+    links = await connection.fetch(
+        """
+        SELECT external_id, array_agg(name ORDER BY name COLLATE "C")
+        FROM deals JOIN deal_categories ON deal_id = deals.id
+        JOIN categories ON categories.id = category_id GROUP BY 1 ORDER BY 1
+        """
+    )
+    assert [tuple(row) for row in links] == [
+        (1, ["business"]),
+        (2, ["beach", "luxury"]),
+        (4, ["beach", "küste"]),
+    ]
+    prices = await connection.fetch("SELECT price_per_night FROM deals ORDER BY external_id")
+    assert [str(row[0]) for row in prices] == ["663.92", "193.48", "121.84", "0.10"]
+    totals = await connection.fetchval("SELECT sum(deal_count)::int FROM category_totals")
+    assert totals == 5
+
+
+async def snapshot(connection: asyncpg.Connection, columns: str) -> list[tuple[object, ...]]:
+    rows = await connection.fetch(f"SELECT {columns} FROM deals ORDER BY id")
+    return [tuple(row) for row in rows]
+
+
+async def test_the_downgrade_rebuilds_the_text(
+    at_revision_1: None, url: str, alembic_config_for: Config, connection: asyncpg.Connection
+) -> None:
+    untouched = "id, external_id, hotel_id, price_per_night, version_id, created_at, updated_at"
+    before = await snapshot(connection, untouched)
+    await upgrade_async(url)
+    await asyncio.to_thread(command.downgrade, alembic_config_for, "0001")
+
+    assert await snapshot(connection, untouched) == before
+    assert await snapshot(connection, "categories") == [
+        ("business",),
+        ("beach,luxury",),
+        (None,),
+        ("beach,küste",),
+    ]
+    await upgrade_async(url)
+    assert await connection.fetchval("SELECT count(*) FROM deal_categories") == 5
+
+
+async def test_the_average_survives_the_way_down_to_revision_2(
+    at_revision_1: None, url: str, alembic_config_for: Config, connection: asyncpg.Connection
+) -> None:
+    averages = "SELECT name, round(star_rating, 4) FROM hotels ORDER BY id"
+    await upgrade_async(url, "0002")
+    at_2 = [tuple(row) for row in await connection.fetch(averages)]
+    await upgrade_async(url)
+    at_head = [tuple(row) for row in await connection.fetch(averages)]
+    await asyncio.to_thread(command.downgrade, alembic_config_for, "0002")
+
+    assert at_2 == at_head == [tuple(row) for row in await connection.fetch(averages)]
+
+
+@pytest.mark.parametrize("collation", ["C", "C.UTF-8"])
+async def test_case_is_ignored_in_every_script_whatever_the_locale(
+    url: str, collation: str, connection: asyncpg.Connection
+) -> None:
+    name = f"{make_url(url).database}_locale"
+    await connection.execute(
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE '{collation}'"
+    )
+    try:
+        other = make_url(url).set(database=name)
+        await upgrade_async(other.render_as_string(hide_password=False))
+        folding = await asyncpg.connect(dsn(other))
+        try:
+            for left, right in [
+                ("ZÜRICH", "zürich"),
+                ("Zu\u0308rich", "ZÜRICH"),
+                ("МОСКВА", "Москва"),
+                ("ΑΘΉΝΑ", "Αθήνα"),
+                ("ΣΊΣΥΦΟΣ", "Σίσυφος"),
+                ("İSTANBUL", "istanbul"),
+                ("Łódź", "ŁÓDŹ"),
+                ("ԵՐԵՒԱՆ", "երեւան"),
+                ("東京", "東京"),
+                ("BERLIN", "berlin"),
+            ]:
+                assert await folding.fetchval(
+                    "SELECT fold_case($1) = fold_case($2)", left, right
+                ), (left, right)
+            assert await folding.fetchval("SELECT lower_case('ΣΊΣΥΦΟς ÀÉ')") == "σίσυφος àé"
+        finally:
+            await folding.close()
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

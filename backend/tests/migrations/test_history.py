@@ -1,0 +1,123 @@
+"""The history as such: pytest-alembic's tests, and several starters at once."""
+
+import asyncio
+import sys
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.config import Config
+from pytest_alembic.tests import (
+    test_model_definitions_match_ddl,
+    test_single_head_revision,
+    test_up_down_consistency,
+    test_upgrade,
+)
+from sqlalchemy import make_url
+from tests.databases import dsn
+
+from app.db.migrations import head_revision, upgrade_async
+from app.errors import ConfigurationError, ConflictError
+
+__all__ = [
+    "test_model_definitions_match_ddl",
+    "test_single_head_revision",
+    "test_up_down_consistency",
+    "test_upgrade",
+]
+
+pytestmark = pytest.mark.migration
+
+# Whatever a revision makes, its downgrade must take away again.
+EVERYTHING = """
+    SELECT 'relation', relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'type', typname FROM pg_type WHERE typnamespace = 'public'::regnamespace
+    ORDER BY 1, 2
+"""
+
+
+async def objects(url: str) -> list[tuple[str, str]]:
+    connection = await asyncpg.connect(dsn(make_url(url)))
+    try:
+        return [(row[0], row[1]) for row in await connection.fetch(EVERYTHING)]
+    finally:
+        await connection.close()
+
+
+async def test_empty_to_head_to_base_to_head(url: str, alembic_config_for: Config) -> None:
+    await upgrade_async(url)
+    at_head = await objects(url)
+    await asyncio.to_thread(command.downgrade, alembic_config_for, "base")
+    at_base = await objects(url)
+    await upgrade_async(url)
+
+    assert {name for kind, name in at_base if kind == "relation"} == {
+        "alembic_version",
+        "alembic_version_pkc",
+    }
+    assert [name for kind, name in at_base if kind == "function"] == []
+    assert await objects(url) == at_head
+
+
+async def test_autogenerate_finds_nothing_at_head(url: str, alembic_config_for: Config) -> None:
+    await upgrade_async(url)
+
+    await asyncio.to_thread(command.check, alembic_config_for)
+
+
+async def test_two_starters_at_once_do_not_collide(url: str) -> None:
+    starter = "import sys; from app.db.migrations import upgrade; upgrade(sys.argv[1])"
+    starters = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", starter, url) for _ in range(3)
+    ]
+    assert [await process.wait() for process in starters] == [0, 0, 0]
+
+    connection = await asyncpg.connect(dsn(make_url(url)))
+    try:
+        versions = await connection.fetch("SELECT version_num FROM alembic_version")
+    finally:
+        await connection.close()
+    assert [row[0] for row in versions] == [head_revision()]
+
+
+async def test_a_migration_does_not_queue_behind_a_long_transaction(url: str) -> None:
+    await upgrade_async(url, "0002")
+    connection = await asyncpg.connect(dsn(make_url(url)))
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE deals IN ACCESS SHARE MODE")
+            with pytest.raises(ConflictError):
+                await upgrade_async(url)
+        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0002"
+    finally:
+        await connection.close()
+    await upgrade_async(url)
+
+
+async def test_a_database_newer_than_the_code_is_refused(url: str) -> None:
+    await upgrade_async(url)
+    connection = await asyncpg.connect(dsn(make_url(url)))
+    try:
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    finally:
+        await connection.close()
+
+    with pytest.raises(ConfigurationError, match="9999"):
+        await upgrade_async(url)
+
+
+async def test_another_encoding_is_refused(url: str) -> None:
+    connection = await asyncpg.connect(dsn(make_url(url)))
+    name = f"{make_url(url).database}_ascii"
+    try:
+        await connection.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
+        )
+        with pytest.raises(ConfigurationError, match="SQL_ASCII"):
+            await upgrade_async(url.replace(str(make_url(url).database), name))
+    finally:
+        await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await connection.close()
