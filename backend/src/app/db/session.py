@@ -1,0 +1,108 @@
+"""Engines, sessions, and the only commit of the service.
+
+Two session types, so that a type checker tells a route that reads from one that writes. A reader's
+connection is autocommit and read-only at the server: one statement is one round trip. A writer's
+block is one transaction, committed when the block ends well and rolled back when it does not.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from app.config import Settings
+from app.db.errors import database_errors
+from app.db.provision import DatabaseUrls
+from app.db.statistics import count_statements
+
+
+class ReadSession(AsyncSession):
+    """Autocommit and read-only; may be answered by a replica."""
+
+
+class WriteSession(AsyncSession):
+    """One transaction; flush in it, never commit it."""
+
+
+class Database:
+    """The connection pools of one process. Make one, `dispose()` it at the end."""
+
+    def __init__(self, urls: DatabaseUrls, settings: Settings) -> None:
+        self.write_engine = _create_engine(urls.primary, settings, {})
+        self.read_engine = _create_engine(
+            urls.replica, settings, {"default_transaction_read_only": "on"}
+        ).execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[ReadSession]:
+        """A session for reading.
+
+        Raises:
+            ServiceUnavailableError: the database does not answer.
+        """
+        with database_errors():
+            async with ReadSession(self.read_engine, autoflush=False) as session:
+                yield session
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[WriteSession]:
+        """A session whose work is stored, whole, when the block ends without an error.
+
+        Raises:
+            AppError: the database refused the work, at a statement or at the commit, or does not
+                answer; nothing of it is stored.
+        """
+        with database_errors():
+            async with WriteSession(self.write_engine, expire_on_commit=False) as session:
+                yield session
+                await session.commit()
+
+    async def dispose(self) -> None:
+        """Close every pooled connection."""
+        await self.read_engine.dispose()
+        await self.write_engine.dispose()
+
+
+def _create_engine(url: str, settings: Settings, server_settings: dict[str, str]) -> AsyncEngine:
+    statement_timeout = settings.db_statement_timeout
+    engine = create_async_engine(
+        url,
+        pool_size=settings.db_pool_size,
+        max_overflow=settings.db_max_overflow,
+        pool_recycle=settings.db_pool_recycle,
+        pool_timeout=settings.db_pool_timeout,
+        # What a statement's parameters are is the log's reader's business least of all.
+        hide_parameters=True,
+        connect_args={
+            "timeout": settings.db_connect_timeout,
+            # The server's own timeout answers first; this one is for a server that hangs.
+            "command_timeout": statement_timeout + 1,
+            "server_settings": {
+                "application_name": "hotel-deals",
+                "jit": "off",
+                "timezone": "UTC",
+                "statement_timeout": _milliseconds(statement_timeout),
+                "lock_timeout": _milliseconds(settings.db_lock_timeout),
+                **server_settings,
+            },
+        },
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
+    count_statements(engine.sync_engine)
+    return engine
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))
+
+
+def _refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+    """What pool_pre_ping is for, without its round trip.
+
+    asyncpg has seen the end of the socket of a server that restarted; the pool then connects anew.
+    """
+    if dbapi_connection.driver_connection.is_closed():
+        raise DisconnectionError

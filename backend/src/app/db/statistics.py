@@ -1,0 +1,39 @@
+"""How many SQL statements the current request has run and how long they took."""
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+
+@dataclass(slots=True)
+class StatementStatistics:
+    """Counters of one request; `seconds` includes the wait for the database's answer."""
+
+    statements: int = 0
+    seconds: float = 0.0
+    _started: float = 0.0
+
+
+statement_statistics: ContextVar[StatementStatistics | None] = ContextVar(
+    "statement_statistics", default=None
+)
+
+
+def count_statements(engine: Engine) -> None:
+    """Count every statement of `engine` for whoever has set `statement_statistics`."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _before(*_: Any) -> None:
+        statistics = statement_statistics.get()
+        if statistics is not None:
+            statistics.statements += 1
+            statistics._started = time.perf_counter()  # noqa: SLF001 - its own module
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _after(*_: Any) -> None:
+        statistics = statement_statistics.get()
+        if statistics is not None:
+            statistics.seconds += time.perf_counter() - statistics._started  # noqa: SLF001

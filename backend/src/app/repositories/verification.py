@@ -1,0 +1,117 @@
+"""The derived numbers against a recomputation from the rows (docs/adr/0002)."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+
+from app.db.session import WriteSession
+from app.repositories.paging import AnyRow
+
+# Rows of (what, key, column, stored, actual), one for each number that is off.
+_DRIFT = text(
+    """
+    WITH actual AS (
+        SELECT hotel_id,
+            count(*) AS deal_count,
+            count(*) FILTER (WHERE is_available) AS available_count,
+            sum(star_rating) AS star_sum,
+            sum(price_per_night) AS price_sum,
+            coalesce(sum(price_per_night) FILTER (WHERE is_available), 0) AS available_price_sum
+        FROM deals GROUP BY hotel_id
+    ),
+    hotel_numbers AS (
+        SELECT 'hotel' AS what, hotels.id::text AS key, number.*
+        FROM hotels LEFT JOIN actual ON actual.hotel_id = hotels.id
+        CROSS JOIN LATERAL (VALUES
+            ('deal_count', hotels.deal_count::numeric, actual.deal_count::numeric),
+            ('available_count', hotels.available_count, actual.available_count),
+            ('star_sum', hotels.star_sum, actual.star_sum),
+            ('price_sum', hotels.price_sum, actual.price_sum),
+            ('available_price_sum', hotels.available_price_sum, actual.available_price_sum)
+        ) AS number (name, stored, actual)
+    ),
+    links AS (
+        SELECT category_id, (deal_id & 15) AS stripe, count(*) AS deal_count
+        FROM deal_categories GROUP BY 1, 2
+    ),
+    category_numbers AS (
+        SELECT 'category' AS what,
+            category_id || '/' || stripe AS key,
+            'deal_count' AS name,
+            category_totals.deal_count::numeric AS stored,
+            links.deal_count::numeric AS actual
+        FROM category_totals FULL JOIN links USING (category_id, stripe)
+    )
+    SELECT what, key, name, coalesce(stored, 0) AS stored, coalesce(actual, 0) AS actual
+    FROM (TABLE hotel_numbers UNION ALL TABLE category_numbers) AS numbers
+    WHERE coalesce(stored, 0) <> coalesce(actual, 0)
+    ORDER BY what, key, name
+    """
+)
+
+_FIX_HOTELS = text(
+    """
+    UPDATE hotels SET
+        deal_count = actual.deal_count,
+        available_count = actual.available_count,
+        star_sum = actual.star_sum,
+        price_sum = actual.price_sum,
+        available_price_sum = actual.available_price_sum
+    FROM (
+        SELECT hotels.id,
+            count(deals.id) AS deal_count,
+            count(deals.id) FILTER (WHERE is_available) AS available_count,
+            coalesce(sum(deals.star_rating), 0) AS star_sum,
+            coalesce(sum(price_per_night), 0) AS price_sum,
+            coalesce(sum(price_per_night) FILTER (WHERE is_available), 0) AS available_price_sum
+        FROM hotels LEFT JOIN deals ON deals.hotel_id = hotels.id
+        GROUP BY hotels.id
+    ) AS actual
+    WHERE hotels.id = actual.id AND (
+        hotels.deal_count, hotels.available_count, hotels.star_sum,
+        hotels.price_sum, hotels.available_price_sum
+    ) IS DISTINCT FROM (
+        actual.deal_count, actual.available_count, actual.star_sum,
+        actual.price_sum, actual.available_price_sum
+    )
+    """
+)
+
+_FIX_CATEGORIES = text(
+    """
+    INSERT INTO category_totals (category_id, stripe, deal_count)
+    SELECT categories.id, stripes.stripe, count(links.deal_id)
+    FROM categories CROSS JOIN generate_series(0, 15) AS stripes (stripe)
+    LEFT JOIN deal_categories AS links
+        ON links.category_id = categories.id AND (links.deal_id & 15) = stripes.stripe
+    GROUP BY 1, 2
+    ON CONFLICT (category_id, stripe) DO UPDATE SET deal_count = EXCLUDED.deal_count
+    WHERE category_totals.deal_count <> EXCLUDED.deal_count
+    """
+)
+
+
+class VerificationRepository:
+    """Recomputing what triggers maintain."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def lift_time_limit(self) -> None:
+        """Let this transaction read the whole table, however long that takes."""
+        await self._session.execute(text("SET LOCAL statement_timeout = 0"))
+
+    async def hold_writers(self) -> None:
+        """Wait for the writers under way and keep new ones waiting until the commit."""
+        await self._session.execute(
+            text("LOCK TABLE hotels, deals, deal_categories IN SHARE ROW EXCLUSIVE MODE")
+        )
+
+    async def drift(self) -> Sequence[AnyRow]:
+        """Rows of `(what, key, name, stored, actual)` of every number that is off."""
+        return (await self._session.execute(_DRIFT)).all()
+
+    async def mend(self) -> None:
+        """Set every derived number to what the rows say."""
+        await self._session.execute(_FIX_HOTELS)
+        await self._session.execute(_FIX_CATEGORIES)

@@ -1,0 +1,37 @@
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.db.session import WriteSession
+from app.repositories.verification import VerificationRepository
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A derived number that differs from what its rows add up to."""
+
+    what: str
+    key: str
+    name: str
+    stored: Decimal
+    actual: Decimal
+
+
+class VerificationService:
+    """Checking the derived numbers, and mending them should they ever be off."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._numbers = VerificationRepository(session)
+
+    async def verify(self, *, fix: bool) -> list[Drift]:
+        """Every number that is off; with `fix` none is, once the transaction has committed.
+
+        Checking is one statement, which sees one moment of the database, so writers need not
+        stop for it; mending keeps them waiting.
+        """
+        await self._numbers.lift_time_limit()
+        if fix:
+            await self._numbers.hold_writers()
+        found = [Drift(*row) for row in await self._numbers.drift()]
+        if fix and found:
+            await self._numbers.mend()
+        return found

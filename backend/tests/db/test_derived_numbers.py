@@ -1,0 +1,230 @@
+"""Totals, averages and statistics against a recomputation, for every kind of writer."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import asyncpg
+import pytest
+from sqlalchemy import URL, text
+from tests.databases import dsn
+from tests.factories import HotelFactory, insert_catalog
+
+from app.db.session import Database
+from app.services.verification import VerificationService
+
+pytestmark = pytest.mark.integration
+
+Connection = asyncpg.Connection
+
+
+async def assert_no_drift(database: Database) -> None:
+    async with database.transaction() as session:
+        assert await VerificationService(session).verify(fix=False) == []
+        for table in ("hotel_changes", "category_changes"):
+            left = await session.execute(text(f"SELECT count(*) FROM {table}"))
+            assert left.scalar_one() == 0
+
+
+@pytest.fixture
+async def filled(database: Database) -> Database:
+    async with database.transaction() as session:
+        await insert_catalog(await session.connection(), HotelFactory.batch(6), deals_per_hotel=10)
+    await assert_no_drift(database)
+    return database
+
+
+@pytest.fixture
+async def psql(filled: Database, clone_url: URL) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(dsn(clone_url))
+    yield connection
+    await connection.close()
+
+
+INSERT_DEALS = """
+    INSERT INTO deals (hotel_id, room_type, star_rating, price_per_night, original_price,
+        discount_percent, checkin_date, checkout_date)
+    SELECT hotels.id, 'suite', 1 + n % 5, 10.05 + n, 100, 10, '2027-01-01', '2027-01-02'
+    FROM hotels, generate_series(1, 3) AS n
+"""
+
+WRITES = {
+    "insert": INSERT_DEALS,
+    "insert nothing": INSERT_DEALS + " WHERE false",
+    "delete": "DELETE FROM deals WHERE id % 3 = 0",
+    "delete all": "DELETE FROM deals",
+    "change stars": "UPDATE deals SET star_rating = 6 - star_rating",
+    "change prices": "UPDATE deals SET price_per_night = price_per_night + 0.01 WHERE id % 2 = 0",
+    "sell": "UPDATE deals SET is_available = NOT is_available",
+    "move between hotels": "UPDATE deals SET hotel_id = (SELECT max(id) FROM hotels)",
+    "change nothing that counts": "UPDATE deals SET room_type = 'cave'",
+    "unlink": "DELETE FROM deal_categories WHERE deal_id % 2 = 0",
+    "relabel": (
+        "UPDATE deal_categories SET category_id = (SELECT max(id) FROM categories)"
+        " WHERE category_id = (SELECT min(id) FROM categories) AND deal_id NOT IN"
+        " (SELECT deal_id FROM deal_categories"
+        "  WHERE category_id = (SELECT max(id) FROM categories))"
+    ),
+    "truncate": "TRUNCATE deals CASCADE",
+    "truncate links": "TRUNCATE deal_categories",
+    "upsert": (
+        "INSERT INTO deals (id, hotel_id, room_type, star_rating, price_per_night,"
+        " original_price, discount_percent, checkin_date, checkout_date)"
+        " SELECT id, hotel_id, 'x', 5, 1.01, 2, 3, '2027-01-01', '2027-01-02' FROM deals"
+        " ON CONFLICT (id) DO UPDATE SET star_rating = 5, price_per_night = 1.01"
+    ),
+    "many statements": (
+        "BEGIN; DELETE FROM deals WHERE id % 2 = 0; UPDATE deals SET star_rating = 2;"
+        f"{INSERT_DEALS}; DELETE FROM deals WHERE star_rating = 2; COMMIT"
+    ),
+    "truncate after writing": (
+        f"BEGIN; DELETE FROM deals WHERE id % 2 = 0; {INSERT_DEALS}; TRUNCATE deals CASCADE;"
+        f"{INSERT_DEALS}; COMMIT"
+    ),
+    "rolled back": f"BEGIN; {INSERT_DEALS}; DELETE FROM deals WHERE id % 3 = 0; ROLLBACK",
+    "partly rolled back": (
+        f"BEGIN; {INSERT_DEALS}; SAVEPOINT s; DELETE FROM deals; ROLLBACK TO s; COMMIT"
+    ),
+    "hotel with its deals": (
+        "BEGIN; INSERT INTO hotels (name, city, country, phone) VALUES ('N', 'C', 'L', '+1');"
+        f"{INSERT_DEALS}; DELETE FROM deals WHERE hotel_id = (SELECT max(id) FROM hotels);"
+        "DELETE FROM hotels WHERE phone = '+1'; COMMIT"
+    ),
+    "a hotel that comes and goes": (
+        "BEGIN; DELETE FROM deal_categories; DELETE FROM deals; DELETE FROM categories;"
+        "INSERT INTO hotels (name, city, country, phone) VALUES ('N', 'C', 'L', '+1');"
+        f"{INSERT_DEALS}; DELETE FROM deals; DELETE FROM hotels; COMMIT"
+    ),
+    "immediate constraints": (
+        f"BEGIN; SET CONSTRAINTS ALL IMMEDIATE; {INSERT_DEALS};"
+        "DELETE FROM deals WHERE id % 3 = 0; COMMIT"
+    ),
+    "repeatable read": f"BEGIN ISOLATION LEVEL REPEATABLE READ; {INSERT_DEALS}; COMMIT",
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_plain_sql_leaves_the_numbers_right(
+    filled: Database, psql: Connection, write: str
+) -> None:
+    await psql.execute(WRITES[write])
+
+    await assert_no_drift(filled)
+
+
+async def test_numbers_are_what_the_rows_say(psql: Connection) -> None:
+    """The same recomputation as `verify`, written a second time and independently."""
+    await psql.execute("UPDATE deals SET is_available = false WHERE id % 2 = 0")
+    rows = await psql.fetch(
+        "SELECT hotel_id, star_rating, price_per_night, is_available FROM deals"
+    )
+    for hotel in await psql.fetch("SELECT * FROM hotels"):
+        deals = [row for row in rows if row["hotel_id"] == hotel["id"]]
+        available = [row for row in deals if row["is_available"]]
+        assert hotel["deal_count"] == len(deals)
+        assert hotel["available_count"] == len(available)
+        assert hotel["price_sum"] == sum(row["price_per_night"] for row in deals)
+        assert hotel["available_price_sum"] == sum(row["price_per_night"] for row in available)
+        stars = Decimal(sum(row["star_rating"] for row in deals)) / len(deals)
+        assert round(hotel["star_rating"], 10) == round(stars, 10)
+
+
+async def test_a_writer_with_another_search_path_counts_too(
+    filled: Database, psql: Connection
+) -> None:
+    await psql.execute("SET search_path = pg_catalog")
+    await psql.execute("DELETE FROM public.deals WHERE id % 2 = 0")
+    await psql.execute("UPDATE public.hotels SET city = 'GENÈVE'")
+
+    await assert_no_drift(filled)
+    assert await psql.fetchval("SELECT count(*) FROM public.hotels WHERE city_folded = 'genève'")
+
+
+@asynccontextmanager
+async def connections(url: URL, count: int) -> AsyncIterator[list[Connection]]:
+    opened = [await asyncpg.connect(dsn(url)) for _ in range(count)]
+    try:
+        yield opened
+    finally:
+        for connection in opened:
+            await connection.close()
+
+
+async def test_writers_of_many_hotels_in_opposite_orders_do_not_deadlock(
+    filled: Database, clone_url: URL
+) -> None:
+    """Each transaction writes deals of all hotels, in an order of its own."""
+    random_order = random.Random(3)  # noqa: S311 - an order, not a secret
+
+    async def write(connection: Connection) -> None:
+        hotel_ids = [row["id"] for row in await connection.fetch("SELECT id FROM hotels")]
+        categories = [row["id"] for row in await connection.fetch("SELECT id FROM categories")]
+        for _ in range(10):
+            random_order.shuffle(hotel_ids)
+            async with connection.transaction():
+                for hotel_id in hotel_ids:
+                    await connection.execute(f"{INSERT_DEALS} WHERE hotels.id = $1", hotel_id)
+                    await connection.execute(
+                        "INSERT INTO deal_categories SELECT max(deals.id), $1 FROM deals"
+                        " WHERE hotel_id = $2 ON CONFLICT DO NOTHING",
+                        random_order.choice(categories),
+                        hotel_id,
+                    )
+
+    async with connections(clone_url, 8) as writers:
+        await asyncio.gather(*(write(connection) for connection in writers))
+
+    await assert_no_drift(filled)
+
+
+async def test_a_reader_never_sees_a_number_without_its_rows(
+    filled: Database, clone_url: URL
+) -> None:
+    done = asyncio.Event()
+
+    async def write(connection: Connection) -> None:
+        for _ in range(30):
+            await connection.execute(INSERT_DEALS)
+            await connection.execute("DELETE FROM deals WHERE id % 2 = 0")
+        done.set()
+
+    async def read(connection: Connection) -> None:
+        while not done.is_set():
+            stored, counted = await connection.fetchrow(  # type: ignore[misc]
+                "SELECT (SELECT sum(deal_count) FROM hotels), (SELECT count(*) FROM deals)"
+            )
+            assert stored == counted
+
+    async with connections(clone_url, 3) as (writer, *readers):
+        await asyncio.gather(write(writer), *(read(reader) for reader in readers))
+
+
+async def test_an_open_transaction_holds_up_no_other_writer(
+    filled: Database, clone_url: URL
+) -> None:
+    async with connections(clone_url, 2) as (patient, busy):
+        await busy.execute("SET lock_timeout = '2s'")
+        async with patient.transaction():
+            await patient.execute("UPDATE deals SET star_rating = 1 WHERE id % 2 = 0")
+            await busy.execute("UPDATE deals SET star_rating = 5 WHERE id % 2 = 1")
+            await busy.execute(INSERT_DEALS)
+
+    await assert_no_drift(filled)
+
+
+async def test_verify_reports_drift_and_mends_it(filled: Database, psql: Connection) -> None:
+    await psql.execute("UPDATE hotels SET deal_count = deal_count + 1 WHERE id = 1")
+    await psql.execute("UPDATE category_totals SET deal_count = 99 WHERE stripe = 0")
+    await psql.execute("DELETE FROM category_totals WHERE category_id = 2 AND stripe = 1")
+
+    async with filled.transaction() as session:
+        found = await VerificationService(session).verify(fix=False)
+    async with filled.transaction() as session:
+        assert await VerificationService(session).verify(fix=True) == found
+
+    assert ("hotel", "1", "deal_count") in [(item.what, item.key, item.name) for item in found]
+    [hotel] = [item for item in found if item.what == "hotel"]
+    assert hotel.stored == hotel.actual + 1
+    await assert_no_drift(filled)
