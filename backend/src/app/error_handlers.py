@@ -1,0 +1,103 @@
+"""Every error in one envelope, whoever raised it: a service, validation, or the framework."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.errors import AppError, ErrorDetail, InvalidInputError
+from app.schemas.common import ErrorBody, ErrorEnvelope
+
+RETRY_AFTER_SECONDS = 1
+# A request with a thousand wrong parameters is told of the first few.
+MAX_DETAILS = 20
+MAX_NAME_LENGTH = 100
+
+_CODES = {
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    412: "PRECONDITION_FAILED",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "VALIDATION_ERROR",
+    429: "RATE_LIMITED",
+    503: "SERVICE_UNAVAILABLE",
+}
+
+
+class FrameworkError(AppError):
+    """What Starlette raises by itself: unknown path, wrong method, body too large."""
+
+    def __init__(self, status: int) -> None:
+        # A body that cannot be parsed is a 400 to Starlette; the contract has one code for all
+        # that is wrong with a request.
+        self.status = InvalidInputError.status if status == HTTPStatus.BAD_REQUEST else status
+        self.code = _CODES.get(self.status, AppError.code)
+        super().__init__(HTTPStatus(self.status).phrase)
+
+
+def envelope(
+    request_id: str, error: AppError, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The response for `error`; docs/api.md says what clients may rely on."""
+    content: ErrorBody = {
+        "code": error.code,
+        "message": error.message,
+        "request_id": request_id,
+    }
+    if error.details:
+        content["details"] = [
+            {"field": detail.field, "message": detail.message} for detail in error.details
+        ]
+    body: ErrorEnvelope = {"error": content}
+    response = Response(
+        to_json(body),
+        status_code=error.status,
+        headers=headers,
+        media_type="application/json",
+    )
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def internal_error(request_id: str) -> Response:
+    """The 500 of a bug; what happened is in the log under the same request id."""
+    return envelope(request_id, AppError())
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error in the envelope."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+
+
+async def _app_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)  # noqa: S101 - narrows what the registry guarantees
+    return envelope(request.state.request_id, error)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    details = [_detail(problem) for problem in error.errors()[:MAX_DETAILS]]
+    return envelope(request.state.request_id, InvalidInputError(details=details))
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    return envelope(request.state.request_id, FrameworkError(error.status_code), error.headers)
+
+
+def _detail(problem: dict[str, Any]) -> ErrorDetail:
+    """Where and what, without the value itself, which could be anything and any size."""
+    field = ".".join(str(part)[:MAX_NAME_LENGTH] for part in problem["loc"])
+    return ErrorDetail(field, problem["msg"].removeprefix("Value error, "))

@@ -1,0 +1,52 @@
+"""The HTTP application: the only place where its parts are wired together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import error_handlers
+from app.config import Settings, load_settings
+from app.db.provision import provisioned_async
+from app.db.session import Database
+from app.middleware import RequestMiddleware
+from app.routers import categories, deals, health, hotels
+
+DESCRIPTION = """
+Hotel deals: rooms of a given type, for given nights, at a discount. Deals belong to hotels and
+carry categories. Lists come in pages; errors come in one envelope.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service with these settings; its pools open and close with the application."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with provisioned_async(settings) as urls:
+            database = Database(urls, settings)
+            app.state.database = database
+            try:
+                yield
+            finally:
+                await database.dispose()
+
+    app = FastAPI(
+        title="Hotel deals",
+        description=DESCRIPTION,
+        version="0.1.0",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        max_body_size=settings.max_body_bytes,
+    )
+    app.add_middleware(RequestMiddleware)
+    error_handlers.install(app)
+    for module in (health, deals, hotels, categories):
+        app.include_router(module.router)
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """For servers that import an application factory by name."""
+    settings = load_settings()
+    return create_app(settings)

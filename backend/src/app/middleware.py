@@ -1,0 +1,96 @@
+"""What surrounds every request, as pure ASGI: no task of its own, context variables intact."""
+
+import re
+import secrets
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.db.statistics import StatementStatistics, statement_statistics
+from app.error_handlers import internal_error
+
+# Long enough for a UUID or a trace id, and nothing that could forge a log line.
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+
+access_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.access")
+error_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.error")
+
+
+class RequestMiddleware:
+    """Gives a request its id, counts its SQL, logs one line about it, and has the last word.
+
+    The last word: an exception that nothing handled becomes the 500 envelope here, inside the
+    framework's own handler, whose plain-text answer would carry no request id. `HEAD` is answered
+    as `GET` without its body, because FastAPI's routes do not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        token = statement_statistics.set(exchange.statistics)
+        try:
+            await self._app(scope, receive, exchange.send)
+        except Exception:
+            error_log.exception("unhandled error", request_id=exchange.request_id)
+            if exchange.status is not None:
+                raise
+            await internal_error(exchange.request_id)(scope, receive, exchange.send)
+        finally:
+            statement_statistics.reset(token)
+            exchange.log()
+
+
+class _Exchange:
+    """One request and what is known of its response."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self._started = time.perf_counter()
+        self._method = scope["method"]
+        self._without_body = self._method == "HEAD"
+        if self._without_body:
+            scope["method"] = "GET"
+        self.request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = self.request_id
+        self.statistics = StatementStatistics()
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(raw=message["headers"])["X-Request-ID"] = self.request_id
+        elif self._without_body and message["type"] == "http.response.body":
+            message["body"] = b""
+        await self._send(message)
+
+    def log(self) -> None:
+        route = self._scope.get("route")
+        access_log.info(
+            "request",
+            method=self._method,
+            # The template, not the path: lines of one route group together.
+            route=getattr(route, "path", None),
+            status=self.status,
+            duration_ms=round((time.perf_counter() - self._started) * 1000, 2),
+            sql_statements=self.statistics.statements,
+            sql_ms=round(self.statistics.seconds * 1000, 2),
+            request_id=self.request_id,
+        )
+
+
+def _request_id(scope: MutableMapping[str, Any]) -> str:
+    given = Headers(scope=scope).get("x-request-id")
+    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
+        return given
+    return secrets.token_hex(16)

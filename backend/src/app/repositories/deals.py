@@ -1,0 +1,147 @@
+"""Reading deals: hot, so each statement is built once per combination of filters, and bound."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased
+
+from app.db.session import ReadSession
+from app.models import Category, Deal, Hotel, deal_categories
+from app.repositories import hotels
+from app.repositories.categories import BY_NAME
+from app.repositories.deal_filters import conditions, total
+from app.repositories.paging import NO_TOTAL, AnyRow, AnySelect, split_total, with_total
+
+
+class DealRepository:
+    """The deals in SQL."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def page(
+        self, filters: Mapping[str, Any], sort: str, skip: int, limit: int, count: str
+    ) -> tuple[int | None, Sequence[AnyRow]]:
+        """A page of deals and how many there are in all, in one round trip.
+
+        Args:
+            filters: values by the names of `DealFilters`' fields; absent ones do not filter.
+            sort: as in `DealQuery.sort`.
+            skip: how many to pass over.
+            limit: how many at most.
+            count: "exact", "estimated" or "none".
+
+        Returns:
+            The total, null for "none", and rows of the total, the deal's 15 columns (categories
+            among them), and its hotel's.
+        """
+        statement = _page_statement(
+            frozenset(filters), sort, count, single_category=len(filters.get("category", ())) == 1
+        )
+        parameters: dict[str, Any] = {**filters, "skip": skip, "limit": limit}
+        parameters.pop("available_only", None)
+        if "q" in parameters:
+            parameters["q"] = hotels.prefix_query(parameters["q"])
+        return split_total((await self._session.execute(statement, parameters)).all())
+
+    async def get(self, deal_id: int) -> AnyRow | None:
+        """The row of a deal, shaped as a page's rows with a null total."""
+        return (await self._session.execute(_ONE, {"deal_id": deal_id})).one_or_none()
+
+    async def statistics_by_city(self, *, available_only: bool) -> Sequence[AnyRow]:
+        """Rows of `(city, average price as text, deal count)`, most deals first."""
+        return (await self._session.execute(_STATISTICS[available_only])).all()
+
+
+@lru_cache(maxsize=512)
+def _page_statement(
+    filters: frozenset[str], sort: str, count: str, *, single_category: bool
+) -> AnySelect:
+    """Pick the deals of the page by index, then join hotel and categories to those few."""
+    picked = (
+        select(Deal)
+        .where(*conditions(filters))
+        .order_by(*_order(sort, Deal.__table__.c))
+        .offset(bindparam("skip"))
+        .limit(bindparam("limit"))
+        .subquery("picked")
+    )
+    deal = aliased(Deal, picked)
+    page = select(*_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
+    matching = total(filters, count, single_category=single_category)
+    return with_total(page, matching, _order(sort, page.c))
+
+
+def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
+    """`columns` by the fields of `sort`, ties by id; what follows `id` can change nothing."""
+    order: list[ColumnElement[Any]] = []
+    for field in [*sort.split(","), "id"]:
+        name = field.removeprefix("-")
+        order.append(columns[name].desc() if field.startswith("-") else columns[name].asc())
+        if name == "id":
+            break
+    return order
+
+
+def _columns(deal: Any) -> list[ColumnElement[Any]]:
+    names = (
+        select(Category.name)
+        .join(deal_categories, deal_categories.c.category_id == Category.id)
+        .where(deal_categories.c.deal_id == deal.id)
+        .order_by(BY_NAME)
+        .scalar_subquery()
+    )
+    return [
+        deal.id,
+        deal.external_id,
+        deal.hotel_id,
+        deal.room_type,
+        deal.star_rating,
+        deal.price_per_night,
+        deal.original_price,
+        deal.discount_percent,
+        deal.checkin_date,
+        deal.checkout_date,
+        deal.is_available,
+        func.array(names, type_=ARRAY(Text)).label("categories"),
+        deal.version_id,
+        deal.created_at,
+        deal.updated_at,
+        # Two tables have an `id`; in a subquery each column needs a name of its own.
+        *(column.label(f"hotel_{n}") for n, column in enumerate(hotels.SUMMARY_COLUMNS)),
+    ]
+
+
+_ONE = (
+    select(NO_TOTAL, *_columns(Deal))
+    .join(Hotel, Hotel.id == Deal.hotel_id)
+    .where(Deal.id == bindparam("deal_id"))
+)
+
+
+def _statistics(counts: Any, sums: Any) -> AnySelect:
+    deal_count = cast(func.sum(counts), BigInteger)
+    average = cast(func.round(func.sum(sums) / func.sum(counts), 2), Text)
+    return (
+        select(Hotel.city, average, deal_count)
+        .group_by(Hotel.city)
+        .having(func.sum(counts) > 0)
+        .order_by(deal_count.desc(), Hotel.city.collate("C"))
+    )
+
+
+_STATISTICS = {
+    False: _statistics(Hotel.deal_count, Hotel.price_sum),
+    True: _statistics(Hotel.available_count, Hotel.available_price_sum),
+}

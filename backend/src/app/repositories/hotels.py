@@ -1,0 +1,84 @@
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, Float, bindparam, func, select
+from sqlalchemy.dialects.postgresql import TSQUERY
+
+from app.db.session import ReadSession
+from app.models import Hotel
+from app.repositories.paging import NO_TOTAL, AnyRow, AnySelect, split_total, with_total
+
+AVERAGE_STARS = func.round(Hotel.star_rating, 2).cast(Float).label("avg_star_rating")
+
+SUMMARY_COLUMNS = (Hotel.id, Hotel.name, Hotel.city, Hotel.country, Hotel.phone, AVERAGE_STARS)
+COLUMNS = (*SUMMARY_COLUMNS, Hotel.deal_count, Hotel.created_at, Hotel.updated_at)
+
+# How a filter of a query narrows the hotels; the parameter has the filter's name. Deals use the
+# same: what narrows their hotels narrows them.
+CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "city": Hotel.city_folded == func.fold_case(bindparam("city")),
+    "country": Hotel.country_folded == func.fold_case(bindparam("country")),
+    "min_stars": Hotel.star_rating >= bindparam("min_stars"),
+    "q": Hotel.search_words.op("@@", return_type=Boolean)(
+        func.fold_case(bindparam("q")).cast(TSQUERY)
+    ),
+}
+
+
+def prefix_query(words: str) -> str:
+    """The tsquery for hotels that have, for each of the words, one that starts with it.
+
+    Words are split at spaces, as `search_words` is, and quoted: `%`, `_`, `'` and `&` mean
+    themselves.
+    """
+    quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split())
+    return " & ".join(f"'{word}':*" for word in quoted)
+
+
+class HotelRepository:
+    """The hotels in SQL."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def page(
+        self, filters: Mapping[str, Any], skip: int, limit: int, count: str
+    ) -> tuple[int | None, Sequence[AnyRow]]:
+        """Rows of `(total, *COLUMNS)` ordered by id, and the total unless `count` is "none"."""
+        statement = _page_statement(frozenset(filters), counted=count != "none")
+        parameters = {**_parameters(filters), "skip": skip, "limit": limit}
+        return split_total((await self._session.execute(statement, parameters)).all())
+
+    async def get(self, hotel_id: int) -> AnyRow | None:
+        """The row of `COLUMNS` of a hotel."""
+        return (await self._session.execute(_ONE, {"hotel_id": hotel_id})).one_or_none()
+
+
+def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = dict(filters)
+    if "q" in parameters:
+        parameters["q"] = prefix_query(parameters["q"])
+    return parameters
+
+
+_ONE = select(*COLUMNS).where(Hotel.id == bindparam("hotel_id"))
+
+
+@lru_cache(maxsize=64)
+def _page_statement(filters: frozenset[str], *, counted: bool) -> AnySelect:
+    conditions = [CONDITIONS[name] for name in sorted(filters)]
+    page = (
+        select(*COLUMNS)
+        .where(*conditions)
+        .order_by(Hotel.id)
+        .offset(bindparam("skip"))
+        .limit(bindparam("limit"))
+        .subquery("page")
+    )
+    total = (
+        select(func.count()).select_from(Hotel).where(*conditions).scalar_subquery()
+        if counted
+        else NO_TOTAL
+    )
+    return with_total(page, total, [page.c.id])

@@ -1,0 +1,11 @@
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+
+class CategoryCount(TypedDict):
+    """A category and how many deals carry it."""
+
+    name: Annotated[str, Field(examples=["luxury"])]
+    deal_count: int

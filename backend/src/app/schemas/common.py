@@ -1,0 +1,87 @@
+"""Types that several resources share.
+
+What clients get is declared as TypedDicts: a row goes from the database into pydantic-core's
+serializer without a model object being built and validated on the way, and OpenAPI documents it
+all the same. What clients send is declared as models, which validate.
+"""
+
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from typing_extensions import TypedDict
+
+MAX_BIGINT = 2**63 - 1
+
+Money = Annotated[
+    str,
+    Field(description="A decimal with two places", pattern=r"^\d+\.\d\d$", examples=["176.18"]),
+]
+Timestamp = Annotated[datetime, Field(description="UTC", examples=["2026-06-13T10:09:21Z"])]
+AverageStars = Annotated[
+    float | None,
+    Field(description="Average stars of the hotel's deals, rounded to two places", examples=[4.25]),
+]
+Id = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
+
+
+def _storable(value: str) -> str:
+    """PostgreSQL's text has no NUL; composed and decomposed letters are one to a reader."""
+    if "\0" in value:
+        raise ValueError("must not contain NUL characters")
+    return unicodedata.normalize("NFC", value)
+
+
+SearchText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_storable),
+]
+
+
+class NoQuery(BaseModel):
+    """For routes without query parameters: a mistyped one is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PageQuery(BaseModel):
+    """Which page of a list, and whether to count the whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    skip: Annotated[int, Field(ge=0, le=MAX_BIGINT, description="How many to pass over")] = 0
+    limit: Annotated[int, Field(ge=1, le=100, description="How many to return at most")] = 20
+    count: Annotated[
+        Literal["exact", "estimated", "none"],
+        Field(
+            description="How `total` is found: counted; counted on a sample where counting all "
+            "would take long; or not at all (`total` is null)"
+        ),
+    ] = "exact"
+
+
+class ErrorDetailBody(TypedDict):
+    """One wrong field and what is wrong with it."""
+
+    field: Annotated[str, Field(examples=["query.limit"])]
+    message: Annotated[str, Field(examples=["Input should be less than or equal to 100"])]
+
+
+class _ErrorRequired(TypedDict):
+    code: Annotated[str, Field(description="Stable, for programs", examples=["VALIDATION_ERROR"])]
+    message: Annotated[str, Field(description="For people")]
+    request_id: Annotated[str, Field(description="The response's X-Request-ID")]
+
+
+class ErrorBody(_ErrorRequired, total=False):
+    """What went wrong."""
+
+    details: list[ErrorDetailBody]
+
+
+class ErrorEnvelope(TypedDict):
+    """Every error of every route."""
+
+    error: ErrorBody

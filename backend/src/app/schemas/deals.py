@@ -1,0 +1,124 @@
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
+
+from app.schemas.common import Id, Money, PageQuery, SearchText, Timestamp
+from app.schemas.hotels import HotelSummary
+
+SortField = Literal[
+    "id", "price_per_night", "discount_percent", "star_rating", "checkin_date", "created_at"
+]
+SORT_FIELDS: tuple[str, ...] = get_args(SortField)
+_ONE_SORT = f"-?({'|'.join(SORT_FIELDS)})"
+SORT_PATTERN = f"^{_ONE_SORT}(,{_ONE_SORT})*$"
+
+MAX_CATEGORY_FILTERS = 20
+
+Price = Annotated[Decimal, Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False)]
+
+
+class Deal(TypedDict):
+    """An offer of one room type of a hotel for given nights."""
+
+    id: Id
+    external_id: Annotated[
+        int | None, Field(description="The id in the file it came from; null if made here")
+    ]
+    hotel_id: Id
+    room_type: Annotated[str, Field(examples=["suite"])]
+    star_rating: Annotated[int, Field(ge=1, le=5)]
+    price_per_night: Money
+    original_price: Money
+    discount_percent: Annotated[int, Field(ge=0, le=100)]
+    checkin_date: date
+    checkout_date: date
+    is_available: bool
+    categories: Annotated[
+        list[str], Field(description="Sorted by name", examples=[["boutique", "luxury"]])
+    ]
+    version: Annotated[int, Field(ge=1, description="Rises with every change of the deal")]
+    created_at: Timestamp
+    updated_at: Timestamp
+    hotel: HotelSummary
+
+
+class DealPage(TypedDict):
+    """A page of deals in the order asked for."""
+
+    items: list[Deal]
+    total: Annotated[int | None, Field(description="Matching deals; null with `count=none`")]
+    skip: int
+    limit: int
+
+
+class CityStatistics(TypedDict):
+    """What the deals of a city cost on average."""
+
+    city: str
+    avg_price: Money
+    deal_count: int
+
+
+class DealFilters(PageQuery):
+    """What narrows a list of deals; each absent filter lets every deal pass."""
+
+    city: Annotated[SearchText | None, Field(description="Exact, ignoring case")] = None
+    country: Annotated[SearchText | None, Field(description="Exact, ignoring case")] = None
+    min_stars: Annotated[
+        Decimal | None,
+        Field(ge=0, le=5, allow_inf_nan=False, description="The hotel's average is at least this"),
+    ] = None
+    price_min: Price | None = None
+    price_max: Price | None = None
+    category: Annotated[
+        list[SearchText] | None,
+        Field(max_length=MAX_CATEGORY_FILTERS, description="Any of them; repeat the parameter"),
+    ] = None
+    hotel_id: Id | None = None
+    room_type: Annotated[SearchText | None, Field(description="Exact")] = None
+    available_only: Annotated[bool, Field(description="Leave out what is sold")] = False
+    min_discount: Annotated[int | None, Field(ge=0, le=100)] = None
+    checkin_from: date | None = None
+    checkin_to: date | None = None
+    q: Annotated[
+        SearchText | None, Field(description="Starts of words of the hotel's name or city")
+    ] = None
+
+    @model_validator(mode="after")
+    def _ranges_have_an_inside(self) -> Self:
+        if self.price_min and self.price_max and self.price_min > self.price_max:
+            raise ValueError("price_min must not be above price_max")
+        if self.checkin_from and self.checkin_to and self.checkin_from > self.checkin_to:
+            raise ValueError("checkin_from must not be after checkin_to")
+        return self
+
+
+class DealQuery(DealFilters):
+    """Filters, order and page of `GET /deals`."""
+
+    sort: Annotated[
+        str,
+        Field(
+            pattern=SORT_PATTERN,
+            description="Comma-separated, `-` for descending; ties by `id`",
+            examples=["-discount_percent,price_per_night"],
+        ),
+    ] = "id"
+
+    @model_validator(mode="after")
+    def _each_sort_field_once(self) -> Self:
+        fields = [field.removeprefix("-") for field in self.sort.split(",")]
+        if len(set(fields)) != len(fields):
+            raise ValueError("sort names a field twice")
+        return self
+
+
+class StatisticsQuery(BaseModel):
+    """Which deals count in `GET /deals/stats`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    available_only: Annotated[bool, Field(description="Leave out what is sold")] = False

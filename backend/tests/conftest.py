@@ -1,0 +1,163 @@
+"""One PostgreSQL for the run, one template built by the real migrations, clones of it for tests."""
+
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy import URL, text
+from tests.databases import as_text, create_database, pools, run_server, temporary_database
+from tests.factories import DealRow, HotelFactory, HotelRow, insert_catalog
+
+from app.config import Settings
+from app.db.migrations import upgrade_async
+from app.db.session import Database, WriteSession
+from app.main import create_app
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def settings(run_dir: Path) -> Settings:
+    """Settings that nothing in the environment or in `.env` changes."""
+    return Settings(
+        _env_file=None,
+        app_env="development",
+        data_dir=run_dir / "data",
+        database_url=None,
+        read_database_url=None,
+        db_pool_size=5,
+        log_format="json",
+    )
+
+
+@pytest.fixture(scope="session")
+def server_url(run_dir: Path) -> Iterator[URL]:
+    with run_server(run_dir / "postgres") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def template(server_url: URL, run_dir: Path, testrun_uid: str) -> str:
+    """The name of an empty database at head; the first worker to come builds it for all."""
+    name = f"template_{testrun_uid}"
+    done = run_dir / "template.done"
+    with (run_dir / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            url = await create_database(server_url, name)
+            await upgrade_async(as_text(url))
+            done.touch()
+    return name
+
+
+@pytest.fixture
+async def empty_url(server_url: URL) -> AsyncIterator[str]:
+    """A database without any table."""
+    async with temporary_database(server_url) as url:
+        yield as_text(url)
+
+
+@pytest.fixture
+async def clone_url(server_url: URL, template: str) -> AsyncIterator[URL]:
+    async with temporary_database(server_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(clone_url: URL) -> str:
+    """A database at head of the test's own, for what must really commit."""
+    return as_text(clone_url)
+
+
+@pytest.fixture
+async def database(clone_url: URL, settings: Settings) -> AsyncIterator[Database]:
+    """The service's pools on a database of the test's own."""
+    async with pools(clone_url, settings) as database:
+        yield database
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A database with known deals, shared by the tests that only read."""
+
+    database: Database
+    url: URL
+    hotels: dict[int, HotelRow]
+    deals: list[DealRow]
+
+
+@pytest.fixture(scope="session")
+async def catalog(server_url: URL, template: str, settings: Settings) -> AsyncIterator[Catalog]:
+    hotels = [
+        *HotelFactory.batch(12),
+        HotelFactory.build(name="O'Hara 100% Inn", city="ZÜRICH"),
+        HotelFactory.build(name="Grand_Hotel", city="İstanbul"),
+    ]
+    async with (
+        temporary_database(server_url, template) as url,
+        pools(url, settings) as database,
+    ):
+        async with database.transaction() as session:
+            deals = await insert_catalog(await session.connection(), hotels, deals_per_hotel=15)
+            # A hotel without deals, and a category without any.
+            empty = HotelFactory.build(name="Empty House")
+            await insert_catalog(await session.connection(), [empty], deals_per_hotel=0)
+            await session.execute(text("INSERT INTO categories (name) VALUES ('unused')"))
+        yield Catalog(database, url, {hotel.id: hotel for hotel in [*hotels, empty]}, deals)
+
+
+@pytest.fixture(scope="session")
+async def worker_database(
+    server_url: URL, template: str, settings: Settings
+) -> AsyncIterator[Database]:
+    """Where tests that roll back take turns."""
+    async with (
+        temporary_database(server_url, template) as url,
+        pools(url, settings) as database,
+    ):
+        yield database
+
+
+@pytest.fixture
+async def session(worker_database: Database) -> AsyncIterator[WriteSession]:
+    """A session whose test leaves nothing behind.
+
+    Its commits are savepoints of a transaction that is rolled back. Constraints are immediate,
+    because that transaction never gets to the commit that deferred ones wait for.
+    """
+    async with worker_database.write_engine.connect() as connection:
+        transaction = await connection.begin()
+        await connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        async with WriteSession(
+            connection, join_transaction_mode="create_savepoint", expire_on_commit=False
+        ) as session:
+            yield session
+        await transaction.rollback()
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of `app` while its lifespan lasts."""
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client
+
+
+@pytest.fixture(scope="session")
+async def client(catalog: Catalog, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application on the shared catalog."""
+    url = SecretStr(as_text(catalog.url))
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+        yield client

@@ -1,0 +1,25 @@
+from collections import Counter
+
+import httpx
+import pytest
+from tests.conftest import Catalog
+
+pytestmark = pytest.mark.api
+
+
+async def test_categories_are_counted_and_sorted(
+    client: httpx.AsyncClient, catalog: Catalog
+) -> None:
+    counts = Counter(name for deal in catalog.deals for name in deal.categories)
+    counts["unused"] = 0
+
+    shown = (await client.get("/categories")).json()
+
+    assert shown == [{"name": name, "deal_count": counts[name]} for name in sorted(counts)]
+
+
+async def test_an_unknown_parameter_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.get("/categories?skip=1")
+
+    assert response.status_code == 422
+    assert response.json()["error"]["details"][0]["field"] == "query.skip"

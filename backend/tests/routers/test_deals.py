@@ -1,0 +1,337 @@
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from tests.conftest import Catalog
+from tests.factories import DealRow
+
+pytestmark = pytest.mark.api
+
+
+def stars(catalog: Catalog, hotel_id: int) -> Decimal:
+    ratings = [deal.star_rating for deal in catalog.deals if deal.hotel_id == hotel_id]
+    return Decimal(sum(ratings)) / len(ratings)
+
+
+async def ids(client: httpx.AsyncClient, query: str) -> tuple[list[int], int | None]:
+    response = await client.get(f"/deals?limit=100&{query}")
+    assert response.status_code == 200, response.text
+    page = response.json()
+    return [deal["id"] for deal in page["items"]], page["total"]
+
+
+async def test_a_deal_is_shown_whole(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    deal = catalog.deals[0]
+    hotel = catalog.hotels[deal.hotel_id]
+
+    response = await client.get(f"/deals/{deal.id}")
+
+    shown = response.json()
+    assert shown.pop("created_at") == deal.created_at.isoformat().replace("+00:00", "Z")
+    assert shown.pop("updated_at").endswith("Z")
+    assert shown == {
+        "id": deal.id,
+        "external_id": None,
+        "hotel_id": hotel.id,
+        "room_type": deal.room_type,
+        "star_rating": deal.star_rating,
+        "price_per_night": f"{deal.price_per_night:.2f}",
+        "original_price": "950.00",
+        "discount_percent": deal.discount_percent,
+        "checkin_date": deal.checkin_date.isoformat(),
+        "checkout_date": "2028-01-01",
+        "is_available": deal.is_available,
+        "categories": deal.categories,
+        "version": 1,
+        "hotel": {
+            "id": hotel.id,
+            "name": hotel.name,
+            "city": hotel.city,
+            "country": hotel.country,
+            "phone": hotel.phone,
+            "avg_star_rating": float(round(stars(catalog, hotel.id), 2)),
+        },
+    }
+
+
+async def test_default_page_is_the_first_twenty_by_id(
+    client: httpx.AsyncClient, catalog: Catalog
+) -> None:
+    page = (await client.get("/deals")).json()
+
+    assert [deal["id"] for deal in page["items"]] == sorted(d.id for d in catalog.deals)[:20]
+    assert {key: page[key] for key in ("total", "skip", "limit")} == {
+        "total": len(catalog.deals),
+        "skip": 0,
+        "limit": 20,
+    }
+
+
+async def test_pages_join_up_to_the_whole_list(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    seen: list[int] = []
+    url: str | None = "/deals?limit=37&sort=-price_per_night"
+    while url:
+        response = await client.get(url)
+        seen += [deal["id"] for deal in response.json()["items"]]
+        assert response.links["first"]["url"].startswith("/deals?")
+        url = response.links.get("next", {}).get("url")
+
+    expected = sorted(catalog.deals, key=lambda deal: (-deal.price_per_night, deal.id))
+    assert seen == [deal.id for deal in expected]
+
+
+async def test_a_skip_past_the_end_has_the_right_total(
+    client: httpx.AsyncClient, catalog: Catalog
+) -> None:
+    response = await client.get("/deals?skip=100000")
+
+    assert response.json()["items"] == []
+    assert response.json()["total"] == len(catalog.deals)
+    assert "next" not in response.links
+
+
+Predicate = Callable[[DealRow, Catalog], bool]
+
+FILTERS: list[tuple[str, Predicate]] = [
+    ("city=berlin", lambda d, c: c.hotels[d.hotel_id].city == "Berlin"),
+    ("city=%20PARIS%20", lambda d, c: c.hotels[d.hotel_id].city == "Paris"),
+    ("city=zürich", lambda d, c: c.hotels[d.hotel_id].city.casefold() == "zürich"),
+    ("city=ZÜRICH", lambda d, c: c.hotels[d.hotel_id].city.casefold() == "zürich"),
+    ("city=Zu%CC%88rich", lambda d, c: c.hotels[d.hotel_id].city.casefold() == "zürich"),
+    ("city=istanbul", lambda d, c: c.hotels[d.hotel_id].city == "İstanbul"),
+    ("city=Berl", lambda _d, _c: False),
+    ("country=SOMEWHERE", lambda _d, _c: True),
+    ("country=elsewhere", lambda _d, _c: False),
+    ("min_stars=3", lambda d, c: stars(c, d.hotel_id) >= 3),
+    ("min_stars=3.25", lambda d, c: stars(c, d.hotel_id) >= Decimal("3.25")),
+    ("min_stars=0", lambda _d, _c: True),
+    ("min_stars=5", lambda d, c: stars(c, d.hotel_id) >= 5),
+    ("price_min=300", lambda d, _c: d.price_per_night >= 300),
+    ("price_max=300.50", lambda d, _c: d.price_per_night <= Decimal("300.5")),
+    ("price_min=200&price_max=400", lambda d, _c: 200 <= d.price_per_night <= 400),
+    ("category=beach", lambda d, _c: "beach" in d.categories),
+    ("category=BEACH", lambda d, _c: "beach" in d.categories),
+    (
+        "category=beach&category=luxury",
+        lambda d, _c: bool({"beach", "luxury"} & set(d.categories)),
+    ),
+    ("category=beach&category=nothing", lambda d, _c: "beach" in d.categories),
+    ("category=unused", lambda _d, _c: False),
+    ("category=nothing", lambda _d, _c: False),
+    (
+        "category=beach&available_only=true",
+        lambda d, _c: "beach" in d.categories and d.is_available,
+    ),
+    ("room_type=suite", lambda d, _c: d.room_type == "suite"),
+    ("available_only=true", lambda d, _c: d.is_available),
+    ("available_only=false", lambda _d, _c: True),
+    ("min_discount=40", lambda d, _c: d.discount_percent >= 40),
+    ("checkin_from=2027-05-01", lambda d, _c: d.checkin_date.isoformat() >= "2027-05-01"),
+    ("checkin_to=2027-05-01", lambda d, _c: d.checkin_date.isoformat() <= "2027-05-01"),
+    (
+        "checkin_from=2027-05-01&checkin_to=2027-05-31",
+        lambda d, _c: "2027-05-01" <= d.checkin_date.isoformat() <= "2027-05-31",
+    ),
+    ("q=o'h", lambda d, c: c.hotels[d.hotel_id].name.startswith("O'H")),
+    ("q=100%25", lambda d, c: "100%" in c.hotels[d.hotel_id].name),
+    ("q=inn%20zür", lambda d, c: c.hotels[d.hotel_id].name.endswith("Inn")),
+    ("q=grand_", lambda d, c: c.hotels[d.hotel_id].name == "Grand_Hotel"),
+    ("q=grandX", lambda _d, _c: False),
+    ("q=%25", lambda _d, _c: False),
+    ("q=_", lambda _d, _c: False),
+    ("q=hotel", lambda d, c: any(w.lower().startswith("hotel") for w in words(d, c))),
+    ("q=%27%20%7C%20%27", lambda _d, _c: False),
+    ("q=%5C", lambda _d, _c: False),
+    ("q=a:*", lambda _d, _c: False),
+    (
+        "city=berlin&min_stars=2.5&price_min=100&price_max=700&available_only=true",
+        lambda d, c: (
+            c.hotels[d.hotel_id].city == "Berlin"
+            and stars(c, d.hotel_id) >= Decimal("2.5")
+            and 100 <= d.price_per_night <= 700
+            and d.is_available
+        ),
+    ),
+    (
+        "city=berlin&available_only=true",
+        lambda d, c: c.hotels[d.hotel_id].city == "Berlin" and d.is_available,
+    ),
+]
+
+
+def words(deal: DealRow, catalog: Catalog) -> list[str]:
+    hotel = catalog.hotels[deal.hotel_id]
+    return f"{hotel.name} {hotel.city}".split()
+
+
+@pytest.mark.parametrize("count", ["exact", "estimated", "none"])
+@pytest.mark.parametrize(("query", "predicate"), FILTERS, ids=[query for query, _ in FILTERS])
+async def test_a_filter_finds_what_it_says(
+    client: httpx.AsyncClient, catalog: Catalog, query: str, predicate: Predicate, count: str
+) -> None:
+    expected = sorted(deal.id for deal in catalog.deals if predicate(deal, catalog))
+
+    found, total = await ids(client, f"{query}&count={count}")
+
+    assert found == expected[:100]
+    # The catalog is smaller than an estimate's sample, so that an estimate is exact.
+    assert total == (None if count == "none" else len(expected))
+
+
+async def test_hotel_id_finds_the_hotels_deals(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    hotel_id = catalog.deals[0].hotel_id
+
+    found, total = await ids(client, f"hotel_id={hotel_id}")
+
+    assert found == sorted(deal.id for deal in catalog.deals if deal.hotel_id == hotel_id)
+    assert total == len(found)
+    assert await ids(client, "hotel_id=999999") == ([], 0)
+
+
+@pytest.mark.parametrize("direction", ["", "-"])
+@pytest.mark.parametrize(
+    "field",
+    ["id", "price_per_night", "discount_percent", "star_rating", "checkin_date", "created_at"],
+)
+async def test_sort_orders_with_ties_by_id(
+    client: httpx.AsyncClient, catalog: Catalog, field: str, direction: str
+) -> None:
+    by_id = sorted(catalog.deals, key=lambda deal: deal.id)
+    expected = sorted(by_id, key=lambda deal: getattr(deal, field), reverse=direction == "-")
+
+    found, _ = await ids(client, f"sort={direction}{field}")
+
+    assert found == [deal.id for deal in expected][:100]
+
+
+async def test_sort_takes_several_fields(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    expected = sorted(
+        catalog.deals, key=lambda deal: (-deal.star_rating, deal.price_per_night, deal.id)
+    )
+
+    found, _ = await ids(client, "sort=-star_rating,price_per_night")
+
+    assert found == [deal.id for deal in expected][:100]
+
+
+REFUSED = [
+    ("skip=-1", "query.skip"),
+    ("skip=9223372036854775808", "query.skip"),
+    ("skip=1.5", "query.skip"),
+    ("limit=0", "query.limit"),
+    ("limit=101", "query.limit"),
+    ("limit=abc", "query.limit"),
+    ("limit=", "query.limit"),
+    ("count=all", "query.count"),
+    ("sort=name", "query.sort"),
+    ("sort=", "query.sort"),
+    ("sort=id,", "query.sort"),
+    ("sort=price_per_night,-price_per_night", "query"),
+    ("city=", "query.city"),
+    ("city=%20", "query.city"),
+    ("city=a%00b", "query.city"),
+    ("city=" + "x" * 20_000, "query.city"),
+    ("q=%00", "query.q"),
+    ("min_stars=5.01", "query.min_stars"),
+    ("min_stars=-1", "query.min_stars"),
+    ("min_stars=nan", "query.min_stars"),
+    ("min_stars=inf", "query.min_stars"),
+    ("price_min=0", "query.price_min"),
+    ("price_min=-5", "query.price_min"),
+    ("price_min=1.005", "query.price_min"),
+    ("price_min=NaN", "query.price_min"),
+    ("price_max=1e400", "query.price_max"),
+    ("price_max=100000000", "query.price_max"),
+    ("price_min=20&price_max=10", "query"),
+    ("hotel_id=0", "query.hotel_id"),
+    ("hotel_id=9223372036854775808", "query.hotel_id"),
+    (f"hotel_id={10**400}", "query.hotel_id"),
+    ("available_only=maybe", "query.available_only"),
+    ("min_discount=101", "query.min_discount"),
+    ("checkin_from=tomorrow", "query.checkin_from"),
+    ("checkin_from=2027-02-30", "query.checkin_from"),
+    ("checkin_from=2027-02-02&checkin_to=2027-02-01", "query"),
+    ("category=", "query.category.0"),
+    ("&".join(["category=x"] * 21), "query.category"),
+    ("ctiy=berlin", "query.ctiy"),
+    ("page=2", "query.page"),
+]
+
+
+@pytest.mark.parametrize(("query", "field"), REFUSED, ids=[query[:40] for query, _ in REFUSED])
+async def test_a_wrong_parameter_is_refused_by_name(
+    client: httpx.AsyncClient, query: str, field: str
+) -> None:
+    response = await client.get(f"/deals?{query}")
+
+    assert response.status_code == 422
+    error = response.json()["error"]
+    assert error["code"] == "VALIDATION_ERROR"
+    assert error["request_id"] == response.headers["x-request-id"]
+    assert [detail["field"] for detail in error["details"]] == [field]
+    assert all(detail["message"] for detail in error["details"])
+
+
+async def test_details_neither_echo_values_nor_grow_without_bound(
+    client: httpx.AsyncClient,
+) -> None:
+    response = await client.get(
+        "/deals?limit=s3cret-value&" + "&".join(f"x{n}=1" for n in range(500))
+    )
+
+    assert response.status_code == 422
+    assert "s3cret-value" not in response.text
+    assert len(response.json()["error"]["details"]) == 20
+
+
+@pytest.mark.parametrize("deal_id", ["999999", str(2**63 - 1)])
+async def test_an_unknown_deal_is_not_found(client: httpx.AsyncClient, deal_id: str) -> None:
+    response = await client.get(f"/deals/{deal_id}")
+
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("deal_id", ["0", "-1", "abc", str(2**63), "1.5", "%00", "1?fresh=1"])
+async def test_what_is_no_deal_id_is_refused(client: httpx.AsyncClient, deal_id: str) -> None:
+    assert (await client.get(f"/deals/{deal_id}")).status_code == 422
+
+
+async def test_an_etag_saves_sending_the_deal_again(
+    client: httpx.AsyncClient, catalog: Catalog
+) -> None:
+    url = f"/deals/{catalog.deals[0].id}"
+    etag = (await client.get(url)).headers["etag"]
+
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response = await client.get(url, headers={"If-None-Match": known})
+        assert response.status_code == 304, known
+        assert response.headers["etag"] == etag
+        assert response.content == b""
+    other = await client.get(url, headers={"If-None-Match": '"other"'})
+    assert other.status_code == 200
+
+
+@pytest.mark.parametrize("available_only", [False, True])
+async def test_statistics_are_those_of_the_rows(
+    client: httpx.AsyncClient, catalog: Catalog, available_only: bool
+) -> None:
+    prices: dict[str, list[Decimal]] = {}
+    for deal in catalog.deals:
+        if deal.is_available or not available_only:
+            prices.setdefault(catalog.hotels[deal.hotel_id].city, []).append(deal.price_per_night)
+    expected: list[dict[str, Any]] = [
+        {
+            "city": city,
+            "avg_price": str((sum(of_city, Decimal()) / len(of_city)).quantize(Decimal("0.01"))),
+            "deal_count": len(of_city),
+        }
+        for city, of_city in prices.items()
+    ]
+    expected.sort(key=lambda item: (-item["deal_count"], item["city"]))
+
+    response = await client.get(f"/deals/stats?available_only={available_only}")
+
+    assert response.json() == expected

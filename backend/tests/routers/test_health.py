@@ -1,0 +1,89 @@
+import socket
+import time
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import URL, make_url
+from tests.conftest import serving
+from tests.databases import as_text, dsn
+
+from app.config import Settings
+from app.main import create_app
+
+pytestmark = pytest.mark.api
+
+EVERY_ROUTE = [
+    "/health",
+    "/deals",
+    "/deals?q=a&category=b&price_min=1",
+    "/deals/1",
+    "/deals/stats",
+    "/hotels",
+    "/hotels/1",
+    "/categories",
+]
+
+
+async def test_health_is_ok_when_the_database_answers(client: httpx.AsyncClient) -> None:
+    response = await client.get("/health")
+
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.fixture
+def nobody_listens(tmp_path: Path) -> str:
+    return f"postgresql+asyncpg://deals@/deals?host={tmp_path}"
+
+
+@pytest.mark.parametrize("path", EVERY_ROUTE)
+async def test_without_a_database_every_route_says_so(
+    settings: Settings, nobody_listens: str, path: str
+) -> None:
+    down = settings.model_copy(update={"database_url": SecretStr(nobody_listens)})
+    async with serving(create_app(down)) as client:
+        response = await client.get(path)
+
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+    assert response.headers["retry-after"]
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_unavailable(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / ".s.PGSQL.5432"))
+        silent.listen()
+        url = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
+        hung = settings.model_copy(update={"database_url": url, "db_connect_timeout": 0.2})
+        async with serving(create_app(hung)) as client:
+            started = time.monotonic()
+            response = await client.get("/health")
+
+    assert response.status_code == 503
+    assert time.monotonic() - started < hung.db_statement_timeout
+
+
+async def test_service_resumes_when_connections_were_cut(
+    settings: Settings, clone_url: URL
+) -> None:
+    url = SecretStr(as_text(clone_url))
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+        assert (await client.get("/deals")).status_code == 200
+        admin = await asyncpg.connect(dsn(make_url(as_text(clone_url)).set(database="postgres")))
+        try:
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
+                clone_url.database,
+            )
+        finally:
+            await admin.close()
+
+        # At most the first of them may meet the cut connection.
+        statuses = [(await client.get("/deals")).status_code for _ in range(3)]
+
+    assert statuses[1:] == [200, 200]
+    assert statuses[0] in {200, 503}

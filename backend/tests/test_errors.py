@@ -1,0 +1,92 @@
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from tests.conftest import serving
+
+from app.error_handlers import install
+from app.middleware import RequestMiddleware
+
+pytestmark = pytest.mark.api
+
+
+def assert_envelope(response: httpx.Response, status: int, code: str) -> None:
+    assert response.status_code == status
+    error = response.json()["error"]
+    assert error["code"] == code
+    assert error["message"]
+    assert error["request_id"] == response.headers["x-request-id"]
+
+
+async def test_unknown_paths_get_the_envelope(client: httpx.AsyncClient) -> None:
+    for path in ("/", "/nothing", "/deals/", "/deals/1/2", "/%00", "/%ff", "//deals"):
+        assert_envelope(await client.get(path), 404, "NOT_FOUND")
+
+
+async def test_wrong_methods_get_the_envelope(client: httpx.AsyncClient) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"):
+        response = await client.request(method, "/deals")
+        assert_envelope(response, 405, "METHOD_NOT_ALLOWED")
+        assert response.headers["allow"] == "GET"
+
+
+@pytest.fixture
+async def broken() -> AsyncIterator[httpx.AsyncClient]:
+    """An application with a bug."""
+    app = FastAPI()
+    app.add_middleware(RequestMiddleware)
+    install(app)
+
+    @app.get("/bug")
+    async def bug() -> None:
+        raise RuntimeError("SELECT secret FROM internals")
+
+    async with serving(app) as client:
+        yield client
+
+
+async def test_a_bug_is_an_envelope_that_tells_nothing(broken: httpx.AsyncClient) -> None:
+    response = await broken.get("/bug", headers={"X-Request-ID": "trace-me-1"})
+
+    assert_envelope(response, 500, "INTERNAL_ERROR")
+    assert "secret" not in response.text
+    assert response.headers["x-request-id"] == "trace-me-1"
+
+
+async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
+    get = await client.get("/deals")
+    head = await client.head("/deals")
+
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-length"] == get.headers["content-length"]
+    assert head.headers["link"] == get.headers["link"]
+
+
+@pytest.mark.parametrize("given", ["b1946ac9-2d1f-4f0e-9a53-6a3d0c6a2f11", "a.b_c:D-9", "x" * 64])
+async def test_a_sane_request_id_is_kept(client: httpx.AsyncClient, given: str) -> None:
+    response = await client.get("/health", headers={"X-Request-ID": given})
+
+    assert response.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", 'a"b', "a\tb", "é", "{}"])
+async def test_a_strange_request_id_is_replaced(client: httpx.AsyncClient, given: str) -> None:
+    response = await client.get("/health", headers={b"X-Request-ID": given.encode("latin-1")})
+
+    assert response.headers["x-request-id"] != given
+    assert len(response.headers["x-request-id"]) == 32
+
+
+async def test_request_ids_differ(client: httpx.AsyncClient) -> None:
+    ids = {(await client.get("/health")).headers["x-request-id"] for _ in range(5)}
+
+    assert len(ids) == 5
+
+
+@pytest.mark.parametrize("name", ["schema", "docs"])
+async def test_the_documentation_is_served(client: httpx.AsyncClient, name: str) -> None:
+    path = {"schema": "/openapi.json", "docs": "/docs"}[name]
+
+    assert (await client.get(path)).status_code == 200
