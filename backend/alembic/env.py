@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.config import load_settings
 from app.db.base import Base
-from app.db.migrations import MIGRATION_LOCK, require_utf8
+from app.db.migrations import MIGRATION_LOCK
 from app.db.provision import provisioned
+from app.errors import ConfigurationError
 from app.models import catalog, derived
 
 # Importing the models is what fills Base.metadata.
@@ -29,6 +30,20 @@ def run(connection: Connection) -> None:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
         context.run_migrations()
+
+
+def require_utf8(connection: Connection) -> None:
+    """Refuse a database that cannot hold every name.
+
+    Raises:
+        ConfigurationError: the database's encoding is not UTF8.
+    """
+    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    connection.rollback()
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database is encoded in {encoding}; create it with ENCODING 'UTF8'"
+        )
 
 
 async def run_with_own_engine(url: str) -> None:

@@ -8,7 +8,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, text
 
 from app.db.errors import database_errors
 from app.errors import ConfigurationError
@@ -63,17 +62,3 @@ def head_revision() -> str:
     if head is None:
         raise ConfigurationError("the schema's history is empty")
     return head
-
-
-def require_utf8(connection: Connection) -> None:
-    """Refuse a database that cannot hold every name.
-
-    Raises:
-        ConfigurationError: the database's encoding is not UTF8.
-    """
-    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
-    connection.rollback()
-    if encoding != "UTF8":
-        raise ConfigurationError(
-            f"the database is encoded in {encoding}; create it with ENCODING 'UTF8'"
-        )

@@ -1,0 +1,52 @@
+"""Small deals.csv files, made to be right except where a test says otherwise."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from app.imports.columns import NAMES
+
+RIGHT = {
+    "id": "1",
+    "hotel_name": "Grand Hotel",
+    "hotel_city": "Berlin",
+    "hotel_country": "Germany",
+    "hotel_phone": "+49-30-555-3780",
+    "hotel_star_rating": "4",
+    "room_type": "suite",
+    "price_per_night": "80.00",
+    "original_price": "100.00",
+    "discount_percent": "20",
+    "checkin_date": "2027-03-01",
+    "checkout_date": "2027-03-05",
+    "is_available": "True",
+    "categories": "beach,luxury",
+    "created_at": "2026-08-28 00:10:25",
+}
+
+
+def row(number: int = 1, **fields: str) -> dict[str, str]:
+    """A right row with the id `number`, changed as told."""
+    return {**RIGHT, "id": str(number), **fields}
+
+
+def as_csv(
+    rows: Iterable[Mapping[str, str]], names: Iterable[str] = NAMES, *, end: str = "\n"
+) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(names), lineterminator=end)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write(path: Path, rows: Iterable[Mapping[str, str]]) -> Path:
+    path.write_text(as_csv(rows), encoding="utf-8", newline="")
+    return path
+
+
+def rejected(path: Path) -> list[tuple[int, str, str]]:
+    """Line, column and code of each reject in a rejects file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(int(r["line"]), r["column"], r["code"]) for r in csv.DictReader(file)]
