@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     db_statement_timeout: Annotated[float, Field(gt=0)] = 10.0
     db_lock_timeout: Annotated[float, Field(gt=0)] = 5.0
 
+    # Signs cursors. Production must set it, the same for all that answer for each other.
+    signing_key: Annotated[SecretStr | None, Field(min_length=32)] = None
+
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -46,7 +49,7 @@ class Settings(BaseSettings):
     def _number_from_environment(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
-    @field_validator("database_url", "read_database_url", mode="before")
+    @field_validator("database_url", "read_database_url", "signing_key", mode="before")
     @classmethod
     def _empty_means_unset(cls, value: Any) -> Any:
         """`DATABASE_URL=` in a compose or `.env` file is how people say "none"."""

@@ -100,4 +100,6 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 def _detail(problem: dict[str, Any]) -> ErrorDetail:
     """Where and what, without the value itself, which could be anything and any size."""
     field = ".".join(str(part)[:MAX_NAME_LENGTH] for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return ErrorDetail(field, "There is no such field")
     return ErrorDetail(field, problem["msg"].removeprefix("Value error, "))

@@ -11,6 +11,8 @@ from app.db.provision import provisioned_async
 from app.db.session import Database
 from app.middleware import RequestMiddleware
 from app.routers import categories, deals, health, hotels
+from app.services.cursors import CursorCodec
+from app.signing import signing_key
 
 DESCRIPTION = """
 Hotel deals: rooms of a given type, for given nights, at a discount. Deals belong to hotels and
@@ -19,7 +21,11 @@ carry categories. Lists come in pages; errors come in one envelope.
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service with these settings; its pools open and close with the application."""
+    """The service with these settings; its pools open and close with the application.
+
+    Raises:
+        ConfigurationError: there is no key to sign with.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -39,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         max_body_size=settings.max_body_bytes,
     )
+    app.state.cursors = CursorCodec(signing_key(settings))
     app.add_middleware(RequestMiddleware)
     error_handlers.install(app)
     for module in (health, deals, hotels, categories):

@@ -21,7 +21,26 @@ from app.models import Category, Deal, Hotel, deal_categories
 from app.repositories import hotels
 from app.repositories.categories import BY_NAME
 from app.repositories.deal_filters import conditions, total
-from app.repositories.paging import NO_TOTAL, AnyRow, AnySelect, split_total, with_total
+from app.repositories.paging import (
+    NO_TOTAL,
+    AnyRow,
+    AnySelect,
+    Place,
+    ordering,
+    paged,
+    split_total,
+    with_total,
+)
+
+# Where in a row of `page` the fields are that it can be sorted by.
+SORT_COLUMNS = {
+    "id": 1,
+    "star_rating": 5,
+    "price_per_night": 6,
+    "discount_percent": 8,
+    "checkin_date": 9,
+    "created_at": 14,
+}
 
 
 class DealRepository:
@@ -31,15 +50,13 @@ class DealRepository:
         self._session = session
 
     async def page(
-        self, filters: Mapping[str, Any], sort: str, skip: int, limit: int, count: str
+        self, filters: Mapping[str, Any], place: Place, count: str
     ) -> tuple[int | None, Sequence[AnyRow]]:
         """A page of deals and how many there are in all, in one round trip.
 
         Args:
             filters: values by the names of `DealFilters`' fields; absent ones do not filter.
-            sort: as in `DealQuery.sort`.
-            skip: how many to pass over.
-            limit: how many at most.
+            place: which page, in which order.
             count: "exact", "estimated" or "none".
 
         Returns:
@@ -47,9 +64,13 @@ class DealRepository:
             among them), and its hotel's.
         """
         statement = _page_statement(
-            frozenset(filters), sort, count, single_category=len(filters.get("category", ())) == 1
+            frozenset(filters),
+            place.sort,
+            count,
+            keyset=place.after is not None,
+            single_category=len(filters.get("category", ())) == 1,
         )
-        parameters: dict[str, Any] = {**filters, "skip": skip, "limit": limit}
+        parameters: dict[str, Any] = {**filters, **place.parameters}
         parameters.pop("available_only", None)
         if "q" in parameters:
             parameters["q"] = hotels.prefix_query(parameters["q"])
@@ -66,32 +87,15 @@ class DealRepository:
 
 @lru_cache(maxsize=512)
 def _page_statement(
-    filters: frozenset[str], sort: str, count: str, *, single_category: bool
+    filters: frozenset[str], sort: str, count: str, *, keyset: bool, single_category: bool
 ) -> AnySelect:
     """Pick the deals of the page by index, then join hotel and categories to those few."""
-    picked = (
-        select(Deal)
-        .where(*conditions(filters))
-        .order_by(*_order(sort, Deal.__table__.c))
-        .offset(bindparam("skip"))
-        .limit(bindparam("limit"))
-        .subquery("picked")
-    )
+    matching = select(Deal).where(*conditions(filters))
+    picked = paged(matching, Deal.__table__.c, sort, keyset=keyset).subquery("picked")
     deal = aliased(Deal, picked)
     page = select(*_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
-    matching = total(filters, count, single_category=single_category)
-    return with_total(page, matching, _order(sort, page.c))
-
-
-def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
-    """`columns` by the fields of `sort`, ties by id; what follows `id` can change nothing."""
-    order: list[ColumnElement[Any]] = []
-    for field in [*sort.split(","), "id"]:
-        name = field.removeprefix("-")
-        order.append(columns[name].desc() if field.startswith("-") else columns[name].asc())
-        if name == "id":
-            break
-    return order
+    in_all = total(filters, count, single_category=single_category)
+    return with_total(page, in_all, ordering(sort, page.c))
 
 
 def _columns(deal: Any) -> list[ColumnElement[Any]]:

@@ -7,11 +7,23 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 
 from app.db.session import ReadSession
 from app.models import Hotel
-from app.repositories.paging import NO_TOTAL, AnyRow, AnySelect, split_total, with_total
+from app.repositories.paging import (
+    NO_TOTAL,
+    AnyRow,
+    AnySelect,
+    Place,
+    ordering,
+    paged,
+    split_total,
+    with_total,
+)
 
 AVERAGE_STARS = func.round(Hotel.star_rating, 2).cast(Float).label("avg_star_rating")
 
 SUMMARY_COLUMNS = (Hotel.id, Hotel.name, Hotel.city, Hotel.country, Hotel.phone, AVERAGE_STARS)
+# Hotels come in one order only.
+ORDER = "id"
+
 COLUMNS = (*SUMMARY_COLUMNS, Hotel.deal_count, Hotel.created_at, Hotel.updated_at)
 
 # How a filter of a query narrows the hotels; the parameter has the filter's name. Deals use the
@@ -43,11 +55,13 @@ class HotelRepository:
         self._session = session
 
     async def page(
-        self, filters: Mapping[str, Any], skip: int, limit: int, count: str
+        self, filters: Mapping[str, Any], place: Place, count: str
     ) -> tuple[int | None, Sequence[AnyRow]]:
-        """Rows of `(total, *COLUMNS)` ordered by id, and the total unless `count` is "none"."""
-        statement = _page_statement(frozenset(filters), counted=count != "none")
-        parameters = {**_parameters(filters), "skip": skip, "limit": limit}
+        """The total unless `count` is "none", and the rows of `(total, *COLUMNS)` at `place`."""
+        statement = _page_statement(
+            frozenset(filters), keyset=place.after is not None, counted=count != "none"
+        )
+        parameters = {**_parameters(filters), **place.parameters}
         return split_total((await self._session.execute(statement, parameters)).all())
 
     async def get(self, hotel_id: int) -> AnyRow | None:
@@ -66,19 +80,13 @@ _ONE = select(*COLUMNS).where(Hotel.id == bindparam("hotel_id"))
 
 
 @lru_cache(maxsize=64)
-def _page_statement(filters: frozenset[str], *, counted: bool) -> AnySelect:
+def _page_statement(filters: frozenset[str], *, keyset: bool, counted: bool) -> AnySelect:
     conditions = [CONDITIONS[name] for name in sorted(filters)]
-    page = (
-        select(*COLUMNS)
-        .where(*conditions)
-        .order_by(Hotel.id)
-        .offset(bindparam("skip"))
-        .limit(bindparam("limit"))
-        .subquery("page")
-    )
+    matching = select(*COLUMNS).where(*conditions)
+    page = paged(matching, Hotel.__table__.c, ORDER, keyset=keyset).subquery("page")
     total = (
         select(func.count()).select_from(Hotel).where(*conditions).scalar_subquery()
         if counted
         else NO_TOTAL
     )
-    return with_total(page, total, [page.c.id])
+    return with_total(page, total, ordering(ORDER, page.c))

@@ -5,6 +5,7 @@ joined to it: `SELECT total, page.* FROM (total) LEFT JOIN (page) ON true`.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -14,8 +15,12 @@ from sqlalchemy import (
     ScalarSelect,
     Select,
     Subquery,
+    and_,
+    bindparam,
+    false,
     literal,
     null,
+    or_,
     select,
     true,
 )
@@ -23,6 +28,78 @@ from sqlalchemy import (
 # However many columns of whatever types.
 AnyRow = Row[*tuple[Any, ...]]
 AnySelect = Select[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a list a page is, and in which order.
+
+    Attributes:
+        sort: comma-separated fields, `-` for descending; ties by `id`.
+        skip: how many rows to pass over, for an offset page.
+        after: what the row before the page sorts by, for a cursor page.
+        limit: how many rows the page has at most.
+    """
+
+    sort: str
+    skip: int | None
+    after: Sequence[Any] | None
+    limit: int
+
+    @property
+    def fields(self) -> list[tuple[str, bool]]:
+        """Fields and whether they descend, down to `id`; what follows it could change nothing."""
+        return sort_fields(self.sort)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What `paged` has bound; one row more than the limit tells whether there is a next."""
+        if self.after is None:
+            return {"skip": self.skip, "limit": self.limit + 1}
+        after = {f"after_{n}": value for n, value in enumerate(self.after)}
+        return {**after, "limit": self.limit + 1}
+
+
+def sort_fields(sort: str) -> list[tuple[str, bool]]:
+    """The fields of a `sort` and whether they descend, ending with `id`."""
+    fields: list[tuple[str, bool]] = []
+    for field in [*sort.split(","), "id"]:
+        fields.append((field.removeprefix("-"), field.startswith("-")))
+        if fields[-1][0] == "id":
+            break
+    return fields
+
+
+def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
+    """`columns` in the order of `sort`."""
+    return [
+        columns[name].desc() if descending else columns[name].asc()
+        for name, descending in sort_fields(sort)
+    ]
+
+
+def paged(rows: AnySelect, columns: Any, sort: str, *, keyset: bool) -> AnySelect:
+    """`rows` in order, narrowed to a page whose place is bound: `Place.parameters`."""
+    narrowed = rows.where(*_behind(sort, columns)) if keyset else rows.offset(bindparam("skip"))
+    return narrowed.order_by(*ordering(sort, columns)).limit(bindparam("limit"))
+
+
+def _behind(sort: str, columns: Any) -> list[ColumnElement[bool]]:
+    """Rows after the bound place: `a > x OR (a = x AND (b < y OR (b = y AND id > z)))`.
+
+    Preceded by `a >= x`, which follows from it but is what an index can start from.
+    """
+    fields = [
+        (columns[name], descending, bindparam(f"after_{n}", type_=columns[name].type))
+        for n, (name, descending) in enumerate(sort_fields(sort))
+    ]
+    behind: ColumnElement[bool] = false()
+    for column, descending, place in reversed(fields):
+        further = column < place if descending else column > place
+        behind = or_(further, and_(column == place, behind))
+    column, descending, place = fields[0]
+    return [column <= place if descending else column >= place, behind]
+
 
 NO_TOTAL: ColumnElement[int | None] = null().cast(BigInteger)
 

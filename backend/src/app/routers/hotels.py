@@ -2,12 +2,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.dependencies import NoQueryParameters, ReadDB
-from app.repositories.hotels import HotelRepository
+from app.dependencies import NoQueryParameters, ReadingHotels
 from app.routers.responses import ITEM_ERRORS, LIST_ERRORS, JSONDump, page_links
 from app.schemas.common import Id
 from app.schemas.hotels import Hotel, HotelPage, HotelQuery
-from app.services.hotels import HotelService
 
 router = APIRouter(prefix="/hotels", tags=["hotels"])
 
@@ -17,23 +15,19 @@ _dump_hotel = JSONDump(Hotel)
 
 @router.get("", response_model=HotelPage, responses=LIST_ERRORS, operation_id="list_hotels")
 async def list_hotels(
-    request: Request, query: Annotated[HotelQuery, Query()], session: ReadDB
+    request: Request, query: Annotated[HotelQuery, Query()], hotels: ReadingHotels
 ) -> Response:
     """A page of hotels, ordered by id."""
-    page = await HotelService(HotelRepository(session)).page(query)
+    page = await hotels.page(query)
     link = page_links(
-        request,
-        skip=query.skip,
-        limit=query.limit,
-        total=page["total"],
-        got=len(page["items"]),
+        request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
     )
     return _dump_page(page, {"Link": link})
 
 
 @router.get("/{hotel_id}", response_model=Hotel, responses=ITEM_ERRORS, operation_id="get_hotel")
 async def get_hotel(
-    hotel_id: Annotated[Id, Path()], _: NoQueryParameters, session: ReadDB
+    hotel_id: Annotated[Id, Path()], _: NoQueryParameters, hotels: ReadingHotels
 ) -> Response:
     """One hotel with its average stars and number of deals."""
-    return _dump_hotel(await HotelService(HotelRepository(session)).get(hotel_id))
+    return _dump_hotel(await hotels.get(hotel_id))

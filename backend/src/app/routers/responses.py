@@ -47,18 +47,20 @@ LIST_ERRORS = errors()
 ITEM_ERRORS = errors(NotFoundError)
 
 
-def page_links(request: Request, *, skip: int, limit: int, total: int | None, got: int) -> str:
-    """The `Link` header (RFC 8288) of an offset page: the first page, and the next if there is one.
+def page_links(request: Request, *, skip: int | None, got: int, next_cursor: str | None) -> str:
+    """The `Link` header (RFC 8288) of a page: the first one, and the next if there is one.
 
-    Relative references, so that they are right behind any proxy.
+    The next page is of the same kind as this. References are relative, so that they are right
+    behind any proxy.
     """
-    links = [_link(request, skip=0, rel="first")]
-    more = got == limit if total is None else skip + got < total
-    if got and more:
-        links.append(_link(request, skip=skip + got, rel="next"))
+    links = [_link(request, "first")]
+    if next_cursor is not None:
+        place = {"cursor": next_cursor} if skip is None else {"skip": skip + got}
+        links.append(_link(request, "next", **place))
     return ", ".join(links)
 
 
-def _link(request: Request, *, skip: int, rel: str) -> str:
-    url = request.url.include_query_params(skip=skip)
-    return f'<{url.path}?{url.query}>; rel="{rel}"'
+def _link(request: Request, relation: str, **place: str | int) -> str:
+    url = request.url.remove_query_params(["skip", "cursor"]).include_query_params(**place)
+    reference = f"{url.path}?{url.query}" if url.query else url.path
+    return f'<{reference}>; rel="{relation}"'

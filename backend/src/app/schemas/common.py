@@ -7,9 +7,16 @@ all the same. What clients send is declared as models, which validate.
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from typing_extensions import TypedDict
 
 MAX_BIGINT = 2**63 - 1
@@ -22,6 +29,9 @@ Timestamp = Annotated[datetime, Field(description="UTC", examples=["2026-06-13T1
 AverageStars = Annotated[
     float | None,
     Field(description="Average stars of the hotel's deals, rounded to two places", examples=[4.25]),
+]
+NextCursor = Annotated[
+    str | None, Field(description="The `cursor` of the next page; null on the last one")
 ]
 Id = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
 
@@ -47,19 +57,42 @@ class NoQuery(BaseModel):
 
 
 class PageQuery(BaseModel):
-    """Which page of a list, and whether to count the whole."""
+    """Which page of a list, and whether to count the whole.
+
+    Two kinds of page: by offset (`skip`), which can go anywhere and shows rows twice or not at all
+    when others come and go; and by cursor, from page to page, which does not.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     skip: Annotated[int, Field(ge=0, le=MAX_BIGINT, description="How many to pass over")] = 0
     limit: Annotated[int, Field(ge=1, le=100, description="How many to return at most")] = 20
-    count: Annotated[
-        Literal["exact", "estimated", "none"],
+    cursor: Annotated[
+        str | None,
         Field(
-            description="How `total` is found: counted; counted on a sample where counting all "
-            "would take long; or not at all (`total` is null)"
+            max_length=1000,
+            description="`next_cursor` of a page with the same sort and filters; not with `skip`",
         ),
-    ] = "exact"
+    ] = None
+    count: Annotated[
+        Literal["exact", "estimated", "none"] | None,
+        Field(
+            description="How `total` is found: counted (default for offset pages); counted on a "
+            "sample where counting all would take long; or not at all, `total` is null (default "
+            "for cursor pages)"
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_page(self) -> Self:
+        if self.cursor is not None and "skip" in self.model_fields_set:
+            raise ValueError("cursor and skip exclude each other")
+        return self
+
+    @property
+    def counting(self) -> str:
+        """How to count, by the kind of page where the client has not said."""
+        return self.count or ("exact" if self.cursor is None else "none")
 
 
 class ErrorDetailBody(TypedDict):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
-from app.schemas.common import Id, Money, PageQuery, SearchText, Timestamp
+from app.schemas.common import Id, Money, NextCursor, PageQuery, SearchText, Timestamp
 from app.schemas.hotels import HotelSummary
 
 SortField = Literal[
@@ -50,8 +50,9 @@ class DealPage(TypedDict):
 
     items: list[Deal]
     total: Annotated[int | None, Field(description="Matching deals; null with `count=none`")]
-    skip: int
+    skip: Annotated[int | None, Field(description="Null on a cursor page")]
     limit: int
+    next_cursor: NextCursor
 
 
 class CityStatistics(TypedDict):

@@ -3,7 +3,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.schemas.common import AverageStars, Id, PageQuery, SearchText, Timestamp
+from app.schemas.common import AverageStars, Id, NextCursor, PageQuery, SearchText, Timestamp
 
 
 class HotelSummary(TypedDict):
@@ -30,8 +30,9 @@ class HotelPage(TypedDict):
 
     items: list[Hotel]
     total: Annotated[int | None, Field(description="Matching hotels; null with `count=none`")]
-    skip: int
+    skip: Annotated[int | None, Field(description="Null on a cursor page")]
     limit: int
+    next_cursor: NextCursor
 
 
 class HotelQuery(PageQuery):

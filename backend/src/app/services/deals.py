@@ -2,27 +2,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.errors import NotFoundError
-from app.repositories.deals import DealRepository
+from app.repositories.deals import SORT_COLUMNS, DealRepository
 from app.schemas.deals import CityStatistics, Deal, DealPage, DealQuery
-from app.services.paging import filters_of
+from app.services.cursors import CursorCodec
+from app.services.paging import PageRequest
 
 
 class DealService:
     """Finding deals."""
 
-    def __init__(self, deals: DealRepository) -> None:
+    def __init__(self, deals: DealRepository, cursors: CursorCodec) -> None:
         self._deals = deals
+        self._cursors = cursors
 
     async def page(self, query: DealQuery) -> DealPage:
-        """The page of deals that `query` asks for; empty, with its total, past the end."""
-        total, rows = await self._deals.page(
-            filters_of(query), query.sort, query.skip, query.limit, query.count
-        )
+        """The page of deals that `query` asks for; empty, with its total, past the end.
+
+        Raises:
+            InvalidInputError: the cursor is not one of this query.
+        """
+        request = PageRequest.of("deals", query, query.sort, self._cursors)
+        total, rows = await self._deals.page(request.filters, request.place, query.counting)
+        page = request.page(rows, SORT_COLUMNS)
         return {
-            "items": [_deal(row) for row in rows],
+            "items": [_deal(row) for row in page.rows],
             "total": total,
-            "skip": query.skip,
+            "skip": page.skip,
             "limit": query.limit,
+            "next_cursor": page.next_cursor,
         }
 
     async def get(self, deal_id: int) -> Deal:

@@ -2,27 +2,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.errors import NotFoundError
-from app.repositories.hotels import HotelRepository
+from app.repositories.hotels import ORDER, HotelRepository
 from app.schemas.hotels import Hotel, HotelPage, HotelQuery
-from app.services.paging import filters_of
+from app.services.cursors import CursorCodec
+from app.services.paging import PageRequest
 
 
 class HotelService:
     """Finding hotels."""
 
-    def __init__(self, hotels: HotelRepository) -> None:
+    def __init__(self, hotels: HotelRepository, cursors: CursorCodec) -> None:
         self._hotels = hotels
+        self._cursors = cursors
 
     async def page(self, query: HotelQuery) -> HotelPage:
-        """The page of hotels that `query` asks for; empty, with its total, past the end."""
-        total, rows = await self._hotels.page(
-            filters_of(query), query.skip, query.limit, query.count
-        )
+        """The page of hotels that `query` asks for; empty, with its total, past the end.
+
+        Raises:
+            InvalidInputError: the cursor is not one of this query.
+        """
+        request = PageRequest.of("hotels", query, ORDER, self._cursors)
+        total, rows = await self._hotels.page(request.filters, request.place, query.counting)
+        page = request.page(rows, {"id": 1})
         return {
-            "items": [_hotel(row[1:]) for row in rows],
+            "items": [_hotel(row[1:]) for row in page.rows],
             "total": total,
-            "skip": query.skip,
+            "skip": page.skip,
             "limit": query.limit,
+            "next_cursor": page.next_cursor,
         }
 
     async def get(self, hotel_id: int) -> Hotel:

@@ -1,0 +1,140 @@
+"""Keyset pages: complete, bound to their query, and stable while rows come and go."""
+
+import random
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import URL, text
+from tests.conftest import Catalog, serving
+from tests.databases import as_text
+from tests.factories import DealFactory, HotelFactory, insert_catalog, insert_deal
+
+from app.config import Settings
+from app.db.session import Database
+from app.main import create_app
+from app.schemas.deals import SORT_FIELDS
+
+pytestmark = pytest.mark.api
+
+SORTS = [f"{sign}{field}" for field in SORT_FIELDS for sign in ("", "-")]
+
+
+async def walk(client: httpx.AsyncClient, url: str) -> list[int]:
+    """Ids along `next_cursor`, checking that `Link` says the same."""
+    seen: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        place = {"cursor": cursor} if cursor else {}
+        response = await client.get(url, params=place)
+        assert response.status_code == 200, response.text
+        page = response.json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        assert ("next" in response.links) == (cursor is not None)
+        if place:
+            assert (page["skip"], page["total"]) == (None, None)
+            assert cursor is None or f"cursor={cursor}" in response.links["next"]["url"]
+            assert "cursor" not in response.links["first"]["url"]
+    return seen
+
+
+@pytest.mark.parametrize("sort", [*SORTS, "-star_rating,price_per_night", "checkin_date,-id"])
+async def test_cursors_walk_the_whole_list_in_order(
+    client: httpx.AsyncClient, catalog: Catalog, sort: str
+) -> None:
+    client.params = httpx.QueryParams(sort=sort, limit=23)
+    try:
+        seen = await walk(client, "/deals")
+    finally:
+        client.params = httpx.QueryParams()
+    pages = [
+        (await client.get(f"/deals?limit=100&skip={skip}&sort={sort}")).json()["items"]
+        for skip in range(0, len(catalog.deals), 100)
+    ]
+
+    assert seen == [deal["id"] for page in pages for deal in page]
+    assert len(seen) == len(set(seen)) == len(catalog.deals)
+
+
+async def test_hotels_have_cursors_too(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    first = (await client.get("/hotels?limit=6")).json()
+    second = (await client.get(f"/hotels?limit=100&cursor={first['next_cursor']}")).json()
+
+    ids = [hotel["id"] for hotel in first["items"] + second["items"]]
+    assert ids == sorted(catalog.hotels)
+    assert second["next_cursor"] is None
+
+
+async def test_a_cursor_page_counts_when_asked(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    cursor = (await client.get("/deals?limit=1")).json()["next_cursor"]
+
+    page = (await client.get(f"/deals?limit=1&count=exact&cursor={cursor}")).json()
+
+    assert page["total"] == len(catalog.deals)
+
+
+async def test_a_cursor_goes_with_its_query_only(client: httpx.AsyncClient) -> None:
+    cursor = (await client.get("/deals?limit=1&city=berlin&sort=-id")).json()["next_cursor"]
+    good = f"/deals?city=berlin&sort=-id&cursor={cursor}"
+    assert (await client.get(good)).status_code == 200
+    assert (await client.get(f"{good}&limit=100")).status_code == 200
+
+    for wrong in (
+        f"/deals?city=paris&sort=-id&cursor={cursor}",
+        f"/deals?city=berlin&sort=id&cursor={cursor}",
+        f"/deals?city=berlin&sort=-id&min_discount=1&cursor={cursor}",
+        f"/deals?city=berlin&sort=-id&cursor={cursor[:-1]}",
+        f"/deals?city=berlin&sort=-id&cursor={'A' + cursor[1:]}x",
+        f"/hotels?city=berlin&cursor={cursor}",
+        "/deals?cursor=",
+        "/deals?cursor=%00",
+        "/deals?cursor=" + "A" * 1001,
+    ):
+        response = await client.get(wrong)
+        assert response.status_code == 422, wrong
+        assert response.json()["error"]["details"][0]["field"] == "query.cursor"
+
+
+async def test_a_cursor_excludes_skip(client: httpx.AsyncClient) -> None:
+    cursor = (await client.get("/deals?limit=1")).json()["next_cursor"]
+
+    response = await client.get(f"/deals?skip=0&cursor={cursor}")
+
+    assert response.status_code == 422
+    assert "exclude" in response.json()["error"]["details"][0]["message"]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_rows_that_stay_are_seen_exactly_once(
+    database: Database, clone_url: URL, settings: Settings, sort: str
+) -> None:
+    """Between any two pages some rows go and others come; the rest must neither hide nor repeat."""
+    async with database.transaction() as session:
+        deals = await insert_catalog(
+            await session.connection(), HotelFactory.batch(4), deals_per_hotel=15
+        )
+    choice = random.Random(sort)  # noqa: S311 - which rows go, not a secret
+    going = choice.sample(deals, 20)
+    staying = {deal.id for deal in deals} - {deal.id for deal in going}
+    url = SecretStr(as_text(clone_url))
+    seen: list[int] = []
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+        place: dict[str, Any] = {"limit": 7, "sort": sort}
+        while True:
+            page = (await client.get("/deals", params=place)).json()
+            seen += [deal["id"] for deal in page["items"]]
+            if page["next_cursor"] is None:
+                break
+            place["cursor"] = page["next_cursor"]
+            async with database.transaction() as session:
+                if going:
+                    gone = {"ids": [going.pop().id for _ in range(min(3, len(going)))]}
+                    await session.execute(text("DELETE FROM deals WHERE id = ANY(:ids)"), gone)
+                if len(seen) < 60:
+                    new = DealFactory.build(hotel_id=deals[0].hotel_id)
+                    await insert_deal(await session.connection(), new)
+
+    assert set(seen) >= staying
+    assert len(seen) == len(set(seen))

@@ -1,0 +1,63 @@
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import InvalidInputError
+from app.services.cursors import CursorCodec
+
+pytestmark = pytest.mark.unit
+
+CODEC = CursorCodec(b"k" * 32)
+QUERY = {"list": "deals", "sort": "id", "filters": {"city": "Berlin", "price_min": Decimal("1.5")}}
+VALUES: list[Any] = [
+    Decimal("176.10"),
+    date(2027, 1, 2),
+    datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+    2**63 - 1,
+]
+
+
+def test_a_cursor_gives_its_values_back() -> None:
+    assert CODEC.decode(QUERY, CODEC.encode(QUERY, VALUES)) == VALUES
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**QUERY, "list": "hotels"},
+        {**QUERY, "sort": "-id"},
+        {**QUERY, "filters": {}},
+        {**QUERY, "filters": {"city": "Paris", "price_min": Decimal("1.5")}},
+    ],
+)
+def test_a_cursor_is_bound_to_its_query(other: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        CODEC.decode(other, CODEC.encode(QUERY, VALUES))
+
+    assert refused.value.details[0].field == "query.cursor"
+
+
+def test_another_key_refuses_it() -> None:
+    with pytest.raises(InvalidInputError):
+        CursorCodec(b"x" * 32).decode(QUERY, CODEC.encode(QUERY, VALUES))
+
+
+def test_every_altered_byte_is_noticed() -> None:
+    cursor = CODEC.encode(QUERY, [1])
+    raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    for position in range(len(raw)):
+        altered = bytearray(raw)
+        altered[position] ^= 1
+        with pytest.raises(InvalidInputError):
+            CODEC.decode(QUERY, urlsafe_b64encode(altered).decode())
+
+
+@given(st.text(max_size=100))
+def test_nothing_made_up_is_accepted(cursor: str) -> None:
+    with pytest.raises(InvalidInputError):
+        CODEC.decode(QUERY, cursor)
