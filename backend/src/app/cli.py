@@ -1,0 +1,205 @@
+"""The `deals` command: thin commands over the services that the HTTP API uses too."""
+
+import asyncio
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.table import Table
+
+from app import console, demo, serving
+from app.config import Settings, load_settings
+from app.db.migrations import head_revision, upgrade
+from app.db.provision import provisioned, provisioned_async
+from app.db.session import Database
+from app.errors import DealsError, FileRefusedError
+from app.imports.generator import generate as generate_file
+from app.logging import configure_logging
+from app.services.loading import LoadingService, LoadSummary
+from app.services.verification import Drift, VerificationService
+
+EXIT_REJECTED = 1
+EXIT_REFUSED = 2
+EXIT_FAILED = 3
+
+DEFAULT_SEED = 20261120
+
+app = typer.Typer(
+    help="Hotel deals: load a CSV of deals, serve them over HTTP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+Rows = Annotated[int, typer.Option(min=1, help="How many deals.")]
+
+
+@app.command("demo")
+def demo_command(port: Port = 8000, rows: Rows = 50_000, host: Host = "127.0.0.1") -> None:
+    """Everything on an empty machine: a database, generated deals, the API.
+
+    Ctrl-C stops all of it; a second start reuses the data.
+    """
+    demo.run(_start(), host=host, port=port, rows=rows, seed=DEFAULT_SEED)
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+    *,
+    reload: Annotated[bool, typer.Option(help="Restart when the code changes.")] = False,
+    migrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--migrate/--no-migrate",
+            help="Bring the schema to head first. Default: only in development.",
+        ),
+    ] = None,
+) -> None:
+    """Serve the API."""
+    if reload and workers > 1:
+        raise typer.BadParameter("--reload serves with one process", param_hint="--workers")
+    settings = _start()
+    serving.require_free_port(host, port)
+    with provisioned(settings) as urls:
+        if migrate or (migrate is None and settings.app_env == "development"):
+            upgrade(urls.primary)
+        serving.serve(settings, host=host, port=port, workers=workers, reload=reload)
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="File to write; compressed when it ends in .gz.")],
+    rows: Rows = 50_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = DEFAULT_SEED,
+) -> None:
+    """Write a deals.csv of the usual shape."""
+    with console.rows_bar("generating", rows) as progress:
+        generate_file(out, rows=rows, seed=seed, progress=progress)
+    console.stdout.print(f"{rows:,} deals in {out}", markup=False)
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="A deals.csv or deals.csv.gz.")],
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where rejected rows go. Default: FILE.rejects.csv.")
+    ] = None,
+    *,
+    strict: Annotated[bool, typer.Option(help="Load nothing if one row is bad.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+) -> None:
+    """Load deals from a file; loading it again changes nothing.
+
+    Exit status: 0 all rows are in, 1 some were rejected (with --strict: nothing is loaded),
+    2 the file was refused, 3 the load could not run.
+    """
+    settings = _start()
+    upgrade_if_embedded(settings)
+    target = rejects or file.with_name(f"{file.name}.rejects.csv")
+    summary = asyncio.run(_load(settings, file, strict=strict, rejects=target))
+    if as_json:
+        sys.stdout.write(json.dumps(dataclasses.asdict(summary), default=str) + "\n")
+    else:
+        console.print_summary(summary)
+    if summary.rejected:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+async def _load(settings: Settings, file: Path, *, strict: bool, rejects: Path) -> LoadSummary:
+    async with _database(settings) as database:
+        with console.load_bar(f"loading {file.name}") as progress:
+            return await LoadingService(database).load(
+                file, strict=strict, rejects=rejects, progress=progress
+            )
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema to head."""
+    settings = _start()
+    with provisioned(settings) as urls:
+        upgrade(urls.primary)
+    console.stdout.print(f"the schema is at {head_revision()}")
+
+
+@app.command()
+def verify(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is off.")] = False,
+) -> None:
+    """Recompute every derived number and report what is off.
+
+    Exit status: 0 nothing is off (or was mended), 1 something is.
+    """
+    settings = _start()
+    drift = asyncio.run(_verify(settings, fix=fix))
+    if not drift:
+        console.stdout.print("every derived number is right")
+        return
+    table = Table("of", "key", "number", "stored", "actual")
+    for item in drift:
+        table.add_row(item.what, item.key, item.name, str(item.stored), str(item.actual))
+    console.stdout.print(table)
+    console.stdout.print(f"{len(drift)} numbers {'mended' if fix else 'are off'}")
+    if not fix:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+async def _verify(settings: Settings, *, fix: bool) -> list[Drift]:
+    async with _database(settings) as database, database.transaction() as session:
+        return await VerificationService(session).verify(fix=fix)
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Database]:
+    async with provisioned_async(settings) as urls:
+        database = Database(urls, settings)
+        try:
+            yield database
+        finally:
+            await database.dispose()
+
+
+def upgrade_if_embedded(settings: Settings) -> None:
+    """An embedded database may be new; one at DATABASE_URL is migrated when its operator says."""
+    if settings.database_url is None:
+        with provisioned(settings) as urls:
+            upgrade(urls.primary)
+
+
+def _start() -> Settings:
+    settings = load_settings()
+    configure_logging(settings)
+    return settings
+
+
+def main() -> NoReturn:
+    """Run the command; what goes wrong on purpose is one line and an exit status."""
+    # A service manager's SIGTERM ends a command as Ctrl-C does: every `with` block is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except FileRefusedError as error:
+        _fail(str(error), EXIT_REFUSED)
+    except DealsError as error:
+        _fail(str(error), EXIT_FAILED)
+    except BrokenPipeError:
+        # The reader of a pipe (`deals verify | head`) has seen enough.
+        sys.stderr.close()
+    sys.exit(0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    console.stderr.print(f"deals: {message}", markup=False)
+    sys.exit(status)

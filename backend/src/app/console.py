@@ -1,0 +1,68 @@
+"""What the `deals` command shows: bars on a terminal, plain lines in a pipe."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from app.services.loading import LoadProgress, LoadSummary
+
+stdout = Console(soft_wrap=True, highlight=False)
+stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def rows_bar(description: str, rows: int) -> Iterator[Callable[[int], None]]:
+    """A bar of rows done; the function it yields takes how many there are so far."""
+    with _bar(MofNCompleteColumn()) as progress:
+        task = progress.add_task(description, total=rows)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def load_bar(description: str) -> Iterator[Callable[[LoadProgress], None]]:
+    """A bar of bytes read, with the rows so far."""
+    with _bar(DownloadColumn(), TextColumn("{task.fields[rows]:,} rows")) as progress:
+        task = progress.add_task(description, total=None, rows=0)
+
+        def update(done: LoadProgress) -> None:
+            progress.update(
+                task, completed=done.bytes_read, total=done.bytes_total, rows=done.rows_read
+            )
+
+        yield update
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """On stderr, so that stdout stays what a script reads; nothing at all in a pipe."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        console=stderr,
+        disable=not stderr.is_terminal,
+    )
+
+
+def print_summary(summary: LoadSummary) -> None:
+    """The counts of a load, and where to look for what was left out."""
+    stdout.print(
+        f"{summary.rows_read:,} rows in {summary.seconds:.2f} s: "
+        f"{summary.inserted:,} inserted, {summary.updated:,} updated, "
+        f"{summary.unchanged:,} unchanged, {summary.duplicates:,} duplicates, "
+        f"{summary.rejected:,} rejected"
+    )
+    if summary.ignored_columns:
+        stdout.print(f"ignored columns: {', '.join(summary.ignored_columns)}", markup=False)
+    if summary.rejects_file is not None:
+        stdout.print(f"rejected rows are in {summary.rejects_file}", markup=False)

@@ -1,0 +1,62 @@
+"""The whole main job on an empty machine, in one command."""
+
+import asyncio
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from app import console, serving
+from app.config import Settings
+from app.db.migrations import upgrade
+from app.db.provision import DatabaseUrls, provisioned
+from app.db.session import Database
+from app.imports.generator import generate
+from app.repositories.deals import DealRepository
+from app.repositories.paging import Place
+from app.services.loading import LoadingService
+
+
+def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> None:
+    """Database, schema, file, load, API; steps whose result is there already are skipped.
+
+    Raises:
+        DealsError: one line on what is missing or in the way.
+    """
+    serving.require_free_port(host, port)
+    with provisioned(settings) as urls:
+        upgrade(urls.primary)
+        asyncio.run(_fill(settings, urls, rows=rows, seed=seed))
+        base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        console.stdout.print(f"API       {base}/deals\nSwagger   {base}/docs\nCtrl-C stops it.")
+        served = settings.model_copy(update={"database_url": SecretStr(urls.primary)})
+        serving.serve(served, host=host, port=port)
+    console.stdout.print("stopped; the data stays in", str(settings.data_dir), markup=False)
+
+
+async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int) -> None:
+    database = Database(urls, settings)
+    try:
+        stored = await _count(database)
+        if stored >= rows:
+            console.stdout.print(f"{stored:,} deals are loaded already")
+            return
+        file = await asyncio.to_thread(_deals_csv, settings.data_dir, rows=rows, seed=seed)
+        with console.load_bar(f"loading {file.name}") as progress:
+            summary = await LoadingService(database).load(file, progress=progress)
+        console.print_summary(summary)
+    finally:
+        await database.dispose()
+
+
+async def _count(database: Database) -> int:
+    async with database.read() as session:
+        total, _ = await DealRepository(session).page({}, Place("id", 0, None, 1), "exact")
+    return total or 0
+
+
+def _deals_csv(data_dir: Path, *, rows: int, seed: int) -> Path:
+    file = data_dir / f"deals-{rows}-{seed}.csv"
+    if not file.exists():
+        with console.rows_bar("generating deals.csv", rows) as progress:
+            generate(file, rows=rows, seed=seed, progress=progress)
+    return file

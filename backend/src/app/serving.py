@@ -1,0 +1,62 @@
+"""Starting uvicorn, the same way from every command."""
+
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from app.config import Settings
+from app.errors import ConfigurationError
+from app.main import create_app
+from app.signing import signing_key
+
+# How long requests under way may take after SIGTERM before their connections are cut.
+DRAIN_SECONDS = 30
+
+
+def serve(
+    settings: Settings, *, host: str, port: int, workers: int = 1, reload: bool = False
+) -> None:
+    """Serve until SIGINT or SIGTERM, then finish the requests under way.
+
+    One process gets the application itself; several, or one that is restarted when the code
+    changes, import its factory and read the environment by themselves.
+
+    Raises:
+        ConfigurationError: the settings do not allow it.
+    """
+    # Before any worker starts: what would stop each of them is one line.
+    signing_key(settings)
+    many = workers > 1 or reload
+    uvicorn.run(
+        "app.main:app_from_environment" if many else create_app(settings),
+        factory=many,
+        host=host,
+        port=port,
+        workers=workers if workers > 1 else None,
+        reload=reload,
+        reload_dirs=[str(Path(__file__).parent)] if reload else None,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Fail before the work that leads up to serving, not after it.
+
+    Raises:
+        ConfigurationError: nothing can listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+            ) from None

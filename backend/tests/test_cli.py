@@ -1,0 +1,262 @@
+"""The `deals` command as its users run it: real processes, real signals, a folder of their own."""
+
+import gzip
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.integration
+
+DEALS = str(Path(sys.executable).with_name("deals"))
+DEADLINE = 60.0
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    return {**kept, "DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": "", "COLUMNS": "200"}
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Run:
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [DEALS, *arguments],
+            env={**environment, **variables},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of processes that name the folder; there should be none in the end."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in line:
+            found.append(line)
+    return found
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def started(
+    arguments: list[str], environment: dict[str, str], output: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [DEALS, *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_demo_does_the_whole_job_and_leaves_nothing_running(
+    environment: dict[str, str], tmp_path: Path, stop: signal.Signals
+) -> None:
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    for expected in ("700 inserted", "700 deals are loaded already"):
+        log = tmp_path / "log"
+        with (
+            log.open("wb") as output,
+            started(["demo", "--port", str(port), "--rows", "700"], environment, output) as demo,
+        ):
+            wait_until(lambda: answers(f"{base}/health"), "healthy")
+            assert httpx.get(f"{base}/health").json() == {"status": "ok"}
+            assert httpx.get(f"{base}/deals").json()["total"] == 700
+            demo.send_signal(stop)
+            assert demo.wait(DEADLINE) == 0
+        assert expected in log.read_text()
+        assert f"{base}/docs" in log.read_text()
+        assert "Traceback" not in log.read_text()
+        assert processes_of(tmp_path / "data") == []
+
+
+@pytest.mark.slow
+def test_interrupting_the_demo_early_leaves_nothing_running(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with (
+        (tmp_path / "log").open("wb") as output,
+        started(["demo", "--port", str(free_port())], environment, output) as demo,
+    ):
+        wait_until(lambda: bool(processes_of(tmp_path / "data")), "the database starts")
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(DEADLINE) == 130
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
+
+
+@pytest.mark.slow
+def test_serve_with_two_workers_migrates_and_answers(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    port = free_port()
+    with (
+        (tmp_path / "log").open("wb") as output,
+        started(["serve", "--port", str(port), "--workers", "2"], environment, output) as serve,
+    ):
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
+        page = httpx.get(f"http://127.0.0.1:{port}/deals").json()
+        assert (page["items"], page["total"]) == ([], 0)
+        serve.send_signal(signal.SIGTERM)
+        serve.wait(DEADLINE)
+    wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
+
+
+def test_a_taken_port_is_one_line(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for command in ("demo", "serve"):
+            result = run(command, "--port", str(port))
+            assert result.returncode == 3
+            assert result.stderr.startswith(f"deals: cannot listen on 127.0.0.1:{port}")
+            assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_generate_load_load_again_and_verify(run: Run, tmp_path: Path) -> None:
+    assert run("generate", "--rows", "300", "--seed", "5", "--out", "deals.csv").returncode == 0
+
+    first = run("load", "deals.csv", "--json")
+    again = run("load", "deals.csv")
+    verified = run("verify")
+
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout)["inserted"] == 300
+    assert again.returncode == 0
+    assert "0 inserted, 0 updated, 300 unchanged, 0 duplicates, 0 rejected" in again.stdout
+    assert (verified.returncode, verified.stdout) == (0, "every derived number is right\n")
+    assert not (tmp_path / "deals.csv.rejects.csv").exists()
+    assert processes_of(tmp_path / "data") == []
+
+
+@pytest.mark.slow
+def test_rejected_rows_make_exit_status_1(run: Run, tmp_path: Path) -> None:
+    run("generate", "--rows", "20", "--out", "deals.csv.gz")
+    header, first, *rest = gzip.decompress((tmp_path / "deals.csv.gz").read_bytes()).splitlines()
+    bad = b",".join([b"x", *first.split(b",")[1:]])
+    (tmp_path / "bad.csv").write_bytes(b"\n".join([header, bad, *rest]))
+
+    strict = run("load", "bad.csv", "--strict", "--json")
+    lenient = run("load", "bad.csv", "--json", "--rejects", "out.csv")
+
+    assert strict.returncode == lenient.returncode == 1
+    assert json.loads(strict.stdout)["inserted"] == 0
+    assert json.loads(lenient.stdout)["inserted"] == 19
+    assert json.loads(lenient.stdout)["rejected"] == 1
+    assert b"2,id,not_an_integer" in (tmp_path / "out.csv").read_bytes()
+    assert b"2,id,not_an_integer" in (tmp_path / "bad.csv.rejects.csv").read_bytes()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"id,hotel_name\n1,x\n", b"\x00\x01\xff" * 100])
+def test_a_refused_file_is_one_line_and_exit_status_2(
+    run: Run, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "deals.csv").write_bytes(content)
+
+    result = run("load", "deals.csv")
+
+    assert result.returncode == 2
+    assert result.stdout == ""
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("{")]
+    assert line.startswith("deals: ")
+
+
+def test_no_database_is_one_line_and_exit_status_3(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "deals.csv").write_bytes(b"id\n")
+    url = f"postgresql+asyncpg://deals@/deals?host={tmp_path}"
+    for command in (["migrate"], ["verify"]):
+        result = run(*command, DATABASE_URL=url)
+        assert result.returncode == 3
+        assert "deals: The database is not available" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"DATABASE_URL": "mysql://u:s3cret@h/d"}, "DATABASE_URL"),
+        ({"DB_POOL_SIZE": "many"}, "DB_POOL_SIZE"),
+        ({"APP_ENV": "prod"}, "APP_ENV"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    run: Run, variables: dict[str, str], named: str
+) -> None:
+    result = run("migrate", **variables)
+
+    assert result.returncode == 3
+    assert result.stderr.startswith(f"deals: wrong settings: {named}")
+    assert "s3cret" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nothing"], ["load"], ["serve", "--port", "0"], ["demo", "--rows", "x"]]
+)
+def test_wrong_usage_gets_help_and_not_a_traceback(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+
+    assert result.returncode == 2
+    assert "--help" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["demo"], ["serve"], ["generate"], ["load"], ["migrate"], ["verify"]]
+)
+def test_every_command_has_help(run: Run, command: list[str]) -> None:
+    result = run(*command, "--help")
+
+    assert result.returncode == 0
+    assert "Usage: deals" in result.stdout
