@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import URL, text
@@ -18,6 +19,9 @@ from app.config import Settings
 from app.db.migrations import upgrade_async
 from app.db.session import Database, WriteSession
 from app.main import create_app
+
+# Log lines go nowhere unless a test captures them; a traceback is pytest's to show.
+structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[])
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,20 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 
-from app.db.session import Database, ReadSession
+from app.db.session import Database, ReadSession, WriteSession
+from app.errors import UnsupportedMediaTypeError
+from app.etags import versions_of
+from app.repositories.deal_store import DealStore
 from app.repositories.deals import DealRepository
+from app.repositories.hotel_store import HotelStore
 from app.repositories.hotels import HotelRepository
 from app.schemas.common import NoQuery
 from app.services.cursors import CursorCodec
-from app.services.deals import DealService
-from app.services.hotels import HotelService
+from app.services.deals import DealEditor, DealService
+from app.services.expected import Expected
+from app.services.hotels import HotelEditor, HotelService
 
 
 def get_database(request: Request) -> Database:
@@ -31,6 +36,17 @@ async def get_read_session(request: Request) -> AsyncIterator[ReadSession]:
 ReadDB = Annotated[ReadSession, Depends(get_read_session, scope="function")]
 
 
+async def get_db(request: Request) -> AsyncIterator[WriteSession]:
+    """A transaction: committed when the route has returned, and before the response is sent."""
+    async with get_database(request).transaction() as session:
+        yield session
+
+
+# scope="function" is what puts the commit before the response: by default FastAPI leaves such a
+# block after it, and a commit that fails would follow a 201 that is already on its way.
+DB = Annotated[WriteSession, Depends(get_db, scope="function")]
+
+
 def get_cursors(request: Request) -> CursorCodec:
     """The codec of the application's signing key."""
     codec: CursorCodec = request.app.state.cursors
@@ -46,6 +62,42 @@ async def reading_hotels(request: Request, session: ReadDB) -> HotelService:
     """The service for hotels, on a session that only reads."""
     return HotelService(HotelRepository(session), get_cursors(request))
 
+
+async def editing_deals(session: DB) -> DealEditor:
+    """The service that writes deals, in this request's transaction."""
+    return DealEditor(DealStore(session))
+
+
+async def editing_hotels(session: DB) -> HotelEditor:
+    """The service that writes hotels, in this request's transaction."""
+    return HotelEditor(HotelStore(session))
+
+
+async def json_body(request: Request) -> None:
+    """Refuse a body in another format; read as JSON it would only be called invalid.
+
+    Raises:
+        UnsupportedMediaTypeError: the content type is not JSON.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaTypeError
+
+
+async def expected_versions(
+    if_match: Annotated[
+        str | None,
+        Header(description="An `ETag`: change it only if it is still in that version"),
+    ] = None,
+) -> Expected:
+    """The versions of `If-Match` (RFC 9110, section 13.1.1)."""
+    return Expected(versions_of(if_match))
+
+
+EditingDeals = Annotated[DealEditor, Depends(editing_deals)]
+EditingHotels = Annotated[HotelEditor, Depends(editing_hotels)]
+ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
+JSONBody = Depends(json_body)
 
 ReadingDeals = Annotated[DealService, Depends(reading_deals)]
 ReadingHotels = Annotated[HotelService, Depends(reading_hotels)]

@@ -70,6 +70,30 @@ class ConflictError(AppError):
     default_message = "The request conflicts with what is stored"
 
 
+class PreconditionFailedError(AppError):
+    """The row is no longer what the client's `If-Match` says it is."""
+
+    status = 412
+    code = "PRECONDITION_FAILED"
+    default_message = "It has changed since; get it again"
+
+
+class UnsupportedMediaTypeError(AppError):
+    """The body is in a format that the route does not read."""
+
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    default_message = "The body must be application/json"
+
+
+class PayloadTooLargeError(AppError):
+    """The body is larger than the service reads."""
+
+    status = 413
+    code = "PAYLOAD_TOO_LARGE"
+    default_message = "The body is too large"
+
+
 class ServiceUnavailableError(AppError):
     """The database does not answer now; the same request may succeed later."""
 

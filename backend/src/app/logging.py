@@ -25,7 +25,16 @@ def configure_logging(settings: Settings) -> None:
         settings.log_format == "auto" and not sys.stderr.isatty()
     )
     level = logging.getLevelNamesMapping()[settings.log_level]
-    renderer = _json_lines() if as_json else [structlog.dev.ConsoleRenderer(colors=_colors())]
+    renderer = (
+        _json_lines()
+        if as_json
+        else [
+            # Plain tracebacks: the rich ones print local variables, secrets among them.
+            structlog.dev.ConsoleRenderer(
+                colors=_colors(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+    )
     structlog.configure(
         processors=[*_SHARED, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -43,10 +43,9 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         lifespan=lifespan,
         redirect_slashes=False,
-        max_body_size=settings.max_body_bytes,
     )
     app.state.cursors = CursorCodec(signing_key(settings))
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
     error_handlers.install(app)
     for module in (health, deals, hotels, categories):
         app.include_router(module.router)

@@ -3,15 +3,15 @@
 import re
 import secrets
 import time
-from collections.abc import MutableMapping
-from typing import Any
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.db.statistics import StatementStatistics, statement_statistics
-from app.error_handlers import internal_error
+from app.error_handlers import envelope, internal_error
+from app.errors import PayloadTooLargeError
 
 # Long enough for a UUID or a trace id, and nothing that could forge a log line.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
@@ -25,21 +25,27 @@ class RequestMiddleware:
 
     The last word: an exception that nothing handled becomes the 500 envelope here, inside the
     framework's own handler, whose plain-text answer would carry no request id. `HEAD` is answered
-    as `GET` without its body, because FastAPI's routes do not.
+    as `GET` without its body, because FastAPI's routes do not. The limit of a body is kept here,
+    declared or counted, because FastAPI's own is outside all middleware and answers in plain text.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP passes through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        exchange = _Exchange(scope, receive, send, self._max_body_bytes)
         token = statement_statistics.set(exchange.statistics)
         try:
-            await self._app(scope, receive, exchange.send)
+            if exchange.declared_length > self._max_body_bytes:
+                refusal = envelope(exchange.request_id, PayloadTooLargeError())
+                await refusal(scope, receive, exchange.send)
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
         except Exception:
             error_log.exception("unhandled error", request_id=exchange.request_id)
             if exchange.status is not None:
@@ -53,18 +59,36 @@ class RequestMiddleware:
 class _Exchange:
     """One request and what is known of its response."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
         self._scope = scope
+        self._receive = receive
+        self._body_bytes_left = max_body_bytes
         self._send = send
         self._started = time.perf_counter()
         self._method = scope["method"]
         self._without_body = self._method == "HEAD"
         if self._without_body:
             scope["method"] = "GET"
-        self.request_id = _request_id(scope)
+        headers = Headers(scope=scope)
+        self.request_id = _request_id(headers)
+        length = headers.get("content-length", "")
+        self.declared_length = int(length) if length.isdecimal() else 0
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.statistics = StatementStatistics()
         self.status: int | None = None
+
+    async def receive(self) -> Message:
+        """The server's next message; a body that was sent in chunks is counted as it comes.
+
+        Raises:
+            HTTPException: there is too much of it; the framework passes on no other error here.
+        """
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._body_bytes_left -= len(message.get("body", b""))
+            if self._body_bytes_left < 0:
+                raise HTTPException(PayloadTooLargeError.status)
+        return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -89,8 +113,8 @@ class _Exchange:
         )
 
 
-def _request_id(scope: MutableMapping[str, Any]) -> str:
-    given = Headers(scope=scope).get("x-request-id")
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id")
     if given is not None and _SANE_REQUEST_ID.fullmatch(given):
         return given
     return secrets.token_hex(16)

@@ -23,6 +23,7 @@ async def test_a_hotel_is_shown_with_its_numbers(
         "phone": hotel.phone,
         "avg_star_rating": round(sum(stars) / len(stars), 2),
         "deal_count": 15,
+        "version": 1,
     }
 
 

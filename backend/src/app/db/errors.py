@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.errors import AppError, ConflictError, InvalidInputError, ServiceUnavailableError
+from app.errors import (
+    AppError,
+    ConflictError,
+    ErrorDetail,
+    InvalidInputError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +23,7 @@ logger = logging.getLogger(__name__)
 # a standby that cannot write, and a plan that a migration has just made invalid.
 _UNAVAILABLE = ("08", "53", "57", "58", "25006", "0A000")
 # Serialization failure, deadlock detected, lock not available.
+_CHECK_VIOLATION = "23514"
 _RACES = ("40001", "40P01", "55P03")
 # Values the schemas let through but the column cannot hold; a client's fault, never ours.
 _DATA_EXCEPTIONS = ("22",)
@@ -36,6 +44,40 @@ def database_errors() -> Iterator[None]:
         raise ServiceUnavailableError from error
 
 
+# A violated constraint, by its name, in the client's words (docs/adr/0004). A reference may also
+# be violated from the other side, by removing what it refers to: whoever removes says so itself.
+_CONSTRAINTS: dict[str, AppError] = {
+    "uq_deals_external_id": ConflictError("Another deal has this external_id"),
+    "uq_hotels_phone": ConflictError("Another hotel has this phone"),
+    "uq_hotels_name_city_country": ConflictError(
+        "Another hotel has this name in this city and country"
+    ),
+    "fk_deals_hotel_id_hotels": NotFoundError("The hotel does not exist"),
+    "ck_deals_dates": InvalidInputError(
+        details=[ErrorDetail("body.checkout_date", "must be after checkin_date")]
+    ),
+}
+
+
+def _constraint_name(error: DBAPIError) -> str:
+    """The name that asyncpg's error has; SQLAlchemy's wrapper keeps that error as its cause."""
+    causes = (error.orig, getattr(error.orig, "__cause__", None))
+    names = (getattr(cause, "constraint_name", None) for cause in causes)
+    return next((name for name in names if name), "")
+
+
+def _constraint_error(code: str, name: str) -> AppError | None:
+    """Clashes, dangling references, and what a CHECK refuses although the schema let it pass."""
+    known = _CONSTRAINTS.get(name)
+    if known is not None:
+        return type(known)(known.message, known.details)
+    if code == _CHECK_VIOLATION and name.startswith("ck_"):
+        field = name.removeprefix("ck_").partition("_")[2]
+        detail = ErrorDetail(f"body.{field}", "breaks a rule of this field")
+        return InvalidInputError(details=[detail])
+    return None
+
+
 def _translated(error: DBAPIError) -> Exception:
     code = str(getattr(error.orig, "sqlstate", None) or "")
     answer: AppError | None = None
@@ -45,6 +87,8 @@ def _translated(error: DBAPIError) -> Exception:
         or code.startswith(_UNAVAILABLE)
     ):
         answer = ServiceUnavailableError()
+    elif code.startswith("23"):
+        answer = _constraint_error(code, _constraint_name(error))
     elif code in _RACES:
         answer = ConflictError("Another request changed the same data, try again")
     elif code.startswith(_DATA_EXCEPTIONS):

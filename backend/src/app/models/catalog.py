@@ -71,6 +71,7 @@ class Hotel(Base):
     city: Mapped[str] = mapped_column(Text)
     country: Mapped[str] = mapped_column(Text)
     phone: Mapped[str] = mapped_column(Text)
+    version_id: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 

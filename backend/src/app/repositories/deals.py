@@ -93,12 +93,15 @@ def _page_statement(
     matching = select(Deal).where(*conditions(filters))
     picked = paged(matching, Deal.__table__.c, sort, keyset=keyset).subquery("picked")
     deal = aliased(Deal, picked)
-    page = select(*_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
+    page = select(*deal_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
     in_all = total(filters, count, single_category=single_category)
     return with_total(page, in_all, ordering(sort, page.c))
 
 
-def _columns(deal: Any) -> list[ColumnElement[Any]]:
+def deal_columns(
+    deal: Any, average: ColumnElement[Any] = hotels.AVERAGE_STARS
+) -> list[ColumnElement[Any]]:
+    """What a deal is shown with: its columns, its categories, its hotel with its average stars."""
     names = (
         select(Category.name)
         .join(deal_categories, deal_categories.c.category_id == Category.id)
@@ -123,12 +126,12 @@ def _columns(deal: Any) -> list[ColumnElement[Any]]:
         deal.created_at,
         deal.updated_at,
         # Two tables have an `id`; in a subquery each column needs a name of its own.
-        *(column.label(f"hotel_{n}") for n, column in enumerate(hotels.SUMMARY_COLUMNS)),
+        *(column.label(f"hotel_{n}") for n, column in enumerate((*hotels.IDENTITY, average))),
     ]
 
 
 _ONE = (
-    select(NO_TOTAL, *_columns(Deal))
+    select(NO_TOTAL, *deal_columns(Deal))
     .join(Hotel, Hotel.id == Deal.hotel_id)
     .where(Deal.id == bindparam("deal_id"))
 )

@@ -6,7 +6,7 @@ from sqlalchemy import Boolean, ColumnElement, Float, bindparam, func, select
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from app.db.session import ReadSession
-from app.models import Hotel
+from app.models import Hotel, hotel_changes
 from app.repositories.paging import (
     NO_TOTAL,
     AnyRow,
@@ -20,11 +20,18 @@ from app.repositories.paging import (
 
 AVERAGE_STARS = func.round(Hotel.star_rating, 2).cast(Float).label("avg_star_rating")
 
-SUMMARY_COLUMNS = (Hotel.id, Hotel.name, Hotel.city, Hotel.country, Hotel.phone, AVERAGE_STARS)
+IDENTITY = (Hotel.id, Hotel.name, Hotel.city, Hotel.country, Hotel.phone)
 # Hotels come in one order only.
 ORDER = "id"
 
-COLUMNS = (*SUMMARY_COLUMNS, Hotel.deal_count, Hotel.created_at, Hotel.updated_at)
+COLUMNS = (
+    *IDENTITY,
+    AVERAGE_STARS,
+    Hotel.deal_count,
+    Hotel.version_id,
+    Hotel.created_at,
+    Hotel.updated_at,
+)
 
 # How a filter of a query narrows the hotels; the parameter has the filter's name. Deals use the
 # same: what narrows their hotels narrows them.
@@ -46,6 +53,26 @@ def prefix_query(words: str) -> str:
     """
     quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split())
     return " & ".join(f"'{word}':*" for word in quoted)
+
+
+def average_with_pending() -> ColumnElement[Any]:
+    """A hotel's average as it will be once the running transaction has committed.
+
+    Until then what the transaction changed waits in `hotel_changes`; see docs/adr/0002.
+    """
+
+    def pending(column: ColumnElement[int]) -> ColumnElement[Any]:
+        return (
+            select(func.coalesce(func.sum(column), 0))
+            .where(hotel_changes.c.transaction_id == func.txid_current())
+            .where(hotel_changes.c.hotel_id == Hotel.id)
+            .correlate(Hotel)
+            .scalar_subquery()
+        )
+
+    stars = Hotel.star_sum + pending(hotel_changes.c.star_sum)
+    deals = Hotel.deal_count + pending(hotel_changes.c.deal_count)
+    return func.round(stars / func.nullif(deals, 0), 2).cast(Float)
 
 
 class HotelRepository:

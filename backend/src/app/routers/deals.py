@@ -2,11 +2,33 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.dependencies import NoQueryParameters, ReadingDeals
-from app.routers.etags import tagged
-from app.routers.responses import ITEM_ERRORS, LIST_ERRORS, JSONDump, page_links
+from app.dependencies import (
+    EditingDeals,
+    ExpectedVersions,
+    JSONBody,
+    NoQueryParameters,
+    ReadingDeals,
+)
+from app.routers.responses import (
+    CHANGE_ERRORS,
+    CREATE_ERRORS,
+    ITEM_ERRORS,
+    LIST_ERRORS,
+    REMOVE_ERRORS,
+    JSONDump,
+    page_links,
+    unless_current,
+)
 from app.schemas.common import Id
-from app.schemas.deals import CityStatistics, Deal, DealPage, DealQuery, StatisticsQuery
+from app.schemas.deals import (
+    CityStatistics,
+    Deal,
+    DealCreate,
+    DealPage,
+    DealPatch,
+    DealQuery,
+    StatisticsQuery,
+)
 
 router = APIRouter(prefix="/deals", tags=["deals"])
 
@@ -47,8 +69,7 @@ async def city_statistics(
 @router.get(
     "/{deal_id}",
     response_model=Deal,
-    responses=ITEM_ERRORS
-    | {304: {"description": "The client's copy, `If-None-Match`, is current"}},
+    responses=ITEM_ERRORS,
     operation_id="get_deal",
 )
 async def get_deal(
@@ -59,4 +80,57 @@ async def get_deal(
 ) -> Response:
     """One deal, with an `ETag` to ask again whether it has changed."""
     deal = await deals.get(deal_id)
-    return tagged(request, _dump_deal(deal), deal["version"])
+    return unless_current(request, _dump_deal.tagged(deal, deal["version"]))
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Deal,
+    responses=CREATE_ERRORS,
+    dependencies=[JSONBody],
+    operation_id="create_deal",
+)
+async def create_deal(body: DealCreate, _: NoQueryParameters, deals: EditingDeals) -> Response:
+    """Make a deal; `Location` says where it is."""
+    deal = await deals.create(body)
+    return _dump_deal.tagged(deal, deal["version"], location=f"/deals/{deal['id']}")
+
+
+@router.patch(
+    "/{deal_id}",
+    response_model=Deal,
+    responses=CHANGE_ERRORS,
+    dependencies=[JSONBody],
+    operation_id="change_deal",
+)
+async def change_deal(
+    deal_id: Annotated[Id, Path()],
+    body: DealPatch,
+    expected: ExpectedVersions,
+    _: NoQueryParameters,
+    deals: EditingDeals,
+) -> Response:
+    """Change the fields that are sent; the others stay.
+
+    With `If-Match` only in that version; without it, of two writers at once one gets a 409.
+    """
+    deal = await deals.change(deal_id, body, expected)
+    return _dump_deal.tagged(deal, deal["version"])
+
+
+@router.delete(
+    "/{deal_id}",
+    status_code=204,
+    response_class=Response,
+    responses=REMOVE_ERRORS,
+    operation_id="delete_deal",
+)
+async def delete_deal(
+    deal_id: Annotated[Id, Path()],
+    expected: ExpectedVersions,
+    _: NoQueryParameters,
+    deals: EditingDeals,
+) -> None:
+    """Delete a deal, for good."""
+    await deals.remove(deal_id, expected)

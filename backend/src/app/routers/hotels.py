@@ -2,10 +2,25 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.dependencies import NoQueryParameters, ReadingHotels
-from app.routers.responses import ITEM_ERRORS, LIST_ERRORS, JSONDump, page_links
+from app.dependencies import (
+    EditingHotels,
+    ExpectedVersions,
+    JSONBody,
+    NoQueryParameters,
+    ReadingHotels,
+)
+from app.routers.responses import (
+    CHANGE_ERRORS,
+    CREATE_ERRORS,
+    ITEM_ERRORS,
+    LIST_ERRORS,
+    REMOVE_ERRORS,
+    JSONDump,
+    page_links,
+    unless_current,
+)
 from app.schemas.common import Id
-from app.schemas.hotels import Hotel, HotelPage, HotelQuery
+from app.schemas.hotels import Hotel, HotelCreate, HotelPage, HotelPatch, HotelQuery
 
 router = APIRouter(prefix="/hotels", tags=["hotels"])
 
@@ -27,7 +42,64 @@ async def list_hotels(
 
 @router.get("/{hotel_id}", response_model=Hotel, responses=ITEM_ERRORS, operation_id="get_hotel")
 async def get_hotel(
-    hotel_id: Annotated[Id, Path()], _: NoQueryParameters, hotels: ReadingHotels
+    request: Request,
+    hotel_id: Annotated[Id, Path()],
+    _: NoQueryParameters,
+    hotels: ReadingHotels,
 ) -> Response:
     """One hotel with its average stars and number of deals."""
-    return _dump_hotel(await hotels.get(hotel_id))
+    hotel = await hotels.get(hotel_id)
+    return unless_current(request, _dump_hotel.tagged(hotel, hotel["version"]))
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Hotel,
+    responses=CREATE_ERRORS,
+    dependencies=[JSONBody],
+    operation_id="create_hotel",
+)
+async def create_hotel(body: HotelCreate, _: NoQueryParameters, hotels: EditingHotels) -> Response:
+    """Make a hotel; `Location` says where it is."""
+    hotel = await hotels.create(body)
+    return _dump_hotel.tagged(hotel, hotel["version"], location=f"/hotels/{hotel['id']}")
+
+
+@router.patch(
+    "/{hotel_id}",
+    response_model=Hotel,
+    responses=CHANGE_ERRORS,
+    dependencies=[JSONBody],
+    operation_id="change_hotel",
+)
+async def change_hotel(
+    hotel_id: Annotated[Id, Path()],
+    body: HotelPatch,
+    expected: ExpectedVersions,
+    _: NoQueryParameters,
+    hotels: EditingHotels,
+) -> Response:
+    """Change the fields that are sent; the others stay.
+
+    With `If-Match` only in that version; without it, of two writers at once one gets a 409.
+    """
+    hotel = await hotels.change(hotel_id, body, expected)
+    return _dump_hotel.tagged(hotel, hotel["version"])
+
+
+@router.delete(
+    "/{hotel_id}",
+    status_code=204,
+    response_class=Response,
+    responses=REMOVE_ERRORS,
+    operation_id="delete_hotel",
+)
+async def delete_hotel(
+    hotel_id: Annotated[Id, Path()],
+    expected: ExpectedVersions,
+    _: NoQueryParameters,
+    hotels: EditingHotels,
+) -> None:
+    """Delete a hotel that has no deals."""
+    await hotels.remove(hotel_id, expected)

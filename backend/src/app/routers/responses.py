@@ -1,5 +1,6 @@
 """How routes answer: JSON straight from pydantic-core, and the errors they declare."""
 
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
@@ -7,10 +8,15 @@ from pydantic import TypeAdapter
 
 from app.errors import (
     AppError,
+    ConflictError,
     InvalidInputError,
     NotFoundError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
     ServiceUnavailableError,
+    UnsupportedMediaTypeError,
 )
+from app.etags import etag, is_current
 from app.schemas.common import ErrorEnvelope
 
 T = TypeVar("T")
@@ -33,6 +39,15 @@ class JSONDump(Generic[T]):
             self._adapter.dump_json(value), media_type="application/json", headers=headers
         )
 
+    def tagged(self, value: T, version: int, *, location: str | None = None) -> Response:
+        """A response with an `ETag`; with a location it is the 201 of what was made there."""
+        body = self._adapter.dump_json(value)
+        headers = {"ETag": etag(version, body)}
+        if location is not None:
+            headers["Location"] = location
+        status = HTTPStatus.OK if location is None else HTTPStatus.CREATED
+        return Response(body, status, headers, media_type="application/json")
+
 
 def errors(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that can answer with these, and with what every route can."""
@@ -44,7 +59,24 @@ def errors(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
 
 
 LIST_ERRORS = errors()
-ITEM_ERRORS = errors(NotFoundError)
+ITEM_ERRORS = {
+    HTTPStatus.NOT_MODIFIED.value: {
+        "description": "The client's copy, `If-None-Match`, is current"
+    },
+    **errors(NotFoundError),
+}
+_BODY_ERRORS = (ConflictError, PayloadTooLargeError, UnsupportedMediaTypeError)
+CREATE_ERRORS = errors(NotFoundError, *_BODY_ERRORS)
+CHANGE_ERRORS = errors(NotFoundError, PreconditionFailedError, *_BODY_ERRORS)
+REMOVE_ERRORS = errors(NotFoundError, PreconditionFailedError, ConflictError)
+
+
+def unless_current(request: Request, response: Response) -> Response:
+    """`response`, or 304 without a body when the client has this very representation."""
+    tag = response.headers["etag"]
+    if is_current(request.headers.get("if-none-match"), tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+    return response
 
 
 def page_links(request: Request, *, skip: int | None, got: int, next_cursor: str | None) -> str:

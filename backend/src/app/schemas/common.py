@@ -36,7 +36,7 @@ NextCursor = Annotated[
 Id = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
 
 
-def _storable(value: str) -> str:
+def storable(value: str) -> str:
     """PostgreSQL's text has no NUL; composed and decomposed letters are one to a reader."""
     if "\0" in value:
         raise ValueError("must not contain NUL characters")
@@ -46,7 +46,7 @@ def _storable(value: str) -> str:
 SearchText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(_storable),
+    AfterValidator(storable),
 ]
 
 

@@ -2,11 +2,30 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    MISSING,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import TypedDict
 
 from app.schemas.common import Id, Money, NextCursor, PageQuery, SearchText, Timestamp
 from app.schemas.hotels import HotelSummary
+from app.schemas.inputs import (
+    Body,
+    CalendarDate,
+    CategoryNames,
+    Flag,
+    Percent,
+    Price,
+    Reference,
+    RoomType,
+    Stars,
+)
 
 SortField = Literal[
     "id", "price_per_night", "discount_percent", "star_rating", "checkin_date", "created_at"
@@ -17,7 +36,8 @@ SORT_PATTERN = f"^{_ONE_SORT}(,{_ONE_SORT})*$"
 
 MAX_CATEGORY_FILTERS = 20
 
-Price = Annotated[Decimal, Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False)]
+PriceBound = Annotated[Decimal, Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False)]
+DATES_RULE = "must be after checkin_date"
 
 
 class Deal(TypedDict):
@@ -43,6 +63,46 @@ class Deal(TypedDict):
     created_at: Timestamp
     updated_at: Timestamp
     hotel: HotelSummary
+
+
+class DealCreate(Body):
+    """A new deal."""
+
+    external_id: Reference | None = None
+    hotel_id: Reference
+    room_type: RoomType
+    star_rating: Stars
+    price_per_night: Price
+    original_price: Price
+    discount_percent: Percent
+    checkin_date: CalendarDate
+    checkout_date: CalendarDate
+    is_available: Flag = True
+    categories: CategoryNames = Field(default_factory=list)
+
+    @field_validator("checkout_date")
+    @classmethod
+    def _after_checkin(cls, checkout: date, info: ValidationInfo) -> date:
+        checkin = info.data.get("checkin_date")
+        if checkin is not None and checkout <= checkin:
+            raise ValueError(DATES_RULE)
+        return checkout
+
+
+class DealPatch(Body):
+    """What changes of a deal: the fields that are sent, the others stay."""
+
+    external_id: Reference | MISSING | None = MISSING
+    hotel_id: Reference | MISSING = MISSING
+    room_type: RoomType | MISSING = MISSING
+    star_rating: Stars | MISSING = MISSING
+    price_per_night: Price | MISSING = MISSING
+    original_price: Price | MISSING = MISSING
+    discount_percent: Percent | MISSING = MISSING
+    checkin_date: CalendarDate | MISSING = MISSING
+    checkout_date: CalendarDate | MISSING = MISSING
+    is_available: Flag | MISSING = MISSING
+    categories: CategoryNames | MISSING = MISSING
 
 
 class DealPage(TypedDict):
@@ -72,8 +132,8 @@ class DealFilters(PageQuery):
         Decimal | None,
         Field(ge=0, le=5, allow_inf_nan=False, description="The hotel's average is at least this"),
     ] = None
-    price_min: Price | None = None
-    price_max: Price | None = None
+    price_min: PriceBound | None = None
+    price_max: PriceBound | None = None
     category: Annotated[
         list[SearchText] | None,
         Field(max_length=MAX_CATEGORY_FILTERS, description="Any of them; repeat the parameter"),

@@ -1,9 +1,10 @@
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import MISSING, Field
 from typing_extensions import TypedDict
 
 from app.schemas.common import AverageStars, Id, NextCursor, PageQuery, SearchText, Timestamp
+from app.schemas.inputs import Body, HotelText, Phone
 
 
 class HotelSummary(TypedDict):
@@ -21,8 +22,27 @@ class Hotel(HotelSummary):
     """A hotel with how many deals it has."""
 
     deal_count: int
+    version: Annotated[int, Field(ge=1, description="Rises with every change of the hotel")]
     created_at: Timestamp
     updated_at: Timestamp
+
+
+class HotelCreate(Body):
+    """A new hotel. Its phone is its own, and so is its name in its city and country."""
+
+    name: HotelText
+    city: HotelText
+    country: HotelText
+    phone: Phone
+
+
+class HotelPatch(Body):
+    """What changes of a hotel: the fields that are sent, the others stay."""
+
+    name: HotelText | MISSING = MISSING
+    city: HotelText | MISSING = MISSING
+    country: HotelText | MISSING = MISSING
+    phone: Phone | MISSING = MISSING
 
 
 class HotelPage(TypedDict):

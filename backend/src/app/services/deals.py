@@ -1,10 +1,21 @@
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
-from app.errors import NotFoundError
+from app.errors import ErrorDetail, InvalidInputError, NotFoundError
+from app.repositories.deal_store import DealStore
 from app.repositories.deals import SORT_COLUMNS, DealRepository
-from app.schemas.deals import CityStatistics, Deal, DealPage, DealQuery
+from app.schemas.deals import (
+    DATES_RULE,
+    CityStatistics,
+    Deal,
+    DealCreate,
+    DealPage,
+    DealPatch,
+    DealQuery,
+)
 from app.services.cursors import CursorCodec
+from app.services.expected import Expected
 from app.services.paging import PageRequest
 
 
@@ -40,7 +51,7 @@ class DealService:
         """
         row = await self._deals.get(deal_id)
         if row is None:
-            raise NotFoundError(f"Deal {deal_id} does not exist")
+            raise _unknown(deal_id)
         return _deal(row)
 
     async def statistics_by_city(self, *, available_only: bool) -> list[CityStatistics]:
@@ -50,6 +61,95 @@ class DealService:
             {"city": city, "avg_price": average, "deal_count": count}
             for city, average, count in rows
         ]
+
+
+class DealEditor:
+    """Creating, changing and removing deals, in one transaction."""
+
+    def __init__(self, deals: DealStore) -> None:
+        self._deals = deals
+
+    async def create(self, deal: DealCreate) -> Deal:
+        """Store a new deal.
+
+        Raises:
+            NotFoundError: there is no such hotel.
+            ConflictError: another deal has its `external_id`; found by the database.
+        """
+        deal_id = await self._deals.add(deal.model_dump())
+        if deal_id is None:
+            raise NotFoundError(f"Hotel {deal.hotel_id} does not exist")
+        return await self._stored(deal_id)
+
+    async def change(self, deal_id: int, patch: DealPatch, expected: Expected) -> Deal:
+        """Change what `patch` sends and what differs; nothing is no change of the version either.
+
+        Raises:
+            NotFoundError: there is no such deal, or no such hotel (found by the database).
+            InvalidInputError: the dates are in the wrong order, together with the stored ones.
+            PreconditionFailedError: the deal is not in the expected version.
+            ConflictError: another writer was first, or has the `external_id`.
+        """
+        deal = await self._stored(deal_id)
+        expected.require(deal["version"])
+        changes = _changes(deal, patch)
+        _require_order(deal, changes)
+        if not changes:
+            return deal
+        if not await self._deals.change(deal_id, deal["version"], changes):
+            raise expected.lost_race()
+        return await self._stored(deal_id)
+
+    async def remove(self, deal_id: int, expected: Expected) -> None:
+        """Delete a deal, for good.
+
+        Raises:
+            NotFoundError: there is no such deal.
+            PreconditionFailedError: it is not in the expected version.
+            ConflictError: another writer was first.
+        """
+        version = await self._deals.version(deal_id)
+        if version is None:
+            raise _unknown(deal_id)
+        expected.require(version)
+        if not await self._deals.remove(deal_id, version):
+            raise expected.lost_race()
+
+    async def _stored(self, deal_id: int) -> Deal:
+        row = await self._deals.get(deal_id)
+        if row is None:
+            raise _unknown(deal_id)
+        return _deal(row)
+
+
+def _changes(deal: Deal, patch: DealPatch) -> dict[str, Any]:
+    """The fields of `patch` that are not as in `deal`; categories are compared by the database.
+
+    What case a category's name has is not Python's to say, so a list that is sent is a change
+    unless it is the stored one to the letter.
+    """
+    stored: dict[str, Any] = {
+        **deal,
+        "price_per_night": Decimal(deal["price_per_night"]),
+        "original_price": Decimal(deal["original_price"]),
+    }
+    sent = patch.model_dump()
+    if "categories" in sent and sorted(set(sent["categories"])) == deal["categories"]:
+        del sent["categories"]
+    return {name: value for name, value in sent.items() if stored[name] != value}
+
+
+def _require_order(deal: Deal, changes: dict[str, Any]) -> None:
+    for changed in ("checkout_date", "checkin_date"):
+        checkin = changes.get("checkin_date", deal["checkin_date"])
+        checkout = changes.get("checkout_date", deal["checkout_date"])
+        if changed in changes and checkout <= checkin:
+            rule = DATES_RULE if changed == "checkout_date" else "must be before checkout_date"
+            raise InvalidInputError(details=[ErrorDetail(f"body.{changed}", rule)])
+
+
+def _unknown(deal_id: int) -> NotFoundError:
+    return NotFoundError(f"Deal {deal_id} does not exist")
 
 
 def _deal(row: Sequence[Any]) -> Deal:

@@ -1,10 +1,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.errors import NotFoundError
+from app.errors import ConflictError, NotFoundError
+from app.repositories.hotel_store import HAS_DEALS, HotelStore
 from app.repositories.hotels import ORDER, HotelRepository
-from app.schemas.hotels import Hotel, HotelPage, HotelQuery
+from app.schemas.hotels import Hotel, HotelCreate, HotelPage, HotelPatch, HotelQuery
 from app.services.cursors import CursorCodec
+from app.services.expected import Expected
 from app.services.paging import PageRequest
 
 
@@ -40,8 +42,67 @@ class HotelService:
         """
         row = await self._hotels.get(hotel_id)
         if row is None:
-            raise NotFoundError(f"Hotel {hotel_id} does not exist")
+            raise _unknown(hotel_id)
         return _hotel(row)
+
+
+class HotelEditor:
+    """Creating, changing and removing hotels, in one transaction.
+
+    That a phone, or a name in a city, is taken is found by the database: a ConflictError.
+    """
+
+    def __init__(self, hotels: HotelStore) -> None:
+        self._hotels = hotels
+
+    async def create(self, hotel: HotelCreate) -> Hotel:
+        """Store a new hotel."""
+        return _hotel(await self._hotels.add(hotel.model_dump()))
+
+    async def change(self, hotel_id: int, patch: HotelPatch, expected: Expected) -> Hotel:
+        """Change what `patch` sends and what differs; nothing is no change of the version either.
+
+        Raises:
+            NotFoundError: there is no such hotel.
+            PreconditionFailedError: it is not in the expected version.
+            ConflictError: another writer was first.
+        """
+        hotel = await self._stored(hotel_id)
+        expected.require(hotel["version"])
+        stored: dict[str, Any] = {**hotel}
+        sent = patch.model_dump()
+        changes = {name: value for name, value in sent.items() if stored[name] != value}
+        if not changes:
+            return hotel
+        row = await self._hotels.change(hotel_id, hotel["version"], changes)
+        if row is None:
+            raise expected.lost_race()
+        return _hotel(row)
+
+    async def remove(self, hotel_id: int, expected: Expected) -> None:
+        """Delete a hotel that has no deals.
+
+        Raises:
+            NotFoundError: there is no such hotel.
+            PreconditionFailedError: it is not in the expected version.
+            ConflictError: it has deals, or another writer was first.
+        """
+        hotel = await self._stored(hotel_id)
+        expected.require(hotel["version"])
+        if hotel["deal_count"]:
+            raise ConflictError(HAS_DEALS)
+        if not await self._hotels.remove(hotel_id, hotel["version"]):
+            raise expected.lost_race()
+
+    async def _stored(self, hotel_id: int) -> Hotel:
+        row = await self._hotels.get(hotel_id)
+        if row is None:
+            raise _unknown(hotel_id)
+        return _hotel(row)
+
+
+def _unknown(hotel_id: int) -> NotFoundError:
+    return NotFoundError(f"Hotel {hotel_id} does not exist")
 
 
 def _hotel(row: Sequence[Any]) -> Hotel:
@@ -54,6 +115,7 @@ def _hotel(row: Sequence[Any]) -> Hotel:
         "phone": row[4],
         "avg_star_rating": row[5],
         "deal_count": row[6],
-        "created_at": row[7],
-        "updated_at": row[8],
+        "version": row[7],
+        "created_at": row[8],
+        "updated_at": row[9],
     }

@@ -1,0 +1,86 @@
+"""What values clients may send, in the words of the contract.
+
+JSON has one type of number and Python's conversions are generous, so these are strict where
+generosity would hide a mistake: a boolean is not a number, a date is not a timestamp, "1e2" is
+not a price. The database's CHECK constraints say the same; a test compares the two.
+"""
+
+import re
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+
+from app.schemas.common import MAX_BIGINT, storable
+
+_PRICE = re.compile(r"\d{1,8}(\.\d{1,2})?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+class Body(BaseModel):
+    """A JSON object whose fields are all known; a mistyped one is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _price(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError("Input should be a number or a decimal string")  # noqa: TRY004 - pydantic's
+    if isinstance(value, str) and not _PRICE.fullmatch(value):
+        raise ValueError('Input should be a decimal with at most two places, like "176.18"')
+    return value
+
+
+def _calendar_date(value: Any) -> Any:
+    if not isinstance(value, date) and not (isinstance(value, str) and _DATE.fullmatch(value)):
+        raise ValueError("Input should be a date like 2026-12-01")
+    return value
+
+
+Price = Annotated[
+    Decimal,
+    BeforeValidator(_price),
+    Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False, examples=["176.18"]),
+]
+CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
+Stars = Annotated[int, Field(strict=True, ge=1, le=5)]
+Percent = Annotated[int, Field(strict=True, ge=0, le=100)]
+Reference = Annotated[int, Field(strict=True, ge=1, le=MAX_BIGINT)]
+Flag = Annotated[bool, Field(strict=True)]
+RoomType = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
+    AfterValidator(storable),
+    Field(examples=["suite"]),
+]
+CategoryName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
+    AfterValidator(storable),
+]
+CategoryNames = Annotated[
+    list[CategoryName],
+    Field(
+        max_length=20,
+        description="Made when new; stored in lower case, each once",
+        examples=[["boutique", "luxury"]],
+    ),
+]
+HotelText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(storable),
+]
+Phone = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=40),
+    AfterValidator(storable),
+]

@@ -1,0 +1,360 @@
+"""Creating, changing and removing deals and hotels: what was confirmed is stored, what was refused
+changed nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import URL, text
+from structlog.testing import capture_logs
+from tests.conftest import serving
+from tests.databases import as_text
+
+from app.config import Settings
+from app.db.session import Database
+from app.main import create_app
+from app.services.verification import VerificationService
+
+pytestmark = pytest.mark.api
+
+HOTEL = {"name": "Lakeside Court", "city": "Berlin", "country": "Germany", "phone": "+49-30-1"}
+DEAL = {
+    "external_id": 17,
+    "hotel_id": 1,
+    "room_type": "suite",
+    "star_rating": 4,
+    "price_per_night": "176.18",
+    "original_price": 244.69,
+    "discount_percent": 28,
+    "checkin_date": "2026-12-01",
+    "checkout_date": "2026-12-06",
+    "is_available": True,
+    "categories": ["Luxury", " boutique ", "luxury"],
+}
+
+
+@pytest.fixture
+async def api(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The application on a database of the test's own."""
+    url = SecretStr(as_text(clone_url))
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+        yield client
+
+
+@pytest.fixture
+async def hotel(api: httpx.AsyncClient) -> dict[str, Any]:
+    response = await api.post("/hotels", json=HOTEL)
+    assert response.status_code == 201
+    created: dict[str, Any] = response.json()
+    return created
+
+
+@pytest.fixture
+async def deal(api: httpx.AsyncClient, hotel: dict[str, Any]) -> dict[str, Any]:
+    response = await api.post("/deals", json={**DEAL, "hotel_id": hotel["id"]})
+    assert response.status_code == 201, response.text
+    created: dict[str, Any] = response.json()
+    return created
+
+
+async def everything(database: Database) -> list[Any]:
+    """All rows that a client could have changed."""
+    rows: list[Any] = []
+    async with database.read() as session:
+        for table in ("hotels", "deals", "categories", "deal_categories"):
+            found = await session.execute(text(f"SELECT * FROM {table} ORDER BY 1, 2"))
+            rows.append([tuple(row) for row in found])
+    return rows
+
+
+class TestCreate:
+    async def test_a_deal_is_stored_and_shown(
+        self, api: httpx.AsyncClient, hotel: dict[str, Any]
+    ) -> None:
+        response = await api.post("/deals", json={**DEAL, "hotel_id": hotel["id"]})
+
+        assert response.status_code == 201
+        shown = response.json()
+        assert response.headers["location"] == f"/deals/{shown['id']}"
+        assert {key: shown[key] for key in ("external_id", "original_price", "version")} == {
+            "external_id": 17,
+            "original_price": "244.69",
+            "version": 1,
+        }
+        assert shown["categories"] == ["boutique", "luxury"]
+        assert shown["hotel"]["avg_star_rating"] == 4.0
+        again = await api.get(response.headers["location"])
+        assert again.json() == shown
+        assert again.headers["etag"] == response.headers["etag"]
+
+    async def test_defaults(self, api: httpx.AsyncClient, hotel: dict[str, Any]) -> None:
+        optional = {"external_id", "is_available", "categories"}
+        body = {key: value for key, value in DEAL.items() if key not in optional}
+
+        shown = (await api.post("/deals", json={**body, "hotel_id": hotel["id"]})).json()
+
+        assert (shown["external_id"], shown["is_available"], shown["categories"]) == (
+            None,
+            True,
+            [],
+        )
+
+    async def test_an_unknown_hotel_is_404(self, api: httpx.AsyncClient) -> None:
+        response = await api.post("/deals", json={**DEAL, "hotel_id": 999})
+
+        assert response.status_code == 404
+        assert "999" in response.json()["error"]["message"]
+
+    async def test_a_used_external_id_is_409(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
+        response = await api.post("/deals", json={**DEAL, "hotel_id": deal["hotel_id"]})
+
+        assert response.status_code == 409
+        assert response.json()["error"]["code"] == "CONFLICT"
+        assert (await api.get("/deals")).json()["total"] == 1
+
+    async def test_a_hotel_is_stored_and_shown(self, api: httpx.AsyncClient) -> None:
+        response = await api.post("/hotels", json={**HOTEL, "name": "  Café Zürich "})
+
+        assert response.status_code == 201
+        assert response.json()["name"] == "Café Zürich"
+        again = await api.get(response.headers["location"])
+        assert again.json() == response.json()
+        assert again.headers["etag"] == response.headers["etag"]
+
+    @pytest.mark.parametrize("change", [{"phone": "+1"}, {"name": "Other"}])
+    async def test_a_taken_phone_or_name_is_409(
+        self, api: httpx.AsyncClient, hotel: dict[str, Any], change: dict[str, str]
+    ) -> None:
+        response = await api.post("/hotels", json={**HOTEL, **change})
+
+        assert response.status_code == 409
+        assert "Another hotel" in response.json()["error"]["message"]
+
+
+class TestChange:
+    async def test_only_sent_fields_change(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
+        response = await api.patch(f"/deals/{deal['id']}", json={"star_rating": 2})
+
+        shown = response.json()
+        assert response.status_code == 200
+        assert (shown["star_rating"], shown["version"]) == (2, 2)
+        assert shown["hotel"]["avg_star_rating"] == 2.0
+        untouched = set(deal) - {"star_rating", "version", "updated_at", "hotel"}
+        assert {key: shown[key] for key in untouched} == {key: deal[key] for key in untouched}
+        assert (await api.get(f"/deals/{deal['id']}")).json() == shown
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"star_rating": 4}, {"price_per_night": 176.18}, {"external_id": 17}]
+    )
+    async def test_nothing_new_is_no_change(
+        self, api: httpx.AsyncClient, deal: dict[str, Any], body: dict[str, Any]
+    ) -> None:
+        response = await api.patch(f"/deals/{deal['id']}", json=body)
+
+        assert (response.status_code, response.json()) == (200, deal)
+
+    @pytest.mark.parametrize(
+        ("sent", "stored"),
+        [([], []), (["NEW", "luxury"], ["luxury", "new"]), (["zürich ÄÖÜ"], ["zürich äöü"])],
+    )
+    async def test_categories_are_replaced(
+        self, api: httpx.AsyncClient, deal: dict[str, Any], sent: list[str], stored: list[str]
+    ) -> None:
+        response = await api.patch(f"/deals/{deal['id']}", json={"categories": sent})
+
+        assert (response.json()["categories"], response.json()["version"]) == (stored, 2)
+
+    async def test_a_deal_moves_to_another_hotel(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
+        other = await api.post("/hotels", json={**HOTEL, "name": "B", "phone": "+2"})
+        new_id = other.json()["id"]
+
+        shown = (await api.patch(f"/deals/{deal['id']}", json={"hotel_id": new_id})).json()
+
+        assert shown["hotel"]["id"] == shown["hotel_id"] == new_id
+        assert (await api.get(f"/hotels/{deal['hotel_id']}")).json()["deal_count"] == 0
+        assert (await api.get(f"/hotels/{new_id}")).json()["deal_count"] == 1
+
+    async def test_to_an_unknown_hotel_is_404(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
+        response = await api.patch(f"/deals/{deal['id']}", json={"hotel_id": 999})
+
+        assert response.status_code == 404
+        assert (await api.get(f"/deals/{deal['id']}")).json() == deal
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"checkin_date": "2026-12-06"}, "body.checkin_date"),
+            ({"checkout_date": "2026-12-01"}, "body.checkout_date"),
+            ({"checkin_date": "2027-01-02", "checkout_date": "2027-01-01"}, "body.checkout_date"),
+        ],
+    )
+    async def test_dates_are_checked_together_with_the_stored_ones(
+        self, api: httpx.AsyncClient, deal: dict[str, Any], body: dict[str, str], field: str
+    ) -> None:
+        response = await api.patch(f"/deals/{deal['id']}", json=body)
+
+        assert response.status_code == 422
+        assert response.json()["error"]["details"][0]["field"] == field
+        assert (await api.get(f"/deals/{deal['id']}")).json() == deal
+
+    async def test_a_hotel_changes(self, api: httpx.AsyncClient, hotel: dict[str, Any]) -> None:
+        response = await api.patch(f"/hotels/{hotel['id']}", json={"city": "ZÜRICH"})
+
+        assert (response.json()["city"], response.json()["version"]) == ("ZÜRICH", 2)
+        assert (await api.get("/hotels", params={"city": "zürich"})).json()["total"] == 1
+        same = await api.patch(f"/hotels/{hotel['id']}", json={"city": "ZÜRICH"})
+        assert same.json()["version"] == 2
+
+
+class TestRemove:
+    async def test_a_deal_is_gone(self, api: httpx.AsyncClient, deal: dict[str, Any]) -> None:
+        response = await api.delete(f"/deals/{deal['id']}")
+
+        assert (response.status_code, response.content) == (204, b"")
+        assert (await api.get(f"/deals/{deal['id']}")).status_code == 404
+        assert (await api.delete(f"/deals/{deal['id']}")).status_code == 404
+        assert (await api.get(f"/hotels/{deal['hotel_id']}")).json()["deal_count"] == 0
+
+    async def test_a_hotel_with_deals_stays(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
+        response = await api.delete(f"/hotels/{deal['hotel_id']}")
+
+        assert response.status_code == 409
+        await api.delete(f"/deals/{deal['id']}")
+        assert (await api.delete(f"/hotels/{deal['hotel_id']}")).status_code == 204
+        assert (await api.get(f"/hotels/{deal['hotel_id']}")).status_code == 404
+
+
+class TestVersions:
+    @pytest.mark.parametrize("resource", ["deals", "hotels"])
+    async def test_a_stale_tag_is_412_and_a_current_one_serves(
+        self, api: httpx.AsyncClient, deal: dict[str, Any], resource: str
+    ) -> None:
+        url = f"/deals/{deal['id']}" if resource == "deals" else f"/hotels/{deal['hotel_id']}"
+        body = {"room_type": "cave"} if resource == "deals" else {"country": "Prussia"}
+        old = (await api.get(url)).headers["etag"]
+        changed = await api.patch(url, json=body, headers={"If-Match": old})
+        assert changed.status_code == 200
+
+        for stale in (old, '"nonsense"', f"W/{changed.headers['etag']}", ""):
+            response = await api.patch(url, json={}, headers={"If-Match": stale})
+            assert response.status_code == 412, stale
+            assert response.json()["error"]["code"] == "PRECONDITION_FAILED"
+            response = await api.delete(url, headers={"If-Match": stale})
+            assert response.status_code == 412
+        either = f"{old}, {changed.headers['etag']}"
+        assert (await api.patch(url, json={}, headers={"If-Match": either})).status_code == 200
+        assert (await api.patch(url, json={}, headers={"If-Match": "*"})).status_code == 200
+
+    async def test_a_strangers_deal_does_not_make_a_tag_stale_for_changes(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
+        url = f"/deals/{deal['id']}"
+        tag = (await api.get(url)).headers["etag"]
+        other = {**DEAL, "external_id": 18, "star_rating": 1, "hotel_id": deal["hotel_id"]}
+        await api.post("/deals", json=other)
+
+        assert (await api.get(url, headers={"If-None-Match": tag})).status_code == 200
+        change = await api.patch(url, json={"room_type": "x"}, headers={"If-Match": tag})
+        assert change.status_code == 200
+
+    async def test_parallel_changes_never_overwrite_each_other_unseen(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
+        url = f"/deals/{deal['id']}"
+
+        answers = await asyncio.gather(
+            *(api.patch(url, json={"discount_percent": 30 + n % 50}) for n in range(80))
+        )
+
+        statuses = [answer.status_code for answer in answers]
+        assert set(statuses) <= {200, 409}
+        versions = {answer.json()["version"] for answer in answers if answer.status_code == 200}
+        final = (await api.get(url)).json()["version"]
+        # A change to the value that is stored already is a 200 that changes nothing.
+        assert versions | {1} == set(range(1, final + 1))
+
+
+class TestTransactions:
+    async def test_a_commit_that_fails_is_the_clients_to_know(
+        self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database
+    ) -> None:
+        """The commit is before the response: an error only the commit finds is no 201."""
+        async with database.transaction() as session:
+            await session.execute(
+                text(
+                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$"
+                    " BEGIN RAISE EXCEPTION 'at commit' USING ERRCODE = '40001'; END $$"
+                )
+            )
+            await session.execute(
+                text(
+                    "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON deals"
+                    " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+                )
+            )
+        before = await everything(database)
+
+        response = await api.post("/deals", json={**DEAL, "hotel_id": hotel["id"]})
+
+        assert response.status_code == 409
+        assert await everything(database) == before
+
+    async def test_a_write_is_at_most_three_statements(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
+        url = f"/deals/{deal['id']}"
+        hotel_url = f"/hotels/{deal['hotel_id']}"
+        whole = {
+            **{key: value for key, value in DEAL.items() if key != "hotel_id"},
+            "star_rating": 1,
+            "categories": ["new one", "luxury"],
+        }
+        with capture_logs() as lines:
+            await api.post("/deals", json={**DEAL, "external_id": 9, "hotel_id": deal["hotel_id"]})
+            await api.patch(url, json=whole)
+            await api.delete(url)
+            await api.post("/hotels", json={**HOTEL, "name": "N", "phone": "+9"})
+            await api.patch(hotel_url, json={"name": "M"})
+            await api.delete(hotel_url)
+
+        counted = [
+            (line["method"], line["sql_statements"]) for line in lines if line["event"] == "request"
+        ]
+        assert counted == [
+            ("POST", 2),
+            ("PATCH", 3),
+            ("DELETE", 2),
+            ("POST", 1),
+            ("PATCH", 2),
+            ("DELETE", 1),
+        ]
+
+    async def test_a_hotel_leaves_while_deals_arrive(
+        self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database
+    ) -> None:
+        """Either the deal is stored and the hotel stays, or the hotel goes and the deal is 404."""
+        for number in range(12):
+            body = {**DEAL, "external_id": 100 + number, "hotel_id": hotel["id"]}
+            made, gone = await asyncio.gather(
+                api.post("/deals", json=body), api.delete(f"/hotels/{hotel['id']}")
+            )
+            assert (made.status_code, gone.status_code) in {(201, 409), (404, 204)}
+            if made.status_code == 201:
+                await api.delete(made.headers["location"])
+            else:
+                hotel = (await api.post("/hotels", json=HOTEL)).json()
+        async with database.transaction() as session:
+            assert await VerificationService(session).verify(fix=False) == []
