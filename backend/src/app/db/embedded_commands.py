@@ -81,7 +81,13 @@ def account_for(home: Path, binaries: Path) -> Account:
         gid = uid
     prefix: tuple[str, ...] = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
     if owner == 0:
-        prefix += ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+        # The securebit is for access(2), by which initdb looks for its programs: it asks for the
+        # real user, and without the bit the kernel takes a real user's capability away for it.
+        prefix += (
+            "--inh-caps=+dac_override",
+            "--ambient-caps=+dac_override",
+            "--securebits=+no_setuid_fixup",
+        )
     account = Account(uid, gid, prefix)
     problem = _problem_of(account, binaries)
     if problem:
