@@ -3,6 +3,8 @@
 import asyncio
 
 from alembic import context
+from alembic.operations.ops import MigrationScript
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -11,10 +13,19 @@ from app.db.base import Base
 from app.db.migrations import MIGRATION_LOCK
 from app.db.provision import provisioned
 from app.errors import ConfigurationError
-from app.models import catalog, derived
+from app.models import access, catalog, derived
 
 # Importing the models is what fills Base.metadata.
-MODELS = (catalog, derived)
+MODELS = (access, catalog, derived)
+
+
+def number(
+    migration_context: MigrationContext, _revision: object, directives: list[MigrationScript]
+) -> None:
+    """Name a new revision by the next number, so that a folder's listing is the history."""
+    heads = migration_context.get_current_heads()
+    for directive in directives:
+        directive.rev_id = f"{int(heads[0] if heads else 0) + 1:04}"
 
 
 def run(connection: Connection) -> None:
@@ -25,7 +36,12 @@ def run(connection: Connection) -> None:
     clear error instead of holding up every request that queues behind its lock.
     """
     require_utf8(connection)
-    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        process_revision_directives=number,
+    )
     with context.begin_transaction():
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))

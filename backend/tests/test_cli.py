@@ -260,3 +260,22 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
 
     assert result.returncode == 0
     assert "Usage: deals" in result.stdout
+
+
+@pytest.mark.slow
+def test_keys_are_made_listed_and_revoked(run: Run) -> None:
+    assert run("migrate").returncode == 0
+    made = run("keys", "create", "ci", "--scope", "deals:write", "--scope", "imports:write")
+    listed = run("keys", "list")
+    revoked = run("keys", "revoke", "ci")
+    again = run("keys", "revoke", "ci")
+
+    assert made.returncode == 0
+    assert made.stdout.startswith("hd_")
+    assert made.stdout.count("\n") == 1
+    assert "deals:write imports:write" in listed.stdout
+    assert made.stdout.strip() not in listed.stdout
+    assert revoked.stdout == "ci is revoked\n"
+    assert again.returncode == 3
+    assert "no key ci" in again.stderr
+    assert run("keys", "create", "x", "--scope", "root").returncode == 2

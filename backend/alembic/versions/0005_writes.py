@@ -39,7 +39,9 @@ def upgrade() -> None:
         DECLARE
             wanted text[] := ARRAY(SELECT DISTINCT lower_case(btrim(n)) FROM unnest(names) AS n);
         BEGIN
-            IF (SELECT count(*) FROM categories WHERE name = ANY (wanted)) < cardinality(wanted) THEN
+            IF (SELECT count(*) FROM categories WHERE name = ANY (wanted))
+                < cardinality(wanted)
+            THEN
                 INSERT INTO categories (name)
                 SELECT new.name FROM unnest(wanted) AS new (name)
                 WHERE NOT EXISTS (SELECT FROM categories WHERE categories.name = new.name)

@@ -5,10 +5,10 @@ import dataclasses
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from rich.table import Table
@@ -21,6 +21,7 @@ from app.db.session import Database
 from app.errors import DealsError, FileRefusedError
 from app.imports.generator import generate as generate_file
 from app.logging import configure_logging
+from app.services.keys import SCOPES, KeyService
 from app.services.loading import LoadingService, LoadSummary
 from app.services.verification import Drift, VerificationService
 
@@ -29,6 +30,9 @@ EXIT_REFUSED = 2
 EXIT_FAILED = 3
 
 DEFAULT_SEED = 20261120
+MAX_KEY_NAME = 100
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Hotel deals: load a CSV of deals, serve them over HTTP.",
@@ -36,6 +40,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+keys_app = typer.Typer(help="API keys: who may write.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
@@ -159,6 +166,56 @@ def verify(
 async def _verify(settings: Settings, *, fix: bool) -> list[Drift]:
     async with _database(settings) as database, database.transaction() as session:
         return await VerificationService(session).verify(fix=fix)
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scopes: Annotated[
+        list[str],
+        typer.Option("--scope", help=f"What it may do; repeatable. One of {', '.join(SCOPES)}."),
+    ],
+) -> None:
+    """Make a key and show it, once."""
+    chosen = [scope for scope in SCOPES if scope in scopes]
+    if unknown := set(scopes) - set(SCOPES):
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}: not one of {', '.join(SCOPES)}", param_hint="--scope"
+        )
+    if not name.strip() or len(name) > MAX_KEY_NAME:
+        raise typer.BadParameter(f"1 to {MAX_KEY_NAME} characters", param_hint="NAME")
+    key = _with_keys(lambda keys: keys.create(name.strip(), chosen))
+    # The key alone on stdout, for scripts.
+    console.stderr.print("keep it, it is not shown again:")
+    sys.stdout.write(f"{key}\n")
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """Every key: its scopes, when it was made, last used, revoked."""
+    table = Table("name", "scopes", "made", "last used", "revoked")
+    for key in _with_keys(lambda keys: keys.all()):
+        dates = (key.created_at, key.last_used_at, key.revoked_at)
+        shown = (date.strftime("%Y-%m-%d %H:%M") if date else "-" for date in dates)
+        table.add_row(key.name, " ".join(key.scopes), *shown)
+    console.stdout.print(table)
+
+
+@keys_app.command("revoke")
+def revoke_key(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
+    """Make a key useless, for good."""
+    _with_keys(lambda keys: keys.revoke(name))
+    console.stdout.print(f"{name} is revoked", markup=False)
+
+
+def _with_keys(work: Callable[[KeyService], Awaitable[T]]) -> T:
+    settings = _start()
+
+    async def run() -> T:
+        async with _database(settings) as database, database.transaction() as session:
+            return await work(KeyService(session))
+
+    return asyncio.run(run())
 
 
 @asynccontextmanager

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from app.db.session import Database, ReadSession, WriteSession
-from app.errors import UnsupportedMediaTypeError
+from app.errors import UnauthorizedError, UnsupportedMediaTypeError
 from app.etags import versions_of
 from app.repositories.deal_store import DealStore
 from app.repositories.deals import DealRepository
@@ -17,6 +18,7 @@ from app.services.cursors import CursorCodec
 from app.services.deals import DealEditor, DealService
 from app.services.expected import Expected
 from app.services.hotels import HotelEditor, HotelService
+from app.services.keys import DEVELOPER, Actor, KeyRing
 
 
 def get_database(request: Request) -> Database:
@@ -73,6 +75,39 @@ async def editing_hotels(session: DB) -> HotelEditor:
     return HotelEditor(HotelStore(session))
 
 
+_bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer KEY`")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="`X-API-Key: KEY`")
+
+
+async def get_actor(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    header: Annotated[str | None, Security(_header)],
+) -> Actor:
+    """Who is asking, by the key of the request; in development nobody needs one.
+
+    Raises:
+        UnauthorizedError: the key is wrong, or missing in production.
+    """
+    key = bearer.credentials if bearer else header
+    if key:
+        keys: KeyRing = request.app.state.keys
+        return await keys.actor(key)
+    if request.app.state.writes_are_open:
+        return DEVELOPER
+    raise UnauthorizedError
+
+
+async def deal_writer(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+    """An actor that may write deals and hotels.
+
+    Raises:
+        ForbiddenError: this one may not.
+    """
+    actor.require("deals:write")
+    return actor
+
+
 async def json_body(request: Request) -> None:
     """Refuse a body in another format; read as JSON it would only be called invalid.
 
@@ -98,6 +133,7 @@ EditingDeals = Annotated[DealEditor, Depends(editing_deals)]
 EditingHotels = Annotated[HotelEditor, Depends(editing_hotels)]
 ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
 JSONBody = Depends(json_body)
+DealWriter = Depends(deal_writer)
 
 ReadingDeals = Annotated[DealService, Depends(reading_deals)]
 ReadingHotels = Annotated[HotelService, Depends(reading_hotels)]

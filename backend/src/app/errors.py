@@ -70,6 +70,22 @@ class ConflictError(AppError):
     default_message = "The request conflicts with what is stored"
 
 
+class UnauthorizedError(AppError):
+    """There is no valid key with the request; which of the two is not told."""
+
+    status = 401
+    code = "UNAUTHORIZED"
+    default_message = "A valid API key is needed"
+
+
+class ForbiddenError(AppError):
+    """The key is valid but may not do this."""
+
+    status = 403
+    code = "FORBIDDEN"
+    default_message = "The key may not do this"
+
+
 class PreconditionFailedError(AppError):
     """The row is no longer what the client's `If-Match` says it is."""
 

@@ -32,7 +32,7 @@ def response_models(settings: Settings) -> dict[str, Any]:
     return {
         route.path: route.response_model
         for route in routes
-        if isinstance(route, APIRoute) and "GET" in route.methods
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ())
     }
 
 

@@ -1,4 +1,4 @@
-"""The table of wrong bodies: each is refused, names its field where there is one, changes nothing."""
+"""The table of wrong bodies: each is refused, names its field and changes nothing."""
 
 import json
 from collections.abc import AsyncIterator

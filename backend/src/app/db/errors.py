@@ -52,6 +52,7 @@ _CONSTRAINTS: dict[str, AppError] = {
     "uq_hotels_name_city_country": ConflictError(
         "Another hotel has this name in this city and country"
     ),
+    "uq_api_keys_name": ConflictError("Another key has this name"),
     "fk_deals_hotel_id_hotels": NotFoundError("The hotel does not exist"),
     "ck_deals_dates": InvalidInputError(
         details=[ErrorDetail("body.checkout_date", "must be after checkin_date")]

@@ -1,7 +1,9 @@
+from app.models.access import ApiKey
 from app.models.catalog import Category, Deal, Hotel, deal_categories
 from app.models.derived import category_changes, category_totals, hotel_changes
 
 __all__ = [
+    "ApiKey",
     "Category",
     "Deal",
     "Hotel",

@@ -3,6 +3,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.dependencies import (
+    DealWriter,
     EditingDeals,
     ExpectedVersions,
     JSONBody,
@@ -88,7 +89,7 @@ async def get_deal(
     status_code=201,
     response_model=Deal,
     responses=CREATE_ERRORS,
-    dependencies=[JSONBody],
+    dependencies=[DealWriter, JSONBody],
     operation_id="create_deal",
 )
 async def create_deal(body: DealCreate, _: NoQueryParameters, deals: EditingDeals) -> Response:
@@ -101,7 +102,7 @@ async def create_deal(body: DealCreate, _: NoQueryParameters, deals: EditingDeal
     "/{deal_id}",
     response_model=Deal,
     responses=CHANGE_ERRORS,
-    dependencies=[JSONBody],
+    dependencies=[DealWriter, JSONBody],
     operation_id="change_deal",
 )
 async def change_deal(
@@ -124,6 +125,7 @@ async def change_deal(
     status_code=204,
     response_class=Response,
     responses=REMOVE_ERRORS,
+    dependencies=[DealWriter],
     operation_id="delete_deal",
 )
 async def delete_deal(

@@ -3,6 +3,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.dependencies import (
+    DealWriter,
     EditingHotels,
     ExpectedVersions,
     JSONBody,
@@ -57,7 +58,7 @@ async def get_hotel(
     status_code=201,
     response_model=Hotel,
     responses=CREATE_ERRORS,
-    dependencies=[JSONBody],
+    dependencies=[DealWriter, JSONBody],
     operation_id="create_hotel",
 )
 async def create_hotel(body: HotelCreate, _: NoQueryParameters, hotels: EditingHotels) -> Response:
@@ -70,7 +71,7 @@ async def create_hotel(body: HotelCreate, _: NoQueryParameters, hotels: EditingH
     "/{hotel_id}",
     response_model=Hotel,
     responses=CHANGE_ERRORS,
-    dependencies=[JSONBody],
+    dependencies=[DealWriter, JSONBody],
     operation_id="change_hotel",
 )
 async def change_hotel(
@@ -93,6 +94,7 @@ async def change_hotel(
     status_code=204,
     response_class=Response,
     responses=REMOVE_ERRORS,
+    dependencies=[DealWriter],
     operation_id="delete_hotel",
 )
 async def delete_hotel(

@@ -9,11 +9,13 @@ from pydantic import TypeAdapter
 from app.errors import (
     AppError,
     ConflictError,
+    ForbiddenError,
     InvalidInputError,
     NotFoundError,
     PayloadTooLargeError,
     PreconditionFailedError,
     ServiceUnavailableError,
+    UnauthorizedError,
     UnsupportedMediaTypeError,
 )
 from app.etags import etag, is_current
@@ -66,9 +68,10 @@ ITEM_ERRORS = {
     **errors(NotFoundError),
 }
 _BODY_ERRORS = (ConflictError, PayloadTooLargeError, UnsupportedMediaTypeError)
-CREATE_ERRORS = errors(NotFoundError, *_BODY_ERRORS)
-CHANGE_ERRORS = errors(NotFoundError, PreconditionFailedError, *_BODY_ERRORS)
-REMOVE_ERRORS = errors(NotFoundError, PreconditionFailedError, ConflictError)
+_KEY_ERRORS = (UnauthorizedError, ForbiddenError)
+CREATE_ERRORS = errors(NotFoundError, *_BODY_ERRORS, *_KEY_ERRORS)
+CHANGE_ERRORS = errors(NotFoundError, PreconditionFailedError, *_BODY_ERRORS, *_KEY_ERRORS)
+REMOVE_ERRORS = errors(NotFoundError, PreconditionFailedError, ConflictError, *_KEY_ERRORS)
 
 
 def unless_current(request: Request, response: Response) -> Response:

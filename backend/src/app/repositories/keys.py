@@ -1,0 +1,62 @@
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.session import WriteSession
+from app.models import ApiKey
+
+# How old the time of last use may get before it is written again.
+LAST_USE_PRECISION = timedelta(minutes=1)
+
+
+class KeyRepository:
+    """The API keys in SQL; reading works on a session of either kind."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def all(self) -> Sequence[ApiKey]:
+        """Every key, revoked ones too, by name."""
+        return (await self._session.scalars(select(ApiKey).order_by(ApiKey.name))).all()
+
+    async def valid(self, lookup: str) -> ApiKey | None:
+        """The key of that public half, unless it is revoked."""
+        statement = select(ApiKey).where(ApiKey.lookup == lookup, ApiKey.revoked_at.is_(None))
+        return (await self._session.scalars(statement)).one_or_none()
+
+
+class KeyStore(KeyRepository):
+    """Writing them."""
+
+    def __init__(self, session: WriteSession) -> None:
+        super().__init__(session)
+
+    async def add(self, key: ApiKey) -> None:
+        """Insert a key.
+
+        Raises:
+            IntegrityError: another key has its name.
+        """
+        self._session.add(key)
+        await self._session.flush()
+
+    async def revoke(self, name: str) -> bool:
+        """Make the key useless; whether there was one that was not."""
+        statement = (
+            update(ApiKey)
+            .where(ApiKey.name == name, ApiKey.revoked_at.is_(None))
+            .values(revoked_at=func.now())
+            .returning(ApiKey.id)
+        )
+        return await self._session.scalar(statement) is not None
+
+    async def used(self, key_id: int) -> None:
+        """Note that it was used now, unless that was noted lately."""
+        stale = ApiKey.last_used_at < func.now() - LAST_USE_PRECISION
+        await self._session.execute(
+            update(ApiKey)
+            .where(ApiKey.id == key_id, or_(ApiKey.last_used_at.is_(None), stale))
+            .values(last_used_at=func.now())
+        )
