@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from app.imports.columns import NAMES
+from app.services.loading import LoadSummary
 
 RIGHT = {
     "id": "1",
@@ -50,3 +51,11 @@ def rejected(path: Path) -> list[tuple[int, str, str]]:
     """Line, column and code of each reject in a rejects file."""
     with path.open(encoding="utf-8", newline="") as file:
         return [(int(r["line"]), r["column"], r["code"]) for r in csv.DictReader(file)]
+
+
+def counts(summary: LoadSummary) -> dict[str, int]:
+    """What a summary counts, without zeros; the kinds of rows add up to the rows read."""
+    names = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
+    found = {name: getattr(summary, name) for name in names if getattr(summary, name)}
+    assert sum(found.values()) == summary.rows_read
+    return found

@@ -46,7 +46,8 @@ def test_gzip_holds_the_same_text(tmp_path: Path) -> None:
 
 def test_no_rows(tmp_path: Path) -> None:
     generate(tmp_path / "deals.csv", rows=0)
-    assert (tmp_path / "deals.csv").read_text().strip().split(",").sort() == sorted(NAMES).sort()
+    (header,) = (tmp_path / "deals.csv").read_text().splitlines()
+    assert sorted(header.split(",")) == sorted(NAMES)
 
 
 def test_failure_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
@@ -76,18 +77,19 @@ def test_shape(usual: pd.DataFrame) -> None:
     assert len(hotels) == hotels["hotel_phone"].nunique() == 150
     assert not hotels.duplicated(["hotel_name", "hotel_city", "hotel_country"]).any()
     assert hotels["hotel_name"].nunique() < 150
-    assert (hotels["hotel_name"].str.split().str.len() == 2).all()
+    assert (hotels["hotel_name"].str.count(" ") == 1).all()
     assert hotels["hotel_city"].nunique() == 18
     assert hotels["hotel_country"].nunique() == 12
     assert hotels["hotel_phone"].str.fullmatch(r"\+\d{1,3}-\d{1,3}-555-\d{4}").all()
     stars = usual["hotel_star_rating"].value_counts(normalize=True)
     expected = {"1": 0.02, "2": 0.07, "3": 0.22, "4": 0.34, "5": 0.35}
     assert all(abs(stars[star] - share) < 0.01 for star, share in expected.items())
-    categories = usual["categories"].str.split(",")
+    categories = usual["categories"].map(lambda names: names.split(","))
+    counts = categories.map(len)
     assert set(categories.explode()) == {"beach", "boutique", "business", "family", "luxury"}
     assert categories.map(lambda names: len(set(names)) == len(names)).all()
-    assert set(categories.str.len()) == {1, 2, 3}
-    assert abs(categories.str.len().sum() - 80_000) < 1_000
+    assert set(counts) == {1, 2, 3}
+    assert abs(counts.sum() - 80_000) < 1_000
     assert abs((usual["is_available"] == "True").mean() - 0.8) < 0.01
     assert (usual["checkout_date"] > usual["checkin_date"]).all()
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.imports.files import as_csv, row
 
 from app.errors import FileRefusedError
 from app.imports.columns import NAMES
 from app.imports.reader import inspect
-
-from tests.imports.files import as_csv, row
 
 pytestmark = pytest.mark.unit
 
@@ -33,12 +32,15 @@ HEADER = ",".join(NAMES)
         (GOOD.replace("hotel_city", "town", 1).encode(), "column hotel_city missing in the header"),
         (b"id,id,categories\n", "columns hotel_name, hotel_city"),
         (f"{HEADER},id\n".encode(), "column id repeated in the header, line 1"),
-        (GOOD.encode() + b'7,"never closed,x\n1\n', "the record that starts in line 4 does not end"),
+        (
+            GOOD.encode() + b'7,"never closed,x\n1\n',
+            "the record that starts in line 4 does not end",
+        ),
         (LONG.encode() + b'7,"never\n' + b"x\n" * 200_000, "starts in line 20001 does not end"),
         (gzip.compress(LONG.encode())[:-9], "the gzip data is damaged or cut off"),
         (gzip.compress(LONG.encode())[:-8] + b"12345678", "the gzip data is damaged or cut off"),
-        (gzip.compress(b""), "there is no header"),
-        (gzip.compress(b"\xff\xff"), "not UTF-8: byte 0xff at offset 0, line 1"),
+        (gzip.compress(b"", mtime=0), "there is no header"),
+        (gzip.compress(b"\xff\xff", mtime=0), "not UTF-8: byte 0xff at offset 0, line 1"),
     ],
 )
 def test_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -54,7 +56,7 @@ def test_refused(tmp_path: Path, content: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "no such file"),
+        (lambda _: None, "no such file"),
         (Path.mkdir, "is a folder, not a file"),
         (os.mkfifo, "is not a regular file"),
     ],

@@ -1,0 +1,139 @@
+"""A load against the plainest way to get the same rows into PostgreSQL, and a large load.
+
+    uv run python benchmarks/load.py [--rows 50000] [--runs 5] [--large 5000000]
+
+The floor is `DataFrame.to_sql(method="multi", chunksize=1000)` of the flat 15-column table, without
+checks, hotels, categories, indexes or derived numbers. Both take turns on one embedded PostgreSQL
+with its default settings, so that their ratio holds on a noisy machine. The large load runs in a
+process of its own, whose peak memory is what the kernel says it was.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import sqlalchemy as sa
+
+from app.config import Settings
+from app.db.embedded import EmbeddedServer, embedded_postgres
+from app.db.migrations import upgrade
+from app.db.provision import DatabaseUrls
+from app.db.session import Database
+from app.imports.generator import generate
+from app.services.loading import LoadingService, LoadSummary
+
+
+async def load(url: str, path: Path) -> LoadSummary:
+    """What the service does, on pools of its own."""
+    database = Database(DatabaseUrls(url, url), Settings(_env_file=None))
+    try:
+        return await LoadingService(database).load(path)
+    finally:
+        await database.dispose()
+
+
+def to_sql(url: str, path: Path) -> float:
+    """Seconds of the floor; reading the file is not counted."""
+    engine = sa.create_engine(url)
+    frame = pd.read_csv(path)
+    started = time.perf_counter()
+    frame.to_sql("flat", engine, method="multi", chunksize=1000, index=False, if_exists="replace")
+    engine.dispose()
+    return time.perf_counter() - started
+
+
+def fresh_database(server: EmbeddedServer, name: str) -> str:
+    """An empty database at head."""
+    engine = sa.create_engine(server.url(driver="psycopg2"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    upgrade(server.url(name))
+    return server.url(name)
+
+
+def compare(server: EmbeddedServer, path: Path, runs: int) -> None:
+    """Print medians, the floor and the loads in turns."""
+    floors, loads, again = [], [], []
+    for _ in range(runs):
+        floors.append(to_sql(server.url(driver="psycopg2"), path))
+        url = fresh_database(server, "loaded")
+        loads.append(asyncio.run(load(url, path)).seconds)
+        summary = asyncio.run(load(url, path))
+        if summary.unchanged != summary.rows_read:
+            sys.exit(f"the second load changed something: {summary}")
+        again.append(summary.seconds)
+    floor = median(floors)
+    print(f"{'to_sql of the flat table':28}{floor:8.2f} s")
+    for name, seconds in (("load", median(loads)), ("load again, all unchanged", median(again))):
+        print(f"{name:28}{seconds:8.2f} s   {floor / seconds:5.1f} times as fast")
+
+
+def load_large(server: EmbeddedServer, path: Path) -> None:
+    """Print the rate and the peak memory of one load in its own process."""
+    url = fresh_database(server, "large")
+    child = subprocess.run(  # noqa: S603 - this script itself
+        [sys.executable, __file__, "--child", url, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    outcome = json.loads(child.stdout)
+    rate = outcome["inserted"] / outcome["seconds"]
+    print(
+        f"large load: {outcome['inserted']:,} rows in {outcome['seconds']:.0f} s, "
+        f"{rate:,.0f} rows/s, peak memory {outcome['peak_bytes'] / 1e6:.0f} MB"
+    )
+
+
+def load_here(url: str, path: Path) -> None:
+    """Load, and print what it took as JSON; what the large load's own process does."""
+    summary = asdict(asyncio.run(load(url, path)))
+    print(json.dumps({**summary, "peak_bytes": peak_memory()}))
+
+
+def peak_memory() -> int:
+    """Bytes of this process at its largest.
+
+    Not `ru_maxrss`: a process begins with that of the one that started it, which has held a table.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (kilobytes,) = re.findall(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    return int(kilobytes) * 1024
+
+
+def main() -> None:
+    """Read the command line, make the files, run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--large", type=int, default=0, metavar="ROWS")
+    parser.add_argument("--child", nargs=2, metavar=("URL", "FILE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        load_here(arguments.child[0], Path(arguments.child[1]))
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        embedded_postgres(Path(folder) / "data") as server,
+    ):
+        path = Path(folder) / "deals.csv"
+        generate(path, rows=arguments.rows)
+        compare(server, path, arguments.runs)
+        if arguments.large:
+            generate(path, rows=arguments.large)
+            load_large(server, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Coroutines side by side, a fixed number at a time, with one error out of all of them."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Self
+
+
+class Lanes:
+    """At most `width` running; leaving the block waits for all, or ends all on an error."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                await self.drain()
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run `work` as soon as a lane is free; an earlier one's error is raised here."""
+        while len(self._running) >= self._width:
+            try:
+                await self._one()
+            except BaseException:
+                work.close()
+                raise
+        self._running.add(asyncio.create_task(work))
+
+    async def drain(self) -> None:
+        """Wait until every lane is empty."""
+        while self._running:
+            await self._one()
+
+    async def _one(self) -> None:
+        done, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()

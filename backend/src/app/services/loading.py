@@ -1,0 +1,122 @@
+"""Loading a deals.csv: the one way in, for the CLI, the HTTP import and the demo."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.db.session import Database
+from app.errors import DealsError
+from app.imports.guard import exclusive_load
+from app.imports.pipeline import Load, Tally
+from app.imports.reader import Header, inspect
+from app.imports.rejects import RejectsFile
+from app.imports.seen import SeenIds
+from app.imports.source import opened
+
+# Rows of a transaction. Measured: larger ones gain nothing, and hold other writers up for longer.
+CHUNK_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class LoadProgress:
+    """How far a load is; bytes are those of the file on disk, compressed as it may be."""
+
+    bytes_read: int
+    bytes_total: int
+    rows_read: int
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """What a load did with each row it read.
+
+    `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (identical rows with
+    an id the file has had before), `rejected` and `held_back` (good rows that a strict load did
+    not store, because another row was rejected; then the first three are 0).
+    """
+
+    rows_read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    rejected: int
+    ignored_columns: tuple[str, ...]
+    rejects_file: Path | None
+    seconds: float
+    held_back: int = 0
+
+
+class LoadingService:
+    """Loads files into one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(
+        self,
+        path: Path,
+        *,
+        strict: bool = False,
+        rejects: Path | None = None,
+        progress: Callable[[LoadProgress], None] | None = None,
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> LoadSummary:
+        """Load the rows of `path` that are right; loading it again finishes what was cut off.
+
+        With `strict`, rows are stored only if none is rejected. Rejected rows are written to
+        `rejects`, when given; with none, an older file of that name is removed. A second load of
+        the same database waits for the first.
+
+        Raises:
+            FileRefusedError: the file as a whole cannot be loaded; nothing was.
+            DealsError: the rejects cannot be written.
+            ServiceUnavailableError: the database went away; whole chunks may be stored.
+            ConflictError: other writers kept changing the same hotels or deals.
+        """
+        started = time.monotonic()
+        header = await asyncio.to_thread(_inspected, path, rejects)
+        with opened(path) as source:
+
+            def report(tally: Tally) -> None:
+                if progress:
+                    progress(LoadProgress(tally.bytes_read, source.bytes_total, tally.rows))
+
+            async with exclusive_load(self._database) as guard:
+                with SeenIds() as seen, RejectsFile(rejects, header) as rejected:
+                    load = Load(self._database, guard, seen, rejected, report)
+                    report(load.tally)
+                    run = load.run_strictly if strict else load.run
+                    await run(source, header, chunk_rows)
+                    await load.refresh_statistics()
+                    load.tally.bytes_read = source.bytes_total
+                    report(load.tally)
+        seconds = time.monotonic() - started
+        return _summary(load.tally, header, rejects, rejected.count, seconds)
+
+
+def _inspected(path: Path, rejects: Path | None) -> Header:
+    header = inspect(path)
+    if rejects and rejects.resolve() == path.resolve():
+        raise DealsError(f"{rejects}: the rejected rows would overwrite the file being loaded")
+    return header
+
+
+def _summary(
+    tally: Tally, header: Header, rejects: Path | None, rejected: int, seconds: float
+) -> LoadSummary:
+    stored = tally.inserted + tally.updated + tally.unchanged
+    return LoadSummary(
+        rows_read=tally.rows,
+        inserted=tally.inserted,
+        updated=tally.updated,
+        unchanged=tally.unchanged,
+        duplicates=tally.duplicates,
+        rejected=rejected,
+        ignored_columns=header.ignored,
+        rejects_file=rejects if rejected else None,
+        seconds=seconds,
+        held_back=tally.rows - stored - tally.duplicates - rejected,
+    )
