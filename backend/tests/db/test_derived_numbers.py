@@ -228,3 +228,23 @@ async def test_verify_reports_drift_and_mends_it(filled: Database, psql: Connect
     [hotel] = [item for item in found if item.what == "hotel"]
     assert hotel.stored == hotel.actual + 1
     await assert_no_drift(filled)
+
+
+async def test_many_statements_in_one_transaction_stay_cheap(
+    filled: Database, psql: Connection
+) -> None:
+    """Each deferred event must not look at what the others have left: compared, not timed."""
+
+    async def pages_read(statements: int) -> int:
+        before = "SELECT pg_stat_get_xact_tuples_returned('pk_hotel_changes'::regclass)"
+        async with psql.transaction():
+            for _ in range(statements):
+                await psql.execute(INSERT_DEALS)
+            await psql.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            read: int = await psql.fetchval(before)
+        return read
+
+    few, many = await pages_read(20), await pages_read(80)
+
+    assert many < few * 6
+    await assert_no_drift(filled)

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import httpx
@@ -325,7 +325,9 @@ async def test_statistics_are_those_of_the_rows(
     expected: list[dict[str, Any]] = [
         {
             "city": city,
-            "avg_price": str((sum(of_city, Decimal()) / len(of_city)).quantize(Decimal("0.01"))),
+            "avg_price": str(
+                (sum(of_city, Decimal()) / len(of_city)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+            ),
             "deal_count": len(of_city),
         }
         for city, of_city in prices.items()

@@ -4,7 +4,7 @@ No layer writes them, triggers do (docs/adr/0002). They are declared here so tha
 knows them and `deals verify` can read them.
 """
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Numeric, SmallInteger, Table, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Numeric, SmallInteger, Table, text
 
 from app.db.base import Base
 
@@ -32,24 +32,24 @@ category_totals = Table(
 hotel_changes = Table(
     "hotel_changes",
     Base.metadata,
-    Column("transaction_id", BigInteger, nullable=False, server_default=text("txid_current()")),
+    Column("transaction_id", BigInteger, primary_key=True, server_default=text("txid_current()")),
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("hotel_id", BigInteger, nullable=False),
     Column("deal_count", BigInteger, nullable=False),
     Column("available_count", BigInteger, nullable=False),
     Column("star_sum", BigInteger, nullable=False),
     Column("price_sum", Numeric(20, 2), nullable=False),
     Column("available_price_sum", Numeric(20, 2), nullable=False),
-    Index(None, "transaction_id"),
     prefixes=["UNLOGGED"],
 )
 
 category_changes = Table(
     "category_changes",
     Base.metadata,
-    Column("transaction_id", BigInteger, nullable=False, server_default=text("txid_current()")),
+    Column("transaction_id", BigInteger, primary_key=True, server_default=text("txid_current()")),
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("category_id", BigInteger, nullable=False),
     Column("stripe", SmallInteger, nullable=False),
     Column("deal_count", BigInteger, nullable=False),
-    Index(None, "transaction_id"),
     prefixes=["UNLOGGED"],
 )
