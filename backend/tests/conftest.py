@@ -11,11 +11,19 @@ import pytest
 import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import URL, text
-from tests.databases import as_text, create_database, pools, run_server, temporary_database
+from sqlalchemy import URL, make_url, text
+from tests.databases import (
+    SERVER_OPTIONS,
+    as_text,
+    create_database,
+    pools,
+    run_server,
+    temporary_database,
+)
 from tests.factories import DealRow, HotelFactory, HotelRow, insert_catalog
 
 from app.config import Settings
+from app.db.embedded import embedded_postgres
 from app.db.migrations import upgrade_async
 from app.db.session import Database, WriteSession
 from app.main import create_app
@@ -49,6 +57,19 @@ def settings(run_dir: Path) -> Settings:
 def server_url(run_dir: Path) -> Iterator[URL]:
     with run_server(run_dir / "postgres") as url:
         yield url
+
+
+@pytest.fixture(scope="session", params=[16, 18])
+def version_url(request: pytest.FixtureRequest, run_dir: Path) -> Iterator[URL]:
+    """A server of each supported version; 18 may be the one at `TEST_DATABASE_URL`."""
+    if request.param == 18:
+        with run_server(run_dir / "postgres") as url:
+            yield url
+        return
+    with embedded_postgres(
+        run_dir / f"postgres{request.param}", version=request.param, options=SERVER_OPTIONS
+    ) as server:
+        yield make_url(server.url())
 
 
 @pytest.fixture(scope="session")
