@@ -48,7 +48,7 @@ class FrameworkError(AppError):
 def envelope(
     request_id: str, error: AppError, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The response for `error`; docs/api.md says what clients may rely on."""
+    """The response for `error`: a code for programs, a message for people, what is wrong where."""
     content: ErrorBody = {
         "code": error.code,
         "message": error.message,

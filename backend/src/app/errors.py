@@ -34,7 +34,7 @@ class ErrorDetail:
 
 
 class AppError(DealsError):
-    """An error a client gets, in the envelope of docs/api.md."""
+    """An error a client gets, in the error envelope."""
 
     status: int = 500
     code: str = "INTERNAL_ERROR"

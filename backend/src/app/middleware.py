@@ -16,6 +16,8 @@ from app.errors import PayloadTooLargeError
 # Long enough for a UUID or a trace id, and nothing that could forge a log line.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+
 access_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.access")
 error_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.error")
 
@@ -45,7 +47,7 @@ class RequestMiddleware:
                 refusal = envelope(exchange.request_id, PayloadTooLargeError())
                 await refusal(scope, receive, exchange.send)
             else:
-                await self._app(scope, exchange.receive, exchange.send)
+                await self._app(exchange.scope, exchange.receive, exchange.send)
         except Exception:
             error_log.exception("unhandled error", request_id=exchange.request_id)
             if exchange.status is not None:
@@ -60,7 +62,6 @@ class _Exchange:
     """One request and what is known of its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
-        self._scope = scope
         self._receive = receive
         self._body_bytes_left = max_body_bytes
         self._send = send
@@ -68,11 +69,13 @@ class _Exchange:
         self._method = scope["method"]
         self._without_body = self._method == "HEAD"
         if self._without_body:
-            scope["method"] = "GET"
+            # A copy: the server keeps the original and would miss the body of a GET.
+            scope = {**scope, "method": "GET"}
+        self.scope = scope
         headers = Headers(scope=scope)
         self.request_id = _request_id(headers)
         length = headers.get("content-length", "")
-        self.declared_length = int(length) if length.isdecimal() else 0
+        self.declared_length = int(length) if _LENGTH.fullmatch(length) else 0
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.statistics = StatementStatistics()
         self.status: int | None = None
@@ -99,7 +102,7 @@ class _Exchange:
         await self._send(message)
 
     def log(self) -> None:
-        route = self._scope.get("route")
+        route = self.scope.get("route")
         access_log.info(
             "request",
             method=self._method,

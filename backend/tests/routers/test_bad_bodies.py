@@ -52,7 +52,10 @@ DEAL_FIELDS: list[tuple[str, list[Any]]] = [
     ("checkin_date", WRONG_DATES),
     ("checkout_date", [*WRONG_DATES, "2026-12-01", "2020-01-01"]),
     ("is_available", [None, 0, 1, "true", "yes", []]),
-    ("categories", [None, "luxury", [1], [""], ["a\0"], ["x" * 51], ["a"] * 21, {"a": 1}]),
+    (
+        "categories",
+        [None, "luxury", [1], [""], ["a\0"], ["x" * 51], ["a"] * 21, {"a": 1}, ["\u0958" * 50]],
+    ),
     ("unknown", [1]),
 ]
 CASES = [(field, value) for field, values in DEAL_FIELDS for value in values]

@@ -51,6 +51,23 @@ async def test_without_a_database_every_route_says_so(
     assert response.headers["retry-after"]
 
 
+async def test_a_database_that_is_not_there_is_unavailable(
+    settings: Settings, server_url: URL
+) -> None:
+    url = SecretStr(as_text(server_url.set(database="no_such_database")))
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+        assert (await client.get("/health")).status_code == 503
+
+
+async def test_a_database_without_tables_is_unavailable(settings: Settings, empty_url: str) -> None:
+    url = SecretStr(empty_url)
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+        response = await client.get("/deals")
+
+    assert response.status_code == 503
+    assert "deals migrate" in response.json()["error"]["message"]
+
+
 async def test_a_server_that_accepts_and_says_nothing_is_unavailable(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 # Every constraint gets the name it would get by hand, so that a migration can drop it by name,
-# autogenerate sees no difference, and `app.errors` can map it to what a client should read.
+# autogenerate sees no difference, and `app.db.errors` can map it to what a client should read.
 NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",

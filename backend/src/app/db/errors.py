@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -21,12 +23,14 @@ logger = logging.getLogger(__name__)
 # SQLSTATE classes and codes (PostgreSQL documentation, appendix A) after which the same request may
 # succeed: connection exceptions, insufficient resources, operator intervention, system errors,
 # a standby that cannot write, and a plan that a migration has just made invalid.
-_UNAVAILABLE = ("08", "53", "57", "58", "25006", "0A000")
-# Serialization failure, deadlock detected, lock not available.
+_UNAVAILABLE = ("08", "28", "3D", "53", "57", "58", "25006", "0A000")
 _CHECK_VIOLATION = "23514"
+# Serialization failure, deadlock detected, lock not available.
 _RACES = ("40001", "40P01", "55P03")
 # Values the schemas let through but the column cannot hold; a client's fault, never ours.
-_DATA_EXCEPTIONS = ("22",)
+_DATA_EXCEPTIONS = ("22", "54")
+# Undefined table, column, function.
+_OTHER_SCHEMA = ("42P01", "42703", "42883")
 
 
 @contextmanager
@@ -53,6 +57,9 @@ _CONSTRAINTS: dict[str, AppError] = {
         "Another hotel has this name in this city and country"
     ),
     "uq_api_keys_name": ConflictError("Another key has this name"),
+    "fk_deal_categories_category_id_categories": ConflictError(
+        "A category was removed at the same time, try again"
+    ),
     "fk_deals_hotel_id_hotels": NotFoundError("The hotel does not exist"),
     "ck_deals_dates": InvalidInputError(
         details=[ErrorDetail("body.checkout_date", "must be after checkin_date")]
@@ -60,11 +67,9 @@ _CONSTRAINTS: dict[str, AppError] = {
 }
 
 
-def _constraint_name(error: DBAPIError) -> str:
-    """The name that asyncpg's error has; SQLAlchemy's wrapper keeps that error as its cause."""
-    causes = (error.orig, getattr(error.orig, "__cause__", None))
-    names = (getattr(cause, "constraint_name", None) for cause in causes)
-    return next((name for name in names if name), "")
+def _cause(error: DBAPIError) -> Any:
+    """Asyncpg's own error; SQLAlchemy's wrapper keeps it as its cause."""
+    return getattr(error.orig, "__cause__", None) or error.orig
 
 
 def _constraint_error(code: str, name: str) -> AppError | None:
@@ -82,14 +87,16 @@ def _constraint_error(code: str, name: str) -> AppError | None:
 def _translated(error: DBAPIError) -> Exception:
     code = str(getattr(error.orig, "sqlstate", None) or "")
     answer: AppError | None = None
-    if (
-        error.connection_invalidated
-        or isinstance(error, InterfaceError)
-        or code.startswith(_UNAVAILABLE)
-    ):
+    lost = error.connection_invalidated or isinstance(error, InterfaceError)
+    if isinstance(_cause(error), asyncpg.DataError):
+        # The driver could not even write the value; it calls that an interface error.
+        answer = InvalidInputError("A value is outside what can be stored")
+    elif code in _OTHER_SCHEMA:
+        answer = ServiceUnavailableError("The database has another schema; run `deals migrate`")
+    elif lost or code.startswith(_UNAVAILABLE):
         answer = ServiceUnavailableError()
     elif code.startswith("23"):
-        answer = _constraint_error(code, _constraint_name(error))
+        answer = _constraint_error(code, getattr(_cause(error), "constraint_name", None) or "")
     elif code in _RACES:
         answer = ConflictError("Another request changed the same data, try again")
     elif code.startswith(_DATA_EXCEPTIONS):

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
 from app.db.errors import database_errors
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, InvalidInputError
 
 # Any number, as long as nothing else in the database uses it for an advisory lock.
 MIGRATION_LOCK = 7_364_201_101
@@ -47,6 +47,9 @@ def upgrade(url: str, revision: str = "head") -> None:
     try:
         with _ONE_AT_A_TIME, database_errors():
             command.upgrade(alembic_config(url), revision)
+    except InvalidInputError as error:
+        reason = str(getattr(error.__cause__, "orig", error)).splitlines()[0]
+        raise ConfigurationError(f"cannot migrate, the data is in the way: {reason}") from error
     except CommandError as error:
         raise ConfigurationError(f"cannot migrate: {error}") from error
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import TSVECTOR
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
 
@@ -153,11 +153,6 @@ class Deal(Base):
     version_id: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
-
-    hotel: Mapped[Hotel] = relationship(lazy="raise")
-    categories: Mapped[list["Category"]] = relationship(
-        secondary=deal_categories, lazy="raise", order_by="Category.name"
-    )
 
 
 class Category(Base):

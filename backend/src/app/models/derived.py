@@ -1,7 +1,7 @@
 """Tables the database keeps for itself: the workings of the derived numbers.
 
-No layer writes them, triggers do (docs/adr/0002). They are declared here so that autogenerate
-knows them and `deals verify` can read them.
+Triggers write them (docs/adr/0002), and `deals verify --fix` mends them; no other code does. They
+are declared here so that autogenerate knows them.
 """
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Numeric, SmallInteger, Table, text
@@ -10,8 +10,6 @@ from app.db.base import Base
 
 # With one row a category, all writers of "luxury" deals would queue behind one row lock and its
 # fsync; striped by deal id they meet one time in sixteen, and a reader adds up sixteen rows.
-CATEGORY_STRIPES = 16
-
 category_totals = Table(
     "category_totals",
     Base.metadata,

@@ -51,7 +51,7 @@ def prefix_query(words: str) -> str:
     Words are split at spaces, as `search_words` is, and quoted: `%`, `_`, `'` and `&` mean
     themselves.
     """
-    quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split())
+    quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split(" ") if word)
     return " & ".join(f"'{word}':*" for word in quoted)
 
 

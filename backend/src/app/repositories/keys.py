@@ -2,7 +2,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.session import WriteSession
 from app.models import ApiKey
@@ -11,10 +10,10 @@ from app.models import ApiKey
 LAST_USE_PRECISION = timedelta(minutes=1)
 
 
-class KeyRepository:
-    """The API keys in SQL; reading works on a session of either kind."""
+class KeyStore:
+    """The API keys of one transaction."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: WriteSession) -> None:
         self._session = session
 
     async def all(self) -> Sequence[ApiKey]:
@@ -25,13 +24,6 @@ class KeyRepository:
         """The key of that public half, unless it is revoked."""
         statement = select(ApiKey).where(ApiKey.lookup == lookup, ApiKey.revoked_at.is_(None))
         return (await self._session.scalars(statement)).one_or_none()
-
-
-class KeyStore(KeyRepository):
-    """Writing them."""
-
-    def __init__(self, session: WriteSession) -> None:
-        super().__init__(session)
 
     async def add(self, key: ApiKey) -> None:
         """Insert a key.

@@ -7,11 +7,11 @@ all the same. What clients send is declared as models, which validate.
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -36,8 +36,13 @@ NextCursor = Annotated[
 Id = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
 
 
-def storable(value: str) -> str:
-    """PostgreSQL's text has no NUL; composed and decomposed letters are one to a reader."""
+def storable(value: Any) -> Any:
+    """PostgreSQL's text has no NUL; composed and decomposed letters are one to a reader.
+
+    Comes before lengths are checked, because composing changes them.
+    """
+    if not isinstance(value, str):
+        return value
     if "\0" in value:
         raise ValueError("must not contain NUL characters")
     return unicodedata.normalize("NFC", value)
@@ -46,7 +51,7 @@ def storable(value: str) -> str:
 SearchText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(storable),
+    BeforeValidator(storable),
 ]
 
 

@@ -130,7 +130,13 @@ class DealFilters(PageQuery):
     country: Annotated[SearchText | None, Field(description="Exact, ignoring case")] = None
     min_stars: Annotated[
         Decimal | None,
-        Field(ge=0, le=5, allow_inf_nan=False, description="The hotel's average is at least this"),
+        Field(
+            ge=0,
+            le=5,
+            decimal_places=10,
+            allow_inf_nan=False,
+            description="The hotel's average is at least this",
+        ),
     ] = None
     price_min: PriceBound | None = None
     price_max: PriceBound | None = None

@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -58,13 +57,13 @@ Flag = Annotated[bool, Field(strict=True)]
 RoomType = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
-    AfterValidator(storable),
+    BeforeValidator(storable),
     Field(examples=["suite"]),
 ]
 CategoryName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
-    AfterValidator(storable),
+    BeforeValidator(storable),
 ]
 CategoryNames = Annotated[
     list[CategoryName],
@@ -77,10 +76,10 @@ CategoryNames = Annotated[
 HotelText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(storable),
+    BeforeValidator(storable),
 ]
 Phone = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=40),
-    AfterValidator(storable),
+    BeforeValidator(storable),
 ]

@@ -92,6 +92,9 @@ class HotelEditor:
         if hotel["deal_count"]:
             raise ConflictError(HAS_DEALS)
         if not await self._hotels.remove(hotel_id, hotel["version"]):
+            found = await self._stored(hotel_id)
+            if found["version"] == hotel["version"]:
+                raise ConflictError(HAS_DEALS)
             raise expected.lost_race()
 
     async def _stored(self, hotel_id: int) -> Hotel:

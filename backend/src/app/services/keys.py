@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from app.db.session import Database, WriteSession
 from app.errors import ForbiddenError, NotFoundError, UnauthorizedError
 from app.models import ApiKey
-from app.repositories.keys import LAST_USE_PRECISION, KeyRepository, KeyStore
+from app.repositories.keys import LAST_USE_PRECISION, KeyStore
 
 Scope = Literal["deals:write", "imports:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -115,21 +115,17 @@ class KeyRing:
         lookup, _, secret = rest.partition("_")
         if prefix != _PREFIX or not lookup.isalnum() or not lookup.isascii():
             raise UnauthorizedError
-        async with self._database.read() as session:
-            key = await KeyRepository(session).valid(lookup)
-        # Compared although no key was found: the time taken must not tell which lookups exist.
-        expected = key.secret_hash if key else bytes(32)
-        if not hmac.compare_digest(expected, _hashed(secret)) or key is None:
-            raise UnauthorizedError
-        await self._note_use(key)
-        return Actor(key.name, frozenset(key.scopes))
-
-    async def _note_use(self, key: ApiKey) -> None:
-        """At most one write a minute."""
-        used = key.last_used_at
-        if used is None or datetime.now(UTC) - used > LAST_USE_PRECISION:
-            async with self._database.transaction() as session:
+        # Not on the read pool, whose replica may not know yet that a key is revoked.
+        async with self._database.transaction() as session:
+            key = await KeyStore(session).valid(lookup)
+            # Compared although no key was found: the time taken must not tell which lookups exist.
+            expected = key.secret_hash if key else bytes(32)
+            if not hmac.compare_digest(expected, _hashed(secret)) or key is None:
+                raise UnauthorizedError
+            used = key.last_used_at
+            if used is None or datetime.now(UTC) - used > LAST_USE_PRECISION:
                 await KeyStore(session).used(key.id)
+        return Actor(key.name, frozenset(key.scopes))
 
 
 def _hashed(secret: str) -> bytes:
