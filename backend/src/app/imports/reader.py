@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.errors import ParserError
+from pandas.errors import EmptyDataError, ParserError
 
 from app.imports.columns import NAMES
 from app.imports.records import Piece, Record, RecordCutter
@@ -116,7 +116,7 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
     if records is None:
         try:
             frame = _parse_simple(piece.text, width)
-        except ParserError:
+        except (ParserError, EmptyDataError):
             # Some record has another number of fields: the slow way says which.
             records = _parse_lines(piece)
         else:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Self, TextIO
 
 from app.errors import DealsError
@@ -39,6 +40,8 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         self._partial = path.with_name(f"{path.name}.part") if path else None
         self._file: TextIO | None = None
         self.count = 0
+        # Chunks are decided in threads, and a chunk that lost a race once more on the loop.
+        self._one_writer = Lock()
 
     def __enter__(self) -> Self:
         """Open it now: that it cannot be written shall not be learnt after an hour's load."""
@@ -56,12 +59,13 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         Raises:
             DealsError: the disk is full, say.
         """
-        for reject in sorted(rejects, key=lambda reject: reject.line):
-            self.count += 1
-            self._row(
-                self._fitted(reject.fields),
-                (str(reject.line), reject.column, reject.problem.code, reject.problem.message),
-            )
+        with self._one_writer:
+            for reject in sorted(rejects, key=lambda reject: reject.line):
+                self.count += 1
+                self._row(
+                    self._fitted(reject.fields),
+                    (str(reject.line), reject.column, reject.problem.code, reject.problem.message),
+                )
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if not (self._file and self._partial and self._path):

@@ -5,6 +5,7 @@ A rule takes a field as it came and returns either the canonical text that Postg
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -63,9 +64,17 @@ def required(rule: Rule) -> Rule:
 
 
 def text(longest: int) -> Rule:
-    """1 to `longest` characters after trimming."""
+    """1 to `longest` characters after trimming, composed (NFC) as the API's are.
+
+    Otherwise "Zürich" from a file and "Zürich" from a client would be two cities.
+    """
     too_long = Problem("too_long", f"must have at most {longest} characters")
-    return required(lambda value: value if len(value) <= longest else too_long)
+
+    def checked(value: str) -> Outcome:
+        composed = unicodedata.normalize("NFC", value)
+        return composed if len(composed) <= longest else too_long
+
+    return required(checked)
 
 
 def integer(least: int, most: int) -> Rule:
