@@ -145,8 +145,17 @@ def test_serve_with_two_workers_migrates_and_answers(
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
         page = httpx.get(f"http://127.0.0.1:{port}/deals").json()
         assert (page["items"], page["total"]) == ([], 0)
+        # Over a real connection: the server must not wait for a body that HEAD does not send.
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            for _ in range(2):
+                head = client.head("/deals")
+                assert (head.status_code, head.content) == (200, b"")
+                assert (
+                    head.headers["content-length"] == client.get("/deals").headers["content-length"]
+                )
         serve.send_signal(signal.SIGTERM)
         serve.wait(DEADLINE)
+    assert "Traceback" not in (tmp_path / "log").read_text()
     wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
 
 
@@ -279,3 +288,34 @@ def test_keys_are_made_listed_and_revoked(run: Run) -> None:
     assert again.returncode == 3
     assert "no key ci" in again.stderr
     assert run("keys", "create", "x", "--scope", "root").returncode == 2
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_what_a_user_has_loaded(
+    run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run("generate", "--rows", "5", "--seed", "9", "--out", "mine.csv")
+    run("load", "mine.csv")
+    port = free_port()
+    with (
+        (tmp_path / "log").open("wb") as output,
+        started(["demo", "--port", str(port), "--rows", "700"], environment, output) as demo,
+    ):
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
+        assert httpx.get(f"http://127.0.0.1:{port}/deals").json()["total"] == 5
+        demo.send_signal(signal.SIGINT)
+        demo.wait(DEADLINE)
+
+
+@pytest.mark.parametrize("command", [["verify"], ["keys", "list"]])
+def test_a_new_embedded_database_is_migrated_first(run: Run, command: list[str]) -> None:
+    assert run(*command).returncode == 0
+
+
+async def test_an_unmigrated_database_is_one_line(run: Run, empty_url: str, tmp_path: Path) -> None:
+    assert run("generate", "--rows", "5", "--out", "deals.csv").returncode == 0
+    for command in (["verify"], ["keys", "list"], ["load", "deals.csv"]):
+        result = run(*command, DATABASE_URL=empty_url)
+        assert result.returncode == 3, command
+        assert "run `deals migrate`" in result.stderr
+        assert "Traceback" not in result.stderr

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
+from rich.markup import escape
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import console, demo, serving
 from app.config import Settings, load_settings
@@ -112,7 +114,6 @@ def load(
     2 the file was refused, 3 the load could not run.
     """
     settings = _start()
-    upgrade_if_embedded(settings)
     target = rejects or file.with_name(f"{file.name}.rejects.csv")
     summary = asyncio.run(_load(settings, file, strict=strict, rejects=target))
     if as_json:
@@ -197,7 +198,7 @@ def list_keys() -> None:
     for key in _with_keys(lambda keys: keys.all()):
         dates = (key.created_at, key.last_used_at, key.revoked_at)
         shown = (date.strftime("%Y-%m-%d %H:%M") if date else "-" for date in dates)
-        table.add_row(key.name, " ".join(key.scopes), *shown)
+        table.add_row(escape(key.name), " ".join(key.scopes), *shown)
     console.stdout.print(table)
 
 
@@ -220,8 +221,9 @@ def _with_keys(work: Callable[[KeyService], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[Database]:
+    await asyncio.to_thread(upgrade_if_embedded, settings)
     async with provisioned_async(settings) as urls:
-        database = Database(urls, settings)
+        database = Database(urls, settings.patient())
         try:
             yield database
         finally:
@@ -251,6 +253,8 @@ def main() -> NoReturn:
         _fail(str(error), EXIT_REFUSED)
     except DealsError as error:
         _fail(str(error), EXIT_FAILED)
+    except SQLAlchemyError as error:
+        _fail(f"the database refused: {str(error).splitlines()[0]}", EXIT_FAILED)
     except BrokenPipeError:
         # The reader of a pipe (`deals verify | head`) has seen enough.
         sys.stderr.close()

@@ -70,6 +70,10 @@ class Settings(BaseSettings):
             raise ValueError("must look like postgresql+asyncpg://user:password@host:5432/database")
         return SecretStr(f"postgresql+asyncpg://{rest}")
 
+    def patient(self) -> "Settings":
+        """For commands: a load or a check of everything may take what a request may not."""
+        return self.model_copy(update={"db_statement_timeout": 3600.0})
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -32,7 +33,7 @@ def rows_bar(description: str, rows: int) -> Iterator[Callable[[int], None]]:
 def load_bar(description: str) -> Iterator[Callable[[LoadProgress], None]]:
     """A bar of bytes read, with the rows so far."""
     with _bar(DownloadColumn(), TextColumn("{task.fields[rows]:,} rows")) as progress:
-        task = progress.add_task(description, total=None, rows=0)
+        task = progress.add_task(escape(description), total=None, rows=0)
 
         def update(done: LoadProgress) -> None:
             progress.update(

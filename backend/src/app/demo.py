@@ -14,6 +14,7 @@ from app.imports.generator import generate
 from app.repositories.deals import DealRepository
 from app.repositories.paging import Place
 from app.services.loading import LoadingService
+from app.signing import signing_key
 
 
 def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> None:
@@ -23,6 +24,9 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
         DealsError: one line on what is missing or in the way.
     """
     serving.require_free_port(host, port)
+    # In production, say at once that there is no key, not after the load.
+    signing_key(settings)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with provisioned(settings) as urls:
         upgrade(urls.primary)
         asyncio.run(_fill(settings, urls, rows=rows, seed=seed))
@@ -34,15 +38,20 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
 
 
 async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int) -> None:
-    database = Database(urls, settings)
+    database = Database(urls, settings.patient())
+    # There from the beginning of a load to its end: what is stored may be a part of the file.
+    # Otherwise what is stored is the user's, changed or not, and is left alone.
+    unfinished = settings.data_dir / "demo-load-unfinished"
     try:
         stored = await _count(database)
-        if stored >= rows:
+        if stored and not unfinished.exists():
             console.stdout.print(f"{stored:,} deals are loaded already")
             return
         file = await asyncio.to_thread(_deals_csv, settings.data_dir, rows=rows, seed=seed)
+        unfinished.touch()
         with console.load_bar(f"loading {file.name}") as progress:
             summary = await LoadingService(database).load(file, progress=progress)
+        unfinished.unlink()
         console.print_summary(summary)
     finally:
         await database.dispose()

@@ -97,10 +97,6 @@ class VerificationRepository:
     def __init__(self, session: WriteSession) -> None:
         self._session = session
 
-    async def lift_time_limit(self) -> None:
-        """Let this transaction read the whole table, however long that takes."""
-        await self._session.execute(text("SET LOCAL statement_timeout = 0"))
-
     async def hold_writers(self) -> None:
         """Wait for the writers under way and keep new ones waiting until the commit."""
         await self._session.execute(

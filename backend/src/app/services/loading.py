@@ -1,4 +1,4 @@
-"""Loading a deals.csv: the one way in, for the CLI, the HTTP import and the demo."""
+"""Loading a deals.csv: the one way in, for the CLI and the demo."""
 
 import asyncio
 import time

@@ -28,7 +28,6 @@ class VerificationService:
         Checking is one statement, which sees one moment of the database, so writers need not
         stop for it; mending keeps them waiting.
         """
-        await self._numbers.lift_time_limit()
         if fix:
             await self._numbers.hold_writers()
         found = [Drift(*row) for row in await self._numbers.drift()]
