@@ -9,14 +9,18 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from app.db.session import Database, ReadSession, WriteSession
 from app.errors import UnauthorizedError, UnsupportedMediaTypeError
 from app.etags import versions_of
+from app.repositories.categories import CategoryRepository
 from app.repositories.deal_store import DealStore
 from app.repositories.deals import DealRepository
+from app.repositories.health import HealthRepository
 from app.repositories.hotel_store import HotelStore
 from app.repositories.hotels import HotelRepository
 from app.schemas.common import NoQuery
+from app.services.categories import CategoryService
 from app.services.cursors import CursorCodec
 from app.services.deals import DealEditor, DealService
 from app.services.expected import Expected
+from app.services.health import HealthService
 from app.services.hotels import HotelEditor, HotelService
 from app.services.keys import DEVELOPER, Actor, KeyRing
 
@@ -135,6 +139,19 @@ ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
 JSONBody = Depends(json_body)
 DealWriter = Depends(deal_writer)
 
+
+async def reading_categories(session: ReadDB) -> CategoryService:
+    """The service for categories, on a session that only reads."""
+    return CategoryService(CategoryRepository(session))
+
+
+async def checking_health(session: ReadDB) -> HealthService:
+    """The service that asks the database whether it is there."""
+    return HealthService(HealthRepository(session))
+
+
+ReadingCategories = Annotated[CategoryService, Depends(reading_categories)]
+CheckingHealth = Annotated[HealthService, Depends(checking_health)]
 ReadingDeals = Annotated[DealService, Depends(reading_deals)]
 ReadingHotels = Annotated[HotelService, Depends(reading_hotels)]
 

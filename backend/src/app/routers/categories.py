@@ -1,10 +1,8 @@
 from fastapi import APIRouter, Response
 
-from app.dependencies import NoQueryParameters, ReadDB
-from app.repositories.categories import CategoryRepository
+from app.dependencies import NoQueryParameters, ReadingCategories
 from app.routers.responses import LIST_ERRORS, JSONDump
 from app.schemas.categories import CategoryCount
-from app.services.categories import CategoryService
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 
@@ -17,6 +15,6 @@ _dump = JSONDump(list[CategoryCount])
     responses=LIST_ERRORS,
     operation_id="list_categories",
 )
-async def list_categories(_: NoQueryParameters, session: ReadDB) -> Response:
+async def list_categories(_: NoQueryParameters, categories: ReadingCategories) -> Response:
     """Every category with its number of deals, by name."""
-    return _dump(await CategoryService(CategoryRepository(session)).all())
+    return _dump(await categories.all())

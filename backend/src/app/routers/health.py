@@ -1,10 +1,8 @@
 from fastapi import APIRouter, Response
 
-from app.dependencies import NoQueryParameters, ReadDB
-from app.repositories.health import HealthRepository
+from app.dependencies import CheckingHealth, NoQueryParameters
 from app.routers.responses import LIST_ERRORS, JSONDump
 from app.schemas.health import Health
-from app.services.health import HealthService
 
 router = APIRouter(tags=["health"])
 
@@ -12,6 +10,6 @@ _dump = JSONDump(Health)
 
 
 @router.get("/health", response_model=Health, responses=LIST_ERRORS, operation_id="get_health")
-async def get_health(_: NoQueryParameters, session: ReadDB) -> Response:
+async def get_health(_: NoQueryParameters, health: CheckingHealth) -> Response:
     """`ok` when the database answers, 503 when it does not."""
-    return _dump(await HealthService(HealthRepository(session)).check())
+    return _dump(await health.check())
