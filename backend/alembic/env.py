@@ -13,10 +13,10 @@ from app.db.base import Base
 from app.db.migrations import MIGRATION_LOCK
 from app.db.provision import provisioned
 from app.errors import ConfigurationError
-from app.models import access, catalog, derived
+from app.models import access, catalog, derived, idempotency
 
 # Importing the models is what fills Base.metadata.
-MODELS = (access, catalog, derived)
+MODELS = (access, catalog, derived, idempotency)
 
 
 def number(

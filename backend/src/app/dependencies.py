@@ -15,6 +15,7 @@ from app.repositories.deals import DealRepository
 from app.repositories.health import HealthRepository
 from app.repositories.hotel_store import HotelStore
 from app.repositories.hotels import HotelRepository
+from app.repositories.idempotency import IdempotencyStore, KeyIdentity
 from app.schemas.common import NoQuery
 from app.services.categories import CategoryService
 from app.services.cursors import CursorCodec
@@ -22,6 +23,7 @@ from app.services.deals import DealEditor, DealService
 from app.services.expected import Expected
 from app.services.health import HealthService
 from app.services.hotels import HotelEditor, HotelService
+from app.services.idempotency import IdempotentRequest
 from app.services.keys import DEVELOPER, Actor, KeyRing
 
 
@@ -133,6 +135,26 @@ async def expected_versions(
     return Expected(versions_of(if_match))
 
 
+async def once(
+    request: Request,
+    session: DB,
+    actor: Annotated[Actor, Depends(get_actor)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=r"^[!-~]{1,255}$",
+            description="Chosen by the client: sent again with the same body within 24 hours, the "
+            "first response is returned and nothing is done twice",
+        ),
+    ] = None,
+) -> IdempotentRequest:
+    """This request, as one that may come again."""
+    route = f"{request.method} {request.scope['route'].path}"
+    identity = KeyIdentity(route, actor.name, idempotency_key) if idempotency_key else None
+    return IdempotentRequest(IdempotencyStore(session), identity, await request.body())
+
+
+Once = Annotated[IdempotentRequest, Depends(once)]
 EditingDeals = Annotated[DealEditor, Depends(editing_deals)]
 EditingHotels = Annotated[HotelEditor, Depends(editing_hotels)]
 ExpectedVersions = Annotated[Expected, Depends(expected_versions)]

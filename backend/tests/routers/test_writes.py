@@ -323,7 +323,8 @@ class TestTransactions:
             "categories": ["new one", "luxury"],
         }
         with capture_logs() as lines:
-            await api.post("/deals", json={**DEAL, "external_id": 9, "hotel_id": deal["hotel_id"]})
+            body = {**DEAL, "external_id": 9, "hotel_id": deal["hotel_id"]}
+            await api.post("/deals", json=body, headers={"Idempotency-Key": "k"})
             await api.patch(url, json=whole)
             await api.delete(url)
             await api.post("/hotels", json={**HOTEL, "name": "N", "phone": "+9"})
@@ -334,7 +335,7 @@ class TestTransactions:
             (line["method"], line["sql_statements"]) for line in lines if line["event"] == "request"
         ]
         assert counted == [
-            ("POST", 2),
+            ("POST", 3),
             ("PATCH", 3),
             ("DELETE", 2),
             ("POST", 1),

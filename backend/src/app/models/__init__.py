@@ -1,6 +1,7 @@
 from app.models.access import ApiKey
 from app.models.catalog import Category, Deal, Hotel, deal_categories
 from app.models.derived import category_changes, category_totals, hotel_changes
+from app.models.idempotency import idempotency_keys
 
 __all__ = [
     "ApiKey",
@@ -11,4 +12,5 @@ __all__ = [
     "category_totals",
     "deal_categories",
     "hotel_changes",
+    "idempotency_keys",
 ]

@@ -34,21 +34,36 @@ def _value(name: str) -> str:
     return f"CAST(:{name} AS {_TYPES[name]})"
 
 
-# The hotel is held so that the foreign key's check cannot fail after this has found it.
+# The hotel is held so that the foreign key's check cannot fail after this has found it. The answer
+# has the columns of `deal_columns`, with the average that the commit will make.
 _INSERT = text(
     f"""
     WITH hotel AS (
-        SELECT id FROM hotels WHERE id = :hotel_id FOR KEY SHARE
+        SELECT * FROM hotels WHERE id = :hotel_id FOR KEY SHARE
     ), added AS (
         INSERT INTO deals ({", ".join(_TYPES)})
         SELECT {", ".join(_value(name) for name in _TYPES)} FROM hotel
-        RETURNING id
+        RETURNING *
     ), linked AS (
         INSERT INTO deal_categories (deal_id, category_id)
         SELECT added.id, category_id
         FROM added, ensure_categories(CAST(:categories AS text[])) AS category_id
     )
-    SELECT id FROM added
+    SELECT NULL,
+        added.id, added.external_id, added.hotel_id, added.room_type, added.star_rating,
+        added.price_per_night, added.original_price, added.discount_percent,
+        added.checkin_date, added.checkout_date, added.is_available,
+        ARRAY(
+            SELECT DISTINCT lower_case(btrim(name)) COLLATE "C" AS name
+            FROM unnest(CAST(:categories AS text[])) AS name ORDER BY name
+        ),
+        added.version_id, added.created_at, added.updated_at,
+        hotel.id, hotel.name, hotel.city, hotel.country, hotel.phone,
+        CAST(
+            round((hotel.star_sum + added.star_rating)::numeric / (hotel.deal_count + 1), 2)
+            AS double precision
+        )
+    FROM added CROSS JOIN hotel
     """  # noqa: S608 - names of columns
 )
 
@@ -69,14 +84,13 @@ class DealStore:
     def __init__(self, session: WriteSession) -> None:
         self._session = session
 
-    async def add(self, values: Mapping[str, Any]) -> int | None:
-        """Insert a deal and its categories; its id, or None when there is no such hotel.
+    async def add(self, values: Mapping[str, Any]) -> AnyRow | None:
+        """Insert a deal and its categories; its row as of `get`, None when there is no such hotel.
 
         Raises:
             IntegrityError: another deal has its `external_id`.
         """
-        added: int | None = await self._session.scalar(_INSERT, values)
-        return added
+        return (await self._session.execute(_INSERT, values)).one_or_none()
 
     async def get(self, deal_id: int) -> AnyRow | None:
         """The row of a deal as this transaction would leave it, its hotel's average included."""

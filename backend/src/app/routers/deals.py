@@ -8,6 +8,7 @@ from app.dependencies import (
     ExpectedVersions,
     JSONBody,
     NoQueryParameters,
+    Once,
     ReadingDeals,
 )
 from app.routers.responses import (
@@ -17,6 +18,7 @@ from app.routers.responses import (
     LIST_ERRORS,
     REMOVE_ERRORS,
     JSONDump,
+    answered_once,
     page_links,
     unless_current,
 )
@@ -92,10 +94,16 @@ async def get_deal(
     dependencies=[DealWriter, JSONBody],
     operation_id="create_deal",
 )
-async def create_deal(body: DealCreate, _: NoQueryParameters, deals: EditingDeals) -> Response:
+async def create_deal(
+    body: DealCreate, once: Once, _: NoQueryParameters, deals: EditingDeals
+) -> Response:
     """Make a deal; `Location` says where it is."""
-    deal = await deals.create(body)
-    return _dump_deal.tagged(deal, deal["version"], location=f"/deals/{deal['id']}")
+
+    async def create() -> Response:
+        deal = await deals.create(body)
+        return _dump_deal.tagged(deal, deal["version"], location=f"/deals/{deal['id']}")
+
+    return await answered_once(once, create)
 
 
 @router.patch(

@@ -8,6 +8,7 @@ from app.dependencies import (
     ExpectedVersions,
     JSONBody,
     NoQueryParameters,
+    Once,
     ReadingHotels,
 )
 from app.routers.responses import (
@@ -17,6 +18,7 @@ from app.routers.responses import (
     LIST_ERRORS,
     REMOVE_ERRORS,
     JSONDump,
+    answered_once,
     page_links,
     unless_current,
 )
@@ -61,10 +63,16 @@ async def get_hotel(
     dependencies=[DealWriter, JSONBody],
     operation_id="create_hotel",
 )
-async def create_hotel(body: HotelCreate, _: NoQueryParameters, hotels: EditingHotels) -> Response:
+async def create_hotel(
+    body: HotelCreate, once: Once, _: NoQueryParameters, hotels: EditingHotels
+) -> Response:
     """Make a hotel; `Location` says where it is."""
-    hotel = await hotels.create(body)
-    return _dump_hotel.tagged(hotel, hotel["version"], location=f"/hotels/{hotel['id']}")
+
+    async def create() -> Response:
+        hotel = await hotels.create(body)
+        return _dump_hotel.tagged(hotel, hotel["version"], location=f"/hotels/{hotel['id']}")
+
+    return await answered_once(once, create)
 
 
 @router.patch(

@@ -1,5 +1,6 @@
 """How routes answer: JSON straight from pydantic-core, and the errors they declare."""
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +21,7 @@ from app.errors import (
 )
 from app.etags import etag, is_current
 from app.schemas.common import ErrorEnvelope
+from app.services.idempotency import IdempotentRequest
 
 T = TypeVar("T")
 
@@ -72,6 +74,20 @@ _KEY_ERRORS = (UnauthorizedError, ForbiddenError)
 CREATE_ERRORS = errors(NotFoundError, *_BODY_ERRORS, *_KEY_ERRORS)
 CHANGE_ERRORS = errors(NotFoundError, PreconditionFailedError, *_BODY_ERRORS, *_KEY_ERRORS)
 REMOVE_ERRORS = errors(NotFoundError, PreconditionFailedError, ConflictError, *_KEY_ERRORS)
+
+
+async def answered_once(
+    once: IdempotentRequest, answer: Callable[[], Awaitable[Response]]
+) -> Response:
+    """The response of `answer`, or the stored one when the request has come before."""
+    earlier = await once.earlier()
+    if earlier is not None:
+        headers = {**earlier.headers, "Idempotency-Replayed": "true"}
+        return Response(earlier.body, earlier.status, headers)
+    response = await answer()
+    kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+    await once.remember(response.status_code, kept, bytes(response.body))
+    return response
 
 
 def unless_current(request: Request, response: Response) -> Response:

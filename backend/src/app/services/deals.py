@@ -76,10 +76,10 @@ class DealEditor:
             NotFoundError: there is no such hotel.
             ConflictError: another deal has its `external_id`; found by the database.
         """
-        deal_id = await self._deals.add(deal.model_dump())
-        if deal_id is None:
+        row = await self._deals.add(deal.model_dump())
+        if row is None:
             raise NotFoundError(f"Hotel {deal.hotel_id} does not exist")
-        return await self._stored(deal_id)
+        return _deal(row)
 
     async def change(self, deal_id: int, patch: DealPatch, expected: Expected) -> Deal:
         """Change what `patch` sends and what differs; nothing is no change of the version either.

@@ -1,0 +1,100 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import LargeBinary, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.db.session import WriteSession
+
+
+@dataclass(frozen=True)
+class KeyIdentity:
+    """Whose key for which route; the same key elsewhere is another one."""
+
+    route: str
+    actor: str
+    key: str
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The columns of the primary key."""
+        return {"route": self.route, "actor": self.actor, "key": self.key}
+
+
+@dataclass(frozen=True)
+class StoredResponse:
+    """What was answered, and the hash of the body it was the answer to."""
+
+    body_hash: bytes
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+# A try and not a wait: while the first request runs, the second is told so. The lock goes with the
+# transaction, so that nothing is left of a request that failed or a server that died.
+_CLAIM = text(
+    """
+    SELECT pg_try_advisory_xact_lock(
+            hashtextextended(:route || chr(10) || :actor || chr(10) || :key, 0)
+        ) AS free,
+        stored.body_hash, stored.status, stored.headers, stored.body
+    FROM (SELECT 1) AS one LEFT JOIN idempotency_keys AS stored
+        ON stored.route = :route AND stored.actor = :actor AND stored.key = :key
+        AND stored.created_at > now() - interval '24 hours'
+    """
+)
+
+# A key whose 24 hours are over may be used anew. Each use also removes a few that are, so that the
+# table stays as large as a day and no job is needed for it.
+_STORE = text(
+    """
+    WITH expired AS (
+        DELETE FROM idempotency_keys WHERE (route, actor, key) IN (
+            SELECT route, actor, key FROM idempotency_keys
+            WHERE created_at <= now() - interval '24 hours'
+                AND (route, actor, key) <> (:route, :actor, :key)
+            ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED
+        )
+    )
+    INSERT INTO idempotency_keys AS stored (
+        route, actor, key, body_hash, status, headers, body
+    ) VALUES (:route, :actor, :key, :body_hash, :status, :headers, :body)
+    ON CONFLICT (route, actor, key) DO UPDATE SET
+        body_hash = EXCLUDED.body_hash,
+        status = EXCLUDED.status,
+        headers = EXCLUDED.headers,
+        body = EXCLUDED.body,
+        created_at = now()
+    WHERE stored.created_at <= now() - interval '24 hours'
+    RETURNING 1
+    """
+).bindparams(
+    bindparam("body_hash", type_=LargeBinary),
+    bindparam("headers", type_=JSONB),
+    bindparam("body", type_=LargeBinary),
+)
+
+
+class IdempotencyStore:
+    """The idempotency keys of one transaction, which is that of the effect."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def claim(self, identity: KeyIdentity) -> tuple[bool, StoredResponse | None]:
+        """Whether no other request with the key is running, and what was answered to an earlier."""
+        row = (await self._session.execute(_CLAIM, identity.parameters)).one()
+        stored = StoredResponse(*row[1:]) if row.status is not None else None
+        return row.free, stored
+
+    async def store(self, identity: KeyIdentity, response: StoredResponse) -> bool:
+        """Keep the response; False when another request has kept one since `claim`."""
+        parameters = {
+            **identity.parameters,
+            "body_hash": response.body_hash,
+            "status": response.status,
+            "headers": dict(response.headers),
+            "body": response.body,
+        }
+        return await self._session.scalar(_STORE, parameters) is not None
