@@ -9,6 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from app.db.session import Database, ReadSession, WriteSession
 from app.errors import UnauthorizedError, UnsupportedMediaTypeError
 from app.etags import versions_of
+from app.repositories.bulk import BulkStore
 from app.repositories.categories import CategoryRepository
 from app.repositories.deal_store import DealStore
 from app.repositories.deals import DealRepository
@@ -17,6 +18,7 @@ from app.repositories.hotel_store import HotelStore
 from app.repositories.hotels import HotelRepository
 from app.repositories.idempotency import IdempotencyStore, KeyIdentity
 from app.schemas.common import NoQuery
+from app.services.bulk import BulkService
 from app.services.categories import CategoryService
 from app.services.cursors import CursorCodec
 from app.services.deals import DealEditor, DealService
@@ -156,6 +158,14 @@ async def once(
 
 Once = Annotated[IdempotentRequest, Depends(once)]
 EditingDeals = Annotated[DealEditor, Depends(editing_deals)]
+
+
+async def editing_many_deals(session: DB) -> BulkService:
+    """The service that writes many deals, in this request's transaction."""
+    return BulkService(BulkStore(session))
+
+
+EditingManyDeals = Annotated[BulkService, Depends(editing_many_deals)]
 EditingHotels = Annotated[HotelEditor, Depends(editing_hotels)]
 ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
 JSONBody = Depends(json_body)

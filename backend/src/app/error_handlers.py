@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,13 +10,13 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.errors import AppError, ErrorDetail, InvalidInputError
+from app.errors import AppError, InvalidInputError
 from app.schemas.common import ErrorBody, ErrorEnvelope
+from app.schemas.problems import error_detail
 
 RETRY_AFTER_SECONDS = 1
 # A request with a thousand wrong parameters is told of the first few.
 MAX_DETAILS = 20
-MAX_NAME_LENGTH = 100
 
 _CODES = {
     401: "UNAUTHORIZED",
@@ -91,7 +90,7 @@ async def _app_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    details = [_detail(problem) for problem in error.errors()[:MAX_DETAILS]]
+    details = [error_detail(problem) for problem in error.errors()[:MAX_DETAILS]]
     return envelope(request.state.request_id, InvalidInputError(details=details))
 
 
@@ -110,11 +109,3 @@ def _allowed_methods(request: Request) -> list[str]:
         if context.path_regex.match(request.scope["path"]):
             methods |= context.methods or set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
-
-
-def _detail(problem: dict[str, Any]) -> ErrorDetail:
-    """Where and what, without the value itself, which could be anything and any size."""
-    field = ".".join(str(part)[:MAX_NAME_LENGTH] for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return ErrorDetail(field, "There is no such field")
-    return ErrorDetail(field, problem["msg"].removeprefix("Value error, "))

@@ -12,7 +12,7 @@ from app.db.provision import provisioned_async
 from app.db.session import Database
 from app.logging import configure_logging
 from app.middleware import RequestMiddleware
-from app.routers import categories, deals, health, hotels
+from app.routers import bulk, categories, deals, health, hotels
 from app.services.cursors import CursorCodec
 from app.services.keys import KeyRing
 from app.signing import signing_key
@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.cursors = CursorCodec(signing_key(settings))
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
     error_handlers.install(app)
-    for module in (health, deals, hotels, categories):
+    for module in (health, bulk, deals, hotels, categories):
         app.include_router(module.router)
     return app
 

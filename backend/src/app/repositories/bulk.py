@@ -1,0 +1,121 @@
+"""Many deals in a constant number of statements, however many they are.
+
+Rows travel as one JSON document. Locks are taken in the house's order: hotels by id, deals by
+`external_id`.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.db.session import WriteSession
+from app.repositories.paging import AnyRow
+
+_ROWS = """jsonb_to_recordset(:rows) AS given (
+        id bigint, external_id bigint, hotel_id bigint, room_type text, star_rating integer,
+        price_per_night numeric, original_price numeric, discount_percent integer,
+        checkin_date date, checkout_date date, is_available boolean, categories text[]
+    )"""
+
+_HOLD_HOTELS = text(
+    "SELECT id FROM hotels WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR KEY SHARE"
+)
+_LOWER_CASE = text("SELECT name, lower_case(name) FROM unnest(CAST(:names AS text[])) AS name")
+_ENSURE_CATEGORIES = text("SELECT count(*) FROM ensure_categories(CAST(:names AS text[]))")
+_HOLD_DEALS = text(
+    """
+    SELECT id, external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
+        discount_percent, checkin_date, checkout_date, is_available,
+        ARRAY(
+            SELECT name FROM deal_categories JOIN categories ON categories.id = category_id
+            WHERE deal_id = deals.id ORDER BY name COLLATE "C"
+        ) AS categories
+    FROM deals WHERE external_id = ANY(CAST(:external_ids AS bigint[]))
+    ORDER BY external_id FOR NO KEY UPDATE
+    """
+)
+_NEW_IDS = text(
+    "SELECT nextval(pg_get_serial_sequence('deals', 'id')) FROM generate_series(1, :count)"
+)
+_COLUMNS = """id, external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
+        discount_percent, checkin_date, checkout_date, is_available"""
+_INSERT = text(
+    f"""
+    INSERT INTO deals ({_COLUMNS})
+    SELECT {_COLUMNS} FROM {_ROWS} ORDER BY external_id
+    ON CONFLICT (external_id) DO NOTHING
+    RETURNING id
+    """  # noqa: S608 - constants
+).bindparams(bindparam("rows", type_=JSONB))
+# The version rises here and not only by the trigger, which does not see categories.
+_UPDATE = text(
+    f"""
+    UPDATE deals SET
+        hotel_id = given.hotel_id, room_type = given.room_type, star_rating = given.star_rating,
+        price_per_night = given.price_per_night, original_price = given.original_price,
+        discount_percent = given.discount_percent, checkin_date = given.checkin_date,
+        checkout_date = given.checkout_date, is_available = given.is_available,
+        version_id = version_id + 1
+    FROM {_ROWS} WHERE deals.id = given.id
+    """  # noqa: S608 - constants
+).bindparams(bindparam("rows", type_=JSONB))
+_UNLINK = text(
+    f"""
+    DELETE FROM deal_categories USING {_ROWS}, categories
+    WHERE deal_id = given.id AND category_id = categories.id
+        AND categories.name <> ALL (given.categories)
+    """  # noqa: S608 - constants
+).bindparams(bindparam("rows", type_=JSONB))
+_LINK = text(
+    f"""
+    INSERT INTO deal_categories (deal_id, category_id)
+    SELECT deals.id, categories.id
+    FROM {_ROWS}
+    JOIN deals ON deals.id = given.id
+    JOIN categories ON categories.name = ANY (given.categories)
+    ORDER BY 1, 2
+    ON CONFLICT DO NOTHING
+    """  # noqa: S608 - constants
+).bindparams(bindparam("rows", type_=JSONB))
+
+
+class BulkStore:
+    """Writing many deals in one transaction."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def hold_hotels(self, ids: Collection[int]) -> set[int]:
+        """Which of the hotels exist; they stay until the commit."""
+        rows = await self._session.execute(_HOLD_HOTELS, {"ids": sorted(ids)})
+        return set(rows.scalars())
+
+    async def hold_deals(self, external_ids: Collection[int]) -> Sequence[AnyRow]:
+        """The deals there are of these, nobody else's to change until the commit."""
+        parameters = {"external_ids": sorted(external_ids)}
+        return (await self._session.execute(_HOLD_DEALS, parameters)).all()
+
+    async def lower_case(self, names: Collection[str]) -> dict[str, str]:
+        """Names as the database stores them."""
+        rows = await self._session.execute(_LOWER_CASE, {"names": sorted(names)})
+        return {row[0]: row[1] for row in rows}
+
+    async def new_ids(self, count: int) -> list[int]:
+        """Ids for deals to come."""
+        return list((await self._session.execute(_NEW_IDS, {"count": count})).scalars())
+
+    async def insert(self, rows: list[dict[str, Any]]) -> set[int]:
+        """Insert deals; the ids of those whose `external_id` nobody has taken meanwhile."""
+        return set((await self._session.execute(_INSERT, {"rows": rows})).scalars())
+
+    async def update(self, rows: list[dict[str, Any]]) -> None:
+        """Replace all fields of deals."""
+        await self._session.execute(_UPDATE, {"rows": rows})
+
+    async def relink(self, rows: list[dict[str, Any]], names: Collection[str]) -> None:
+        """Give deals just these categories; those that are new are made."""
+        await self._session.execute(_ENSURE_CATEGORIES, {"names": sorted(names)})
+        await self._session.execute(_UNLINK, {"rows": rows})
+        await self._session.execute(_LINK, {"rows": rows})

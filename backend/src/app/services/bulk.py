@@ -1,0 +1,147 @@
+"""Many deals at once: each item is judged by itself, all are written together."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.errors import AppError, ConflictError, ErrorDetail, InvalidInputError, NotFoundError
+from app.repositories.bulk import BulkStore
+from app.schemas.bulk import BulkError, BulkResult, BulkResults
+from app.schemas.deals import DealCreate
+from app.schemas.problems import error_detail
+
+_TAKEN = "Another request has just stored this external_id, try again"
+
+
+class BulkService:
+    """Upserting deals by their `external_id`, in one transaction."""
+
+    def __init__(self, deals: BulkStore) -> None:
+        self._deals = deals
+
+    async def upsert(self, items: list[Any], *, atomic: bool) -> BulkResults:
+        """Create the deals that are new, replace all fields of those that differ.
+
+        Raises:
+            InvalidInputError: `atomic`, and an item breaks a rule; `details` name item and field.
+            ConflictError: `atomic`, and an item clashes, or names a hotel that does not exist.
+        """
+        work = _Work(items)
+        await self._look_up(work)
+        if atomic and work.errors:
+            raise work.refusal()
+        await self._write(work)
+        if atomic and work.errors:
+            raise work.refusal()
+        return {"results": [work.result(index) for index in range(len(items))]}
+
+    async def _look_up(self, work: "_Work") -> None:
+        """Judge the items by what is stored, which nobody else changes until the commit."""
+        hotels = await self._deals.hold_hotels({row["hotel_id"] for row in work.rows.values()})
+        names = {name for row in work.rows.values() for name in row["categories"]}
+        lower = await self._deals.lower_case(names)
+        for index, row in list(work.rows.items()):
+            row["categories"] = sorted({lower[name] for name in row["categories"]})
+            if row["hotel_id"] not in hotels:
+                work.refuse(index, NotFoundError(f"Hotel {row['hotel_id']} does not exist"))
+        wanted = {row["external_id"] for row in work.rows.values()} - {None}
+        for stored in await self._deals.hold_deals(wanted):
+            work.compare(dict(stored._mapping))  # noqa: SLF001 - the public name of a row as a dict
+
+    async def _write(self, work: "_Work") -> None:
+        new = work.of("created")
+        ids = await self._deals.new_ids(len(new))
+        for row, deal_id in zip(new, ids, strict=True):
+            row["id"] = deal_id
+        inserted = await self._deals.insert(_json(new))
+        for index, row in list(work.rows.items()):
+            if work.status[index] == "created" and row["id"] not in inserted:
+                work.refuse(index, ConflictError(_TAKEN))
+        changed = work.of("updated")
+        await self._deals.update(_json(changed))
+        rows = changed + work.of("created")
+        await self._deals.relink(_json(rows), {name for row in rows for name in row["categories"]})
+
+
+class _Work:
+    """Items on their way: `rows` of those that are still good, `errors` of the others."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.errors: dict[int, AppError] = {}
+        self.status: dict[int, Any] = {}
+        taken: set[int] = set()
+        for index, item in enumerate(items):
+            try:
+                deal = DealCreate.model_validate(item)
+            except ValidationError as error:
+                self.errors[index] = InvalidInputError(
+                    details=[error_detail(problem) for problem in error.errors(include_input=False)]
+                )
+                continue
+            if deal.external_id in taken:
+                self.errors[index] = ConflictError("An earlier item has this external_id")
+                continue
+            if deal.external_id is not None:
+                taken.add(deal.external_id)
+            self.rows[index] = deal.model_dump()
+            self.status[index] = "created"
+
+    def refuse(self, index: int, error: AppError) -> None:
+        """Take an item out."""
+        del self.rows[index]
+        self.errors[index] = error
+
+    def compare(self, stored: dict[str, Any]) -> None:
+        """Find the item that a stored deal is meant by, and whether it differs."""
+        for index, row in self.rows.items():
+            if row["external_id"] == stored["external_id"]:
+                row["id"] = stored["id"]
+                self.status[index] = "unchanged" if row == stored else "updated"
+
+    def of(self, status: str) -> list[dict[str, Any]]:
+        """The good rows of that status."""
+        return [row for index, row in self.rows.items() if self.status[index] == status]
+
+    def result(self, index: int) -> BulkResult:
+        """What became of an item."""
+        error = self.errors.get(index)
+        if error is None:
+            return {
+                "index": index,
+                "status": self.status[index],
+                "id": self.rows[index]["id"],
+                "error": None,
+            }
+        shown: BulkError = {"code": error.code, "message": error.message}
+        if error.details:
+            shown["details"] = [
+                {"field": detail.field, "message": detail.message} for detail in error.details
+            ]
+        return {"index": index, "status": "error", "id": None, "error": shown}
+
+    def refusal(self) -> AppError:
+        """One error for all: of the failing items, and only of those."""
+        details = []
+        for index, error in sorted(self.errors.items()):
+            if error.details:
+                details += [
+                    ErrorDetail(f"body.{index}.{detail.field}", detail.message)
+                    for detail in error.details
+                ]
+            else:
+                details.append(ErrorDetail(f"body.{index}", error.message))
+        invalid = any(isinstance(error, InvalidInputError) for error in self.errors.values())
+        kind = InvalidInputError if invalid else ConflictError
+        return kind("Nothing was stored", details)
+
+
+def _json(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Decimals and dates as text, which PostgreSQL reads exactly."""
+    return [
+        {
+            name: value if isinstance(value, int | list | None) else str(value)
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
