@@ -1,0 +1,113 @@
+"""Schemas and CHECK constraints say the same: neither lets pass what the other refuses."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import insert
+from sqlalchemy.exc import DBAPIError
+from tests.factories import HotelFactory, insert_hotel
+
+from app.db.session import WriteSession
+from app.models import Category, Deal, Hotel
+from app.schemas.deals import DealCreate
+from app.schemas.hotels import HotelCreate
+
+pytestmark = pytest.mark.integration
+
+DEAL: dict[str, Any] = {
+    "external_id": 1,
+    "room_type": "suite",
+    "star_rating": 4,
+    "price_per_night": "10.00",
+    "original_price": "20.00",
+    "discount_percent": 10,
+    "checkin_date": "2027-01-01",
+    "checkout_date": "2027-01-02",
+    "is_available": True,
+}
+HOTEL = {"name": "Inn", "city": "Berlin", "country": "Germany", "phone": "+49"}
+
+DEAL_CASES: list[tuple[str, Any]] = [
+    *[("external_id", value) for value in (None, 1, 0, -1, 2**63 - 1, 2**63)],
+    *[("room_type", value) for value in ("x", "x" * 50, "x" * 51, "", "ü" * 50, "ü" * 51)],
+    *[("star_rating", value) for value in (0, 1, 5, 6)],
+    *[("discount_percent", value) for value in (-1, 0, 100, 101)],
+    *[("checkout_date", value) for value in ("2026-12-31", "2027-01-01", "2027-01-02")],
+    *[
+        (price, value)
+        for price in ("price_per_night", "original_price")
+        for value in ("0.00", "0.01", "99999999.99", "100000000")
+    ],
+    *[(field, None) for field in DEAL if field != "external_id"],
+]
+HOTEL_CASES: list[tuple[str, Any]] = [
+    (field, value)
+    for field in HOTEL
+    for value in (None, "", "x", "x" * 40, "x" * 41, "x" * 200, "x" * 201, "ü" * 200)
+]
+
+
+def schema_takes(model: type[BaseModel], fields: Mapping[str, Any]) -> bool:
+    try:
+        model.model_validate(fields)
+    except ValidationError:
+        return False
+    return True
+
+
+async def database_takes(
+    session: WriteSession, table: type[Any], fields: Mapping[str, Any]
+) -> bool:
+    try:
+        async with session.begin_nested():
+            await session.execute(insert(table).values(**fields))
+    except DBAPIError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("field", "value"), DEAL_CASES, ids=lambda value: str(value)[:12])
+async def test_a_deal(session: WriteSession, field: str, value: Any) -> None:
+    hotel = await insert_hotel(await session.connection(), HotelFactory.build())
+    fields = {**DEAL, "hotel_id": hotel.id, field: value}
+    by_schema = schema_takes(DealCreate, fields)
+    stored = DealCreate.model_validate(fields).model_dump() if by_schema else as_sql(fields)
+    stored.pop("categories", None)
+
+    assert await database_takes(session, Deal, stored) == by_schema
+
+
+def as_sql(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What the schema refused, in the types that the columns take."""
+    good = DealCreate.model_validate({**DEAL, "hotel_id": 1}).model_dump()
+    return {
+        name: value if value is None or not isinstance(value, str) else converted(good[name], value)
+        for name, value in fields.items()
+    }
+
+
+def converted(example: Any, value: str) -> Any:
+    if isinstance(example, str):
+        return value
+    if hasattr(example, "isoformat"):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC).date()
+    return type(example)(value)
+
+
+@pytest.mark.parametrize(("field", "value"), HOTEL_CASES, ids=lambda value: str(value)[:12])
+async def test_a_hotel(session: WriteSession, field: str, value: Any) -> None:
+    fields = {**HOTEL, field: value}
+
+    assert await database_takes(session, Hotel, fields) == schema_takes(HotelCreate, fields)
+
+
+@pytest.mark.parametrize("name", ["", "x", "x" * 50, "x" * 51, "ü" * 50, "ü" * 51])
+async def test_a_category(session: WriteSession, name: str) -> None:
+    fields = {**DEAL, "hotel_id": 1, "categories": [name]}
+
+    taken = await database_takes(session, Category, {"name": name})
+
+    assert taken == schema_takes(DealCreate, fields)
