@@ -359,3 +359,23 @@ class TestTransactions:
                 hotel = (await api.post("/hotels", json=HOTEL)).json()
         async with database.transaction() as session:
             assert await VerificationService(session).verify(fix=False) == []
+
+
+class _BrokenEditorError(Exception):
+    """A bug after the write."""
+
+
+async def test_a_handler_that_fails_after_its_write_leaves_nothing(
+    clone_url: URL, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise _BrokenEditorError
+
+    monkeypatch.setattr("app.services.idempotency.IdempotentRequest.remember", fail)
+    url = SecretStr(as_text(clone_url))
+    before = await everything(database)
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+        response = await client.post("/hotels", json=HOTEL)
+
+    assert response.status_code == 500
+    assert await everything(database) == before

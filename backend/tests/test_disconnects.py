@@ -1,0 +1,95 @@
+"""Clients that go away in the middle of a request, over real connections."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.routers.test_writes import DEAL, HOTEL
+from tests.test_cli import DEALS, free_port
+
+from app.db.session import Database
+from app.services.verification import VerificationService
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+POOL = 2
+
+
+@pytest.fixture
+async def port(database_url: str, tmp_path: Path) -> AsyncIterator[int]:
+    """A real server with two connections, so that a leaked one is soon missed."""
+    port = free_port()
+    log = (tmp_path / "log").open("wb")
+    environment = {
+        "PATH": str(Path(sys.executable).parent),
+        "DATABASE_URL": database_url,
+        "DATA_DIR": str(tmp_path / "data"),
+        "DB_POOL_SIZE": str(POOL),
+        "DB_MAX_OVERFLOW": "0",
+        "DB_POOL_TIMEOUT": "2",
+    }
+    server = await asyncio.create_subprocess_exec(
+        DEALS, "serve", "--port", str(port), env=environment, stdout=log, stderr=log
+    )
+    try:
+        async with asyncio.timeout(60):
+            while not await answers(port):  # noqa: ASYNC110 - another process has no event here
+                await asyncio.sleep(0.05)
+        yield port
+    finally:
+        server.terminate()
+        await server.wait()
+        log.close()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+async def answers(port: int) -> bool:
+    try:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def leave_after(port: int, request: bytes, sent: int) -> None:
+    """Send the first bytes of a request and hang up without reading."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request[:sent])
+    await writer.drain()
+    writer.transport.abort()
+
+
+async def test_they_leave_neither_half_a_write_nor_a_broken_connection(
+    port: int, database: Database
+) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        hotel = (await client.post("/hotels", json=HOTEL)).json()
+        body = json.dumps({**DEAL, "external_id": None, "hotel_id": hotel["id"]}).encode()
+        head = (
+            f"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        whole = head + body
+        places = [len(head) // 2, len(head), len(whole) - 1, len(whole)]
+
+        await asyncio.gather(*(leave_after(port, whole, place) for place in places * 10))
+        # More than the pool has connections, so that one that was lost would be missed.
+        later = await asyncio.gather(*(client.get("/deals?limit=1") for _ in range(4 * POOL)))
+        made = await asyncio.gather(
+            *(client.post("/deals", content=body, headers=JSON) for _ in range(4 * POOL))
+        )
+        total = (await client.get("/deals?limit=1")).json()["total"]
+
+    assert {response.status_code for response in later} == {200}
+    assert {response.status_code for response in made} == {201}
+    # Those that were sent whole may be stored or not; nobody else's is.
+    assert 4 * POOL <= total <= 4 * POOL + 10
+    async with database.transaction() as session:
+        assert await VerificationService(session).verify(fix=False) == []
+
+
+JSON = {"Content-Type": "application/json"}
