@@ -13,7 +13,6 @@ from app.repositories.bulk import BulkStore
 from app.repositories.categories import CategoryRepository
 from app.repositories.deal_store import DealStore
 from app.repositories.deals import DealRepository
-from app.repositories.health import HealthRepository
 from app.repositories.hotel_store import HotelStore
 from app.repositories.hotels import HotelRepository
 from app.repositories.idempotency import IdempotencyStore, KeyIdentity
@@ -177,9 +176,10 @@ async def reading_categories(session: ReadDB) -> CategoryService:
     return CategoryService(CategoryRepository(session))
 
 
-async def checking_health(session: ReadDB) -> HealthService:
-    """The service that asks the database whether it is there."""
-    return HealthService(HealthRepository(session))
+async def checking_health(request: Request) -> HealthService:
+    """The application's own, which opens a session by itself: a hanging one must not be awaited."""
+    service: HealthService = request.app.state.health
+    return service
 
 
 ReadingCategories = Annotated[CategoryService, Depends(reading_categories)]

@@ -14,6 +14,7 @@ from app.logging import configure_logging
 from app.middleware import RequestMiddleware
 from app.routers import bulk, categories, deals, health, hotels
 from app.services.cursors import CursorCodec
+from app.services.health import HealthService
 from app.services.keys import KeyRing
 from app.signing import signing_key
 
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
             database = Database(urls, settings)
             app.state.database = database
             app.state.keys = KeyRing(database)
+            app.state.health = HealthService(database)
             if app.state.writes_are_open:
                 logger.warning("writes are open to everybody: APP_ENV is development")
             try:

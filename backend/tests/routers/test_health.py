@@ -1,3 +1,5 @@
+import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -104,3 +106,34 @@ async def test_service_resumes_when_connections_were_cut(
 
     assert statuses[1:] == [200, 200]
     assert statuses[0] in {200, 503}
+
+
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops a process of the server")
+async def test_a_database_that_hangs_is_unavailable_within_a_second_or_so(
+    settings: Settings, clone_url: URL
+) -> None:
+    """With a connection that was good a moment ago: no new one is needed to find out."""
+    url = SecretStr(as_text(clone_url))
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+        assert (await client.get("/health")).status_code == 200
+        admin = await asyncpg.connect(dsn(clone_url.set(database="postgres")))
+        pids = await admin.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE datname = $1", clone_url.database
+        )
+        await admin.close()
+        for (pid,) in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            answers = [await client.get("/health") for _ in range(2)]
+            waited = time.monotonic() - started
+        finally:
+            for (pid,) in pids:
+                os.kill(pid, signal.SIGCONT)
+        statuses = {response.status_code for response in answers}
+        again = await client.get("/health")
+
+    assert pids
+    assert statuses == {503}
+    assert waited < settings.db_statement_timeout / 2
+    assert again.status_code == 200
