@@ -169,3 +169,22 @@ def open_log(home: Path) -> int:
     descriptor = open_lock(home / LOG_FILE)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
     return descriptor
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a process has no memory any more; where there is no /proc, it is not said to."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return Path(f"/proc/{os.getpid()}").exists()
+
+
+def server_is_alive(home: Path) -> bool:
+    """Whether any process of the server, which all share its lock, is left."""
+    descriptor = open_lock(home / supervisor.SERVER_LOCK)
+    try:
+        return not supervisor.try_lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)

@@ -146,7 +146,7 @@ class _Use:
         A new one needs the turn of a starter: only that one may write beside the data.
         """
         installation = Installation.for_home(self._home, self._version)
-        if turn is not None and not self._server_is_alive():
+        if turn is not None and not cluster.server_is_alive(self._home):
             installation.take_over_data()
             installation.create_data(turn, durable=self._options.get("fsync") != "off")
             cluster.write_access_rules(self._home)
@@ -220,7 +220,7 @@ class _Use:
         while time.monotonic() < deadline:
             with self._supervision() as lock:
                 if lock is not None:
-                    if not self._server_is_alive():
+                    if not cluster.server_is_alive(self._home):
                         return True
                     self._spawn(lock, [])
             pid = self._supervisor_state()[0]
@@ -235,9 +235,16 @@ class _Use:
 
     def _keep_supervised(self) -> None:
         """For the users who stay: without a supervisor the server would outlive them all."""
-        with self._supervision() as lock:
-            if lock is not None and self._server_is_alive():
-                self._supervise(lock, None)
+        deadline = time.monotonic() + _ANNOUNCE_LIMIT
+        while True:
+            with self._supervision() as lock:
+                if lock is not None and cluster.server_is_alive(self._home):
+                    self._supervise(lock, None)
+            # A process that is being killed keeps its locks for a moment longer than its memory.
+            dying = lock is None and cluster.is_dying(self._supervisor_state()[0])
+            if not dying or time.monotonic() > deadline:
+                return
+            time.sleep(_POLL)
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[int]:
@@ -274,13 +281,6 @@ class _Use:
         descriptor = cluster.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
         try:
             yield descriptor if supervisor.try_lock(descriptor, fcntl.LOCK_EX) else None
-        finally:
-            os.close(descriptor)
-
-    def _server_is_alive(self) -> bool:
-        descriptor = cluster.open_lock(self._home / supervisor.SERVER_LOCK)
-        try:
-            return not supervisor.try_lock(descriptor, fcntl.LOCK_SH)
         finally:
             os.close(descriptor)
 
