@@ -27,6 +27,7 @@ from app.db.embedded import embedded_postgres
 from app.db.migrations import upgrade_async
 from app.db.session import Database, WriteSession
 from app.main import create_app
+from app.services.loading import LoadingService
 
 # Log lines go nowhere unless a test captures them; a traceback is pytest's to show.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[])
@@ -186,3 +187,18 @@ async def client(catalog: Catalog, settings: Settings) -> AsyncIterator[httpx.As
     url = SecretStr(as_text(catalog.url))
     async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
         yield client
+
+
+@pytest.fixture
+def loading(database: Database) -> LoadingService:
+    return LoadingService(database)
+
+
+@pytest.fixture
+def deals(tmp_path: Path) -> Path:
+    return tmp_path / "deals.csv"
+
+
+@pytest.fixture
+def rejects(tmp_path: Path) -> Path:
+    return tmp_path / "rejects.csv"

@@ -20,21 +20,6 @@ from app.services.loading import LoadingService, LoadProgress
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def loading(database: Database) -> LoadingService:
-    return LoadingService(database)
-
-
-@pytest.fixture
-def deals(tmp_path: Path) -> Path:
-    return tmp_path / "deals.csv"
-
-
-@pytest.fixture
-def rejects(tmp_path: Path) -> Path:
-    return tmp_path / "rejects.csv"
-
-
 async def test_a_row_becomes_a_deal(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
