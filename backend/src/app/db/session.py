@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from app.config import Settings
 from app.db.errors import database_errors
+from app.db.pool import PatientPool
 from app.db.provision import DatabaseUrls
 from app.db.statistics import count_statements
 
@@ -70,6 +71,7 @@ def _create_engine(url: str, settings: Settings, server_settings: dict[str, str]
     statement_timeout = settings.db_statement_timeout
     engine = create_async_engine(
         url,
+        poolclass=PatientPool,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_recycle=settings.db_pool_recycle,

@@ -1,0 +1,73 @@
+"""When the pool opens a connection beyond its size."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import URL, text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from tests.databases import pools
+
+from app.config import Settings
+from app.db.pool import PatientPool
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def engine(server_url: URL, settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """A pool of one connection, and one more when it must be."""
+    sized = settings.model_copy(
+        update={"db_pool_size": 1, "db_max_overflow": 1, "db_pool_timeout": 0.1}
+    )
+    async with pools(server_url, sized) as database:
+        yield database.write_engine
+
+
+async def backend(connection: AsyncConnection) -> int:
+    """The process of PostgreSQL at the other end."""
+    pid: int = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+    return pid
+
+
+def pool_of(engine: AsyncEngine) -> PatientPool:
+    pool = engine.pool
+    assert isinstance(pool, PatientPool)
+    return pool
+
+
+async def test_a_connection_that_comes_back_is_waited_for(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However slow the machine, 50 turns are soon enough.
+    monkeypatch.setattr("app.db.pool.PATIENCE", 60)
+
+    async def used() -> int:
+        async with engine.connect() as connection:
+            return await backend(connection)
+
+    first = await used()
+    backends = await asyncio.gather(*(used() for _ in range(50)))
+
+    assert set(backends) == {first}
+    assert pool_of(engine).overflow() == 0
+
+
+async def test_one_more_is_opened_when_none_comes_back_and_closed_again(
+    engine: AsyncEngine,
+) -> None:
+    async with engine.connect() as first:
+        async with engine.connect() as second:
+            assert await backend(first) != await backend(second)
+            assert pool_of(engine).overflow() == 1
+        assert pool_of(engine).overflow() == 1
+        # It waits in the pool for the next; the pool is full again only with both.
+    assert pool_of(engine).overflow() == 0
+    assert pool_of(engine).checkedin() == 1
+
+
+async def test_beyond_that_a_request_waits_and_is_then_refused(engine: AsyncEngine) -> None:
+    async with engine.connect(), engine.connect():
+        with pytest.raises(PoolTimeoutError, match="limit of size 1 overflow 1"):
+            await engine.connect()
