@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.routers.test_writes import DEAL, HOTEL
+from tests.routers.bodies import DEAL, HOTEL
 from tests.test_cli import DEALS, free_port
 
 from app.db.session import Database

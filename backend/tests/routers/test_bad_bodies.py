@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 from tests.conftest import Catalog, serving
 from tests.databases import as_text
-from tests.routers.test_writes import DEAL, HOTEL, everything
+from tests.routers.bodies import DEAL, HOTEL
+from tests.routers.test_writes import everything
 
 from app.config import Settings
 from app.main import create_app

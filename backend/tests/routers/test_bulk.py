@@ -6,9 +6,8 @@ from typing import Any
 import httpx
 import pytest
 from structlog.testing import capture_logs
-from tests.routers.test_writes import DEAL, everything
-from tests.routers.test_writes import api as api  # noqa: PLC0414 - a fixture
-from tests.routers.test_writes import hotel as hotel  # noqa: PLC0414 - a fixture
+from tests.routers.bodies import DEAL
+from tests.routers.test_writes import everything
 
 from app.db.session import Database
 from app.services.verification import VerificationService

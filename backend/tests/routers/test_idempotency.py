@@ -6,11 +6,8 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.routers.test_keys import HOTEL
+from tests.routers.bodies import DEAL, HOTEL
 from tests.routers.test_keys import production as production  # noqa: PLC0414 - a fixture
-from tests.routers.test_writes import DEAL
-from tests.routers.test_writes import api as api  # noqa: PLC0414 - a fixture
-from tests.routers.test_writes import hotel as hotel  # noqa: PLC0414 - a fixture
 
 from app.db.session import Database
 from app.services.keys import KeyService

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, select, text
 from tests.conftest import serving
 from tests.databases import as_text
+from tests.routers.bodies import HOTEL
 
 from app.config import Settings
 from app.db.session import Database
@@ -20,7 +21,6 @@ from app.services.keys import KeyService, Scope
 
 pytestmark = pytest.mark.api
 
-HOTEL = {"name": "Lakeside Court", "city": "Berlin", "country": "Germany", "phone": "+49-30-1"}
 WRITES = [
     ("POST", "/hotels"),
     ("PATCH", "/hotels/1"),

@@ -2,20 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
-from sqlalchemy import URL, text
-from tests.conftest import serving
-from tests.databases import as_text
+from sqlalchemy import text
 
-from app.config import Settings
 from app.db.session import Database
-from app.main import create_app
 from app.services.verification import VerificationService
 
 pytestmark = [pytest.mark.api, pytest.mark.slow]
@@ -23,13 +17,6 @@ pytestmark = [pytest.mark.api, pytest.mark.slow]
 CLIENTS = 12
 WRITES = 300
 CATEGORIES = ["beach", "business", "family", "luxury", "new", "newer", "newest"]
-
-
-@pytest.fixture
-async def api(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    url = SecretStr(as_text(clone_url))
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
-        yield client
 
 
 def random_deal(choice: random.Random, hotels: list[int]) -> dict[str, Any]:

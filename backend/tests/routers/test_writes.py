@@ -2,7 +2,6 @@
 changed nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,6 +11,7 @@ from sqlalchemy import URL, text
 from structlog.testing import capture_logs
 from tests.conftest import serving
 from tests.databases import as_text
+from tests.routers.bodies import DEAL, HOTEL
 
 from app.config import Settings
 from app.db.session import Database
@@ -19,45 +19,6 @@ from app.main import create_app
 from app.services.verification import VerificationService
 
 pytestmark = pytest.mark.api
-
-HOTEL = {"name": "Lakeside Court", "city": "Berlin", "country": "Germany", "phone": "+49-30-1"}
-DEAL = {
-    "external_id": 17,
-    "hotel_id": 1,
-    "room_type": "suite",
-    "star_rating": 4,
-    "price_per_night": "176.18",
-    "original_price": 244.69,
-    "discount_percent": 28,
-    "checkin_date": "2026-12-01",
-    "checkout_date": "2026-12-06",
-    "is_available": True,
-    "categories": ["Luxury", " boutique ", "luxury"],
-}
-
-
-@pytest.fixture
-async def api(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The application on a database of the test's own."""
-    url = SecretStr(as_text(clone_url))
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
-        yield client
-
-
-@pytest.fixture
-async def hotel(api: httpx.AsyncClient) -> dict[str, Any]:
-    response = await api.post("/hotels", json=HOTEL)
-    assert response.status_code == 201
-    created: dict[str, Any] = response.json()
-    return created
-
-
-@pytest.fixture
-async def deal(api: httpx.AsyncClient, hotel: dict[str, Any]) -> dict[str, Any]:
-    response = await api.post("/deals", json={**DEAL, "hotel_id": hotel["id"]})
-    assert response.status_code == 201, response.text
-    created: dict[str, Any] = response.json()
-    return created
 
 
 async def everything(database: Database) -> list[Any]:
