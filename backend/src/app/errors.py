@@ -70,6 +70,12 @@ class ConflictError(AppError):
     default_message = "The request conflicts with what is stored"
 
 
+class RaceLostError(ConflictError):
+    """Another transaction stood against this one, which is undone; made anew it may go through."""
+
+    default_message = "Another request changed the same data, try again"
+
+
 class UnauthorizedError(AppError):
     """There is no valid key with the request; which of the two is not told."""
 

@@ -15,6 +15,7 @@ from app.errors import (
     ErrorDetail,
     InvalidInputError,
     NotFoundError,
+    RaceLostError,
     ServiceUnavailableError,
 )
 
@@ -25,8 +26,9 @@ logger = logging.getLogger(__name__)
 # a standby that cannot write, and a plan that a migration has just made invalid.
 _UNAVAILABLE = ("08", "28", "3D", "53", "57", "58", "25006", "0A000")
 _CHECK_VIOLATION = "23514"
-# Serialization failure, deadlock detected, lock not available.
-_RACES = ("40001", "40P01", "55P03")
+_LOCK_NOT_AVAILABLE = "55P03"
+# Serialization failure, deadlock detected: PostgreSQL itself asks for the transaction once more.
+_RACES = ("40001", "40P01")
 # Values the schemas let through but the column cannot hold; a client's fault, never ours.
 _DATA_EXCEPTIONS = ("22", "54")
 # Undefined table, column, function.
@@ -98,7 +100,9 @@ def _translated(error: DBAPIError) -> Exception:
     elif code.startswith("23"):
         answer = _constraint_error(code, getattr(_cause(error), "constraint_name", None) or "")
     elif code in _RACES:
-        answer = ConflictError("Another request changed the same data, try again")
+        answer = RaceLostError()
+    elif code == _LOCK_NOT_AVAILABLE:
+        answer = ConflictError("Another request holds the same data, try again")
     elif code.startswith(_DATA_EXCEPTIONS):
         answer = InvalidInputError("A value is outside what can be stored")
     if isinstance(answer, ServiceUnavailableError):

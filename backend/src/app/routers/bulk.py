@@ -4,9 +4,10 @@ from fastapi import APIRouter, Body, Query, Response
 
 from app.dependencies import DealWriter, EditingManyDeals, JSONBody, Once
 from app.routers.responses import CREATE_ERRORS, JSONDump, answered_once
+from app.routers.retrying import RetryingRoute
 from app.schemas.bulk import BulkBody, BulkQuery, BulkResults
 
-router = APIRouter(prefix="/deals", tags=["deals"])
+router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
 
 _dump = JSONDump(BulkResults)
 

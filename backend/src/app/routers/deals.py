@@ -22,6 +22,7 @@ from app.routers.responses import (
     page_links,
     unless_current,
 )
+from app.routers.retrying import RetryingRoute
 from app.schemas.common import Id
 from app.schemas.deals import (
     CityStatistics,
@@ -33,7 +34,7 @@ from app.schemas.deals import (
     StatisticsQuery,
 )
 
-router = APIRouter(prefix="/deals", tags=["deals"])
+router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
 
 _dump_page = JSONDump(DealPage)
 _dump_deal = JSONDump(Deal)

@@ -22,10 +22,11 @@ from app.routers.responses import (
     page_links,
     unless_current,
 )
+from app.routers.retrying import RetryingRoute
 from app.schemas.common import Id
 from app.schemas.hotels import Hotel, HotelCreate, HotelPage, HotelPatch, HotelQuery
 
-router = APIRouter(prefix="/hotels", tags=["hotels"])
+router = APIRouter(prefix="/hotels", tags=["hotels"], route_class=RetryingRoute)
 
 _dump_page = JSONDump(HotelPage)
 _dump_hotel = JSONDump(Hotel)
