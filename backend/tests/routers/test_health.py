@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import socket
@@ -33,6 +34,15 @@ async def test_health_is_ok_when_the_database_answers(client: httpx.AsyncClient)
     response = await client.get("/health")
 
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+async def test_many_ask_at_once(client: httpx.AsyncClient) -> None:
+    """Whoever asks while a question is on its way waits for that one, not for the one after it."""
+
+    async def ask_often() -> set[int]:
+        return {(await client.get("/health")).status_code for _ in range(40)}
+
+    assert await asyncio.gather(*(ask_often() for _ in range(8))) == [{200}] * 8
 
 
 @pytest.fixture

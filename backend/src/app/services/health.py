@@ -25,12 +25,13 @@ class HealthService:
         Raises:
             ServiceUnavailableError: it did not answer, or not within `DEADLINE_SECONDS`.
         """
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
-        done, _ = await asyncio.wait({self._asking}, timeout=DEADLINE_SECONDS)
+        asking = self._asking
+        if asking is None or asking.done():
+            asking = self._asking = asyncio.create_task(self._ask())
+        done, _ = await asyncio.wait({asking}, timeout=DEADLINE_SECONDS)
         if not done:
             raise ServiceUnavailableError
-        error = self._asking.result()
+        error = asking.result()
         if error is not None:
             raise type(error)(error.message)
         return {"status": "ok"}
