@@ -71,3 +71,44 @@ async def test_beyond_that_a_request_waits_and_is_then_refused(engine: AsyncEngi
     async with engine.connect(), engine.connect():
         with pytest.raises(PoolTimeoutError, match="limit of size 1 overflow 1"):
             await engine.connect()
+
+
+async def test_who_waited_longest_is_next(server_url: URL, settings: Settings) -> None:
+    """Nobody who comes later passes by, however soon it asks."""
+    sized = settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 0})
+    served: list[int] = []
+    async with pools(server_url, sized) as database:
+
+        async def use(number: int) -> None:
+            async with database.write_engine.connect():
+                served.append(number)
+            # Comes back at once, while the others have been told but have not run yet.
+            if number < 3:
+                await use(number + 10)
+
+        async with database.write_engine.connect():
+            tasks = [asyncio.create_task(use(number)) for number in range(6)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    assert served == [0, 1, 2, 3, 4, 5, 10, 11, 12]
+
+
+async def test_a_connection_is_not_lost_with_who_waited_for_it(
+    server_url: URL, settings: Settings
+) -> None:
+    """Cancelled when the connection is its already and it has not run yet."""
+    sized = settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 0})
+    async with pools(server_url, sized) as database:
+        engine = database.write_engine
+        held = await engine.connect()
+        waiting = asyncio.create_task(engine.connect().start())
+        await asyncio.sleep(0)
+        await held.close()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+        assert pool_of(engine).checkedout() == 0
+        async with engine.connect() as connection:
+            assert await backend(connection)
