@@ -58,8 +58,7 @@ async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int)
 
 
 async def _count(database: Database) -> int:
-    async with database.read() as session:
-        total, _ = await DealRepository(session).page({}, Place("id", 0, None, 1), "exact")
+    total, _ = await DealRepository(database.reader).page({}, Place("id", 0, None, 1), "exact")
     return total or 0
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from app.db.session import Database, ReadSession, WriteSession
+from app.db.reading import Reader
+from app.db.session import Database, WriteSession
 from app.errors import UnauthorizedError, UnsupportedMediaTypeError
 from app.etags import versions_of
 from app.repositories.bulk import BulkStore
@@ -34,15 +35,9 @@ def get_database(request: Request) -> Database:
     return database
 
 
-async def get_read_session(request: Request) -> AsyncIterator[ReadSession]:
-    """A session for this request's reads, back in the pool before the response is sent."""
-    async with get_database(request).read() as session:
-        yield session
-
-
-# scope="function": FastAPI would otherwise close the session after the response, and an error of
-# the database found there could not reach the client any more.
-ReadDB = Annotated[ReadSession, Depends(get_read_session, scope="function")]
+def get_reader(request: Request) -> Reader:
+    """The application's reader; it takes a connection for as long as a statement runs."""
+    return get_database(request).reader
 
 
 async def get_db(request: Request) -> AsyncIterator[WriteSession]:
@@ -62,14 +57,14 @@ def get_cursors(request: Request) -> CursorCodec:
     return codec
 
 
-async def reading_deals(request: Request, session: ReadDB) -> DealService:
-    """The service for deals, on a session that only reads."""
-    return DealService(DealRepository(session), get_cursors(request))
+async def reading_deals(request: Request) -> DealService:
+    """The service that finds deals."""
+    return DealService(DealRepository(get_reader(request)), get_cursors(request))
 
 
-async def reading_hotels(request: Request, session: ReadDB) -> HotelService:
-    """The service for hotels, on a session that only reads."""
-    return HotelService(HotelRepository(session), get_cursors(request))
+async def reading_hotels(request: Request) -> HotelService:
+    """The service that finds hotels."""
+    return HotelService(HotelRepository(get_reader(request)), get_cursors(request))
 
 
 async def editing_deals(session: DB) -> DealEditor:
@@ -171,9 +166,9 @@ JSONBody = Depends(json_body)
 DealWriter = Depends(deal_writer)
 
 
-async def reading_categories(session: ReadDB) -> CategoryService:
-    """The service for categories, on a session that only reads."""
-    return CategoryService(CategoryRepository(session))
+async def reading_categories(request: Request) -> CategoryService:
+    """The service that finds categories."""
+    return CategoryService(CategoryRepository(get_reader(request)))
 
 
 async def checking_health(request: Request) -> HealthService:

@@ -38,8 +38,7 @@ FROM deals JOIN hotels ON hotels.id = hotel_id ORDER BY external_id
 
 
 async def ask(database: Database, statement: str) -> list[tuple[Any, ...]]:
-    async with database.read() as session:
-        return [tuple(row) for row in await session.execute(text(statement))]
+    return [tuple(row) for row in await database.reader.rows(text(statement))]
 
 
 async def content(database: Database) -> list[tuple[Any, ...]]:

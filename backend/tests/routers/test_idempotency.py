@@ -18,10 +18,8 @@ KEY = {"Idempotency-Key": "b1946ac9-2d1f"}
 
 
 async def kept(database: Database) -> int:
-    async with database.read() as session:
-        return int(
-            (await session.execute(text("SELECT count(*) FROM idempotency_keys"))).scalar_one()
-        )
+    [[number]] = await database.reader.rows(text("SELECT count(*) FROM idempotency_keys"))
+    return int(number)
 
 
 async def test_the_same_request_again_is_the_first_response_again(

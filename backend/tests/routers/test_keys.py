@@ -133,7 +133,7 @@ async def test_a_revoked_key_is_refused_when_the_cache_has_forgotten_it(
 
 
 async def stored(database: Database) -> ApiKey:
-    async with database.read() as session:
+    async with database.transaction() as session:
         return (await session.scalars(select(ApiKey))).one()
 
 

@@ -24,10 +24,9 @@ pytestmark = pytest.mark.api
 async def everything(database: Database) -> list[Any]:
     """All rows that a client could have changed."""
     rows: list[Any] = []
-    async with database.read() as session:
-        for table in ("hotels", "deals", "categories", "deal_categories"):
-            found = await session.execute(text(f"SELECT * FROM {table} ORDER BY 1, 2"))
-            rows.append([tuple(row) for row in found])
+    for table in ("hotels", "deals", "categories", "deal_categories"):
+        found = await database.reader.rows(text(f"SELECT * FROM {table} ORDER BY 1, 2"))
+        rows.append([tuple(row) for row in found])
     return rows
 
 

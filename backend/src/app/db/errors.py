@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.errors import (
@@ -20,6 +20,9 @@ from app.errors import (
 )
 
 logger = logging.getLogger(__name__)
+
+# What SQLAlchemy's adapter makes of an error of the driver's; a connection that fails is this.
+_DRIVER_ERROR = AsyncAdapt_asyncpg_dbapi.Error
 
 # SQLSTATE classes and codes (PostgreSQL documentation, appendix A) after which the same request may
 # succeed: connection exceptions, insufficient resources, operator intervention, system errors,
@@ -43,7 +46,7 @@ def database_errors() -> Iterator[None]:
     """
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, _DRIVER_ERROR, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _translated(error) from error
     except (PoolTimeoutError, OSError, TimeoutError) as error:
         logger.warning("database unavailable: %s", type(error).__name__)
@@ -69,9 +72,11 @@ _CONSTRAINTS: dict[str, AppError] = {
 }
 
 
-def _cause(error: DBAPIError) -> Any:
-    """Asyncpg's own error; SQLAlchemy's wrapper keeps it as its cause."""
-    return getattr(error.orig, "__cause__", None) or error.orig
+def _cause(error: BaseException) -> BaseException:
+    """Asyncpg's own error: SQLAlchemy wraps it, and that again; each wrapper keeps its cause."""
+    while isinstance(error, DBAPIError | _DRIVER_ERROR) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _constraint_error(code: str, name: str) -> AppError | None:
@@ -86,25 +91,23 @@ def _constraint_error(code: str, name: str) -> AppError | None:
     return None
 
 
-def _translated(error: DBAPIError) -> Exception:
-    code = str(getattr(error.orig, "sqlstate", None) or "")
+def _translated(error: Exception) -> Exception:
+    cause = _cause(error)
+    code = str(getattr(cause, "sqlstate", None) or "")
     answer: AppError | None = None
-    lost = error.connection_invalidated or isinstance(error, InterfaceError)
-    if isinstance(_cause(error), asyncpg.DataError):
-        # The driver could not even write the value; it calls that an interface error.
+    if isinstance(cause, asyncpg.DataError) or code.startswith(_DATA_EXCEPTIONS):
+        # Found by the server, or by the driver that could not even write the value.
         answer = InvalidInputError("A value is outside what can be stored")
     elif code in _OTHER_SCHEMA:
         answer = ServiceUnavailableError("The database has another schema; run `deals migrate`")
-    elif lost or code.startswith(_UNAVAILABLE):
+    elif code.startswith(_UNAVAILABLE) or isinstance(cause, asyncpg.InterfaceError | OSError):
         answer = ServiceUnavailableError()
     elif code.startswith("23"):
-        answer = _constraint_error(code, getattr(_cause(error), "constraint_name", None) or "")
+        answer = _constraint_error(code, getattr(cause, "constraint_name", None) or "")
     elif code in _RACES:
         answer = RaceLostError()
     elif code == _LOCK_NOT_AVAILABLE:
         answer = ConflictError("Another request holds the same data, try again")
-    elif code.startswith(_DATA_EXCEPTIONS):
-        answer = InvalidInputError("A value is outside what can be stored")
     if isinstance(answer, ServiceUnavailableError):
-        logger.warning("database unavailable: %s %s", type(error.orig).__name__, code)
+        logger.warning("database unavailable: %s %s", type(cause).__name__, code)
     return answer or error

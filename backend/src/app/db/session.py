@@ -1,8 +1,8 @@
-"""Engines, sessions, and the only commit of the service.
+"""Engines, transactions, and the only commit of the service.
 
-Two session types, so that a type checker tells a route that reads from one that writes. A reader's
-connection is autocommit and read-only at the server: one statement is one round trip. A writer's
-block is one transaction, committed when the block ends well and rolled back when it does not.
+Two types, so that a type checker tells a route that reads from one that writes: `Reader`, and
+`WriteSession`, whose block is one transaction, committed when the block ends well and rolled back
+when it does not.
 """
 
 from collections.abc import AsyncIterator
@@ -17,11 +17,8 @@ from app.config import Settings
 from app.db.errors import database_errors
 from app.db.pool import PatientPool
 from app.db.provision import DatabaseUrls
+from app.db.reading import Reader
 from app.db.statistics import count_statements
-
-
-class ReadSession(AsyncSession):
-    """Autocommit and read-only; may be answered by a replica."""
 
 
 class WriteSession(AsyncSession):
@@ -33,20 +30,11 @@ class Database:
 
     def __init__(self, urls: DatabaseUrls, settings: Settings) -> None:
         self.write_engine = _create_engine(urls.primary, settings, {})
+        count_statements(self.write_engine.sync_engine)
         self.read_engine = _create_engine(
             urls.replica, settings, {"default_transaction_read_only": "on"}
-        ).execution_options(isolation_level="AUTOCOMMIT")
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[ReadSession]:
-        """A session for reading.
-
-        Raises:
-            ServiceUnavailableError: the database does not answer.
-        """
-        with database_errors():
-            async with ReadSession(self.read_engine, autoflush=False) as session:
-                yield session
+        )
+        self.reader = Reader(self.read_engine)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteSession]:
@@ -93,7 +81,6 @@ def _create_engine(url: str, settings: Settings, server_settings: dict[str, str]
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
-    count_statements(engine.sync_engine)
     return engine
 
 

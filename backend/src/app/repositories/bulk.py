@@ -4,14 +4,13 @@ Rows travel as one JSON document. Locks are taken in the house's order: hotels b
 `external_id`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.session import WriteSession
-from app.repositories.paging import AnyRow
 
 _ROWS = """jsonb_to_recordset(:rows) AS given (
         id bigint, external_id bigint, hotel_id bigint, room_type text, star_rating integer,
@@ -92,10 +91,11 @@ class BulkStore:
         rows = await self._session.execute(_HOLD_HOTELS, {"ids": sorted(ids)})
         return set(rows.scalars())
 
-    async def hold_deals(self, external_ids: Collection[int]) -> Sequence[AnyRow]:
+    async def hold_deals(self, external_ids: Collection[int]) -> Sequence[Mapping[str, Any]]:
         """The deals there are of these, nobody else's to change until the commit."""
         parameters = {"external_ids": sorted(external_ids)}
-        return (await self._session.execute(_HOLD_DEALS, parameters)).all()
+        rows = await self._session.execute(_HOLD_DEALS, parameters)
+        return [dict(row) for row in rows.mappings()]
 
     async def lower_case(self, names: Collection[str]) -> dict[str, str]:
         """Names as the database stores them."""

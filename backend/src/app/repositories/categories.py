@@ -2,9 +2,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import BigInteger, func, select
 
-from app.db.session import ReadSession
+from app.db.reading import AnyRow, Reader
 from app.models import Category, category_totals
-from app.repositories.paging import AnyRow
 
 DEAL_COUNT = (
     select(func.coalesce(func.sum(category_totals.c.deal_count), 0))
@@ -21,9 +20,9 @@ _ALL = select(Category.name, DEAL_COUNT).order_by(BY_NAME)
 class CategoryRepository:
     """The categories in SQL."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def all(self) -> Sequence[AnyRow]:
         """Rows of `(name, deal_count)`, by name."""
-        return (await self._session.execute(_ALL)).all()
+        return await self._reader.rows(_ALL)

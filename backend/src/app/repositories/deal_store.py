@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.sql.elements import TextClause
 
+from app.db.reading import AnyRow
 from app.db.session import WriteSession
 from app.models import Deal, Hotel
 from app.repositories.deals import deal_columns
 from app.repositories.hotels import average_with_pending
-from app.repositories.paging import NO_TOTAL, AnyRow
+from app.repositories.paging import NO_TOTAL
 
 _TYPES = {
     "external_id": "bigint",

@@ -16,15 +16,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased
 
-from app.db.session import ReadSession
+from app.db.reading import AnyRow, Reader
 from app.models import Category, Deal, Hotel, deal_categories
 from app.repositories import hotels
 from app.repositories.categories import BY_NAME
 from app.repositories.deal_filters import conditions, total
 from app.repositories.paging import (
     NO_TOTAL,
-    AnyRow,
     AnySelect,
+    PageShape,
     Place,
     ordering,
     paged,
@@ -46,8 +46,8 @@ SORT_COLUMNS = {
 class DealRepository:
     """The deals in SQL."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def page(
         self, filters: Mapping[str, Any], place: Place, count: str
@@ -65,37 +65,36 @@ class DealRepository:
         """
         statement = _page_statement(
             frozenset(filters),
-            place.sort,
+            place.shape,
             count,
-            keyset=place.after is not None,
             single_category=len(filters.get("category", ())) == 1,
         )
         parameters: dict[str, Any] = {**filters, **place.parameters}
         parameters.pop("available_only", None)
         if "q" in parameters:
             parameters["q"] = hotels.prefix_query(parameters["q"])
-        return split_total((await self._session.execute(statement, parameters)).all())
+        return split_total(await self._reader.rows(statement, parameters))
 
     async def get(self, deal_id: int) -> AnyRow | None:
         """The row of a deal, shaped as a page's rows with a null total."""
-        return (await self._session.execute(_ONE, {"deal_id": deal_id})).one_or_none()
+        return await self._reader.row(_ONE, {"deal_id": deal_id})
 
     async def statistics_by_city(self, *, available_only: bool) -> Sequence[AnyRow]:
         """Rows of `(city, average price as text, deal count)`, most deals first."""
-        return (await self._session.execute(_STATISTICS[available_only])).all()
+        return await self._reader.rows(_STATISTICS[available_only])
 
 
 @lru_cache(maxsize=512)
 def _page_statement(
-    filters: frozenset[str], sort: str, count: str, *, keyset: bool, single_category: bool
+    filters: frozenset[str], shape: PageShape, count: str, *, single_category: bool
 ) -> AnySelect:
     """Pick the deals of the page by index, then join hotel and categories to those few."""
     matching = select(Deal).where(*conditions(filters))
-    picked = paged(matching, Deal.__table__.c, sort, keyset=keyset).subquery("picked")
+    picked = paged(matching, Deal.__table__.c, shape).subquery("picked")
     deal = aliased(Deal, picked)
     page = select(*deal_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
     in_all = total(filters, count, single_category=single_category)
-    return with_total(page, in_all, ordering(sort, page.c))
+    return with_total(page, in_all, ordering(shape.sort, page.c))
 
 
 def deal_columns(

@@ -1,6 +1,6 @@
 from sqlalchemy import select
 
-from app.db.session import ReadSession
+from app.db.reading import Reader
 
 _PING = select(1)
 
@@ -8,13 +8,13 @@ _PING = select(1)
 class HealthRepository:
     """Whether the database answers."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def ping(self) -> None:
         """One round trip.
 
         Raises:
-            ServiceUnavailableError: (when the session's block ends) there was no answer.
+            ServiceUnavailableError: there was no answer.
         """
-        await self._session.execute(_PING)
+        await self._reader.rows(_PING)

@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.db.reading import AnyRow
 from app.db.session import WriteSession
 from app.errors import ConflictError
 from app.models import Deal, Hotel
 from app.repositories.hotels import COLUMNS
-from app.repositories.paging import AnyRow
 
 HAS_DEALS = "The hotel has deals; delete or move them first"
 

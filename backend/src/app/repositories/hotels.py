@@ -5,12 +5,12 @@ from typing import Any
 from sqlalchemy import Boolean, ColumnElement, Float, bindparam, func, select
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from app.db.session import ReadSession
+from app.db.reading import AnyRow, Reader
 from app.models import Hotel, hotel_changes
 from app.repositories.paging import (
     NO_TOTAL,
-    AnyRow,
     AnySelect,
+    PageShape,
     Place,
     ordering,
     paged,
@@ -78,22 +78,20 @@ def average_with_pending() -> ColumnElement[Any]:
 class HotelRepository:
     """The hotels in SQL."""
 
-    def __init__(self, session: ReadSession) -> None:
-        self._session = session
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def page(
         self, filters: Mapping[str, Any], place: Place, count: str
     ) -> tuple[int | None, Sequence[AnyRow]]:
         """The total unless `count` is "none", and the rows of `(total, *COLUMNS)` at `place`."""
-        statement = _page_statement(
-            frozenset(filters), keyset=place.after is not None, counted=count != "none"
-        )
+        statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
         parameters = {**_parameters(filters), **place.parameters}
-        return split_total((await self._session.execute(statement, parameters)).all())
+        return split_total(await self._reader.rows(statement, parameters))
 
     async def get(self, hotel_id: int) -> AnyRow | None:
         """The row of `COLUMNS` of a hotel."""
-        return (await self._session.execute(_ONE, {"hotel_id": hotel_id})).one_or_none()
+        return await self._reader.row(_ONE, {"hotel_id": hotel_id})
 
 
 def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,10 +105,10 @@ _ONE = select(*COLUMNS).where(Hotel.id == bindparam("hotel_id"))
 
 
 @lru_cache(maxsize=64)
-def _page_statement(filters: frozenset[str], *, keyset: bool, counted: bool) -> AnySelect:
+def _page_statement(filters: frozenset[str], shape: PageShape, *, counted: bool) -> AnySelect:
     conditions = [CONDITIONS[name] for name in sorted(filters)]
     matching = select(*COLUMNS).where(*conditions)
-    page = paged(matching, Hotel.__table__.c, ORDER, keyset=keyset).subquery("page")
+    page = paged(matching, Hotel.__table__.c, shape).subquery("page")
     total = (
         select(func.count()).select_from(Hotel).where(*conditions).scalar_subquery()
         if counted

@@ -6,12 +6,11 @@ joined to it: `SELECT total, page.* FROM (total) LEFT JOIN (page) ON true`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Row,
     ScalarSelect,
     Select,
     Subquery,
@@ -19,14 +18,16 @@ from sqlalchemy import (
     bindparam,
     false,
     literal,
+    literal_column,
     null,
     or_,
     select,
     true,
 )
 
+from app.db.reading import AnyRow
+
 # However many columns of whatever types.
-AnyRow = Row[*tuple[Any, ...]]
 AnySelect = Select[*tuple[Any, ...]]
 
 
@@ -52,12 +53,33 @@ class Place:
         return sort_fields(self.sort)
 
     @property
+    def shape(self) -> "PageShape":
+        """What of this place is in the statement; the rest is in `parameters`."""
+        start: PageStart = "first" if self.skip == 0 else "skip"
+        return PageShape(self.sort, "after" if self.after is not None else start, self.limit)
+
+    @property
     def parameters(self) -> dict[str, Any]:
-        """What `paged` has bound; one row more than the limit tells whether there is a next."""
-        if self.after is None:
-            return {"skip": self.skip, "limit": self.limit + 1}
-        after = {f"after_{n}": value for n, value in enumerate(self.after)}
-        return {**after, "limit": self.limit + 1}
+        """What `paged` has bound."""
+        if self.after is not None:
+            return {f"after_{n}": value for n, value in enumerate(self.after)}
+        return {"skip": self.skip} if self.skip else {}
+
+
+PageStart = Literal["first", "skip", "after"]
+
+
+@dataclass(frozen=True)
+class PageShape:
+    """A kind of page that has a statement of its own.
+
+    The limit belongs to it: PostgreSQL takes a tenth of the table for a limit it does not know, and
+    then plans anew each time for the one it gets, which takes as long as the page itself.
+    """
+
+    sort: str
+    start: PageStart
+    limit: int
 
 
 def sort_fields(sort: str) -> list[tuple[str, bool]]:
@@ -78,10 +100,17 @@ def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-def paged(rows: AnySelect, columns: Any, sort: str, *, keyset: bool) -> AnySelect:
-    """`rows` in order, narrowed to a page whose place is bound: `Place.parameters`."""
-    narrowed = rows.where(*_behind(sort, columns)) if keyset else rows.offset(bindparam("skip"))
-    return narrowed.order_by(*ordering(sort, columns)).limit(bindparam("limit"))
+def paged(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
+    """`rows` in order, narrowed to a page whose place is bound: `Place.parameters`.
+
+    One row more than the limit tells whether there is a next page.
+    """
+    if shape.start == "after":
+        rows = rows.where(*_behind(shape.sort, columns))
+    elif shape.start == "skip":
+        rows = rows.offset(bindparam("skip"))
+    one_more: ColumnElement[int] = literal_column(str(shape.limit + 1))
+    return rows.order_by(*ordering(shape.sort, columns)).limit(one_more)
 
 
 def _behind(sort: str, columns: Any) -> list[ColumnElement[bool]]:

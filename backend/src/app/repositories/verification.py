@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
+from app.db.reading import AnyRow
 from app.db.session import WriteSession
-from app.repositories.paging import AnyRow
 
 # Rows of (what, key, column, stored, actual), one for each number that is off.
 _DRIFT = text(

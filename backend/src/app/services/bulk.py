@@ -1,5 +1,6 @@
 """Many deals at once: each item is judged by itself, all are written together."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,7 +47,7 @@ class BulkService:
                 work.refuse(index, NotFoundError(f"Hotel {row['hotel_id']} does not exist"))
         wanted = {row["external_id"] for row in work.rows.values()} - {None}
         for stored in await self._deals.hold_deals(wanted):
-            work.compare(dict(stored._mapping))  # noqa: SLF001 - the public name of a row as a dict
+            work.compare(stored)
 
     async def _write(self, work: "_Work") -> None:
         new = work.of("created")
@@ -92,7 +93,7 @@ class _Work:
         del self.rows[index]
         self.errors[index] = error
 
-    def compare(self, stored: dict[str, Any]) -> None:
+    def compare(self, stored: Mapping[str, Any]) -> None:
         """Find the item that a stored deal is meant by, and whether it differs."""
         for index, row in self.rows.items():
             if row["external_id"] == stored["external_id"]:

@@ -13,7 +13,7 @@ class HealthService:
     """Whether the service can do its work; one a process."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._health = HealthRepository(database.reader)
         self._asking: asyncio.Task[AppError | None] | None = None
 
     async def check(self) -> Health:
@@ -39,8 +39,7 @@ class HealthService:
     async def _ask(self) -> AppError | None:
         """The error is returned: nobody may be there any more to take one that is raised."""
         try:
-            async with self._database.read() as session:
-                await HealthRepository(session).ping()
+            await self._health.ping()
         except AppError as error:
             return error
         return None

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.repositories.paging import AnyRow, Place
+from app.db.reading import AnyRow
+from app.repositories.paging import Place
 from app.schemas.common import PageQuery
 from app.services.cursors import CursorCodec
 
