@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
 from pydantic import TypeAdapter
@@ -104,14 +105,19 @@ def page_links(request: Request, *, skip: int | None, got: int, next_cursor: str
     The next page is of the same kind as this. References are relative, so that they are right
     behind any proxy.
     """
-    links = [_link(request, "first")]
+    parameters = [
+        (name, value)
+        for name, value in request.query_params.multi_items()
+        if name not in {"skip", "cursor"}
+    ]
+    path = quote(request.scope["path"])
+    links = [_link(path, parameters, "first")]
     if next_cursor is not None:
-        place = {"cursor": next_cursor} if skip is None else {"skip": skip + got}
-        links.append(_link(request, "next", **place))
+        place = ("cursor", next_cursor) if skip is None else ("skip", str(skip + got))
+        links.append(_link(path, [*parameters, place], "next"))
     return ", ".join(links)
 
 
-def _link(request: Request, relation: str, **place: str | int) -> str:
-    url = request.url.remove_query_params(["skip", "cursor"]).include_query_params(**place)
-    reference = f"{url.path}?{url.query}" if url.query else url.path
+def _link(path: str, parameters: list[tuple[str, str]], relation: str) -> str:
+    reference = f"{path}?{urlencode(parameters)}" if parameters else path
     return f'<{reference}>; rel="{relation}"'
