@@ -33,6 +33,24 @@ async def test_wrong_methods_get_the_envelope(client: httpx.AsyncClient) -> None
     assert response.headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/deals/stats", "GET, HEAD"),
+        ("DELETE", "/deals/stats", "GET, HEAD"),
+        ("GET", "/deals/bulk", "POST"),
+        ("PATCH", "/deals/bulk", "POST"),
+    ],
+)
+async def test_a_route_beside_the_deals_is_no_deal(
+    client: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    response = await client.request(method, path)
+
+    assert_envelope(response, 405, "METHOD_NOT_ALLOWED")
+    assert response.headers["allow"] == allowed
+
+
 @pytest.fixture
 async def broken() -> AsyncIterator[httpx.AsyncClient]:
     """An application with a bug."""

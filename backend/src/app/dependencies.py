@@ -17,7 +17,7 @@ from app.repositories.deals import DealRepository
 from app.repositories.hotel_store import HotelStore
 from app.repositories.hotels import HotelRepository
 from app.repositories.idempotency import IdempotencyStore, KeyIdentity
-from app.schemas.common import NoQuery
+from app.schemas.common import IfSent, NoQuery
 from app.services.bulk import BulkService
 from app.services.categories import CategoryService
 from app.services.cursors import CursorCodec
@@ -123,7 +123,7 @@ async def json_body(request: Request) -> None:
 
 async def expected_versions(
     if_match: Annotated[
-        str | None,
+        IfSent[str],
         Header(description="An `ETag`: change it only if it is still in that version"),
     ] = None,
 ) -> Expected:
@@ -136,7 +136,7 @@ async def once(
     session: DB,
     actor: Annotated[Actor, Depends(get_actor)],
     idempotency_key: Annotated[
-        str | None,
+        IfSent[str],
         Header(
             pattern=r"^[!-~]{1,255}$",
             description="Chosen by the client: sent again with the same body within 24 hours, the "
@@ -161,6 +161,9 @@ async def editing_many_deals(session: DB) -> BulkService:
 
 EditingManyDeals = Annotated[BulkService, Depends(editing_many_deals)]
 EditingHotels = Annotated[HotelEditor, Depends(editing_hotels)]
+IfNoneMatch = Annotated[
+    IfSent[str], Header(description="The `ETag` of the client's copy: 304 if it is current")
+]
 ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
 JSONBody = Depends(json_body)
 DealWriter = Depends(deal_writer)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -26,6 +27,22 @@ carry categories. Lists come in pages; errors come in one envelope.
 """
 
 
+class _Service(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document with whole numbers as such: FastAPI's 9.223372036854776e+18 is not 2**63."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _whole(super().openapi())
+        return self.openapi_schema
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The service with these settings; its pools open and close with the application.
 
@@ -47,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
             finally:
                 await database.dispose()
 
-    app = FastAPI(
+    app = _Service(
         title="Hotel deals",
         description=DESCRIPTION,
         version="0.1.0",

@@ -107,7 +107,7 @@ class _Exchange:
             "request",
             method=self._method,
             # The template, not the path: lines of one route group together.
-            route=getattr(route, "path", None),
+            route=getattr(route, "path_format", None),
             status=self.status,
             duration_ms=round((time.perf_counter() - self._started) * 1000, 2),
             sql_statements=self.statistics.statements,

@@ -30,7 +30,7 @@ def response_models(settings: Settings) -> dict[str, Any]:
     app = create_app(settings)
     routes = [context.original_route for context in iter_route_contexts(app.routes)]
     return {
-        route.path: route.response_model
+        route.path_format: route.response_model
         for route in routes
         if isinstance(route, APIRoute) and "GET" in (route.methods or ())
     }

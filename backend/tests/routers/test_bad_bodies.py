@@ -17,7 +17,19 @@ from app.main import create_app
 
 pytestmark = pytest.mark.api
 
-WRONG_NUMBERS: list[Any] = [True, None, "4", 4.5, [], {}, -1, 2**70, float("nan"), float("inf")]
+WRONG_NUMBERS: list[Any] = [
+    True,
+    None,
+    "4",
+    4.5,
+    2.0**60,  # a float for many an integer
+    [],
+    {},
+    -1,
+    2**70,
+    float("nan"),
+    float("inf"),
+]
 WRONG_PRICES: list[Any] = [
     True,
     None,

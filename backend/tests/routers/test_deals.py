@@ -254,6 +254,8 @@ REFUSED = [
     ("min_discount=101", "query.min_discount"),
     ("checkin_from=tomorrow", "query.checkin_from"),
     ("checkin_from=2027-02-30", "query.checkin_from"),
+    ("checkin_from=0", "query.checkin_from"),  # no seconds since 1970
+    ("checkin_to=2027-02-01T00:00:00", "query.checkin_to"),
     ("checkin_from=2027-02-02&checkin_to=2027-02-01", "query"),
     ("category=", "query.category.0"),
     ("&".join(["category=x"] * 21), "query.category"),

@@ -111,7 +111,14 @@ class TestChange:
         assert (await api.get(f"/deals/{deal['id']}")).json() == shown
 
     @pytest.mark.parametrize(
-        "body", [{}, {"star_rating": 4}, {"price_per_night": 176.18}, {"external_id": 17}]
+        "body",
+        [
+            {},
+            {"star_rating": 4},
+            {"star_rating": 4.0},
+            {"price_per_night": 176.18},
+            {"external_id": 17},
+        ],
     )
     async def test_nothing_new_is_no_change(
         self, api: httpx.AsyncClient, deal: dict[str, Any], body: dict[str, Any]

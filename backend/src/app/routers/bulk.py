@@ -3,6 +3,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Response
 
 from app.dependencies import DealWriter, EditingManyDeals, JSONBody, Once
+from app.routers.documented import REPLAYED, answer
 from app.routers.responses import CREATE_ERRORS, JSONDump, answered_once
 from app.routers.retrying import RetryingRoute
 from app.schemas.bulk import BulkBody, BulkQuery, BulkResults
@@ -15,7 +16,7 @@ _dump = JSONDump(BulkResults)
 @router.post(
     "/bulk",
     response_model=BulkResults,
-    responses=CREATE_ERRORS,
+    responses={**answer(200, REPLAYED), **CREATE_ERRORS},
     dependencies=[DealWriter, JSONBody],
     operation_id="upsert_deals",
 )

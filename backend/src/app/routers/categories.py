@@ -1,6 +1,7 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import NoQueryParameters, ReadingCategories
+from app.routers.documented import answer
 from app.routers.responses import LIST_ERRORS, JSONDump
 from app.schemas.categories import CategoryCount
 
@@ -12,7 +13,7 @@ _dump = JSONDump(list[CategoryCount])
 @router.get(
     "",
     response_model=list[CategoryCount],
-    responses=LIST_ERRORS,
+    responses={**answer(200), **LIST_ERRORS},
     operation_id="list_categories",
 )
 async def list_categories(_: NoQueryParameters, categories: ReadingCategories) -> Response:

@@ -6,11 +6,14 @@ from app.dependencies import (
     DealWriter,
     EditingDeals,
     ExpectedVersions,
+    IfNoneMatch,
     JSONBody,
     NoQueryParameters,
     Once,
     ReadingDeals,
 )
+from app.routers.documented import ETAG, LINK, LOCATION, REPLAYED, answer, links_to
+from app.routers.paths import DEAL
 from app.routers.responses import (
     CHANGE_ERRORS,
     CREATE_ERRORS,
@@ -41,7 +44,12 @@ _dump_deal = JSONDump(Deal)
 _dump_statistics = JSONDump(list[CityStatistics])
 
 
-@router.get("", response_model=DealPage, responses=LIST_ERRORS, operation_id="list_deals")
+@router.get(
+    "",
+    response_model=DealPage,
+    responses={**answer(200, LINK), **LIST_ERRORS},
+    operation_id="list_deals",
+)
 async def list_deals(
     request: Request, query: Annotated[DealQuery, Query()], deals: ReadingDeals
 ) -> Response:
@@ -59,7 +67,7 @@ async def list_deals(
 @router.get(
     "/stats",
     response_model=list[CityStatistics],
-    responses=LIST_ERRORS,
+    responses={**answer(200), **LIST_ERRORS},
     operation_id="city_statistics",
 )
 async def city_statistics(
@@ -71,27 +79,30 @@ async def city_statistics(
 
 
 @router.get(
-    "/{deal_id}",
+    DEAL,
     response_model=Deal,
-    responses=ITEM_ERRORS,
+    responses={**answer(200, ETAG, links=links_to("deal")), **ITEM_ERRORS},
     operation_id="get_deal",
 )
 async def get_deal(
-    request: Request,
     deal_id: Annotated[Id, Path()],
     _: NoQueryParameters,
     deals: ReadingDeals,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One deal, with an `ETag` to ask again whether it has changed."""
     deal = await deals.get(deal_id)
-    return unless_current(request, _dump_deal.tagged(deal, deal["version"]))
+    return unless_current(if_none_match, _dump_deal.tagged(deal, deal["version"]))
 
 
 @router.post(
     "",
     status_code=201,
     response_model=Deal,
-    responses=CREATE_ERRORS,
+    responses={
+        **answer(201, ETAG, LOCATION, REPLAYED, links=links_to("deal")),
+        **CREATE_ERRORS,
+    },
     dependencies=[DealWriter, JSONBody],
     operation_id="create_deal",
 )
@@ -108,9 +119,9 @@ async def create_deal(
 
 
 @router.patch(
-    "/{deal_id}",
+    DEAL,
     response_model=Deal,
-    responses=CHANGE_ERRORS,
+    responses={**answer(200, ETAG, links=links_to("deal")), **CHANGE_ERRORS},
     dependencies=[DealWriter, JSONBody],
     operation_id="change_deal",
 )
@@ -130,10 +141,10 @@ async def change_deal(
 
 
 @router.delete(
-    "/{deal_id}",
+    DEAL,
     status_code=204,
     response_class=Response,
-    responses=REMOVE_ERRORS,
+    responses={**answer(204), **REMOVE_ERRORS},
     dependencies=[DealWriter],
     operation_id="delete_deal",
 )

@@ -1,6 +1,7 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import CheckingHealth, NoQueryParameters
+from app.routers.documented import answer
 from app.routers.responses import LIST_ERRORS, JSONDump
 from app.schemas.health import Health
 
@@ -9,7 +10,12 @@ router = APIRouter(tags=["health"])
 _dump = JSONDump(Health)
 
 
-@router.get("/health", response_model=Health, responses=LIST_ERRORS, operation_id="get_health")
+@router.get(
+    "/health",
+    response_model=Health,
+    responses={**answer(200), **LIST_ERRORS},
+    operation_id="get_health",
+)
 async def get_health(_: NoQueryParameters, health: CheckingHealth) -> Response:
     """`ok` when the database answers, 503 when it does not."""
     return _dump(await health.check())

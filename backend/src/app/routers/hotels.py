@@ -6,11 +6,13 @@ from app.dependencies import (
     DealWriter,
     EditingHotels,
     ExpectedVersions,
+    IfNoneMatch,
     JSONBody,
     NoQueryParameters,
     Once,
     ReadingHotels,
 )
+from app.routers.documented import ETAG, LINK, LOCATION, REPLAYED, answer, links_to
 from app.routers.responses import (
     CHANGE_ERRORS,
     CREATE_ERRORS,
@@ -32,7 +34,12 @@ _dump_page = JSONDump(HotelPage)
 _dump_hotel = JSONDump(Hotel)
 
 
-@router.get("", response_model=HotelPage, responses=LIST_ERRORS, operation_id="list_hotels")
+@router.get(
+    "",
+    response_model=HotelPage,
+    responses={**answer(200, LINK), **LIST_ERRORS},
+    operation_id="list_hotels",
+)
 async def list_hotels(
     request: Request, query: Annotated[HotelQuery, Query()], hotels: ReadingHotels
 ) -> Response:
@@ -44,23 +51,31 @@ async def list_hotels(
     return _dump_page(page, {"Link": link})
 
 
-@router.get("/{hotel_id}", response_model=Hotel, responses=ITEM_ERRORS, operation_id="get_hotel")
+@router.get(
+    "/{hotel_id}",
+    response_model=Hotel,
+    responses={**answer(200, ETAG, links=links_to("hotel")), **ITEM_ERRORS},
+    operation_id="get_hotel",
+)
 async def get_hotel(
-    request: Request,
     hotel_id: Annotated[Id, Path()],
     _: NoQueryParameters,
     hotels: ReadingHotels,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One hotel with its average stars and number of deals."""
     hotel = await hotels.get(hotel_id)
-    return unless_current(request, _dump_hotel.tagged(hotel, hotel["version"]))
+    return unless_current(if_none_match, _dump_hotel.tagged(hotel, hotel["version"]))
 
 
 @router.post(
     "",
     status_code=201,
     response_model=Hotel,
-    responses=CREATE_ERRORS,
+    responses={
+        **answer(201, ETAG, LOCATION, REPLAYED, links=links_to("hotel")),
+        **CREATE_ERRORS,
+    },
     dependencies=[DealWriter, JSONBody],
     operation_id="create_hotel",
 )
@@ -79,7 +94,7 @@ async def create_hotel(
 @router.patch(
     "/{hotel_id}",
     response_model=Hotel,
-    responses=CHANGE_ERRORS,
+    responses={**answer(200, ETAG, links=links_to("hotel")), **CHANGE_ERRORS},
     dependencies=[DealWriter, JSONBody],
     operation_id="change_hotel",
 )
@@ -102,7 +117,7 @@ async def change_hotel(
     "/{hotel_id}",
     status_code=204,
     response_class=Response,
-    responses=REMOVE_ERRORS,
+    responses={**answer(204), **REMOVE_ERRORS},
     dependencies=[DealWriter],
     operation_id="delete_hotel",
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
@@ -21,6 +21,15 @@ from app.errors import (
     UnsupportedMediaTypeError,
 )
 from app.etags import etag, is_current
+from app.routers.documented import (
+    AUTHENTICATE,
+    ETAG,
+    REQUEST_ID,
+    RETRY_AFTER,
+    Declared,
+    Header,
+    answer,
+)
 from app.schemas.common import ErrorEnvelope
 from app.services.idempotency import IdempotentRequest
 
@@ -54,19 +63,30 @@ class JSONDump(Generic[T]):
         return Response(body, status, headers, media_type="application/json")
 
 
-def errors(*kinds: type[AppError]) -> dict[int | str, dict[str, Any]]:
+_HEADERS: dict[type[AppError], Header] = {
+    UnauthorizedError: AUTHENTICATE,
+    ServiceUnavailableError: RETRY_AFTER,
+}
+
+
+def errors(*kinds: type[AppError]) -> Declared:
     """The `responses=` of a route that can answer with these, and with what every route can."""
     declared: set[type[AppError]] = {InvalidInputError, ServiceUnavailableError, AppError, *kinds}
     return {
-        kind.status: {"model": ErrorEnvelope, "description": kind.default_message}
+        kind.status: {
+            "model": ErrorEnvelope,
+            "description": kind.default_message,
+            "headers": {**REQUEST_ID, **_HEADERS.get(kind, {})},
+        }
         for kind in sorted(declared, key=lambda kind: kind.status)
     }
 
 
 LIST_ERRORS = errors()
-ITEM_ERRORS = {
+ITEM_ERRORS: Declared = {
     HTTPStatus.NOT_MODIFIED.value: {
-        "description": "The client's copy, `If-None-Match`, is current"
+        "description": "The client's copy, `If-None-Match`, is current",
+        **answer(HTTPStatus.NOT_MODIFIED, ETAG)[HTTPStatus.NOT_MODIFIED],
     },
     **errors(NotFoundError),
 }
@@ -91,10 +111,10 @@ async def answered_once(
     return response
 
 
-def unless_current(request: Request, response: Response) -> Response:
+def unless_current(if_none_match: str | None, response: Response) -> Response:
     """`response`, or 304 without a body when the client has this very representation."""
     tag = response.headers["etag"]
-    if is_current(request.headers.get("if-none-match"), tag):
+    if is_current(if_none_match, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
     return response
 

@@ -7,19 +7,26 @@ all the same. What clients send is declared as models, which validate.
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
 )
+from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
-MAX_BIGINT = 2**63 - 1
+T = TypeVar("T")
+
+# An exclusive bound, because the document is made with floats, and 2**63 - 1 is none.
+BIGINT_END = 2**63
+# What the service refuses in a text beside its length, for generated clients: NUL, and only spaces.
+TEXT_RULES = Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"})
 
 Money = Annotated[
     str,
@@ -33,7 +40,7 @@ AverageStars = Annotated[
 NextCursor = Annotated[
     str | None, Field(description="The `cursor` of the next page; null on the last one")
 ]
-Id = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
+Id = Annotated[int, Field(ge=1, lt=BIGINT_END)]
 
 
 def storable(value: Any) -> Any:
@@ -52,6 +59,7 @@ SearchText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
     BeforeValidator(storable),
+    TEXT_RULES,
 ]
 
 
@@ -59,6 +67,22 @@ class NoQuery(BaseModel):
     """For routes without query parameters: a mistyped one is refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class _WithoutNull:
+    """Leaves null out of the document: neither a URL nor a header can carry one."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(
+        schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        documented = handler(schema)
+        alternatives = documented.pop("anyOf")
+        return {**documented, **next(each for each in alternatives if each != {"type": "null"})}
+
+
+# A parameter that is None unless it is sent.
+IfSent = Annotated[T | None, _WithoutNull()]
 
 
 class PageQuery(BaseModel):
@@ -70,17 +94,17 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    skip: Annotated[int, Field(ge=0, le=MAX_BIGINT, description="How many to pass over")] = 0
+    skip: Annotated[int, Field(ge=0, lt=BIGINT_END, description="How many to pass over")] = 0
     limit: Annotated[int, Field(ge=1, le=100, description="How many to return at most")] = 20
     cursor: Annotated[
-        str | None,
+        IfSent[str],
         Field(
             max_length=1000,
             description="`next_cursor` of a page with the same sort and filters; not with `skip`",
         ),
     ] = None
     count: Annotated[
-        Literal["exact", "estimated", "none"] | None,
+        IfSent[Literal["exact", "estimated", "none"]],
         Field(
             description="How `total` is found: counted (default for offset pages); counted on a "
             "sample where counting all would take long; or not at all, `total` is null (default "

@@ -8,14 +8,16 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 from typing_extensions import TypedDict
 
-from app.schemas.common import Id, Money, NextCursor, PageQuery, SearchText, Timestamp
+from app.schemas.common import Id, IfSent, Money, NextCursor, PageQuery, SearchText, Timestamp
 from app.schemas.hotels import HotelSummary
 from app.schemas.inputs import (
+    PRICE_RULES,
     Body,
     CalendarDate,
     CategoryNames,
@@ -36,7 +38,16 @@ SORT_PATTERN = f"^{_ONE_SORT}(,{_ONE_SORT})*$"
 
 MAX_CATEGORY_FILTERS = 20
 
-PriceBound = Annotated[Decimal, Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False)]
+PriceBound = Annotated[
+    Decimal,
+    Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False),
+    WithJsonSchema(PRICE_RULES),
+]
+StarsBound = Annotated[
+    Decimal,
+    Field(ge=0, le=5, decimal_places=10, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 5, "multipleOf": 1e-10}),
+]
 DATES_RULE = "must be after checkin_date"
 
 
@@ -126,32 +137,25 @@ class CityStatistics(TypedDict):
 class DealFilters(PageQuery):
     """What narrows a list of deals; each absent filter lets every deal pass."""
 
-    city: Annotated[SearchText | None, Field(description="Exact, ignoring case")] = None
-    country: Annotated[SearchText | None, Field(description="Exact, ignoring case")] = None
+    city: Annotated[IfSent[SearchText], Field(description="Exact, ignoring case")] = None
+    country: Annotated[IfSent[SearchText], Field(description="Exact, ignoring case")] = None
     min_stars: Annotated[
-        Decimal | None,
-        Field(
-            ge=0,
-            le=5,
-            decimal_places=10,
-            allow_inf_nan=False,
-            description="The hotel's average is at least this",
-        ),
+        IfSent[StarsBound], Field(description="The hotel's average is at least this")
     ] = None
-    price_min: PriceBound | None = None
-    price_max: PriceBound | None = None
+    price_min: IfSent[PriceBound] = None
+    price_max: IfSent[PriceBound] = None
     category: Annotated[
-        list[SearchText] | None,
+        IfSent[list[SearchText]],
         Field(max_length=MAX_CATEGORY_FILTERS, description="Any of them; repeat the parameter"),
     ] = None
-    hotel_id: Id | None = None
-    room_type: Annotated[SearchText | None, Field(description="Exact")] = None
+    hotel_id: IfSent[Id] = None
+    room_type: Annotated[IfSent[SearchText], Field(description="Exact")] = None
     available_only: Annotated[bool, Field(description="Leave out what is sold")] = False
-    min_discount: Annotated[int | None, Field(ge=0, le=100)] = None
-    checkin_from: date | None = None
-    checkin_to: date | None = None
+    min_discount: Annotated[IfSent[int], Field(ge=0, le=100)] = None
+    checkin_from: IfSent[CalendarDate] = None
+    checkin_to: IfSent[CalendarDate] = None
     q: Annotated[
-        SearchText | None, Field(description="Starts of words of the hotel's name or city")
+        IfSent[SearchText], Field(description="Starts of words of the hotel's name or city")
     ] = None
 
     @model_validator(mode="after")

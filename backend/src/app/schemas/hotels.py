@@ -3,7 +3,15 @@ from typing import Annotated
 from pydantic import MISSING, Field
 from typing_extensions import TypedDict
 
-from app.schemas.common import AverageStars, Id, NextCursor, PageQuery, SearchText, Timestamp
+from app.schemas.common import (
+    AverageStars,
+    Id,
+    IfSent,
+    NextCursor,
+    PageQuery,
+    SearchText,
+    Timestamp,
+)
 from app.schemas.inputs import Body, HotelText, Phone
 
 
@@ -58,6 +66,8 @@ class HotelPage(TypedDict):
 class HotelQuery(PageQuery):
     """Filters and page of `GET /hotels`."""
 
-    city: Annotated[SearchText | None, Field(description="Exact, ignoring case")] = None
-    country: Annotated[SearchText | None, Field(description="Exact, ignoring case")] = None
-    q: Annotated[SearchText | None, Field(description="Starts of words of the name or city")] = None
+    city: Annotated[IfSent[SearchText], Field(description="Exact, ignoring case")] = None
+    country: Annotated[IfSent[SearchText], Field(description="Exact, ignoring case")] = None
+    q: Annotated[IfSent[SearchText], Field(description="Starts of words of the name or city")] = (
+        None
+    )

@@ -16,9 +16,10 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
 )
 
-from app.schemas.common import MAX_BIGINT, storable
+from app.schemas.common import BIGINT_END, TEXT_RULES, storable
 
 _PRICE = re.compile(r"\d{1,8}(\.\d{1,2})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -28,6 +29,12 @@ class Body(BaseModel):
     """A JSON object whose fields are all known; a mistyped one is refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _integer(value: Any) -> Any:
+    """In JSON 5.0 is an integer; a float from 2**53 on may have been another when it was sent."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if whole else value
 
 
 def _price(value: Any) -> Any:
@@ -44,26 +51,43 @@ def _calendar_date(value: Any) -> Any:
     return value
 
 
+PRICE_RULES = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "exclusiveMaximum": 10**8,
+    "multipleOf": 0.01,
+}
 Price = Annotated[
     Decimal,
     BeforeValidator(_price),
-    Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False, examples=["176.18"]),
+    Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                PRICE_RULES,
+                {"type": "string", "pattern": r"^(?![0.]*$)[0-9]{1,8}(\.[0-9]{1,2})?$"},
+            ],
+            "examples": ["176.18"],
+        }
+    ),
 ]
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
-Stars = Annotated[int, Field(strict=True, ge=1, le=5)]
-Percent = Annotated[int, Field(strict=True, ge=0, le=100)]
-Reference = Annotated[int, Field(strict=True, ge=1, le=MAX_BIGINT)]
+Stars = Annotated[int, Field(strict=True, ge=1, le=5), BeforeValidator(_integer)]
+Percent = Annotated[int, Field(strict=True, ge=0, le=100), BeforeValidator(_integer)]
+Reference = Annotated[int, Field(strict=True, ge=1, lt=BIGINT_END), BeforeValidator(_integer)]
 Flag = Annotated[bool, Field(strict=True)]
 RoomType = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
     BeforeValidator(storable),
+    TEXT_RULES,
     Field(examples=["suite"]),
 ]
 CategoryName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
     BeforeValidator(storable),
+    TEXT_RULES,
 ]
 CategoryNames = Annotated[
     list[CategoryName],
@@ -77,9 +101,11 @@ HotelText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
     BeforeValidator(storable),
+    TEXT_RULES,
 ]
 Phone = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=40),
     BeforeValidator(storable),
+    TEXT_RULES,
 ]

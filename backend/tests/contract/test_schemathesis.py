@@ -1,0 +1,168 @@
+"""The service keeps what its OpenAPI document promises: Schemathesis, with every check it has.
+
+As in production, with an API key. `schemathesis.toml` beside this says what is expected of it,
+`schemathesis_hooks.py` what the document cannot. `EXAMPLES=1000 uv run pytest
+tests/contract/test_schemathesis.py` looks further, and elsewhere each time.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import schemathesis
+import uvicorn
+from fastapi import FastAPI
+from hypothesis import HealthCheck
+from hypothesis import settings as settings_of_hypothesis
+from pydantic import SecretStr
+from schemathesis import Case, Response
+from schemathesis.config import SchemathesisConfig
+from sqlalchemy import URL
+from tests.databases import as_text, dsn
+from tests.factories import HotelFactory, insert_catalog
+
+from app.config import Settings
+from app.db.session import Database
+from app.main import create_app
+from app.services.keys import KeyService
+
+pytestmark = [pytest.mark.api, pytest.mark.slow]
+
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
+EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
+
+# Hotels without deals, of the ids that the configuration knows.
+BEFORE_A_SEQUENCE = """
+TRUNCATE hotels, deals, categories, idempotency_keys RESTART IDENTITY CASCADE;
+INSERT INTO hotels (name, city, country, phone)
+SELECT 'Inn', 'Berlin', n::text, n::text FROM generate_series(1, 20) AS n;
+"""
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """`app` on a real port, where clients in other processes and threads reach it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+Serve = Callable[[str], AbstractContextManager[dict[str, str]]]
+
+
+@pytest.fixture
+async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve:
+    """What `schemathesis.toml` asks for: a service with data, and a key to write."""
+    async with database.transaction() as session:
+        key = await KeyService(session).create("schemathesis", ["deals:write"])
+        connection = await session.connection()
+        await insert_catalog(connection, HotelFactory.batch(10), deals_per_hotel=2)
+        await insert_catalog(connection, HotelFactory.batch(10), deals_per_hotel=0)
+
+    @contextmanager
+    def serve(app_env: str) -> Iterator[dict[str, str]]:
+        changes = {
+            "app_env": app_env,
+            "database_url": SecretStr(as_text(clone_url)),
+            "signing_key": SecretStr("k" * 32),
+        }
+        with listening(create_app(settings.model_copy(update=changes))) as url:
+            yield {"BASE_URL": url, "API_KEY": key, "HOOKS": str(HOOKS)}
+
+    return serve
+
+
+def run(environment: dict[str, str], folder: Path, *options: str) -> tuple[int, str]:
+    """Exit status and output of the command; it keeps what it found in the folder."""
+    result = subprocess.run(
+        [
+            SCHEMATHESIS,
+            *("--config-file", CONFIG),
+            *("run", f"{environment['BASE_URL']}/openapi.json", "--no-color"),
+            *("--max-examples", str(EXAMPLES or 10)),
+            *([] if EXAMPLES else ["--generation-deterministic"]),
+            *options,
+        ],
+        env={**os.environ, **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_every_operation_by_itself(serve: Serve, tmp_path: Path) -> None:
+    """Examples, the edges of every schema, and random requests: right ones and wrong ones."""
+    with serve("production") as environment:
+        status, output = run(environment, tmp_path, "--phases", "examples,coverage,fuzzing")
+
+    assert status == 0, output
+    assert re.search(r"(\d+) selected / \1 total", output)
+
+
+def test_a_service_that_needs_no_key_is_noticed(serve: Serve, tmp_path: Path) -> None:
+    """In development writes are open, which the document does not say."""
+    only = ("--phases", "fuzzing", "--include-operation-id", "create_hotel", "--mode", "positive")
+    with serve("development") as environment:
+        status, output = run(environment, tmp_path, *only)
+
+    assert status == 1, output
+    assert "without authentication" in output, output
+
+
+def test_operations_in_sequences(
+    serve: Serve, clone_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Along the document's links: what is made is there, what is deleted is not, versions hold."""
+    met: set[tuple[str, int]] = set()
+    with serve("production") as environment, asyncio.Runner() as runner:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        schema = schemathesis.openapi.from_url(
+            f"{environment['BASE_URL']}/openapi.json", config=SchemathesisConfig.from_path(CONFIG)
+        )
+        connection = runner.run(asyncpg.connect(dsn(clone_url)))
+
+        class Machine(schema.as_state_machine()):  # type: ignore[misc]
+            def setup(self) -> None:
+                # A sequence that is run again must meet the same rows.
+                runner.run(connection.execute(BEFORE_A_SEQUENCE))
+
+            def after_call(self, response: Response, case: Case[Any]) -> None:
+                super().after_call(response, case)
+                met.add((case.operation.definition.raw["operationId"], response.status_code))
+
+        Machine.run(
+            settings=settings_of_hypothesis(
+                max_examples=EXAMPLES or 20,
+                stateful_step_count=6,
+                derandomize=not EXAMPLES,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            )
+        )
+        runner.run(connection.close())
+
+    for resource in ("deal", "hotel"):
+        done = {(f"create_{resource}", 201), (f"get_{resource}", 200)}
+        done |= {(f"change_{resource}", 200), (f"delete_{resource}", 204)}
+        assert done <= met, sorted(met)
