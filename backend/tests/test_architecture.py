@@ -3,14 +3,20 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi import APIRouter, Body, FastAPI, Query, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from app.config import Settings
+from app.dependencies import DealWriter, get_actor
 from app.main import create_app
+from app.routers.documented import PUBLIC
+from app.routers.responses import CHANGE_ERRORS, CREATE_ERRORS, LIST_ERRORS, REMOVE_ERRORS
 from app.schemas.common import ErrorEnvelope
+from app.schemas.health import Health
 
 pytestmark = pytest.mark.unit
 
@@ -81,27 +87,140 @@ def app(settings: Settings) -> FastAPI:
     return create_app(settings)
 
 
-def api_routes(app: FastAPI) -> list[APIRoute]:
-    routes = [context.original_route for context in iter_route_contexts(app.routes)]
-    return [route for route in routes if isinstance(route, APIRoute)]
+READING = {"GET", "HEAD"}
+EVERYWHERE = {422, 500, 503}
+WRITING = {401, 403, 404, 409, 413}
 
 
-def test_every_route_declares_what_it_answers(app: FastAPI) -> None:
-    routes = api_routes(app)
-    assert len(routes) >= 7
-    for route in routes:
-        answers_with_a_body = route.status_code != 204
-        if answers_with_a_body:
-            assert route.response_model is not None, f"{route.path}: no response model"
-        assert route.operation_id, f"{route.path}: no operation id"
-        assert route.description, f"{route.path}: no description"
-        for status in (422, 500, 503):
-            assert route.responses[status]["model"] is ErrorEnvelope, f"{route.path}: {status}"
-        if "{" in route.path:
-            assert 404 in route.responses, f"{route.path}: 404"
+def asks_who_it_is(dependant: Dependant) -> bool:
+    """Whether `get_actor` is among what a route depends on, at whatever depth."""
+    return dependant.call is get_actor or any(map(asks_who_it_is, dependant.dependencies))
+
+
+def complaints(app: FastAPI) -> Iterator[str]:
+    """What is wrong with the routes: every one is walked, included or mounted, of whatever kind."""
+    own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, APIRoute):
+            where = f"{' '.join(sorted(route.methods or ()))} {route.path_format}"
+            yield from (f"{where}: {wrong}" for wrong in wrong_with(route))
+        elif route.path not in own or not (route.methods or {"?"}) <= READING:
+            yield f"{route.path}: is no API route"
+
+
+def wrong_with(route: RouteContext) -> Iterator[str]:
+    guarded = asks_who_it_is(route.dependant)
+    public = (route.openapi_extra or {}).get("security") == PUBLIC["security"]
+    reads = (route.methods or set()) <= READING
+    if not guarded and not public:
+        yield "neither asks who it is nor is PUBLIC"
+    if public and (guarded or not reads):
+        yield "is PUBLIC, but asks who it is or writes"
+    if route.response_model is None and route.status_code != 204:
+        yield "no response model"
+    if not route.operation_id:
+        yield "no operation id"
+    if not route.description:
+        yield "no description"
+    expected = EVERYWHERE | (set() if reads else WRITING)
+    expected |= {404} if "{" in (route.path or "") else set()
+    expected |= {415} if route.dependant.body_params else set()
+    for status in sorted(expected):
+        if route.responses.get(status, {}).get("model") is not ErrorEnvelope:
+            yield f"no {status}"
+
+
+def test_every_route_is_guarded_or_public_and_declares_what_it_answers(app: FastAPI) -> None:
+    assert list(complaints(app)) == []
+
+
+def test_what_is_public_is_listed_here_too(app: FastAPI) -> None:
+    """So that nothing becomes public by one word in a long change."""
+    public = {
+        route.operation_id
+        for route in iter_route_contexts(app.routes)
+        if isinstance(route.original_route, APIRoute) and not asks_who_it_is(route.dependant)
+    }
+
+    assert public == {
+        "get_health",
+        "list_deals",
+        "get_deal",
+        "city_statistics",
+        "list_hotels",
+        "get_hotel",
+        "list_categories",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "complaint"),
+    [
+        ("GET", {}, "neither asks who it is nor is PUBLIC"),
+        ("POST", {}, "neither asks who it is nor is PUBLIC"),
+        ("POST", {"openapi_extra": PUBLIC}, "is PUBLIC, but asks who it is or writes"),
+        (
+            "GET",
+            {"openapi_extra": PUBLIC, "dependencies": [DealWriter]},
+            "is PUBLIC, but asks who it is or writes",
+        ),
+        ("GET", {"openapi_extra": PUBLIC, "response_model": None}, "no response model"),
+        ("GET", {"openapi_extra": PUBLIC, "operation_id": None}, "no operation id"),
+        ("GET", {"openapi_extra": PUBLIC, "description": ""}, "no description"),
+        ("GET", {"openapi_extra": PUBLIC, "responses": {}}, "no 422"),
+        ("DELETE", {"dependencies": [DealWriter], "responses": LIST_ERRORS}, "no 401"),
+        ("POST", {"dependencies": [DealWriter], "responses": REMOVE_ERRORS}, "no 415"),
+    ],
+)
+@pytest.mark.parametrize("included", [False, True])
+def test_a_route_that_breaks_a_rule_is_found(
+    method: str, options: dict[str, Any], complaint: str, included: bool
+) -> None:
+    app, router = FastAPI(), APIRouter(prefix="/deep")
+    good = {
+        "response_model": Health,
+        "operation_id": "x",
+        "description": "x",
+        "responses": CHANGE_ERRORS,
+    }
+    target = router if included else app
+    body = Body() if method == "POST" else Query()
+
+    @target.api_route("/x", methods=[method], **{**good, **options})
+    async def endpoint(value: Annotated[str, body]) -> None: ...
+
+    app.include_router(router)
+    where = f"{method} {'/deep' if included else ''}/x"
+    assert f"{where}: {complaint}" in list(complaints(app))
+
+
+def test_a_good_route_is_not_complained_about() -> None:
+    app = FastAPI()
+
+    @app.post(
+        "/x",
+        response_model=Health,
+        operation_id="x",
+        responses=CREATE_ERRORS,
+        dependencies=[DealWriter],
+    )
+    async def endpoint(value: Annotated[str, Body()]) -> None:
+        """Something."""
+
+    assert list(complaints(app)) == []
+
+
+def test_what_is_no_api_route_is_found() -> None:
+    app = FastAPI()
+    app.mount("/files", FastAPI())
+    app.add_route("/plain", lambda _: Response(), methods=["POST"])
+
+    assert list(complaints(app)) == ["/files: is no API route", "/plain: is no API route"]
 
 
 def test_operation_ids_are_unique(app: FastAPI) -> None:
-    ids = [route.operation_id for route in api_routes(app)]
+    contexts = iter_route_contexts(app.routes)
+    ids = [route.operation_id for route in contexts if isinstance(route.original_route, APIRoute)]
 
+    assert len(ids) >= 14
     assert len(ids) == len(set(ids))

@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import NoQueryParameters, ReadingCategories
-from app.routers.documented import answer
+from app.routers.documented import PUBLIC, answer
 from app.routers.responses import LIST_ERRORS, JSONDump
 from app.schemas.categories import CategoryCount
 
@@ -15,6 +15,7 @@ _dump = JSONDump(list[CategoryCount])
     response_model=list[CategoryCount],
     responses={**answer(200), **LIST_ERRORS},
     operation_id="list_categories",
+    openapi_extra=PUBLIC,
 )
 async def list_categories(_: NoQueryParameters, categories: ReadingCategories) -> Response:
     """Every category with its number of deals, by name."""

@@ -12,7 +12,7 @@ from app.dependencies import (
     Once,
     ReadingDeals,
 )
-from app.routers.documented import ETAG, LINK, LOCATION, REPLAYED, answer, links_to
+from app.routers.documented import ETAG, LINK, LOCATION, PUBLIC, REPLAYED, answer, links_to
 from app.routers.paths import DEAL
 from app.routers.responses import (
     CHANGE_ERRORS,
@@ -49,6 +49,7 @@ _dump_statistics = JSONDump(list[CityStatistics])
     response_model=DealPage,
     responses={**answer(200, LINK), **LIST_ERRORS},
     operation_id="list_deals",
+    openapi_extra=PUBLIC,
 )
 async def list_deals(
     request: Request, query: Annotated[DealQuery, Query()], deals: ReadingDeals
@@ -69,6 +70,7 @@ async def list_deals(
     response_model=list[CityStatistics],
     responses={**answer(200), **LIST_ERRORS},
     operation_id="city_statistics",
+    openapi_extra=PUBLIC,
 )
 async def city_statistics(
     query: Annotated[StatisticsQuery, Query()], deals: ReadingDeals
@@ -83,6 +85,7 @@ async def city_statistics(
     response_model=Deal,
     responses={**answer(200, ETAG, links=links_to("deal")), **ITEM_ERRORS},
     operation_id="get_deal",
+    openapi_extra=PUBLIC,
 )
 async def get_deal(
     deal_id: Annotated[Id, Path()],

@@ -6,6 +6,11 @@ Header = dict[str, dict[str, Any]]
 Declared = dict[int | str, dict[str, Any]]
 
 
+# The `openapi_extra=` of a route that anybody may call. tests/test_architecture.py finds each route
+# that is neither this nor asks for an actor.
+PUBLIC: dict[str, Any] = {"security": []}
+
+
 def _header(name: str, description: str, *, always: bool = True, **schema: Any) -> Header:
     return {
         name: {

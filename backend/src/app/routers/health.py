@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import CheckingHealth, NoQueryParameters
-from app.routers.documented import answer
+from app.routers.documented import PUBLIC, answer
 from app.routers.responses import LIST_ERRORS, JSONDump
 from app.schemas.health import Health
 
@@ -15,6 +15,7 @@ _dump = JSONDump(Health)
     response_model=Health,
     responses={**answer(200), **LIST_ERRORS},
     operation_id="get_health",
+    openapi_extra=PUBLIC,
 )
 async def get_health(_: NoQueryParameters, health: CheckingHealth) -> Response:
     """`ok` when the database answers, 503 when it does not."""

@@ -12,7 +12,7 @@ from app.dependencies import (
     Once,
     ReadingHotels,
 )
-from app.routers.documented import ETAG, LINK, LOCATION, REPLAYED, answer, links_to
+from app.routers.documented import ETAG, LINK, LOCATION, PUBLIC, REPLAYED, answer, links_to
 from app.routers.responses import (
     CHANGE_ERRORS,
     CREATE_ERRORS,
@@ -39,6 +39,7 @@ _dump_hotel = JSONDump(Hotel)
     response_model=HotelPage,
     responses={**answer(200, LINK), **LIST_ERRORS},
     operation_id="list_hotels",
+    openapi_extra=PUBLIC,
 )
 async def list_hotels(
     request: Request, query: Annotated[HotelQuery, Query()], hotels: ReadingHotels
@@ -56,6 +57,7 @@ async def list_hotels(
     response_model=Hotel,
     responses={**answer(200, ETAG, links=links_to("hotel")), **ITEM_ERRORS},
     operation_id="get_hotel",
+    openapi_extra=PUBLIC,
 )
 async def get_hotel(
     hotel_id: Annotated[Id, Path()],

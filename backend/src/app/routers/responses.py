@@ -90,11 +90,16 @@ ITEM_ERRORS: Declared = {
     },
     **errors(NotFoundError),
 }
-_BODY_ERRORS = (ConflictError, PayloadTooLargeError, UnsupportedMediaTypeError)
-_KEY_ERRORS = (UnauthorizedError, ForbiddenError)
-CREATE_ERRORS = errors(NotFoundError, *_BODY_ERRORS, *_KEY_ERRORS)
-CHANGE_ERRORS = errors(NotFoundError, PreconditionFailedError, *_BODY_ERRORS, *_KEY_ERRORS)
-REMOVE_ERRORS = errors(NotFoundError, PreconditionFailedError, ConflictError, *_KEY_ERRORS)
+_WRITE_ERRORS = (
+    UnauthorizedError,
+    ForbiddenError,
+    NotFoundError,
+    ConflictError,
+    PayloadTooLargeError,
+)
+CREATE_ERRORS = errors(*_WRITE_ERRORS, UnsupportedMediaTypeError)
+CHANGE_ERRORS = errors(*_WRITE_ERRORS, UnsupportedMediaTypeError, PreconditionFailedError)
+REMOVE_ERRORS = errors(*_WRITE_ERRORS, PreconditionFailedError)
 
 
 async def answered_once(
