@@ -237,21 +237,28 @@ class TestVersions:
         change = await api.patch(url, json={"room_type": "x"}, headers={"If-Match": tag})
         assert change.status_code == 200
 
-    async def test_parallel_changes_never_overwrite_each_other_unseen(
+    async def test_each_of_80_parallel_changes_is_one_version_or_a_409(
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         url = f"/deals/{deal['id']}"
+        # All different, and none the stored one, which would be a 200 without a new version.
+        prices = [f"{100 + n}.{n:02}" for n in range(80)]
+        assert deal["price_per_night"] not in prices
 
         answers = await asyncio.gather(
-            *(api.patch(url, json={"discount_percent": 30 + n % 50}) for n in range(80))
+            *(api.patch(url, json={"price_per_night": price}) for price in prices)
         )
 
-        statuses = [answer.status_code for answer in answers]
-        assert set(statuses) <= {200, 409}
-        versions = {answer.json()["version"] for answer in answers if answer.status_code == 200}
-        final = (await api.get(url)).json()["version"]
-        # A change to the value that is stored already is a 200 that changes nothing.
-        assert versions | {1} == set(range(1, final + 1))
+        assert {answer.status_code for answer in answers} <= {200, 409}
+        done = {
+            answer.json()["version"]: price
+            for answer, price in zip(answers, prices, strict=True)
+            if answer.status_code == 200 and answer.json()["price_per_night"] == price
+        }
+        final = (await api.get(url)).json()
+        assert final["version"] == 1 + [answer.status_code for answer in answers].count(200)
+        assert sorted(done) == list(range(2, final["version"] + 1))
+        assert final["price_per_night"] == done[final["version"]]
 
 
 class TestTransactions:
