@@ -55,7 +55,7 @@ async def test_a_route_beside_the_deals_is_no_deal(
 async def broken() -> AsyncIterator[httpx.AsyncClient]:
     """An application with a bug."""
     app = FastAPI()
-    app.add_middleware(RequestMiddleware, max_body_bytes=1024)
+    app.add_middleware(RequestMiddleware, max_body_bytes=1024, server_timing=False)
     install(app)
 
     @app.get("/bug")

@@ -73,7 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.writes_are_open = settings.app_env == "development"
     app.state.cursors = CursorCodec(signing_key(settings))
-    app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        RequestMiddleware,
+        max_body_bytes=settings.max_body_bytes,
+        server_timing=settings.app_env == "development",
+    )
     error_handlers.install(app)
     for module in (health, bulk, deals, hotels, categories):
         app.include_router(module.router)

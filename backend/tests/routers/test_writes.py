@@ -8,7 +8,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, text
-from structlog.testing import capture_logs
 from tests.conftest import serving
 from tests.databases import as_text
 from tests.routers.bodies import DEAL, HOTEL
@@ -285,37 +284,6 @@ class TestTransactions:
 
         assert response.status_code == 409
         assert await everything(database) == before
-
-    async def test_a_write_is_at_most_three_statements(
-        self, api: httpx.AsyncClient, deal: dict[str, Any]
-    ) -> None:
-        url = f"/deals/{deal['id']}"
-        hotel_url = f"/hotels/{deal['hotel_id']}"
-        whole = {
-            **{key: value for key, value in DEAL.items() if key != "hotel_id"},
-            "star_rating": 1,
-            "categories": ["new one", "luxury"],
-        }
-        with capture_logs() as lines:
-            body = {**DEAL, "external_id": 9, "hotel_id": deal["hotel_id"]}
-            await api.post("/deals", json=body, headers={"Idempotency-Key": "k"})
-            await api.patch(url, json=whole)
-            await api.delete(url)
-            await api.post("/hotels", json={**HOTEL, "name": "N", "phone": "+9"})
-            await api.patch(hotel_url, json={"name": "M"})
-            await api.delete(hotel_url)
-
-        counted = [
-            (line["method"], line["sql_statements"]) for line in lines if line["event"] == "request"
-        ]
-        assert counted == [
-            ("POST", 3),
-            ("PATCH", 3),
-            ("DELETE", 2),
-            ("POST", 1),
-            ("PATCH", 2),
-            ("DELETE", 1),
-        ]
 
     async def test_a_hotel_leaves_while_deals_arrive(
         self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database

@@ -1,0 +1,144 @@
+"""How many SQL statements each operation may cost, whatever it finds and however much is sent."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute, iter_route_contexts
+from structlog.testing import capture_logs
+from tests.routers.bodies import DEAL, HOTEL
+from tests.routers.test_keys import production as production  # noqa: PLC0414 - a fixture
+
+from app.config import Settings
+from app.main import create_app
+
+pytestmark = pytest.mark.api
+
+# BEGIN and COMMIT are not counted. A write's three: what is stored, the change, what is stored now;
+# or the Idempotency-Key, the new row, the response under its key.
+BUDGET = {
+    "get_health": 1,
+    "list_deals": 1,
+    "get_deal": 1,
+    "city_statistics": 1,
+    "list_hotels": 1,
+    "get_hotel": 1,
+    "list_categories": 1,
+    "create_deal": 3,
+    "change_deal": 3,
+    "delete_deal": 2,
+    "create_hotel": 3,
+    "change_hotel": 2,
+    "delete_hotel": 2,
+    # Two of them for the Idempotency-Key.
+    "upsert_deals": 11,
+}
+_TIMING = re.compile(
+    r'db;dur=(?P<sql_ms>[\d.]+);desc="SQL statements: (?P<statements>\d+)", total;dur=[\d.]+'
+)
+
+
+def test_every_operation_has_a_budget(settings: Settings) -> None:
+    routes = [
+        context.original_route for context in iter_route_contexts(create_app(settings).routes)
+    ]
+    operations = {route.operation_id for route in routes if isinstance(route, APIRoute)}
+
+    assert operations == set(BUDGET)
+
+
+async def spent(
+    client: httpx.AsyncClient, method: str, path: str, **request: Any
+) -> tuple[int, int]:
+    """The status and the number of statements; the header and the log line must agree."""
+    with capture_logs() as lines:
+        response = await client.request(method, path, **request)
+    [line] = [line for line in lines if line["event"] == "request"]
+    timing = _TIMING.fullmatch(response.headers["server-timing"])
+    assert timing is not None, response.headers["server-timing"]
+    assert int(timing["statements"]) == line["sql_statements"]
+    assert float(timing["sql_ms"]) == line["sql_ms"]
+    assert (line["sql_ms"] > 0) == (line["sql_statements"] > 0)
+    return response.status_code, line["sql_statements"]
+
+
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        ("/health", "get_health"),
+        ("/deals", "list_deals"),
+        ("/deals?skip=100000", "list_deals"),
+        ("/deals?count=estimated&price_min=5", "list_deals"),
+        ("/deals?count=none&sort=-price_per_night", "list_deals"),
+        (
+            "/deals?city=berlin&min_stars=1&price_min=1&price_max=900&category=beach&q=b",
+            "list_deals",
+        ),
+        ("/deals/stats", "city_statistics"),
+        ("/deals/1", "get_deal"),
+        ("/hotels", "list_hotels"),
+        ("/hotels?q=a&city=berlin", "list_hotels"),
+        ("/hotels/1", "get_hotel"),
+        ("/categories", "list_categories"),
+    ],
+)
+async def test_a_read_is_one_statement(
+    client: httpx.AsyncClient, path: str, operation: str
+) -> None:
+    assert await spent(client, "GET", path) == (200, BUDGET[operation])
+
+
+@pytest.mark.parametrize("path", ["/deals?limit=0", "/nothing"])
+async def test_a_refusal_by_form_needs_no_database(client: httpx.AsyncClient, path: str) -> None:
+    status, statements = await spent(client, "GET", path)
+
+    assert status >= 400
+    assert statements == 0
+
+
+async def test_a_write_is_at_most_three_statements(
+    api: httpx.AsyncClient, deal: dict[str, Any]
+) -> None:
+    url, hotel_url = f"/deals/{deal['id']}", f"/hotels/{deal['hotel_id']}"
+    new = {**DEAL, "external_id": 9, "hotel_id": deal["hotel_id"]}
+    whole = {
+        **{name: value for name, value in DEAL.items() if name != "hotel_id"},
+        "star_rating": 1,
+        "categories": ["new one", "luxury"],
+    }
+    other = {**HOTEL, "name": "N", "phone": "+9"}
+    once = {"Idempotency-Key": "k"}
+
+    assert [
+        await spent(api, "POST", "/deals", json=new, headers=once),
+        await spent(api, "PATCH", url, json=whole),
+        await spent(api, "DELETE", url),
+        await spent(api, "POST", "/hotels", json=other, headers=once),
+        await spent(api, "PATCH", hotel_url, json={"name": "M"}),
+        await spent(api, "DELETE", f"/hotels/{deal['hotel_id'] + 1}"),
+    ] == [
+        (201, BUDGET["create_deal"]),
+        (200, BUDGET["change_deal"]),
+        (204, BUDGET["delete_deal"]),
+        (201, BUDGET["create_hotel"]),
+        (200, BUDGET["change_hotel"]),
+        (204, BUDGET["delete_hotel"]),
+    ]
+
+
+async def test_many_deals_cost_what_few_do(api: httpx.AsyncClient, hotel: dict[str, Any]) -> None:
+    for length in (3, 300):
+        body = [{**DEAL, "external_id": n + 1, "hotel_id": hotel["id"]} for n in range(length)]
+        # Some are stored already, some differ, some are new.
+        body[0] |= {"room_type": str(length)}
+        headers = {"Idempotency-Key": str(length)}
+        status, statements = await spent(api, "POST", "/deals/bulk", json=body, headers=headers)
+        assert status == 200
+        assert statements <= BUDGET["upsert_deals"]
+
+
+async def test_how_long_a_query_takes_is_no_strangers_business(
+    production: httpx.AsyncClient,
+) -> None:
+    assert "server-timing" not in (await production.get("/deals")).headers
