@@ -33,6 +33,12 @@ SAMPLE_SIZE = 10_000
 _wanted_names = select(func.lower_case(func.unnest(bindparam("category", type_=ARRAY(Text)))))
 _wanted_ids = select(Category.id).where(Category.name.in_(_wanted_names))
 
+
+def wanted_categories() -> ColumnElement[bool]:
+    """The condition of the filter `category` on the categories themselves."""
+    return Category.name.in_(_wanted_names)
+
+
 # The bound parameter has the filter's name.
 _CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
     "price_min": lambda deal: deal.price_per_night >= bindparam("price_min"),

@@ -20,14 +20,14 @@ from app.db.reading import AnyRow, Reader
 from app.models import Category, Deal, Hotel, deal_categories
 from app.repositories import hotels
 from app.repositories.categories import BY_NAME
-from app.repositories.deal_filters import conditions, total
+from app.repositories.deal_filters import total
+from app.repositories.deal_picks import picked
 from app.repositories.paging import (
     NO_TOTAL,
     AnySelect,
     PageShape,
     Place,
     ordering,
-    paged,
     split_total,
     with_total,
 )
@@ -89,9 +89,7 @@ def _page_statement(
     filters: frozenset[str], shape: PageShape, count: str, *, single_category: bool
 ) -> AnySelect:
     """Pick the deals of the page by index, then join hotel and categories to those few."""
-    matching = select(Deal).where(*conditions(filters))
-    picked = paged(matching, Deal.__table__.c, shape).subquery("picked")
-    deal = aliased(Deal, picked)
+    deal = aliased(Deal, picked(filters, shape).subquery("picked"))
     page = select(*deal_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
     in_all = total(filters, count, single_category=single_category)
     return with_total(page, in_all, ordering(shape.sort, page.c))

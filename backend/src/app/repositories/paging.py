@@ -4,26 +4,26 @@ A page past the end has no row that could carry the total, so the total is the r
 joined to it: `SELECT total, page.* FROM (total) LEFT JOIN (page) ON true`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Integer,
     ScalarSelect,
     Select,
     Subquery,
-    and_,
     bindparam,
-    false,
     literal,
     literal_column,
     null,
-    or_,
     select,
     true,
+    union_all,
 )
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from app.db.reading import AnyRow
 
@@ -103,31 +103,68 @@ def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
 def paged(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
     """`rows` in order, narrowed to a page whose place is bound: `Place.parameters`.
 
-    One row more than the limit tells whether there is a next page.
+    One row more than the limit tells whether there is a next page. Behind a cursor the page is put
+    together from one stretch of an index for each field of the sort.
+    """
+    if shape.start != "after":
+        return _cut(rows, columns, shape)
+    stretches = [_reach(rows.where(*where), columns, shape) for where in behind(shape, columns)]
+    if len(stretches) == 1:
+        return stretches[0]
+    found = union_all(*(stretch.subquery().select() for stretch in stretches)).subquery("found")
+    return _cut(select(*found.c), found.c, shape)
+
+
+def merged(
+    part: AnySelect, columns: Any, whole: Callable[[NamedFromClause], AnySelect], shape: PageShape
+) -> AnySelect:
+    """A page in the order of `id` that is merged from what several rows each contribute.
+
+    Args:
+        part: the rows of one of them, correlated to it.
+        columns: `id`, by that name, as the index of the parts has it.
+        whole: joins them to the part.
+        shape: the page; its sort is `id` or `-id`.
     """
     if shape.start == "after":
-        rows = rows.where(*_behind(shape.sort, columns))
-    elif shape.start == "skip":
-        rows = rows.offset(bindparam("skip"))
-    one_more: ColumnElement[int] = literal_column(str(shape.limit + 1))
-    return rows.order_by(*ordering(shape.sort, columns)).limit(one_more)
+        [where] = behind(shape, columns)
+        part = part.where(*where)
+    parts = _reach(part, columns, shape).lateral("part")
+    return _cut(whole(parts), parts.c, shape)
 
 
-def _behind(sort: str, columns: Any) -> list[ColumnElement[bool]]:
-    """Rows after the bound place: `a > x OR (a = x AND (b < y OR (b = y AND id > z)))`.
+def behind(shape: PageShape, columns: Any) -> list[list[ColumnElement[bool]]]:
+    """The rows after the bound place, in stretches, the nearest first.
 
-    Preceded by `a >= x`, which follows from it but is what an index can start from.
+    They are `a = x AND b = y AND id > z`, `a = x AND b > y`, and `a > x`. As one condition, or-ed
+    together, an index would be read from the beginning of `a = x`, which for a field of few values
+    is most of the table.
     """
     fields = [
         (columns[name], descending, bindparam(f"after_{n}", type_=columns[name].type))
-        for n, (name, descending) in enumerate(sort_fields(sort))
+        for n, (name, descending) in enumerate(sort_fields(shape.sort))
     ]
-    behind: ColumnElement[bool] = false()
-    for column, descending, place in reversed(fields):
-        further = column < place if descending else column > place
-        behind = or_(further, and_(column == place, behind))
-    column, descending, place = fields[0]
-    return [column <= place if descending else column >= place, behind]
+    stretches = []
+    for n, (column, descending, place) in reversed(list(enumerate(fields))):
+        same = [before == there for before, _, there in fields[:n]]
+        stretches.append([*same, column < place if descending else column > place])
+    return stretches
+
+
+def _reach(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
+    """`rows` in order, as far as they can be on the page."""
+    reach: ColumnElement[int] = literal_column(str(shape.limit + 1), Integer)
+    if shape.start == "skip":
+        reach += bindparam("skip", type_=BigInteger)
+    return rows.order_by(*ordering(shape.sort, columns)).limit(reach)
+
+
+def _cut(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
+    """`rows` in order, the page's and one more."""
+    if shape.start == "skip":
+        rows = rows.offset(bindparam("skip", type_=BigInteger))
+    one_more = literal_column(str(shape.limit + 1), Integer)
+    return rows.order_by(*ordering(shape.sort, columns)).limit(one_more)
 
 
 NO_TOTAL: ColumnElement[int | None] = null().cast(BigInteger)

@@ -1,0 +1,63 @@
+"""Which deals are on a page: found through an index that has them in the page's order.
+
+In the order of `id` a page is merged from what narrows it: the first deals of each matching hotel,
+or of each category. That costs a few rows for each of them, however many deals there are; walking
+all deals until enough have passed costs more the fewer pass, and nothing passing costs the table.
+Other orders have one index each over all deals.
+"""
+
+from sqlalchemy import select, true
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.sql.selectable import NamedFromClause
+
+from app.models import Category, Deal, Hotel, deal_categories
+from app.repositories import hotels
+from app.repositories.deal_filters import conditions, wanted_categories
+from app.repositories.paging import AnySelect, PageShape, behind, merged, paged
+
+# Filters that a few hotels pass; `min_stars` alone lets many pass.
+_FEW_HOTELS = frozenset({"city", "country", "q"})
+
+
+def picked(filters: frozenset[str], shape: PageShape) -> AnySelect:
+    """The deals of the page, one more than its limit, in its order."""
+    if shape.sort.removeprefix("-") == "id":
+        if filters & _FEW_HOTELS:
+            return _of_hotels(filters, shape)
+        if "category" in filters and "hotel_id" not in filters:
+            return _of_categories(filters, shape)
+    return paged(select(Deal).where(*conditions(filters)), Deal.__table__.c, shape)
+
+
+def _of_hotels(filters: frozenset[str], shape: PageShape) -> AnySelect:
+    on_hotels = [hotels.CONDITIONS[name] for name in sorted(filters & set(hotels.CONDITIONS))]
+    on_deals = conditions(filters - set(hotels.CONDITIONS))
+    of_one = select(Deal).where(Deal.hotel_id == Hotel.id, *on_deals).correlate(Hotel)
+
+    def of_all(part: NamedFromClause) -> AnySelect:
+        return select(*part.c).join_from(Hotel, part, true()).where(*on_hotels)
+
+    return merged(of_one, Deal.__table__.c, of_all, shape)
+
+
+def _of_categories(filters: frozenset[str], shape: PageShape) -> AnySelect:
+    links = deal_categories.c
+    on_deals = conditions(filters - {"category"})
+    if shape.start == "after":
+        # The deals' ids are the links', but PostgreSQL concludes that of equal ids only, not of
+        # larger ones: told of one of the two, it may read the other from the beginning.
+        [after] = behind(shape, Deal.__table__.c)
+        on_deals += after
+    of_one = (
+        select(Deal)
+        .join(deal_categories, links.deal_id == Deal.id)
+        .where(links.category_id == Category.id, *on_deals)
+        .correlate(Category)
+    )
+
+    def of_all(part: NamedFromClause) -> AnySelect:
+        # A deal may be in several of the categories.
+        parts = select(*part.c).join_from(Category, part, true()).where(wanted_categories())
+        return parts.ext(distinct_on(part.c.id))
+
+    return merged(of_one, {"id": links.deal_id}, of_all, shape)
