@@ -47,13 +47,12 @@ class Reader:
             ServiceUnavailableError: the database does not answer.
             KeyError: a bound parameter has no value.
         """
-        prepared = _prepare(statement)
-        arguments = prepared.arguments(parameters or {})
+        sql, arguments = prepared(statement, parameters or {})
         statistics = statement_statistics.get()
         started = time.perf_counter()
         try:
             with database_errors():
-                return await greenlet_spawn(self._fetch, prepared.sql, arguments)
+                return await greenlet_spawn(self._fetch, sql, arguments)
         finally:
             if statistics is not None:
                 statistics.statements += 1
@@ -83,9 +82,15 @@ class Reader:
             connection.close()
 
 
+def prepared(statement: Executable, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """A statement as asyncpg takes it: its SQL, and its parameters by position."""
+    found = _prepare(statement)
+    return found.sql, found.arguments(parameters)
+
+
 @dataclass(frozen=True)
 class _Prepared:
-    """A statement as asyncpg takes it: parameters by position."""
+    """What of a statement does not change from one time to the next."""
 
     sql: str
     names: tuple[str, ...]

@@ -135,6 +135,11 @@ class Deal(Base):
         Index(None, "discount_percent", "id"),
         Index(None, "star_rating", "id"),
         Index(None, "checkin_date", "id"),
+        # Ties are in ascending order of id, in a descending order too; where many deals share a
+        # value, that takes an index of its own.
+        Index("ix_deals_discount_percent_desc_id", text("discount_percent DESC"), "id"),
+        Index("ix_deals_star_rating_desc_id", text("star_rating DESC"), "id"),
+        Index("ix_deals_checkin_date_desc_id", text("checkin_date DESC"), "id"),
         Index(None, "created_at", "id"),
         Index(None, "room_type", "id"),
     )

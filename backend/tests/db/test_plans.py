@@ -1,0 +1,192 @@
+"""Reads cost what they return, not what the table holds: plans and buffers at two sizes.
+
+The plan is the one that the service's connections come to: PostgreSQL plans a prepared statement
+for its values five times, then keeps one plan for all values if that looks no worse.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, TypeAlias, cast
+
+import asyncpg
+import pytest
+from sqlalchemy import URL, Executable
+from tests.databases import dsn, temporary_database
+
+from app.db.reading import AnyRow, Reader, prepared
+from app.repositories.categories import CategoryRepository
+from app.repositories.deals import DealRepository
+from app.repositories.hotels import HotelRepository
+from app.repositories.paging import Place
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+SMALL, LARGE = 8_000, 80_000
+MIDDLE = SMALL // 2
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Read = Callable[[Reader], Coroutine[Any, Any, Any]]
+
+HOTELS = """
+    INSERT INTO hotels (name, city, country, phone)
+    SELECT 'Hotel ' || n, 'City ' || n % 10, 'Country ' || n % 3, '+' || n
+    FROM generate_series(1, 40) AS n
+"""
+# One category that most deals have, one that hardly any has.
+CATEGORIES = "INSERT INTO categories (name) VALUES ('common'), ('other'), ('rare')"
+DEALS = """
+    INSERT INTO deals (id, hotel_id, room_type, star_rating, price_per_night, original_price,
+        discount_percent, checkin_date, checkout_date, is_available)
+    OVERRIDING SYSTEM VALUE
+    SELECT n, 1 + n * 7919 % 40, (ARRAY['suite', 'single', 'double'])[1 + n % 3], 1 + n * 31 % 5,
+        20 + n * 7907 % 48000 / 100.0, 600, n * 17 % 61, date '2027-01-01' + n * 13 % 300,
+        date '2028-01-01', n % 5 > 0
+    FROM generate_series($1::int, $2::int) AS n
+"""
+LINKS = """
+    INSERT INTO deal_categories (deal_id, category_id)
+    SELECT n, CASE WHEN n <= 30 THEN 3 WHEN n % 3 = 0 THEN 2 ELSE 1 END
+    FROM generate_series($1::int, $2::int) AS n
+"""
+
+
+def page(filters: Mapping[str, Any], place: Place, count: str = "exact") -> Read:
+    return lambda reader: DealRepository(reader).page(filters, place, count)
+
+
+def first(sort: str = "id", **filters: Any) -> Read:
+    return page(filters, Place(sort, 0, None, 20))
+
+
+def behind(sort: str, *after: Any, **filters: Any) -> Read:
+    return page(filters, Place(sort, None, after, 20), "none")
+
+
+READS: dict[str, Read] = {
+    "first page": first(),
+    "last first": first("-id"),
+    "behind a cursor": behind("id", MIDDLE),
+    **{
+        f"sorted by {direction}{field}": first(f"{direction}{field}")
+        for direction in ("", "-")
+        for field in ("price_per_night", "discount_percent", "star_rating", "checkin_date")
+    },
+    "price, behind a cursor": behind("price_per_night", Decimal(200), MIDDLE),
+    "-price, behind a cursor": behind("-price_per_night", Decimal(200), MIDDLE),
+    "discount, behind a cursor": behind("discount_percent", 30, MIDDLE),
+    "-discount, behind a cursor": behind("-discount_percent", 30, MIDDLE),
+    "-stars, behind a cursor": behind("-star_rating", 3, MIDDLE),
+    "-checkin, behind a cursor": behind("-checkin_date", date(2027, 3, 1), MIDDLE),
+    "a city": first(city="city 3"),
+    "a city, behind a cursor": behind("id", MIDDLE, city="city 3"),
+    "a country and stars": first(country="country 1", min_stars=Decimal(2)),
+    "words of hotels": first(q="hotel 1"),
+    "words of no hotel": first(q="nothing"),
+    "stars": first(min_stars=Decimal(1)),
+    "available": first(available_only=True),
+    "a hotel": first(hotel_id=7),
+    "a hotel, behind a cursor": behind("id", MIDDLE, hotel_id=7),
+    "a room type": page({"room_type": "suite"}, Place("id", 0, None, 20), "none"),
+    "prices": page({"price_min": Decimal(50)}, Place("id", 0, None, 20), "none"),
+    "a common category": first(category=["common"]),
+    "a common category, behind a cursor": behind("id", MIDDLE, category=["common"]),
+    "a rare category": first(category=["rare"]),
+    "two categories": page({"category": ["common", "rare"]}, Place("id", 0, None, 20), "none"),
+    "one deal": lambda reader: DealRepository(reader).get(MIDDLE),
+    "statistics": lambda reader: DealRepository(reader).statistics_by_city(available_only=False),
+    "hotels": lambda reader: HotelRepository(reader).page({}, Place("id", 0, None, 20), "exact"),
+    "categories": lambda reader: CategoryRepository(reader).all(),
+}
+
+
+class Recorder:
+    """A reader that only notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.sql = ""
+        self.arguments: list[Any] = []
+
+    async def rows(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[AnyRow]:
+        self.sql, self.arguments = prepared(statement, parameters or {})
+        return [[None] * 40]
+
+    async def row(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> AnyRow | None:
+        return (await self.rows(statement, parameters))[0]
+
+
+def literal(value: Any) -> str:
+    text = "{" + ",".join(f'"{each}"' for each in value) + "}" if isinstance(value, list) else value
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def scanned(plan: Mapping[str, Any]) -> set[str]:
+    """The tables that are read from end to end somewhere in the plan."""
+    found = {plan["Relation Name"]} if plan["Node Type"] == "Seq Scan" else set()
+    return found.union(*(scanned(part) for part in plan.get("Plans", ())))
+
+
+async def explained(connection: Connection, read: Read) -> tuple[set[str], int]:
+    """What is read from end to end, and how many buffers the read touches."""
+    recorder = Recorder()
+    await read(cast("Reader", recorder))
+    await connection.execute(f"PREPARE read AS {recorder.sql}")
+    arguments = ", ".join(literal(value) for value in recorder.arguments)
+    execute = f"EXECUTE read({arguments})" if arguments else "EXECUTE read"
+    for _ in range(6):
+        await connection.fetch(execute)
+    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {execute}"
+    plan = json.loads(await connection.fetchval(explain))[0]["Plan"]
+    await connection.execute("DEALLOCATE read")
+    return scanned(plan), plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+async def grow(connection: Connection, start: int, end: int) -> None:
+    async with connection.transaction():
+        await connection.execute(DEALS, start, end)
+        await connection.execute(LINKS, start, end)
+    await connection.execute("VACUUM ANALYZE")
+
+
+@pytest.fixture
+async def connection(server_url: URL, template: str) -> AsyncIterator[Connection]:
+    async with temporary_database(server_url, template) as url:
+        connection = await asyncpg.connect(dsn(url), server_settings={"jit": "off"})
+        await connection.execute(HOTELS)
+        await connection.execute(CATEGORIES)
+        yield connection
+        await connection.close()
+
+
+async def test_no_read_grows_with_the_table(connection: Connection) -> None:
+    await grow(connection, 1, SMALL)
+    small = {name: await explained(connection, read) for name, read in READS.items()}
+    await grow(connection, SMALL + 1, LARGE)
+    large = {name: await explained(connection, read) for name, read in READS.items()}
+
+    grown = {
+        name: (small[name][1], buffers)
+        for name, (_, buffers) in large.items()
+        # An index gets deeper: a page or two for each look-up.
+        if buffers > 1.5 * small[name][1] + 20
+    }
+    assert grown == {}
+    assert {name: tables & {"deals", "deal_categories"} for name, (tables, _) in large.items()} == {
+        name: set() for name in READS
+    }
+
+
+async def test_a_read_that_does_grow_is_noticed(connection: Connection) -> None:
+    """A count that nothing maintains."""
+    await grow(connection, 1, SMALL)
+    read = first(room_type="suite", min_discount=10)
+    _, small = await explained(connection, read)
+    await grow(connection, SMALL + 1, LARGE)
+    _, large = await explained(connection, read)
+
+    assert large > 3 * small
