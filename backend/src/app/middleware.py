@@ -101,7 +101,7 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = int(message["status"])
             headers = MutableHeaders(raw=message["headers"])
             headers["X-Request-ID"] = self.request_id
             if self.server_timing:

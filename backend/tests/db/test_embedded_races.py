@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,9 @@ def test_churn_among_killed_processes_never_fails(tmp_path: Path) -> None:
         time.sleep(chance.uniform(0.05, 0.4))  # anywhere in its start, stay or end
         if chance.random() < 0.3:
             for pid in supervisors_of(tmp_path):
-                os.kill(pid, signal.SIGKILL)
+                # It may have ended since it was found.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         victim.kill(chance.choice([signal.SIGKILL, signal.SIGTERM]))
         victim.close()
         victims += 1
