@@ -1,6 +1,6 @@
 """A load against the plainest way to get the same rows into PostgreSQL, and a large load.
 
-    uv run python benchmarks/load.py [--rows 50000] [--runs 5] [--large 5000000]
+    mise run bench:load [--rows 50000] [--runs 5] [--large 5000000]
 
 The floor is `DataFrame.to_sql(method="multi", chunksize=1000)` of the flat 15-column table, without
 checks, hotels, categories, indexes or derived numbers. Both take turns on one embedded PostgreSQL
@@ -82,7 +82,7 @@ def compare(server: EmbeddedServer, path: Path, runs: int) -> None:
 def load_large(server: EmbeddedServer, path: Path) -> None:
     """Print the rate and the peak memory of one load in its own process."""
     url = fresh_database(server, "large")
-    child = subprocess.run(  # noqa: S603 - this script itself
+    child = subprocess.run(
         [sys.executable, __file__, "--child", url, str(path)],
         check=True,
         capture_output=True,

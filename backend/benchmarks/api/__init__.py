@@ -1,0 +1,1 @@
+"""The service over HTTP, measured beside hand-written twins of it."""

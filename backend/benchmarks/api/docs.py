@@ -1,0 +1,48 @@
+"""The generated parts of docs/performance.md, between comments that name them, and its pictures."""
+
+import re
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.api.errors import BenchmarkError
+
+FOLDER = Path(__file__).parents[3] / "docs"
+PAGE = "performance.md"
+
+
+def write(part: str, text: str, pictures: Mapping[str, str], folder: Path = FOLDER) -> None:
+    """Replace one part of the page, and its pictures beside it.
+
+    Raises:
+        BenchmarkError: the page has no such part.
+    """
+    page = folder / PAGE
+    old = page.read_text(encoding="utf-8")
+    new = replaced(old, part, text)
+    for name, picture in pictures.items():
+        (folder / name).write_text(picture, encoding="utf-8")
+    page.write_text(new, encoding="utf-8")
+
+
+def replaced(page: str, part: str, text: str) -> str:
+    """The page with `text` as that part."""
+    begin, end = f"<!-- begin {part} -->", f"<!-- end {part} -->"
+    found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if len(found.findall(page)) != 1:
+        raise BenchmarkError(f"{PAGE} has no part from {begin} to {end}")
+    return found.sub(lambda _: f"{begin}\n\n{text.strip()}\n\n{end}", page)
+
+
+def provenance(about: Mapping[str, Any], command: str) -> str:
+    """One paragraph on when, where and with what."""
+    machine, versions = about["machine"], about["versions"]
+    named = ", ".join(f"{name} {v}" for name, v in versions.items() if name != "load")
+    settings = "".join(f", {name}={value}" for name, value in about["settings"].items())
+    said = (
+        f"{about['date']}, `{command}`: {machine['cores']} cores of {machine['processor']}, "
+        f"{machine['memory_gb']} GB, {machine['system']}, which run server, PostgreSQL and load "
+        f"alike; load by {versions['load']}; {named}{settings}."
+    )
+    return textwrap.fill(said, 120, break_long_words=False, break_on_hyphens=False)

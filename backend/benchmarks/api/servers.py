@@ -1,0 +1,110 @@
+"""The servers that are measured, each as processes of its own."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.api import processes
+from benchmarks.api.database import DEALS, Database
+from benchmarks.api.errors import BenchmarkError
+from benchmarks.api.http import Request, ask
+from benchmarks.api.scenarios import Side
+
+_BACKEND = Path(__file__).parents[2]
+_START_LIMIT = 60.0
+_STOP_LIMIT = 40.0
+_POLL = 0.05
+_TWINS = {"floor": "benchmarks.api.floor.app:app", "naive": "benchmarks.api.naive:app"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that runs."""
+
+    port: int
+    pid: int
+    log: Path
+
+    def cpu_seconds(self) -> float | None:
+        """CPU time of all its processes so far."""
+        return processes.cpu_seconds(self.pid)
+
+
+@contextmanager
+def servers(
+    sides: list[Side], database: Database, settings: Mapping[str, str], *, workers: int = 1
+) -> Iterator[dict[Side, Server]]:
+    """All of `sides`, on the same database, with these settings instead of their defaults."""
+    with ExitStack() as stack:
+        environment = {**database.environment, **settings}
+        started = {
+            side: stack.enter_context(_process(side, environment, workers)) for side in sides
+        }
+        for side, (process, server) in started.items():
+            _wait(process, server, side)
+        yield {side: server for side, (_, server) in started.items()}
+
+
+@contextmanager
+def _process(
+    side: Side, environment: Mapping[str, str], workers: int
+) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
+    port = _free_port()
+    log = Path(environment["DATA_DIR"]) / f"{side}-{workers}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            _command(side, port, workers),
+            env=environment,
+            cwd=_BACKEND,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process, Server(port, process.pid, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _command(side: Side, port: int, workers: int) -> list[str]:
+    """The service as a user starts it, its access log on; twins on the same uvicorn without one."""
+    where = ["--port", str(port), "--workers", str(workers)]
+    if side == "service":
+        return [str(DEALS), "serve", *where]
+    uvicorn = [sys.executable, "-m", "uvicorn", _TWINS[side], "--loop", "uvloop"]
+    return [*uvicorn, "--http", "httptools", "--no-access-log", "--no-server-header", *where]
+
+
+def _wait(process: subprocess.Popen[bytes], server: Server, side: Side) -> None:
+    """Until it answers."""
+    deadline = time.monotonic() + _START_LIMIT
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            ask(server.port, Request("GET", "/deals?limit=1"))
+        except OSError:
+            time.sleep(_POLL)
+        else:
+            return
+    raise BenchmarkError(f"the {side} does not answer: {last_words(server.log)}")
+
+
+def last_words(log: Path) -> str:
+    """The end of a server's log."""
+    return log.read_text(errors="replace").strip()[-600:]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

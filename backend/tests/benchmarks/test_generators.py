@@ -1,0 +1,187 @@
+"""Both load generators, against a server that fails now and then."""
+
+import asyncio
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+from benchmarks.api.client import BuiltIn, suited
+from benchmarks.api.errors import BenchmarkError
+from benchmarks.api.http import Request, ask
+from benchmarks.api.load import Generator, Load
+from benchmarks.api.wrk import Wrk, parsed
+
+LINE = (
+    "measured requests=1200 microseconds=2000000 p50=10500 p99=42000"
+    " connect=1 read=2 write=3 timeout=4 status=5"
+)
+OUTPUT = f"""Running 2s test @ http://127.0.0.1:8000
+  1 threads and 16 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency    10.91ms    4.81ms  61.36ms   88.94%
+  1200 requests in 2.00s, 11.61MB read
+Requests/sec:    600.00
+{LINE}
+"""
+
+
+@pytest.mark.unit
+def test_what_the_script_for_wrk_prints_is_read() -> None:
+    load = parsed(OUTPUT)
+
+    assert load == Load(requests=1200, seconds=2.0, p50_ms=10.5, p99_ms=42.0, failures=15)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("output", ["", "unable to connect to 127.0.0.1:1 Connection refused\n"])
+def test_an_output_without_that_line_is_an_error(output: str) -> None:
+    with pytest.raises(BenchmarkError, match="did not say what it measured"):
+        parsed(output)
+
+
+@pytest.mark.unit
+def test_a_request_is_written_with_its_length_in_bytes() -> None:
+    request = Request("POST", "/deals?a=b", (("Content-Type", "text/plain"),), "é".encode())
+
+    assert request.raw() == (
+        b"POST /deals?a=b HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+        b"Content-Length: 2\r\n\r\n\xc3\xa9"
+    )
+
+
+GENERATORS = [
+    pytest.param(BuiltIn(), id="built-in"),
+    pytest.param(
+        Wrk(shutil.which("wrk") or "wrk"),
+        id="wrk",
+        marks=pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk on PATH"),
+    ),
+]
+
+
+class FakeServer:
+    """Answers with the status that is the path; hangs up for /0."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[tuple[str, bytes]] = Counter()
+        self.loop = asyncio.new_event_loop()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(
+                    (
+                        int(line.split(b":")[1])
+                        for line in head.splitlines()
+                        if line.lower().startswith(b"content-length")
+                    ),
+                    0,
+                )
+                body = await reader.readexactly(length)
+                path = head.split(b" ")[1].decode()
+                self.seen[path, body] += 1
+                if path == "/0":
+                    return
+                content = b"" if path == "/304" else b"[1]"
+                writer.write(
+                    f"HTTP/1.1 {path[1:]} X\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+                )
+                await asyncio.sleep(0)  # the head and the body by themselves
+                writer.write(content)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    @contextmanager
+    def running(self) -> Iterator["FakeServer"]:
+        async def start() -> asyncio.Server:
+            server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+            self.port = server.sockets[0].getsockname()[1]
+            return server
+
+        server = self.loop.run_until_complete(start())
+        thread = Thread(target=self.loop.run_forever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            asyncio.run_coroutine_threadsafe(self.stop(server), self.loop).result()
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            thread.join()
+            self.loop.close()
+
+    async def stop(self, server: asyncio.Server) -> None:
+        server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer().running() as running:
+        yield running
+
+
+@pytest.mark.unit
+def test_requests_that_take_long_are_waited_for() -> None:
+    wrk = Wrk("wrk")
+    slow, quick = (Load(10, 1.0, p50_ms, 500.0, 0) for p50_ms in (101.0, 99.0))
+
+    assert suited(wrk, quick, 1.0) is wrk
+    assert isinstance(suited(wrk, slow, 1.0), BuiltIn)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_requests_are_sent_in_turn_and_all_counted(
+    generator: Generator, server: FakeServer
+) -> None:
+    requests = [Request("GET", "/200"), Request("GET", "/304"), Request("POST", "/201", (), b"x")]
+
+    load = generator.run(server.port, requests, connections=3, seconds=0.2)
+
+    first, second, third = (
+        server.seen[key] for key in (("/200", b""), ("/304", b""), ("/201", b"x"))
+    )
+    assert max(first, second, third) - min(first, second, third) <= 3
+    # What is on its way at the end is not counted by wrk.
+    assert 0 <= first + second + third - load.requests <= 3
+    assert load.requests > 3
+    assert load.failures == 0
+    assert 0 < load.p50_ms <= load.p99_ms
+    assert load.seconds == pytest.approx(1.0 if isinstance(generator, Wrk) else 0.2, abs=0.3)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_errors_are_failures(generator: Generator, server: FakeServer) -> None:
+    requests = [Request("GET", "/200"), Request("GET", "/503")]
+
+    load = generator.run(server.port, requests, connections=1, seconds=0.2)
+
+    assert load.failures == pytest.approx(load.requests / 2, abs=1)
+
+
+@pytest.mark.integration
+def test_a_hang_up_is_a_failure(server: FakeServer) -> None:
+    load = BuiltIn().run(server.port, [Request("GET", "/0")], connections=2, seconds=0.2)
+
+    assert load.requests == 0
+    assert load.failures >= 2
+
+
+@pytest.mark.integration
+def test_one_request_by_itself(server: FakeServer) -> None:
+    answer = ask(server.port, Request("POST", "/201", (("X-A", "b"),), b"body"))
+
+    assert (answer.status, answer.body) == (201, b"[1]")
+    assert answer.headers["content-length"] == "3"
+    assert server.seen["/201", b"body"] == 1
