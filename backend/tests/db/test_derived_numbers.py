@@ -57,6 +57,13 @@ WRITES = {
     "delete all": "DELETE FROM deals",
     "change stars": "UPDATE deals SET star_rating = 6 - star_rating",
     "change prices": "UPDATE deals SET price_per_night = price_per_night + 0.01 WHERE id % 2 = 0",
+    "multiply prices": "UPDATE deals SET price_per_night = price_per_night * (1 + id % 7)",
+    "prices beyond every step": (
+        "UPDATE deals SET price_per_night = CASE WHEN id % 2 = 0 THEN 99999999.99 ELSE 0.01 END"
+    ),
+    "prices at the steps": (
+        "UPDATE deals SET price_per_night = (price_steps())[1 + id % 64] - id % 3 * 0.01"
+    ),
     "sell": "UPDATE deals SET is_available = NOT is_available",
     "move between hotels": "UPDATE deals SET hotel_id = (SELECT max(id) FROM hotels)",
     "change nothing that counts": "UPDATE deals SET room_type = 'cave'",
@@ -120,6 +127,7 @@ async def test_numbers_are_what_the_rows_say(psql: Connection) -> None:
     rows = await psql.fetch(
         "SELECT hotel_id, star_rating, price_per_night, is_available FROM deals"
     )
+    steps = await psql.fetchval("SELECT price_steps()")
     for hotel in await psql.fetch("SELECT * FROM hotels"):
         deals = [row for row in rows if row["hotel_id"] == hotel["id"]]
         available = [row for row in deals if row["is_available"]]
@@ -127,6 +135,10 @@ async def test_numbers_are_what_the_rows_say(psql: Connection) -> None:
         assert hotel["available_count"] == len(available)
         assert hotel["price_sum"] == sum(row["price_per_night"] for row in deals)
         assert hotel["available_price_sum"] == sum(row["price_per_night"] for row in available)
+        for name, counted in (("prices_below", deals), ("available_prices_below", available)):
+            assert hotel[name] == [
+                sum(row["price_per_night"] < step for row in counted) for step in steps
+            ]
         stars = Decimal(sum(row["star_rating"] for row in deals)) / len(deals)
         assert round(hotel["star_rating"], 10) == round(stars, 10)
 
@@ -228,6 +240,59 @@ async def test_verify_reports_drift_and_mends_it(filled: Database, psql: Connect
     [hotel] = [item for item in found if item.what == "hotel"]
     assert hotel.stored == hotel.actual + 1
     await assert_no_drift(filled)
+
+
+async def test_two_deals_that_change_prices_change_the_steps_but_no_sum(
+    filled: Database, psql: Connection
+) -> None:
+    """Their hotel's sums stay as they are, which must not be taken for no change."""
+    await psql.execute("UPDATE deals SET price_per_night = 65")
+    first, second = [
+        row["id"] for row in await psql.fetch("SELECT id FROM deals WHERE hotel_id = 1 LIMIT 2")
+    ]
+    before = await psql.fetchval("SELECT price_sum FROM hotels WHERE id = 1")
+    await psql.execute(
+        "UPDATE deals SET price_per_night = 65 + CASE id WHEN $1 THEN 30 ELSE -30 END"
+        " WHERE id IN ($1, $2)",
+        first,
+        second,
+    )
+
+    assert await psql.fetchval("SELECT price_sum FROM hotels WHERE id = 1") == before
+    await assert_no_drift(filled)
+
+
+async def test_verify_reports_the_price_step_that_is_off(
+    filled: Database, psql: Connection
+) -> None:
+    await psql.execute("UPDATE deals SET price_per_night = 65")
+    await psql.execute("UPDATE hotels SET prices_below[7] = prices_below[7] - 1 WHERE id = 2")
+    await psql.execute("UPDATE hotels SET available_prices_below = '{}' WHERE id = 3")
+
+    async with filled.transaction() as session:
+        found = await VerificationService(session).verify(fix=True)
+
+    assert {(item.key, item.name) for item in found} == {
+        ("2", "price step 6"),
+        ("2", "price step 7"),
+        ("3", "available price step 6"),
+    }
+    await assert_no_drift(filled)
+
+
+async def test_a_commit_looks_its_notes_up_by_key(filled: Database, psql: Connection) -> None:
+    """A table that is empty whenever it is planned for looks best read whole, dead rows and all."""
+    scans = (
+        "SELECT sum(pg_stat_get_xact_numscans(oid)) FROM pg_class"
+        " WHERE oid IN ('hotel_changes'::regclass, 'hotels'::regclass)"
+    )
+    await psql.execute("VACUUM ANALYZE hotel_changes")
+    async with psql.transaction():
+        await psql.execute(f"{INSERT_DEALS} WHERE hotels.id = 5")
+        before = await psql.fetchval(scans)
+        await psql.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+        assert await psql.fetchval(scans) == before
 
 
 async def test_many_statements_in_one_transaction_stay_cheap(

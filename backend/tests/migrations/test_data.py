@@ -137,6 +137,26 @@ async def test_the_average_survives_the_way_down_to_revision_2(
     assert at_2 == at_head == [tuple(row) for row in await connection.fetch(averages)]
 
 
+async def test_prices_are_counted_when_the_columns_come(
+    at_revision_1: None, url: str, alembic_config_for: Config, connection: asyncpg.Connection
+) -> None:
+    below = (
+        "SELECT name, prices_below[price_step(200)], available_prices_below[price_step(200)]"
+        " FROM hotels ORDER BY id"
+    )
+    expected = [("Alpha Inn", 1, 1), ("Beta Inn", 1, 0), ("Gamma", 1, 1)]
+    await upgrade_async(url)
+    assert [tuple(row) for row in await connection.fetch(below)] == expected
+
+    await asyncio.to_thread(command.downgrade, alembic_config_for, "0008")
+    await connection.execute("UPDATE deals SET price_per_night = 1 WHERE external_id = 1")
+    await upgrade_async(url)
+    assert [tuple(row) for row in await connection.fetch(below)] == [
+        ("Alpha Inn", 2, 1),
+        *expected[1:],
+    ]
+
+
 @pytest.mark.parametrize("collation", ["C", "C.UTF-8"])
 async def test_case_is_ignored_in_every_script_whatever_the_locale(
     url: str, collation: str, connection: asyncpg.Connection

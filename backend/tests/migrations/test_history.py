@@ -62,6 +62,39 @@ async def test_empty_to_head_to_base_to_head(url: str, alembic_config_for: Confi
     assert await objects(url) == at_head
 
 
+DEFINITIONS = """
+    SELECT proname, pg_get_functiondef(oid) FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'
+    UNION ALL
+    SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL
+    SELECT table_name || '.' || column_name, data_type || coalesce(column_default, '')
+    FROM information_schema.columns WHERE table_schema = 'public'
+    ORDER BY 1, 2
+"""
+
+
+async def definitions(url: str) -> list[tuple[str, str]]:
+    connection = await asyncpg.connect(dsn(make_url(url)))
+    try:
+        return [(row[0], row[1]) for row in await connection.fetch(DEFINITIONS)]
+    finally:
+        await connection.close()
+
+
+async def test_revision_9_gives_back_the_functions_it_replaced(
+    url: str, alembic_config_for: Config
+) -> None:
+    await upgrade_async(url, "0008")
+    at_8 = await definitions(url)
+    await upgrade_async(url, "0009")
+    await asyncio.to_thread(command.downgrade, alembic_config_for, "0008")
+
+    assert await definitions(url) == at_8
+
+
 async def test_autogenerate_finds_nothing_at_head(url: str, alembic_config_for: Config) -> None:
     await upgrade_async(url)
 

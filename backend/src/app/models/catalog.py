@@ -26,13 +26,14 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
 
 MAX_BIGINT = 2**63 - 1
 MONEY = Numeric(10, 2)
+NO_PRICES = text("array_fill(0, ARRAY[cardinality(price_steps())])")
 
 # Lexemes are the words as they stand, split at spaces: a prefix search over them needs no
 # text-search configuration, whose parser would depend on the database's locale.
@@ -45,8 +46,9 @@ class Hotel(Base):
     """A hotel, and what its deals add up to.
 
     The columns from `deal_count` on are derived: triggers keep them equal to the deals of every
-    writer (docs/adr/0002). `city_folded`, `country_folded` and `search_words` are what searches
-    that ignore case compare with (docs/adr/0003).
+    writer (docs/adr/0002). `prices_below[n]` is how many deals cost less than the nth of the
+    database's `price_steps()` (docs/adr/0010). `city_folded`, `country_folded` and `search_words`
+    are what searches that ignore case compare with (docs/adr/0003).
     """
 
     __tablename__ = "hotels"
@@ -88,6 +90,10 @@ class Hotel(Base):
     available_price_sum: Mapped[Decimal] = mapped_column(Numeric(20, 2), server_default=text("0"))
     star_rating: Mapped[Decimal | None] = mapped_column(
         Numeric, Computed("star_sum::numeric / nullif(deal_count, 0)", persisted=True)
+    )
+    prices_below: Mapped[list[int]] = mapped_column(ARRAY(Integer), server_default=NO_PRICES)
+    available_prices_below: Mapped[list[int]] = mapped_column(
+        ARRAY(Integer), server_default=NO_PRICES
     )
 
 
@@ -131,6 +137,7 @@ class Deal(Base):
         CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
         CheckConstraint("checkout_date > checkin_date", name="dates"),
         Index(None, "hotel_id", "id"),
+        Index(None, "hotel_id", "price_per_night", postgresql_include=["is_available"]),
         Index(None, "price_per_night", "id"),
         Index(None, "discount_percent", "id"),
         Index(None, "star_rating", "id"),

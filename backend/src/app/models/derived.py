@@ -4,7 +4,18 @@ Triggers write them (docs/adr/0002), and `deals verify --fix` mends them; no oth
 are declared here so that autogenerate knows them.
 """
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Numeric, SmallInteger, Table, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Identity,
+    Integer,
+    Numeric,
+    SmallInteger,
+    Table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.db.base import Base
 
@@ -38,6 +49,10 @@ hotel_changes = Table(
     Column("star_sum", BigInteger, nullable=False),
     Column("price_sum", Numeric(20, 2), nullable=False),
     Column("available_price_sum", Numeric(20, 2), nullable=False),
+    # In which price steps, and by how many deals each; null when in none (docs/adr/0010).
+    Column("steps", ARRAY(SmallInteger)),
+    Column("step_counts", ARRAY(Integer)),
+    Column("available_step_counts", ARRAY(Integer)),
     prefixes=["UNLOGGED"],
 )
 

@@ -1,7 +1,7 @@
 """What each filter of `GET /deals` means in SQL, and how to count what passes.
 
 The total comes from the hotels' or the categories' own counts wherever the filters allow it,
-because those do not grow with the deals (docs/adr/0002).
+because those do not grow with the deals (docs/adr/0002, docs/adr/0010).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +26,7 @@ from sqlalchemy.orm import aliased
 from app.models import Category, Deal, Hotel, category_totals, deal_categories
 from app.repositories import hotels
 from app.repositories.paging import NO_TOTAL
+from app.repositories.price_counts import PRICE_BOUNDS, by_price
 
 # How many deals an estimated count looks at, about.
 SAMPLE_SIZE = 10_000
@@ -78,15 +79,21 @@ def total(filters: frozenset[str], count: str, *, single_category: bool) -> Colu
         return _by_category()
     if count == "estimated":
         return _by_sample(filters)
+    if filters <= _COUNTED_BY_HOTEL | PRICE_BOUNDS:
+        return by_price(filters, _on_hotels(filters))
     return select(func.count()).select_from(Deal).where(*conditions(filters)).scalar_subquery()
+
+
+def _on_hotels(filters: frozenset[str]) -> list[ColumnElement[bool]]:
+    on_hotels = [hotels.CONDITIONS[name] for name in sorted(filters & set(hotels.CONDITIONS))]
+    if "hotel_id" in filters:
+        on_hotels.append(Hotel.id == bindparam("hotel_id"))
+    return on_hotels
 
 
 def _by_hotel(filters: frozenset[str]) -> ColumnElement[Any]:
     counts = Hotel.available_count if "available_only" in filters else Hotel.deal_count
-    on_hotels = [hotels.CONDITIONS[name] for name in sorted(filters & set(hotels.CONDITIONS))]
-    if "hotel_id" in filters:
-        on_hotels.append(Hotel.id == bindparam("hotel_id"))
-    found = select(func.coalesce(func.sum(counts), 0)).where(*on_hotels).scalar_subquery()
+    found = select(func.coalesce(func.sum(counts), 0)).where(*_on_hotels(filters)).scalar_subquery()
     return cast(found, BigInteger)
 
 

@@ -7,9 +7,23 @@ from sqlalchemy import text
 from app.db.reading import AnyRow
 from app.db.session import WriteSession
 
+# How many deals of each hotel each price step holds, for all steps, empty ones too.
+_IN_STEP = """
+    SELECT hotels.id, n AS step,
+        coalesce(found.deal_count, 0) AS deal_count,
+        coalesce(found.available_count, 0) AS available_count
+    FROM hotels CROSS JOIN generate_series(0, cardinality(price_steps()) - 1) AS n
+    LEFT JOIN (
+        SELECT hotel_id, price_step(price_per_night) AS step,
+            count(*) AS deal_count,
+            count(*) FILTER (WHERE is_available) AS available_count
+        FROM deals GROUP BY 1, 2
+    ) AS found ON found.hotel_id = hotels.id AND found.step = n
+"""
+
 # Rows of (what, key, column, stored, actual), one for each number that is off.
 _DRIFT = text(
-    """
+    f"""
     WITH actual AS (
         SELECT hotel_id,
             count(*) AS deal_count,
@@ -30,6 +44,18 @@ _DRIFT = text(
             ('available_price_sum', hotels.available_price_sum, actual.available_price_sum)
         ) AS number (name, stored, actual)
     ),
+    step_numbers AS (
+        SELECT 'hotel' AS what, in_step.id::text AS key, number.*
+        FROM ({_IN_STEP}) AS in_step JOIN hotels USING (id)
+        CROSS JOIN LATERAL (VALUES
+            ('price step ' || step,
+                prices_below[step + 1] - coalesce(prices_below[step], 0),
+                in_step.deal_count),
+            ('available price step ' || step,
+                available_prices_below[step + 1] - coalesce(available_prices_below[step], 0),
+                in_step.available_count)
+        ) AS number (name, stored, actual)
+    ),
     links AS (
         SELECT category_id, (deal_id & 15) AS stripe, count(*) AS deal_count
         FROM deal_categories GROUP BY 1, 2
@@ -43,10 +69,12 @@ _DRIFT = text(
         FROM category_totals FULL JOIN links USING (category_id, stripe)
     )
     SELECT what, key, name, coalesce(stored, 0) AS stored, coalesce(actual, 0) AS actual
-    FROM (TABLE hotel_numbers UNION ALL TABLE category_numbers) AS numbers
+    FROM (
+        TABLE hotel_numbers UNION ALL TABLE step_numbers UNION ALL TABLE category_numbers
+    ) AS numbers
     WHERE coalesce(stored, 0) <> coalesce(actual, 0)
     ORDER BY what, key, name
-    """
+    """  # noqa: S608 - a constant
 )
 
 _FIX_HOTELS = text(
@@ -75,6 +103,29 @@ _FIX_HOTELS = text(
         actual.price_sum, actual.available_price_sum
     )
     """
+)
+
+_FIX_PRICES = text(
+    f"""
+    UPDATE hotels SET
+        prices_below = actual.prices_below,
+        available_prices_below = actual.available_prices_below
+    FROM (
+        SELECT id,
+            array_agg(deal_count::integer ORDER BY step) AS prices_below,
+            array_agg(available_count::integer ORDER BY step) AS available_prices_below
+        FROM (
+            SELECT id, step,
+                sum(deal_count) OVER up_to AS deal_count,
+                sum(available_count) OVER up_to AS available_count
+            FROM ({_IN_STEP}) AS in_step
+            WINDOW up_to AS (PARTITION BY id ORDER BY step)
+        ) AS below
+        GROUP BY id
+    ) AS actual
+    WHERE hotels.id = actual.id AND (hotels.prices_below, hotels.available_prices_below)
+        IS DISTINCT FROM (actual.prices_below, actual.available_prices_below)
+    """  # noqa: S608 - a constant
 )
 
 _FIX_CATEGORIES = text(
@@ -110,4 +161,5 @@ class VerificationRepository:
     async def mend(self) -> None:
         """Set every derived number to what the rows say."""
         await self._session.execute(_FIX_HOTELS)
+        await self._session.execute(_FIX_PRICES)
         await self._session.execute(_FIX_CATEGORIES)
