@@ -82,6 +82,12 @@ READS: dict[str, Read] = {
     "a city": first(city="city 3"),
     "a city, behind a cursor": behind("id", MIDDLE, city="city 3"),
     "a country and stars": first(country="country 1", min_stars=Decimal(2)),
+    "a city, stars and prices": first(
+        city="city 3", min_stars=Decimal(2), price_min=Decimal(50), price_max=Decimal(200)
+    ),
+    "a city and prices, behind a cursor": behind(
+        "id", MIDDLE, city="city 3", price_min=Decimal(50), price_max=Decimal(200)
+    ),
     "words of hotels": first(q="hotel 1"),
     "words of no hotel": first(q="nothing"),
     "stars": first(min_stars=Decimal(1)),

@@ -6,6 +6,8 @@ all deals until enough have passed costs more the fewer pass, and nothing passin
 Other orders have one index each over all deals.
 """
 
+from types import SimpleNamespace
+
 from sqlalchemy import select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.sql.selectable import NamedFromClause
@@ -14,6 +16,15 @@ from app.models import Category, Deal, Hotel, deal_categories
 from app.repositories import hotels
 from app.repositories.deal_filters import conditions, wanted_categories
 from app.repositories.paging import AnySelect, PageShape, behind, merged, paged
+from app.repositories.price_counts import PRICE_BOUNDS, many_between
+
+# The price as no index has it, for walking deals in the order of their ids. PostgreSQL, which knows
+# no price when it makes a plan for all, takes any two bounds of one expression for narrow ones, and
+# would sort half a hotel for a page of it; so it is a different expression for each bound.
+_NO_INDEX = {
+    "price_min": SimpleNamespace(price_per_night=Deal.price_per_night + 0),
+    "price_max": SimpleNamespace(price_per_night=Deal.price_per_night - 0),
+}
 
 # Filters that a few hotels pass; `min_stars` alone lets many pass.
 _FEW_HOTELS = frozenset({"city", "country", "q"})
@@ -31,13 +42,22 @@ def picked(filters: frozenset[str], shape: PageShape) -> AnySelect:
 
 def _of_hotels(filters: frozenset[str], shape: PageShape) -> AnySelect:
     on_hotels = [hotels.CONDITIONS[name] for name in sorted(filters & set(hotels.CONDITIONS))]
-    on_deals = conditions(filters - set(hotels.CONDITIONS))
+    prices = filters & PRICE_BOUNDS
+    on_deals = conditions(filters - set(hotels.CONDITIONS) - prices)
     of_one = select(Deal).where(Deal.hotel_id == Hotel.id, *on_deals).correlate(Hotel)
+    ways = [of_one]
+    if prices:
+        many = many_between(prices)
+        walked = [each for name in prices for each in conditions({name}, _NO_INDEX[name])]
+        ways = [
+            of_one.where(many, *walked),
+            of_one.where(~many, *conditions(prices)),
+        ]
 
     def of_all(part: NamedFromClause) -> AnySelect:
         return select(*part.c).join_from(Hotel, part, true()).where(*on_hotels)
 
-    return merged(of_one, Deal.__table__.c, of_all, shape)
+    return merged(ways, Deal.__table__.c, of_all, shape)
 
 
 def _of_categories(filters: frozenset[str], shape: PageShape) -> AnySelect:
@@ -60,4 +80,4 @@ def _of_categories(filters: frozenset[str], shape: PageShape) -> AnySelect:
         parts = select(*part.c).join_from(Category, part, true()).where(wanted_categories())
         return parts.ext(distinct_on(part.c.id))
 
-    return merged(of_one, {"id": links.deal_id}, of_all, shape)
+    return merged([of_one], {"id": links.deal_id}, of_all, shape)

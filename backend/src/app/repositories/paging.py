@@ -116,20 +116,23 @@ def paged(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
 
 
 def merged(
-    part: AnySelect, columns: Any, whole: Callable[[NamedFromClause], AnySelect], shape: PageShape
+    ways: Sequence[AnySelect],
+    columns: Any,
+    whole: Callable[[NamedFromClause], AnySelect],
+    shape: PageShape,
 ) -> AnySelect:
     """A page in the order of `id` that is merged from what several rows each contribute.
 
     Args:
-        part: the rows of one of them, correlated to it.
+        ways: the contribution of one of them, correlated to it; of several ways to find it, all
+            but one find nothing.
         columns: `id`, by that name, as the index of the parts has it.
         whole: joins them to the part.
         shape: the page; its sort is `id` or `-id`.
     """
-    if shape.start == "after":
-        [where] = behind(shape, columns)
-        part = part.where(*where)
-    parts = _reach(part, columns, shape).lateral("part")
+    where = behind(shape, columns)[0] if shape.start == "after" else []
+    found = [_reach(way.where(*where), columns, shape) for way in ways]
+    parts = (union_all(*found) if len(found) > 1 else found[0]).lateral("part")
     return _cut(whole(parts), parts.c, shape)
 
 

@@ -12,6 +12,9 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, cast, func, literal
 from app.models import Deal, Hotel
 from app.models.catalog import MONEY
 
+# Deals on a page, about.
+_PAGE = 20
+
 PRICE_BOUNDS = frozenset({"price_min", "price_max"})
 
 
@@ -30,6 +33,23 @@ def by_price(
         passing -= _up_to("price_min", available=available, inclusive=False)
     found = select(func.coalesce(func.sum(passing), 0)).where(*on_hotels).scalar_subquery()
     return cast(found, BigInteger)
+
+
+def many_between(bounds: frozenset[str]) -> ColumnElement[bool]:
+    """Whether a hotel has its first page of deals between the bounds sooner by walking its deals.
+
+    With `m` of its `n` deals between them, walking passes some `PAGE * n / m` deals, and an index
+    on the price finds all `m`, to be sorted. `m` is taken between round prices.
+    """
+    between: Any = Hotel.deal_count
+    if "price_max" in bounds:
+        next_step = func.price_step(bindparam("price_max", type_=MONEY)) + 1
+        between = func.coalesce(Hotel.prices_below[next_step], between)
+    if "price_min" in bounds:
+        step = func.price_step(bindparam("price_min", type_=MONEY))
+        between -= func.coalesce(Hotel.prices_below[step], literal(0))
+    found: ColumnElement[int] = cast(between, BigInteger)
+    return found * found > Hotel.deal_count * _PAGE
 
 
 def _up_to(name: str, *, available: bool, inclusive: bool) -> ColumnElement[Any]:
