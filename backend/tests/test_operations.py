@@ -234,6 +234,7 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "python",
         "demo",
         "bench",
+        "bench:scale",
         "bench:load",
         "setup",
         "pre-commit",

@@ -1,0 +1,65 @@
+import xml.etree.ElementTree as ET
+from typing import cast
+
+import pytest
+from benchmarks.api.database import Database
+from benchmarks.api.scale import Point, picture, table, wrong_totals
+from benchmarks.api.scenarios import BY_NAME
+
+pytestmark = pytest.mark.unit
+
+POINTS = [
+    Point(name, title, deals, p50, 2 * p50, 100.0, 0)
+    for name, title, deals, p50 in (
+        ("first-page", "first page", 50_000, 5.0),
+        ("skip", "page at skip 40,000", 50_000, 20.0),
+        ("first-page", "first page", 5_000_000, 6.0),
+        ("skip", "page at skip 4,000,000", 5_000_000, 2000.0),
+    )
+]
+
+
+class Counted:
+    """A database that answers every query with these rows."""
+
+    def __init__(self, *rows: tuple[object, ...]) -> None:
+        self._rows = rows
+
+    def rows(self, _statement: str) -> list[tuple[object, ...]]:
+        return list(self._rows)
+
+
+def database(*rows: tuple[object, ...]) -> Database:
+    return cast("Database", Counted(*rows))
+
+
+def test_the_table_says_how_much_it_grows() -> None:
+    rows = [line.strip("|").split("|") for line in table(POINTS).splitlines()[2:]]
+
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["first page", "5.00", "6.00", "1.20"],
+        ["page at skip 40,000 … 4,000,000", "20.0", "2,000", "100"],
+    ]
+
+
+def test_the_picture_has_a_line_for_each_scenario() -> None:
+    root = ET.fromstring(picture(POINTS))  # noqa: S314 - our own
+
+    assert sum(element.tag.endswith("}polyline") for element in root.iter()) == 2
+
+
+def test_a_wrong_total_is_found() -> None:
+    first_page = BY_NAME["first-page"]
+
+    assert wrong_totals(first_page, {"total": 7}, database((7,))) == []
+    assert wrong_totals(first_page, {"total": 6}, database((7,))) == [
+        "first-page: the total is 6, and there are 7"
+    ]
+    assert wrong_totals(BY_NAME["deal"], {"id": 1}, database()) == []
+
+
+def test_wrong_statistics_are_found() -> None:
+    answer = [{"city": "Rome", "avg_price": "9.50", "deal_count": 2}]
+
+    assert wrong_totals(BY_NAME["stats"], answer, database(("Rome", "9.50", 2))) == []
+    assert wrong_totals(BY_NAME["stats"], answer, database(("Rome", "9.51", 2)))
