@@ -235,6 +235,7 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "demo",
         "bench",
         "bench:scale",
+        "bench:memory",
         "bench:load",
         "setup",
         "pre-commit",

@@ -1,8 +1,12 @@
+import random
+import re
 import xml.etree.ElementTree as ET
 from typing import cast
 
 import pytest
 from benchmarks.api.database import Database
+from benchmarks.api.facts import Facts
+from benchmarks.api.memory import mixed
 from benchmarks.api.scale import Point, picture, table, wrong_totals
 from benchmarks.api.scenarios import BY_NAME
 
@@ -63,3 +67,14 @@ def test_wrong_statistics_are_found() -> None:
 
     assert wrong_totals(BY_NAME["stats"], answer, database(("Rome", "9.50", 2))) == []
     assert wrong_totals(BY_NAME["stats"], answer, database(("Rome", "9.51", 2)))
+
+
+def test_the_mix_has_every_kind_and_is_always_the_same() -> None:
+    facts = Facts(1000, list(range(1, 50)), [1, 2], 800, "Q3Vyc29y", '"1.ab"')
+
+    requests, again = (mixed(facts, random.Random(1)) for _ in range(2))  # noqa: S311 - a mix
+
+    assert requests == again
+    kinds = {(request.method, re.split("[/?]", request.path)[1]) for request in requests}
+    assert kinds == {("GET", "deals"), ("GET", "hotels"), ("POST", "deals"), ("PATCH", "deals")}
+    assert len({request.path for request in requests}) > 500

@@ -79,7 +79,7 @@ def test_a_part_of_the_page_is_replaced(tmp_path: Path) -> None:
 def test_the_committed_page_has_every_part() -> None:
     page = (docs.FOLDER / docs.PAGE).read_text()
 
-    for part in ("http", "scale"):
+    for part in ("http", "scale", "memory"):
         assert docs.replaced(page, part, "x") != page
 
 
