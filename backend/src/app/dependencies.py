@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Header, Query, Request, Security
+from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from app.db.reading import Reader
 from app.db.session import Database, WriteSession
-from app.errors import UnauthorizedError, UnsupportedMediaTypeError
+from app.errors import InvalidInputError, UnauthorizedError, UnsupportedMediaTypeError
 from app.etags import versions_of
 from app.repositories.bulk import BulkStore
 from app.repositories.categories import CategoryRepository
@@ -17,7 +17,8 @@ from app.repositories.deals import DealRepository
 from app.repositories.hotel_store import HotelStore
 from app.repositories.hotels import HotelRepository
 from app.repositories.idempotency import IdempotencyStore, KeyIdentity
-from app.schemas.common import IfSent, NoQuery
+from app.schemas.common import IfSent
+from app.schemas.problems import MAX_DETAILS, error_detail
 from app.services.bulk import BulkService
 from app.services.categories import CategoryService
 from app.services.cursors import CursorCodec
@@ -185,4 +186,19 @@ CheckingHealth = Annotated[HealthService, Depends(checking_health)]
 ReadingDeals = Annotated[DealService, Depends(reading_deals)]
 ReadingHotels = Annotated[HotelService, Depends(reading_hotels)]
 
-NoQueryParameters = Annotated[NoQuery, Query()]
+
+async def no_query(request: Request) -> None:
+    """For routes without query parameters: a mistyped one is refused, not ignored.
+
+    Raises:
+        InvalidInputError: there is one; each is named.
+    """
+    if request.scope["query_string"]:
+        problems = [
+            {"loc": ("query", name), "type": "extra_forbidden"} for name in request.query_params
+        ]
+        raise InvalidInputError(details=[error_detail(each) for each in problems[:MAX_DETAILS]])
+
+
+# By hand and not as an empty model, which would cost each request what a model with fields does.
+NoQueryParameters = Annotated[None, Depends(no_query)]

@@ -12,11 +12,9 @@ from starlette.responses import Response
 
 from app.errors import AppError, InvalidInputError
 from app.schemas.common import ErrorBody, ErrorEnvelope
-from app.schemas.problems import error_detail
+from app.schemas.problems import MAX_DETAILS, error_detail
 
 RETRY_AFTER_SECONDS = 1
-# A request with a thousand wrong parameters is told of the first few.
-MAX_DETAILS = 20
 
 _CODES = {
     401: "UNAUTHORIZED",

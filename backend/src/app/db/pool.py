@@ -108,7 +108,7 @@ class PatientPool(AsyncAdaptedQueuePool):
 
     SQLAlchemy's opens one at once, and closes it when it comes back to a pool that has enough. With
     more clients than connections nearly every request then pays for a new connection, which is a
-    process of PostgreSQL: with 16 clients `POST /deals` was half as fast (benchmarks/post.py).
+    process of PostgreSQL: with 16 clients `POST /deals` was half as fast.
     """
 
     _queue_class = _Turns

@@ -21,12 +21,15 @@ class RetryingRoute(APIRoute):
 
     Safe for routes whose only effect is their transaction: it is undone, the commit included, when
     PostgreSQL reports either, and the body has been read and is kept. After the last attempt the
-    client gets the 409. Other conflicts are the client's to decide and are never repeated.
+    client gets the 409. Other conflicts are the client's to decide and are never repeated. A GET
+    has no transaction.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, dependencies and all, up to `ATTEMPTS` times."""
         handler = super().get_route_handler()
+        if self.methods == {"GET"}:
+            return handler
 
         async def answer(request: Request) -> Response:
             for attempt in range(1, ATTEMPTS):

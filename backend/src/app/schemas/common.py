@@ -63,12 +63,6 @@ SearchText = Annotated[
 ]
 
 
-class NoQuery(BaseModel):
-    """For routes without query parameters: a mistyped one is refused, not ignored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class _WithoutNull:
     """Leaves null out of the document: neither a URL nor a header can carry one."""
 

@@ -6,6 +6,8 @@ from typing import Any
 from app.errors import ErrorDetail
 
 MAX_NAME_LENGTH = 100
+# A request with a thousand wrong parameters is told of the first few.
+MAX_DETAILS = 20
 
 
 def error_detail(problem: Mapping[str, Any]) -> ErrorDetail:
