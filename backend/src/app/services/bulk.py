@@ -1,6 +1,6 @@
 """Many deals at once: each item is judged by itself, all are written together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,8 +46,7 @@ class BulkService:
             if row["hotel_id"] not in hotels:
                 work.refuse(index, NotFoundError(f"Hotel {row['hotel_id']} does not exist"))
         wanted = {row["external_id"] for row in work.rows.values()} - {None}
-        for stored in await self._deals.hold_deals(wanted):
-            work.compare(stored)
+        work.compare(await self._deals.hold_deals(wanted))
 
     async def _write(self, work: "_Work") -> None:
         new = work.of("created")
@@ -93,12 +92,14 @@ class _Work:
         del self.rows[index]
         self.errors[index] = error
 
-    def compare(self, stored: Mapping[str, Any]) -> None:
-        """Find the item that a stored deal is meant by, and whether it differs."""
-        for index, row in self.rows.items():
-            if row["external_id"] == stored["external_id"]:
-                row["id"] = stored["id"]
-                self.status[index] = "unchanged" if row == stored else "updated"
+    def compare(self, deals: Sequence[Mapping[str, Any]]) -> None:
+        """Find the items that stored deals are meant by, and whether they differ."""
+        items = {row["external_id"]: index for index, row in self.rows.items()}
+        for stored in deals:
+            index = items[stored["external_id"]]
+            self.rows[index]["id"] = stored["id"]
+            same = self.rows[index] == stored
+            self.status[index] = "unchanged" if same else "updated"
 
     def of(self, status: str) -> list[dict[str, Any]]:
         """The good rows of that status."""
