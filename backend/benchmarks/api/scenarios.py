@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from benchmarks.api.facts import Facts
@@ -65,7 +65,7 @@ class Scenario:
         if side != "floor" or not self.at_floor:
             return requests
         return [
-            Request(r.method, f"{r.path}{'&' if '?' in r.path else '?'}{self.at_floor}", r.headers)
+            replace(r, path=f"{r.path}{'&' if '?' in r.path else '?'}{self.at_floor}")
             for r in requests
         ]
 
@@ -187,7 +187,16 @@ SCENARIOS = (
         "post",
         "POST a deal",
         _post,
+        ignored={"floor": _WRITTEN | {"header.location"}},
+        writes=True,
+        undo=_UNDO_INSERT,
+    ),
+    Scenario(
+        "post-by-two",
+        "POST a deal, floor by two inserts in a transaction",
+        _post,
         least={"floor": 0.5},
+        at_floor="by=two",
         ignored={"floor": _WRITTEN | {"header.location"}},
         writes=True,
         undo=_UNDO_INSERT,

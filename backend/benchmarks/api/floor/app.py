@@ -56,6 +56,8 @@ class Floor:
             return await self._get(path, scope)
         body = await _body(receive)
         if path == "/deals":
+            if scope["query_string"] == b"by=two":
+                return await self._writes.create_by_two(body)
             return await self._writes.create(body)
         if path == "/deals/bulk":
             return await self._writes.create_many(body)

@@ -1,4 +1,4 @@
-"""The routes that write: one statement each, which is its own transaction."""
+"""The routes that write: one statement each, which is its own transaction; `create` by two, too."""
 
 from datetime import date
 from decimal import Decimal
@@ -18,7 +18,7 @@ _SENT_CATEGORIES = """
     )"""
 _NEW_AVERAGE = """
     round((hotels.star_sum + deal.star_rating)::numeric / (hotels.deal_count + 1), 2)::float8"""
-_INSERT = f"""
+_INSERT_DEAL = f"""
     WITH hotels AS (
         SELECT * FROM hotels WHERE id = $1 FOR KEY SHARE
     ), deal AS (
@@ -28,11 +28,18 @@ _INSERT = f"""
         )
         SELECT id, $2, $3, $4, $5, $6, $7, $8, $9 FROM hotels
         RETURNING *
-    ), linked AS (
+    ){{linked}}
+    SELECT {sql.shown(_NEW_AVERAGE, _SENT_CATEGORIES)} FROM deal CROSS JOIN hotels
+"""
+_LINKED = """, linked AS (
         INSERT INTO deal_categories (deal_id, category_id)
         SELECT deal.id, category_id FROM deal, ensure_categories($10) AS category_id
-    )
-    SELECT {sql.shown(_NEW_AVERAGE, _SENT_CATEGORIES)} FROM deal CROSS JOIN hotels
+    )"""
+_INSERT = _INSERT_DEAL.format(linked=_LINKED)
+_INSERT_FIRST = _INSERT_DEAL.format(linked="")
+_INSERT_LINKS = """
+    INSERT INTO deal_categories (deal_id, category_id)
+    SELECT $1, category_id FROM ensure_categories($2) AS category_id
 """
 _UPDATE = f"""
     WITH deal AS (
@@ -77,24 +84,18 @@ class Writes:
         self._pool = pool
 
     async def create(self, body: bytes) -> Answer:
-        """A new deal."""
-        given = orjson.loads(body)
-        row = await self._pool.fetchrow(
-            _INSERT,
-            given["hotel_id"],
-            given["room_type"],
-            given["star_rating"],
-            Decimal(given["price_per_night"]),
-            Decimal(given["original_price"]),
-            given["discount_percent"],
-            date.fromisoformat(given["checkin_date"]),
-            date.fromisoformat(given["checkout_date"]),
-            given["is_available"],
-            given["categories"],
-        )
-        if row is None:
-            return 404, [], b""
-        return tagged(deal(row), location=f"/deals/{row[0]}")
+        """A new deal, and its links with it, in one statement."""
+        row = await self._pool.fetchrow(_INSERT, *_values(body))
+        return _created(row)
+
+    async def create_by_two(self, body: bytes) -> Answer:
+        """A new deal and then its links, in a transaction: what one writes who does not count."""
+        values = _values(body)
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(_INSERT_FIRST, *values)
+            if row is not None:
+                await connection.execute(_INSERT_LINKS, row[0], values[-1])
+        return _created(row)
 
     async def change(self, deal_id: int, body: bytes) -> Answer:
         """Another price."""
@@ -110,3 +111,25 @@ class Writes:
             for index, row in enumerate(rows)
         ]
         return answer({"results": results})
+
+
+def _values(body: bytes) -> list[Any]:
+    given = orjson.loads(body)
+    return [
+        given["hotel_id"],
+        given["room_type"],
+        given["star_rating"],
+        Decimal(given["price_per_night"]),
+        Decimal(given["original_price"]),
+        given["discount_percent"],
+        date.fromisoformat(given["checkin_date"]),
+        date.fromisoformat(given["checkout_date"]),
+        given["is_available"],
+        given["categories"],
+    ]
+
+
+def _created(row: "asyncpg.Record | None") -> Answer:
+    if row is None:
+        return 404, [], b""
+    return tagged(deal(row), location=f"/deals/{row[0]}")
