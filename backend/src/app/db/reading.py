@@ -105,7 +105,7 @@ class _Prepared:
         return [values[name] for name in self.names]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _prepare(statement: Executable) -> _Prepared:
     compiled = cast("SQLCompiler", statement.compile(dialect=_DIALECT))  # type: ignore[attr-defined]
     names = tuple(compiled.positiontup or ())

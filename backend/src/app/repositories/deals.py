@@ -84,7 +84,7 @@ class DealRepository:
         return await self._reader.rows(_STATISTICS[available_only])
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _page_statement(
     filters: frozenset[str], shape: PageShape, count: str, *, single_category: bool
 ) -> AnySelect:
