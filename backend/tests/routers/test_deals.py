@@ -92,6 +92,20 @@ async def test_a_skip_past_the_end_has_the_right_total(
     assert "next" not in response.links
 
 
+@pytest.mark.parametrize(
+    "narrowed", ["", "city=berlin&", "city=berlin&price_min=1&", "category=luxury&limit=7&"]
+)
+async def test_the_largest_skip_is_past_the_end(
+    client: httpx.AsyncClient, catalog: Catalog, narrowed: str
+) -> None:
+    response = await client.get(f"/deals?{narrowed}skip={2**63 - 1}")
+
+    assert response.status_code == 200
+    assert response.json()["items"] == []
+    first_page = await client.get(f"/deals?{narrowed}")
+    assert response.json()["total"] == first_page.json()["total"] > 0
+
+
 Predicate = Callable[[DealRow, Catalog], bool]
 
 FILTERS: list[tuple[str, Predicate]] = [

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     Subquery,
     bindparam,
+    func,
     literal,
     literal_column,
     null,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from app.db.reading import AnyRow
-from app.schemas.common import PageQuery
+from app.schemas.common import BIGINT_END, PageQuery
 
 USUAL_LIMIT: int = PageQuery.model_fields["limit"].default
 
@@ -164,7 +165,8 @@ def _reach(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
     """`rows` in order, as far as they can be on the page."""
     reach = _one_more(shape)
     if shape.start == "skip":
-        reach += bindparam("skip", type_=BigInteger)
+        # No row is that far, and the sum must be a bigint.
+        reach += func.least(bindparam("skip", type_=BigInteger), literal(BIGINT_END // 2))
     return rows.order_by(*ordering(shape.sort, columns)).limit(reach)
 
 
