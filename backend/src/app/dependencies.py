@@ -193,10 +193,9 @@ async def no_query(request: Request) -> None:
     Raises:
         InvalidInputError: there is one; each is named.
     """
-    if request.scope["query_string"]:
-        problems = [
-            {"loc": ("query", name), "type": "extra_forbidden"} for name in request.query_params
-        ]
+    # `?` and `?&` are no parameters.
+    if request.scope["query_string"] and (names := list(request.query_params)):
+        problems = [{"loc": ("query", name), "type": "extra_forbidden"} for name in names]
         raise InvalidInputError(details=[error_detail(each) for each in problems[:MAX_DETAILS]])
 
 

@@ -23,3 +23,10 @@ async def test_an_unknown_parameter_is_refused(client: httpx.AsyncClient) -> Non
 
     assert response.status_code == 422
     assert response.json()["error"]["details"][0]["field"] == "query.skip"
+
+
+@pytest.mark.parametrize("query", ["?", "?&", "?&&"])
+async def test_a_query_of_nothing_is_none(client: httpx.AsyncClient, query: str) -> None:
+    response = await client.get(f"/categories{query}")
+
+    assert response.status_code == 200
