@@ -32,12 +32,14 @@ from app.repositories.price_counts import PRICE_BOUNDS, by_price
 SAMPLE_SIZE = 10_000
 
 _wanted_names = select(func.lower_case(func.unnest(bindparam("category", type_=ARRAY(Text)))))
-_wanted_ids = select(Category.id).where(Category.name.in_(_wanted_names))
 
 
 def wanted_categories() -> ColumnElement[bool]:
     """The condition of the filter `category` on the categories themselves."""
     return Category.name.in_(_wanted_names)
+
+
+_wanted_ids = select(Category.id).where(wanted_categories())
 
 
 # The bound parameter has the filter's name.
@@ -61,10 +63,9 @@ _COUNTED_BY_HOTEL = frozenset(hotels.CONDITIONS) | {"hotel_id", "available_only"
 
 def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[bool]]:
     """The filters as conditions on `deal`; those on hotels become one set of hotel ids."""
-    names = sorted(filters)
-    on_hotels = [hotels.CONDITIONS[name] for name in names if name in hotels.CONDITIONS]
-    on_deals = [_CONDITIONS[name](deal) for name in names if name in _CONDITIONS]
-    if on_hotels:
+    names = frozenset(filters)
+    on_deals = [_CONDITIONS[name](deal) for name in sorted(names) if name in _CONDITIONS]
+    if on_hotels := hotels.conditions(names):
         on_deals.append(deal.hotel_id.in_(select(Hotel.id).where(*on_hotels)))
     return on_deals
 
@@ -85,7 +86,7 @@ def total(filters: frozenset[str], count: str, *, single_category: bool) -> Colu
 
 
 def _on_hotels(filters: frozenset[str]) -> list[ColumnElement[bool]]:
-    on_hotels = [hotels.CONDITIONS[name] for name in sorted(filters & set(hotels.CONDITIONS))]
+    on_hotels = hotels.conditions(filters)
     if "hotel_id" in filters:
         on_hotels.append(Hotel.id == bindparam("hotel_id"))
     return on_hotels

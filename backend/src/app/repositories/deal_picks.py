@@ -41,7 +41,6 @@ def picked(filters: frozenset[str], shape: PageShape) -> AnySelect:
 
 
 def _of_hotels(filters: frozenset[str], shape: PageShape) -> AnySelect:
-    on_hotels = [hotels.CONDITIONS[name] for name in sorted(filters & set(hotels.CONDITIONS))]
     prices = filters & PRICE_BOUNDS
     on_deals = conditions(filters - set(hotels.CONDITIONS) - prices)
     of_one = select(Deal).where(Deal.hotel_id == Hotel.id, *on_deals).correlate(Hotel)
@@ -55,7 +54,7 @@ def _of_hotels(filters: frozenset[str], shape: PageShape) -> AnySelect:
         ]
 
     def of_all(part: NamedFromClause) -> AnySelect:
-        return select(*part.c).join_from(Hotel, part, true()).where(*on_hotels)
+        return select(*part.c).join_from(Hotel, part, true()).where(*hotels.conditions(filters))
 
     return merged(ways, Deal.__table__.c, of_all, shape)
 

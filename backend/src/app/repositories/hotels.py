@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +43,11 @@ CONDITIONS: Mapping[str, ColumnElement[bool]] = {
         func.fold_case(bindparam("q")).cast(TSQUERY)
     ),
 }
+
+
+def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
+    """Those of the filters that are on hotels."""
+    return [CONDITIONS[name] for name in sorted(filters) if name in CONDITIONS]
 
 
 def prefix_query(words: str) -> str:
@@ -106,11 +111,11 @@ _ONE = select(*COLUMNS).where(Hotel.id == bindparam("hotel_id"))
 
 @lru_cache(maxsize=64)
 def _page_statement(filters: frozenset[str], shape: PageShape, *, counted: bool) -> AnySelect:
-    conditions = [CONDITIONS[name] for name in sorted(filters)]
-    matching = select(*COLUMNS).where(*conditions)
+    narrowed = conditions(filters)
+    matching = select(*COLUMNS).where(*narrowed)
     page = paged(matching, Hotel.__table__.c, shape).subquery("page")
     total = (
-        select(func.count()).select_from(Hotel).where(*conditions).scalar_subquery()
+        select(func.count()).select_from(Hotel).where(*narrowed).scalar_subquery()
         if counted
         else NO_TOTAL
     )
