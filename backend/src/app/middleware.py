@@ -44,8 +44,9 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._max_body_bytes)
-        exchange.server_timing = self._server_timing
+        exchange = _Exchange(
+            scope, receive, send, self._max_body_bytes, server_timing=self._server_timing
+        )
         token = statement_statistics.set(exchange.statistics)
         try:
             if exchange.declared_length > self._max_body_bytes:
@@ -66,7 +67,15 @@ class RequestMiddleware:
 class _Exchange:
     """One request and what is known of its response."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        max_body_bytes: int,
+        *,
+        server_timing: bool,
+    ) -> None:
         self._receive = receive
         self._body_bytes_left = max_body_bytes
         self._send = send
@@ -84,7 +93,7 @@ class _Exchange:
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.statistics = StatementStatistics()
         self.status: int | None = None
-        self.server_timing = False
+        self._server_timing = server_timing
 
     async def receive(self) -> Message:
         """The server's next message; a body that was sent in chunks is counted as it comes.
@@ -104,7 +113,7 @@ class _Exchange:
             self.status = int(message["status"])
             headers = MutableHeaders(raw=message["headers"])
             headers["X-Request-ID"] = self.request_id
-            if self.server_timing:
+            if self._server_timing:
                 headers["Server-Timing"] = self._timing()
         elif self._without_body and message["type"] == "http.response.body":
             message["body"] = b""
@@ -115,10 +124,9 @@ class _Exchange:
 
     def _timing(self) -> str:
         """Durations in milliseconds (W3C Server Timing); a write has committed by now."""
-        statements = self.statistics.statements
-        milliseconds = round(self.statistics.seconds * 1000, 2)
         return (
-            f'db;dur={milliseconds};desc="SQL statements: {statements}", '
+            f"db;dur={self.statistics.milliseconds};"
+            f'desc="SQL statements: {self.statistics.statements}", '
             f"total;dur={self._milliseconds()}"
         )
 
@@ -132,7 +140,7 @@ class _Exchange:
             status=self.status,
             duration_ms=self._milliseconds(),
             sql_statements=self.statistics.statements,
-            sql_ms=round(self.statistics.seconds * 1000, 2),
+            sql_ms=self.statistics.milliseconds,
             request_id=self.request_id,
         )
 

@@ -16,6 +16,11 @@ class StatementStatistics:
     seconds: float = 0.0
     _started: float = 0.0
 
+    @property
+    def milliseconds(self) -> float:
+        """`seconds` as logs and headers have them."""
+        return round(self.seconds * 1000, 2)
+
 
 statement_statistics: ContextVar[StatementStatistics | None] = ContextVar(
     "statement_statistics", default=None
