@@ -8,7 +8,6 @@ absolute figures are the machine's.
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from app.db.embedded import EmbeddedServer
 from benchmarks.api import docs, machine
 from benchmarks.api.charts import Bars, bar_chart
-from benchmarks.api.cli import generator, guarded, parser, say, write_json
+from benchmarks.api.cli import add_rows, generator, guarded, parser, say, write_json
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.measure import DifferentAnswersError, Measurement
 from benchmarks.api.report import number, table
@@ -32,18 +31,13 @@ _PICTURE = "performance.svg"
 def main() -> int:
     """Run what the command line asks for; 1 when answers differ, requests fail, or --check."""
     arguments = _arguments()
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-") as name,
-        postgres(Path(name)) as server,
-    ):
-        return _run(arguments, server, Path(name))
+    with postgres() as (server, folder):
+        return _run(arguments, server, folder)
 
 
 def _arguments() -> argparse.Namespace:
     made = parser(_COMMAND, __doc__)
-    made.add_argument(
-        "--rows", type=int, default=50_000, help="how many deals (default %(default)s)"
-    )
+    add_rows(made)
     made.add_argument(
         "--rounds", type=int, default=5, help="turns of each server (default %(default)s)"
     )

@@ -47,6 +47,13 @@ def parser(command: str, description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def add_rows(made: argparse.ArgumentParser) -> None:
+    """The option of a command that has one size."""
+    made.add_argument(
+        "--rows", type=int, default=50_000, help="how many deals (default %(default)s)"
+    )
+
+
 def _setting(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or name.lower() not in Settings.model_fields:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,10 +114,20 @@ class Database:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[EmbeddedServer]:
-    """A server with its default settings, that ends with the block."""
-    with embedded_postgres(folder / "data") as server:
-        yield server
+def postgres(
+    require: Callable[[Path], None] | None = None,
+) -> Iterator[tuple[EmbeddedServer, Path]]:
+    """A server with its default settings and a folder, both gone with the block.
+
+    Args:
+        require: is asked about the folder first.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        if require:
+            require(folder)
+        with embedded_postgres(folder / "data") as server:
+            yield server, folder
 
 
 @contextmanager

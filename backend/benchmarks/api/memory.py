@@ -7,13 +7,12 @@ a leak.
 import argparse
 import random
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.db.embedded import EmbeddedServer
 from benchmarks.api import docs, machine, processes
-from benchmarks.api.cli import generator, guarded, parser, say, write_json
+from benchmarks.api.cli import add_rows, generator, guarded, parser, say, write_json
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.facts import Facts, learn
@@ -50,18 +49,13 @@ def main() -> int:
     arguments = _arguments()
     if not processes.AVAILABLE:
         raise BenchmarkError("there is no /proc on this system that tells of memory")
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-") as name,
-        postgres(Path(name)) as server,
-    ):
-        return _run(arguments, server, Path(name))
+    with postgres() as (server, folder):
+        return _run(arguments, server, folder)
 
 
 def _arguments() -> argparse.Namespace:
     made = parser(_COMMAND, __doc__)
-    made.add_argument(
-        "--rows", type=int, default=50_000, help="how many deals (default %(default)s)"
-    )
+    add_rows(made)
     made.add_argument(
         "--requests", type=int, default=200_000, help="how many, at least (default %(default)s)"
     )
@@ -75,7 +69,7 @@ def _arguments() -> argparse.Namespace:
         help="between two looks, at least (default %(default)s)",
     )
     made.add_argument(
-        "--most", type=float, default=20.0, help="MB that --check allows (default %(default)s)"
+        "--most", type=float, default=10.0, help="MB that --check allows (default %(default)s)"
     )
     made.add_argument("--check", action="store_true", help="exit with 1 when it grows by more")
     return made.parse_args()

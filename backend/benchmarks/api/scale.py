@@ -8,7 +8,6 @@ import argparse
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,10 +58,9 @@ class Point:
 def main() -> int:
     """Run what the command line asks for; 1 when a total is wrong or a request fails."""
     arguments = _arguments()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        _require_space(Path(name), max(arguments.sizes))
-        with postgres(Path(name)) as server:
-            return _run(arguments, server, Path(name))
+    largest = max(arguments.sizes)
+    with postgres(lambda folder: _require_space(folder, largest)) as (server, folder):
+        return _run(arguments, server, folder)
 
 
 def _arguments() -> argparse.Namespace:

@@ -120,6 +120,15 @@ _NAIVE_PAGE = frozenset({"next_cursor", "header.link"})
 _ALL_DEALS = "SELECT count(*) FROM deals"
 _UNDO_INSERT = "DELETE FROM deals WHERE id > {last_id}"
 
+_CREATE = Scenario(
+    "post",
+    "POST a deal",
+    _post,
+    ignored={"floor": _WRITTEN | {"header.location"}},
+    writes=True,
+    undo=_UNDO_INSERT,
+)
+
 SCENARIOS = (
     Scenario(
         "first-page",
@@ -183,23 +192,13 @@ SCENARIOS = (
         least={"floor": 0.45},
         total="SELECT count(*) FROM hotels",
     ),
-    Scenario(
-        "post",
-        "POST a deal",
-        _post,
-        ignored={"floor": _WRITTEN | {"header.location"}},
-        writes=True,
-        undo=_UNDO_INSERT,
-    ),
-    Scenario(
-        "post-by-two",
-        "POST a deal, floor by two inserts in a transaction",
-        _post,
+    _CREATE,
+    replace(
+        _CREATE,
+        name="post-by-two",
+        title="POST a deal, floor by two inserts in a transaction",
         least={"floor": 0.5},
         at_floor="by=two",
-        ignored={"floor": _WRITTEN | {"header.location"}},
-        writes=True,
-        undo=_UNDO_INSERT,
     ),
     Scenario(
         "patch",
