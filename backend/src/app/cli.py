@@ -24,7 +24,7 @@ from app.errors import DealsError, FileRefusedError
 from app.imports.generator import generate as generate_file
 from app.logging import configure_logging
 from app.services.keys import SCOPES, KeyService
-from app.services.loading import LoadingService, LoadSummary
+from app.services.loading import LoadingService, LoadMode, LoadSummary
 from app.services.verification import Drift, VerificationService
 
 EXIT_REJECTED = 1
@@ -106,6 +106,7 @@ def load(
     ] = None,
     *,
     strict: Annotated[bool, typer.Option(help="Load nothing if one row is bad.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only say what a load would do.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
 ) -> None:
     """Load deals from a file; loading it again changes nothing.
@@ -114,8 +115,9 @@ def load(
     2 the file was refused, 3 the load could not run.
     """
     settings = _start()
+    mode: LoadMode = "dry-run" if dry_run else "strict" if strict else "rows"
     target = rejects or file.with_name(f"{file.name}.rejects.csv")
-    summary = asyncio.run(_load(settings, file, strict=strict, rejects=target))
+    summary = asyncio.run(_load(settings, file, target, mode))
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(summary), default=str) + "\n")
     else:
@@ -124,11 +126,11 @@ def load(
         raise typer.Exit(EXIT_REJECTED)
 
 
-async def _load(settings: Settings, file: Path, *, strict: bool, rejects: Path) -> LoadSummary:
+async def _load(settings: Settings, file: Path, rejects: Path, mode: LoadMode) -> LoadSummary:
     async with _database(settings) as database:
         with console.load_bar(f"loading {file.name}") as progress:
             return await LoadingService(database).load(
-                file, strict=strict, rejects=rejects, progress=progress
+                file, mode=mode, rejects=rejects, progress=progress
             )
 
 

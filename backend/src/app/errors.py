@@ -21,6 +21,10 @@ class EmbeddedPostgresError(DealsError):
     """The embedded PostgreSQL cannot be started here; the message says why and what to do."""
 
 
+class LoadStoppedError(DealsError):
+    """A load is not to go on: it was cancelled, or another process has taken it over."""
+
+
 class FileRefusedError(DealsError):
     """A deals.csv that cannot be loaded at all; nothing of it was."""
 

@@ -51,7 +51,7 @@ async def test_a_lost_connection_leaves_whole_chunks(
         with pytest.raises(ServiceUnavailableError):
             await loading.load(
                 deals,
-                strict=strict,
+                mode="strict" if strict else "rows",
                 chunk_rows=100,
                 progress=lambda progress: begun.set() if progress.rows_read > 300 else None,
             )
@@ -71,7 +71,7 @@ async def test_a_hotel_somebody_else_makes_at_the_same_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The other writer commits after the load has looked and before it inserts."""
-    prepare = pipeline.Load._prepare  # noqa: SLF001 - the moment is inside
+    prepare = pipeline.Load.prepare
     statements = [
         (
             "INSERT INTO hotels (name, city, country, phone)"
@@ -86,7 +86,7 @@ async def test_a_hotel_somebody_else_makes_at_the_same_moment(
             await run(database, statements.pop(0))
         return await prepare(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline.Load, "_prepare", later)
+    monkeypatch.setattr(pipeline.Load, "prepare", later)
     ours = {"hotel_name": "Ours", "hotel_phone": "+1"}
     write(deals, [row(1), row(2, **ours), row(3, hotel_name="New", hotel_phone="+2")])
     assert counts(await loading.load(deals, rejects=rejects)) == {"inserted": 1, "rejected": 2}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.imports.database import ask, content, ids
@@ -15,7 +16,7 @@ from app.errors import FileRefusedError
 from app.imports import staging
 from app.imports.columns import NAMES
 from app.imports.generator import generate
-from app.services.loading import LoadingService, LoadProgress
+from app.services.loading import LoadingService, LoadMode, LoadProgress
 
 pytestmark = pytest.mark.integration
 
@@ -59,9 +60,9 @@ async def test_ways_to_write_a_file(
     assert await ids(database) == [1, 2]
 
 
-@pytest.mark.parametrize("strict", [False, True])
-async def test_a_header_and_no_rows(loading: LoadingService, deals: Path, *, strict: bool) -> None:
-    assert counts(await loading.load(write(deals, []), strict=strict)) == {}
+@pytest.mark.parametrize("mode", get_args(LoadMode))
+async def test_a_header_and_no_rows(loading: LoadingService, deals: Path, mode: LoadMode) -> None:
+    assert counts(await loading.load(write(deals, []), mode=mode)) == {}
 
 
 @pytest.mark.parametrize("tail", [b"\xff", b'"never closed'])
@@ -80,7 +81,7 @@ async def test_strict_updates_too(
     monkeypatch.setattr(staging, "_SLICE_ROWS", 3)
     await loading.load(write(deals, [row(number) for number in range(1, 9)]))
     rows = [row(number, categories="beach" if number % 2 else "") for number in range(10, 4, -1)]
-    summary = await loading.load(write(deals, [*rows, row(1)]), strict=True, chunk_rows=2)
+    summary = await loading.load(write(deals, [*rows, row(1)]), mode="strict", chunk_rows=2)
     assert counts(summary) == {"inserted": 2, "updated": 4, "unchanged": 1}
     assert [len(deal[-1]) for deal in await content(database)] == [2, 2, 2, 2, 1, 0, 1, 0, 1, 0]
 
@@ -91,26 +92,52 @@ async def test_strict_loads_all_or_nothing(
 ) -> None:
     rows = [row(1), row(2, hotel_name="New", hotel_phone="+1"), row(1), row(3)]
     write(deals, [*rows, row(4, hotel_phone="+1"), row(5)])
-    summary = await loading.load(deals, strict=True, rejects=rejects, chunk_rows=chunk_rows)
+    summary = await loading.load(deals, mode="strict", rejects=rejects, chunk_rows=chunk_rows)
     assert counts(summary) == {"duplicates": 1, "rejected": 1, "held_back": 4}
     assert rejected(rejects) == [(6, "hotel_phone", "phone_identity_conflict")]
     assert await ids(database) == []
     assert await ask(database, "SELECT 1 FROM hotels UNION ALL SELECT 1 FROM categories") == []
     write(deals, rows)
-    summary = await loading.load(deals, strict=True, rejects=rejects, chunk_rows=chunk_rows)
+    summary = await loading.load(deals, mode="strict", rejects=rejects, chunk_rows=chunk_rows)
     assert counts(summary) == {"inserted": 3, "duplicates": 1}
     assert not rejects.exists()
     assert await ids(database) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("strict", [False, True])
+async def test_a_dry_run_says_what_a_load_would_do(
+    loading: LoadingService, database: Database, deals: Path, rejects: Path
+) -> None:
+    await loading.load(write(deals, [row(1), row(2)]))
+    before = await content(database)
+    hotel = {"hotel_name": "New", "hotel_phone": "+2"}
+    rows = [
+        *(row(1), row(2, room_type="attic"), row(3, **hotel), row(3, **hotel)),
+        row(4, hotel_name="Another", hotel_phone="+2"),
+        row(5, room_type=""),
+    ]
+    said = await loading.load(write(deals, rows), mode="dry-run", rejects=rejects, chunk_rows=2)
+    assert await content(database) == before
+    would_be_rejected = rejected(rejects)
+    done = await loading.load(deals, rejects=rejects, chunk_rows=2)
+    assert counts(said) == counts(done)
+    assert counts(said) == {
+        "inserted": 1,
+        "updated": 1,
+        "unchanged": 1,
+        "duplicates": 1,
+        "rejected": 2,
+    }
+    assert rejected(rejects) == would_be_rejected
+
+
+@pytest.mark.parametrize("mode", get_args(LoadMode))
 async def test_progress_only_goes_forward(
-    loading: LoadingService, deals: Path, *, strict: bool
+    loading: LoadingService, deals: Path, mode: LoadMode
 ) -> None:
     deals = deals.with_suffix(".csv.gz")
     generate(deals, rows=2000)
     heard: list[LoadProgress] = []
-    await loading.load(deals, strict=strict, progress=heard.append, chunk_rows=90)
+    await loading.load(deals, mode=mode, progress=heard.append, chunk_rows=90)
     size = deals.stat().st_size
     assert {progress.bytes_total for progress in heard} == {size}
     assert heard == sorted(heard, key=lambda progress: (progress.bytes_read, progress.rows_read))

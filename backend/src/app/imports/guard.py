@@ -22,7 +22,6 @@ _REMEMBERED_NAMES = 10_000
 _FOLD = "SELECT name, lower_case(name) FROM unnest(cast(:names AS text[])) AS name"
 # Other than a request's, a load may wait, be long and be idle.
 _SERVER_SETTINGS = {
-    "application_name": "hotel-deals load",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_session_timeout": "0",
@@ -62,11 +61,17 @@ class Guard:
         return {name: self._folded[name] for name in names}
 
 
+def connection_name(name: str) -> str:
+    """The `application_name` of the connection of a load."""
+    return f"hotel-deals {name}"
+
+
 @asynccontextmanager
-async def exclusive_load(database: Database) -> AsyncIterator[Guard]:
+async def exclusive_load(database: Database, name: str) -> AsyncIterator[Guard]:
     """Wait until no other load runs in the database, and let none begin inside the block.
 
-    The connection comes from no pool, so that closing it surely frees the lock.
+    The connection comes from no pool, so that closing it surely frees the lock. The server knows
+    it as `hotel-deals NAME`.
 
     Raises:
         ServiceUnavailableError: the database does not answer.
@@ -76,7 +81,9 @@ async def exclusive_load(database: Database) -> AsyncIterator[Guard]:
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,
-        connect_args={"server_settings": _SERVER_SETTINGS},
+        connect_args={
+            "server_settings": {**_SERVER_SETTINGS, "application_name": connection_name(name)}
+        },
     )
     async with AsyncExitStack() as stack:
         with database_errors():

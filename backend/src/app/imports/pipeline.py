@@ -1,38 +1,22 @@
-"""A load: read → check → decide → stage → merge, chunk by chunk, each chunk one transaction."""
+"""What every load has in common: read → check → decide, and rows prepared for being stored."""
 
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
-
-from sqlalchemy.exc import DBAPIError
+from dataclasses import dataclass, field, replace
 
 from app.db.session import Database
-from app.errors import AppError, ConflictError, NotFoundError
 from app.imports.checked import Checked
 from app.imports.checks import check
 from app.imports.copying import copy_lines
 from app.imports.decisions import Decision, KnownHotels, decide
 from app.imports.guard import Guard
-from app.imports.lanes import Lanes
-from app.imports.reader import Chunk, Header, chunks
+from app.imports.journal import Journal, Outcome
+from app.imports.reader import Header, chunks
 from app.imports.rejects import RejectsFile
 from app.imports.seen import SeenIds
 from app.imports.source import Source
 from app.imports.staging import Merged, Staging
-
-# Merges side by side: PostgreSQL is the slower half of a load and runs one connection on one core.
-LANES = 2
-_ATTEMPTS = 5
-
-
-class _StaleHotelsError(Exception):
-    """Somebody else has made, renamed or deleted a hotel since it was looked up."""
-
-
-class _HeldBackError(Exception):
-    """A strict load has met a bad row: leave the transaction without storing anything."""
 
 
 @dataclass(slots=True)
@@ -61,56 +45,13 @@ class Load:
     guard: Guard
     seen: SeenIds
     rejects: RejectsFile
+    journal: Journal
     progress: Callable[[Tally], None]
     tally: Tally = field(default_factory=Tally)
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
-        """Load good rows, each chunk all or not at all; chunks may commit out of order.
-
-        Chunks that need no new hotel run side by side: nothing in one can decide over another.
-        One that brings hotels runs alone, so that "the later row is rejected" holds.
-        """
-        async with Lanes(LANES) as lanes, aclosing(self._checked(source, header, rows)) as checked:
-            async for chunk in checked:
-                known = KnownHotels.stored(await self.guard.find_hotels(chunk.hotels))
-                decision = await self._decide(chunk, known)
-                work = chunk.only(decision.accepted)
-                brings_hotels = not known.ids.keys() >= set(work.used_hotels())
-                if brings_hotels:
-                    await lanes.drain()
-                await lanes.start(self._store(work, known, decision.duplicates))
-                if brings_hotels:
-                    await lanes.drain()
-
-    async def run_strictly(self, source: Source, header: Header, rows: int) -> None:
-        """All in one transaction: rows are held until the last one is known to be right.
-
-        Once one is not, deals need not be held any more, but new hotels are still inserted, for
-        later rows may offend them; the transaction is rolled back.
-        """
-        with suppress(_HeldBackError):
-            async with self.database.transaction() as session:
-                staging = await Staging.of(session)
-                async with aclosing(self._checked(source, header, rows)) as checked:
-                    async for chunk in checked:
-                        await self._hold(staging, chunk)
-                if self.rejects.count:
-                    raise _HeldBackError
-                await self.guard.check()
-                merged = await staging.merge_held()
-                await staging.settle()
-            self.tally.add(merged)
-
-    async def _hold(self, staging: Staging, chunk: Checked) -> None:
-        known = KnownHotels.stored(await staging.find_hotels(chunk.hotels))
-        decision = await self._decide(chunk, known)
-        work = chunk.only(decision.accepted)
-        while (lines := await self._prepare(staging, work, known)) is None:
-            known = KnownHotels.stored(await staging.find_hotels(work.hotels))
-            work = await self._decide_again(work, known)
-        if not self.rejects.count:
-            await staging.hold(lines)
-        self._count(chunk.chunk, decision.duplicates)
+        """Load the file in chunks of about so many rows."""
+        raise NotImplementedError
 
     async def refresh_statistics(self) -> None:
         """For the queries that come next; only when the load has changed anything."""
@@ -118,9 +59,7 @@ class Load:
             async with self.database.transaction() as session:
                 await (await Staging.of(session)).analyze()
 
-    async def _checked(
-        self, source: Source, header: Header, rows: int
-    ) -> AsyncGenerator[Checked, None]:
+    async def checked(self, source: Source, header: Header, rows: int) -> AsyncGenerator[Checked]:
         """Checked chunks; the next one is made in a thread while the last one is merged."""
         loop = asyncio.get_running_loop()
         hash_key = secrets.token_hex(8)
@@ -144,7 +83,7 @@ class Load:
             # another one has come first.
             await asyncio.gather(ahead, return_exceptions=True)
 
-    async def _decide(self, checked: Checked, known: KnownHotels) -> Decision:
+    async def decide_in_turn(self, checked: Checked, known: KnownHotels) -> Decision:
         """Take ids and note rejects: in the file's order, whatever order merges end in."""
 
         def work() -> Decision:
@@ -156,46 +95,16 @@ class Load:
 
         return await asyncio.to_thread(work)
 
-    async def _decide_again(self, work: Checked, known: KnownHotels) -> Checked:
+    async def decide_again(
+        self, work: Checked, known: KnownHotels, outcome: Outcome
+    ) -> tuple[Checked, Outcome]:
         """What is left of accepted rows now that the hotels are others; their ids stay taken."""
         decision = await asyncio.to_thread(decide, work, known, {})
         self.rejects.write(decision.rejects)
-        return work.only(decision.accepted)
+        rejects = outcome.rejects + decision.rejects
+        return work.only(decision.accepted), replace(outcome, rejects=rejects)
 
-    async def _store(self, work: Checked, known: KnownHotels, duplicates: int) -> None:
-        """Merge accepted rows in a transaction of their own, again when another writer was first.
-
-        Raises:
-            ConflictError: another writer was first too often.
-        """
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                merged = await self._merge_alone(work, known)
-            except _StaleHotelsError:
-                pass
-            except (ConflictError, NotFoundError, DBAPIError) as error:
-                if attempt == _ATTEMPTS or not _is_race(error):
-                    raise
-            else:
-                self.tally.add(merged)
-                self._count(work.chunk, duplicates)
-                return
-            known = KnownHotels.stored(await self.guard.find_hotels(work.hotels))
-            work = await self._decide_again(work, known)
-        raise ConflictError("Other writers keep changing the hotels that are being loaded")
-
-    async def _merge_alone(self, work: Checked, known: KnownHotels) -> Merged:
-        """Store rows in a transaction of their own."""
-        async with self.database.transaction() as session:
-            staging = await Staging.of(session)
-            lines = await self._prepare(staging, work, known)
-            if lines is None:
-                raise _StaleHotelsError
-            merged = await staging.merge(lines)
-            await staging.settle()
-            return merged
-
-    async def _prepare(self, staging: Staging, work: Checked, known: KnownHotels) -> bytes | None:
+    async def prepare(self, staging: Staging, work: Checked, known: KnownHotels) -> bytes | None:
         """Rows as `staging` takes them, their hotels and categories made and held.
 
         None when the hotels are not, or not any more, as `known`.
@@ -208,16 +117,10 @@ class Load:
         category_ids = await staging.hold_categories(work.used_categories())
         return await asyncio.to_thread(copy_lines, work, hotel_ids, category_ids)
 
-    def _count(self, chunk: Chunk, duplicates: int) -> None:
-        self.tally.rows += chunk.rows
-        self.tally.duplicates += duplicates
+    def count(self, outcome: Outcome) -> None:
+        """Say how far the load is, after what came of a chunk is committed."""
+        self.tally.rows += outcome.chunk.rows
+        self.tally.duplicates += outcome.duplicates
         # With lanes, the last chunk that was merged need not be the last that was read.
-        self.tally.bytes_read = max(self.tally.bytes_read, chunk.bytes_read)
+        self.tally.bytes_read = max(self.tally.bytes_read, outcome.chunk.bytes_read)
         self.progress(self.tally)
-
-
-def _is_race(error: AppError | DBAPIError) -> bool:
-    """A deadlock, a lock not had in time, or a key another writer has just taken or dropped."""
-    if isinstance(error, AppError):
-        return True
-    return str(getattr(error.orig, "sqlstate", "")) in {"23503", "23505"}

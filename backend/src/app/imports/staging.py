@@ -41,6 +41,9 @@ class Merged:
         )
 
 
+NOTHING_MERGED = Merged(0, 0, 0)
+
+
 class Staging:
     """One transaction's connection, with the statements of a load.
 
@@ -91,6 +94,15 @@ class Staging:
         await self._execute(sql.CREATE)
         return await self._merge_staged(await self._copy("staged_deals", lines))
 
+    async def compare(self, lines: bytes) -> Merged:
+        """What `merge` would do with rows; nothing is stored and no deal is locked."""
+        await self._execute(sql.CREATE)
+        count = await self._copy("staged_deals", lines)
+        await self._execute("ANALYZE staged_deals")
+        stored = await self._value(sql.COUNT_STORED)
+        changed = len(await self._value(sql.FIND_CHANGED))
+        return Merged(count - stored, changed, stored - changed)
+
     async def hold(self, lines: bytes) -> None:
         """Put rows, as of `merge`, aside until `merge_held`."""
         await self._create_held()
@@ -103,7 +115,7 @@ class Staging:
         per row of a statement (foreign keys to check) stays bounded.
         """
         await self._create_held()
-        total = Merged(0, 0, 0)
+        total = NOTHING_MERGED
         lowest = 0
         ends = await self._fetch(sql.HELD_SLICES, _SLICE_ROWS)
         for highest in [*(row["external_id"] for row in ends), MAX_BIGINT]:

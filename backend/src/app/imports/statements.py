@@ -134,6 +134,8 @@ WHERE (
 )
 """
 
+COUNT_STORED = "SELECT count(*) FROM staged_deals JOIN deals USING (external_id)"
+
 HOLD_CHANGED = """
 SELECT FROM deals WHERE external_id = ANY($1::bigint[])
 ORDER BY external_id FOR NO KEY UPDATE

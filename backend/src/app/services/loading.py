@@ -2,21 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from app.db.session import Database
 from app.errors import DealsError
+from app.imports.chunkwise import ChunkLoad
 from app.imports.guard import exclusive_load
+from app.imports.journal import Journal, NoJournal
 from app.imports.pipeline import Load, Tally
 from app.imports.reader import Header, inspect
 from app.imports.rejects import RejectsFile
 from app.imports.seen import SeenIds
 from app.imports.source import opened
+from app.imports.whole import DryRun, StrictLoad
 
 # Rows of a transaction. Measured: larger ones gain nothing, and hold other writers up for longer.
 CHUNK_ROWS = 10_000
+
+LoadMode = Literal["rows", "strict", "dry-run"]
+_KINDS: Mapping[LoadMode, type[Load]] = {
+    "rows": ChunkLoad,
+    "strict": StrictLoad,
+    "dry-run": DryRun,
+}
 
 
 @dataclass(frozen=True)
@@ -50,46 +61,51 @@ class LoadSummary:
 
 
 class LoadingService:
-    """Loads files into one database."""
+    """Loads files into one database; without a journal, each as if for the first time."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, journal: Journal | None = None) -> None:
         self._database = database
+        self._journal = journal or NoJournal()
 
     async def load(
         self,
         path: Path,
         *,
-        strict: bool = False,
+        mode: LoadMode = "rows",
         rejects: Path | None = None,
         progress: Callable[[LoadProgress], None] | None = None,
         chunk_rows: int = CHUNK_ROWS,
     ) -> LoadSummary:
         """Load the rows of `path` that are right; loading it again finishes what was cut off.
 
-        With `strict`, rows are stored only if none is rejected. Rejected rows are written to
-        `rejects`, when given; with none, an older file of that name is removed. A second load of
-        the same database waits for the first.
+        When strict, rows are stored only if none is rejected; in a dry run none is, and the summary
+        says what would have been. Rejected rows are written to `rejects`, when given; with none, an
+        older file of that name is removed. A second load of the same database waits for the first.
+        What the journal has of an earlier attempt is not loaded again, nor in the summary.
 
         Raises:
             FileRefusedError: the file as a whole cannot be loaded; nothing was.
             DealsError: the rejects cannot be written.
             ServiceUnavailableError: the database went away; whole chunks may be stored.
             ConflictError: other writers kept changing the same hotels or deals.
+            LoadStoppedError: the journal says that the load is not to go on.
         """
         started = time.monotonic()
         header = await asyncio.to_thread(_inspected, path, rejects)
+        await self._journal.begin(header)
         with opened(path) as source:
 
             def report(tally: Tally) -> None:
                 if progress:
                     progress(LoadProgress(tally.bytes_read, source.bytes_total, tally.rows))
 
-            async with exclusive_load(self._database) as guard:
+            async with exclusive_load(self._database, self._journal.name) as guard:
                 with SeenIds() as seen, RejectsFile(rejects, header) as rejected:
-                    load = Load(self._database, guard, seen, rejected, report)
+                    load = _KINDS[mode](
+                        self._database, guard, seen, rejected, self._journal, report
+                    )
                     report(load.tally)
-                    run = load.run_strictly if strict else load.run
-                    await run(source, header, chunk_rows)
+                    await load.run(source, header, chunk_rows)
                     await load.refresh_statistics()
                     load.tally.bytes_read = source.bytes_total
                     report(load.tally)
