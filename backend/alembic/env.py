@@ -13,10 +13,10 @@ from app.db.base import Base
 from app.db.migrations import MIGRATION_LOCK
 from app.db.provision import provisioned
 from app.errors import ConfigurationError
-from app.models import access, catalog, derived, idempotency
+from app.models import access, catalog, derived, idempotency, imports
 
 # Importing the models is what fills Base.metadata.
-MODELS = (access, catalog, derived, idempotency)
+MODELS = (access, catalog, derived, idempotency, imports)
 
 
 def number(
@@ -26,6 +26,11 @@ def number(
     heads = migration_context.get_current_heads()
     for directive in directives:
         directive.rev_id = f"{int(heads[0] if heads else 0) + 1:04}"
+
+
+def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Whether models are to be compared with it: the job queue's tables are its library's."""
+    return not (kind == "table" and (name or "").startswith("procrastinate_"))
 
 
 def run(connection: Connection) -> None:
@@ -40,6 +45,7 @@ def run(connection: Connection) -> None:
         connection=connection,
         target_metadata=Base.metadata,
         compare_type=True,
+        include_name=is_ours,
         process_revision_directives=number,
     )
     with context.begin_transaction():

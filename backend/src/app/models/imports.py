@@ -1,0 +1,92 @@
+"""Uploaded files, and what became of their rows."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base
+
+
+class Import(Base):
+    """One upload. Its counters are the sums of its chunks'.
+
+    `attempt` counts the times that a worker has taken it up: only the last one may store anything
+    for it. `failures` counts those that failed and may go better later. `columns` are the file's,
+    as soon as it was opened. `object_name` is null once the upload has been removed.
+    """
+
+    __tablename__ = "imports"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"
+        ),
+        CheckConstraint(
+            "(finished_at IS NULL) = (state IN ('queued', 'running'))", name="finished_at"
+        ),
+        CheckConstraint("char_length(file_name) BETWEEN 1 AND 255", name="file_name"),
+        CheckConstraint("bytes_total > 0", name="bytes_total"),
+        CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+        Index(None, "sha256"),
+        # For what is removed some time after the end; a few at any moment.
+        Index(
+            "ix_imports_finished_at_stored",
+            "finished_at",
+            postgresql_where=text("object_name IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    state: Mapped[str] = mapped_column(Text, server_default="queued")
+    strict: Mapped[bool] = mapped_column(Boolean)
+    dry_run: Mapped[bool] = mapped_column(Boolean)
+    file_name: Mapped[str | None] = mapped_column(Text)
+    object_name: Mapped[str | None] = mapped_column(Text)
+    bytes_total: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    created_by: Mapped[str] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    columns: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class ImportChunk(Base):
+    """What became of a chunk of an upload, stored together with its rows.
+
+    `rejects` are the rejected rows as gzip-compressed CSV, null once they have been removed;
+    `rejected_lines` the physical lines they start in.
+    """
+
+    __tablename__ = "import_chunks"
+
+    import_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("imports.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    rows_read: Mapped[int] = mapped_column(Integer)
+    inserted: Mapped[int] = mapped_column(BigInteger)
+    updated: Mapped[int] = mapped_column(BigInteger)
+    unchanged: Mapped[int] = mapped_column(BigInteger)
+    duplicates: Mapped[int] = mapped_column(Integer)
+    rejected: Mapped[int] = mapped_column(Integer)
+    bytes_read: Mapped[int] = mapped_column(BigInteger)
+    rejects: Mapped[bytes | None] = mapped_column(LargeBinary)
+    rejected_lines: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
