@@ -7,14 +7,15 @@ import asyncpg
 import pytest
 from alembic import command
 from alembic.config import Config
+from procrastinate.schema import SchemaManager
 from pytest_alembic.tests import (
     test_model_definitions_match_ddl,
     test_single_head_revision,
     test_up_down_consistency,
     test_upgrade,
 )
-from sqlalchemy import make_url
-from tests.databases import dsn
+from sqlalchemy import URL, make_url
+from tests.databases import as_text, dsn, temporary_database
 
 from app.db.migrations import head_revision, upgrade_async
 from app.errors import ConfigurationError, ConflictError
@@ -93,6 +94,25 @@ async def test_revision_9_gives_back_the_functions_it_replaced(
     await asyncio.to_thread(command.downgrade, alembic_config_for, "0008")
 
     assert await definitions(url) == at_8
+
+
+def of_the_queue(found: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    return {each for each in found if each[0].startswith("procrastinate_")}
+
+
+async def test_the_job_queue_has_what_its_library_expects(url: str, version_url: URL) -> None:
+    """An upgrade of the library that changes its schema needs a revision that does so here."""
+    await upgrade_async(url)
+    async with temporary_database(version_url) as fresh:
+        connection = await asyncpg.connect(dsn(fresh))
+        try:
+            await connection.execute(SchemaManager.get_schema())
+        finally:
+            await connection.close()
+        expected = of_the_queue(await definitions(as_text(fresh)))
+
+    assert of_the_queue(await definitions(url)) == expected
+    assert len(expected) > 50
 
 
 async def test_autogenerate_finds_nothing_at_head(url: str, alembic_config_for: Config) -> None:
