@@ -99,6 +99,12 @@ def test_the_environment_wins_over_the_file(
         ("DB_LOCK_TIMEOUT", "soon"),
         ("SIGNING_KEY", "short"),
         ("MAX_BODY_BYTES", "0"),
+        ("UPLOADS_URL", "gs://bucket"),
+        ("UPLOADS_URL", "s3://"),
+        ("UPLOADS_URL", "s3://key:secret@bucket"),
+        ("UPLOADS_URL", "s3://bucket?region=x"),
+        ("AWS_ENDPOINT_URL", "minio:9000"),
+        ("AWS_ENDPOINT_URL", "http://minio:port"),
         ("LOG_LEVEL", "LOUD"),
         ("LOG_FORMAT", "xml"),
         ("DATABASE_URL", "mysql://user@host/database"),
@@ -160,7 +166,9 @@ def test_a_wrong_url_does_not_give_its_password_away(
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "READ_DATABASE_URL", "SIGNING_KEY"])
+@pytest.mark.parametrize(
+    "name", ["DATABASE_URL", "READ_DATABASE_URL", "SIGNING_KEY", "UPLOADS_URL", "AWS_ENDPOINT_URL"]
+)
 def test_an_empty_value_means_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "")
     settings = load()

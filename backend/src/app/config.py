@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,11 @@ from app.errors import ConfigurationError
 _PROJECT = Path(__file__).resolve().parents[2]
 # A checkout keeps its data beside its code; an installed package has no such place.
 _HOME = _PROJECT if (_PROJECT / "pyproject.toml").is_file() else Path.cwd()
+
+# Credentials are no part of it, and neither is a query: either would be ignored.
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII)
+
+_ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
 
 
 class Settings(BaseSettings):
@@ -41,6 +47,11 @@ class Settings(BaseSettings):
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
 
+    # A bucket for uploaded files; without one they are in a folder of data_dir.
+    uploads_url: str | None = None
+    # The one of the AWS variables with which the storage library would fail late, and unclearly.
+    aws_endpoint_url: str | None = None
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 
@@ -49,7 +60,14 @@ class Settings(BaseSettings):
     def _number_from_environment(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
-    @field_validator("database_url", "read_database_url", "signing_key", mode="before")
+    @field_validator(
+        "database_url",
+        "read_database_url",
+        "signing_key",
+        "uploads_url",
+        "aws_endpoint_url",
+        mode="before",
+    )
     @classmethod
     def _empty_means_unset(cls, value: Any) -> Any:
         """`DATABASE_URL=` in a compose or `.env` file is how people say "none"."""
@@ -69,6 +87,20 @@ class Settings(BaseSettings):
         if not separator or scheme not in {"postgresql+asyncpg", "postgresql", "postgres"}:
             raise ValueError("must look like postgresql+asyncpg://user:password@host:5432/database")
         return SecretStr(f"postgresql+asyncpg://{rest}")
+
+    @field_validator("uploads_url")
+    @classmethod
+    def _bucket(cls, value: str | None) -> str | None:
+        if value is not None and not _BUCKET.fullmatch(value):
+            raise ValueError("must look like s3://bucket/prefix")
+        return value
+
+    @field_validator("aws_endpoint_url")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not _ENDPOINT.fullmatch(value):
+            raise ValueError("must look like https://host:port")
+        return value
 
     def patient(self) -> "Settings":
         """For commands: a load or a check of everything may take what a request may not."""

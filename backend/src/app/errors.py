@@ -126,3 +126,18 @@ class ServiceUnavailableError(AppError):
     status = 503
     code = "SERVICE_UNAVAILABLE"
     default_message = "The database is not available, try again shortly"
+
+
+class StorageUnavailableError(ServiceUnavailableError):
+    """Where uploaded files are kept does not answer now, or refuses the service."""
+
+    code = "STORAGE_UNAVAILABLE"
+    default_message = "The storage of uploaded files is not available, try again shortly"
+
+
+class StorageFullError(AppError):
+    """There is no room for the uploaded file; the same request succeeds once there is."""
+
+    status = 507
+    code = "STORAGE_FULL"
+    default_message = "There is no room to store the file"

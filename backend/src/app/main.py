@@ -18,6 +18,7 @@ from app.services.cursors import CursorCodec
 from app.services.health import HealthService
 from app.services.keys import KeyRing
 from app.signing import signing_key
+from app.storage.uploads import upload_store
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The service with these settings; its pools open and close with the application.
 
     Raises:
-        ConfigurationError: there is no key to sign with.
+        ConfigurationError: there is no key to sign with, or uploads cannot be stored as set.
     """
 
     @asynccontextmanager
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.writes_are_open = settings.app_env == "development"
     app.state.cursors = CursorCodec(signing_key(settings))
+    app.state.uploads = upload_store(settings)
     app.add_middleware(
         RequestMiddleware,
         max_body_bytes=settings.max_body_bytes,
