@@ -99,6 +99,7 @@ def test_the_environment_wins_over_the_file(
         ("DB_LOCK_TIMEOUT", "soon"),
         ("SIGNING_KEY", "short"),
         ("MAX_BODY_BYTES", "0"),
+        ("MAX_UPLOAD_BYTES", "68719476737"),
         ("UPLOADS_URL", "gs://bucket"),
         ("UPLOADS_URL", "s3://"),
         ("UPLOADS_URL", "s3://key:secret@bucket"),

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     signing_key: Annotated[SecretStr | None, Field(min_length=32)] = None
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
+    max_upload_bytes: Annotated[int, Field(ge=1024, le=64 * 1024**3)] = 1024**3
 
     # A bucket for uploaded files; without one they are in a folder of data_dir.
     uploads_url: str | None = None

@@ -78,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         RequestMiddleware,
         max_body_bytes=settings.max_body_bytes,
+        larger_bodies={"/imports": settings.max_upload_bytes},
         server_timing=settings.app_env == "development",
     )
     error_handlers.install(app)

@@ -3,6 +3,8 @@
 import random
 import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,15 +30,24 @@ class RequestMiddleware:
     The last word: an exception that nothing handled becomes the 500 envelope here, inside the
     framework's own handler, whose plain-text answer would carry no request id. `HEAD` is answered
     as `GET` without its body, because FastAPI's routes do not. The limit of a body is kept here,
-    declared or counted, because FastAPI's own is outside all middleware and answers in plain text.
+    declared or counted, because FastAPI's own is outside all middleware and answers in plain text;
+    `larger_bodies` are other limits, in bytes, by path.
 
     `Server-Timing` tells a browser's developer tools what the log tells an operator. It is for
     development only: how long a query takes may tell a stranger what is in the database.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, *, server_timing: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        *,
+        larger_bodies: Mapping[str, int] = MappingProxyType({}),
+        server_timing: bool,
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._larger_bodies = larger_bodies
         self._server_timing = server_timing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,12 +55,11 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(
-            scope, receive, send, self._max_body_bytes, server_timing=self._server_timing
-        )
+        limit = self._larger_bodies.get(scope["path"], self._max_body_bytes)
+        exchange = _Exchange(scope, receive, send, limit, server_timing=self._server_timing)
         token = statement_statistics.set(exchange.statistics)
         try:
-            if exchange.declared_length > self._max_body_bytes:
+            if exchange.declared_length > limit:
                 refusal = envelope(exchange.request_id, PayloadTooLargeError())
                 await refusal(scope, receive, exchange.send)
             else:
