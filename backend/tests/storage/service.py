@@ -1,0 +1,55 @@
+"""A service of one route, which does what `POST /imports` does with its body."""
+
+import os
+import resource
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from app.config import Settings
+from app.error_handlers import install
+from app.middleware import RequestMiddleware
+from app.routers.uploads import Uploaded
+from app.storage.uploads import upload_store
+
+
+def service(settings: Settings, name: str = "name") -> FastAPI:
+    app = FastAPI()
+    app.add_middleware(
+        RequestMiddleware,
+        max_body_bytes=1024,
+        larger_bodies={"/imports": settings.max_upload_bytes},
+        server_timing=False,
+    )
+    install(app)
+    store = upload_store(settings)
+
+    @app.post("/imports")
+    async def upload(file: Uploaded) -> dict[str, str | int | None]:
+        stored = await store.put(name, file.content)
+        return {"name": file.name, "bytes": stored.bytes, "sha256": stored.sha256}
+
+    @app.get("/fetched")
+    async def fetch() -> str:
+        target = settings.data_dir / "target"
+        stored = await store.fetch(name, target)
+        target.unlink()
+        return stored.sha256
+
+    @app.get("/memory")
+    async def memory() -> int:
+        """The most this process has had so far, in bytes."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    return app
+
+
+def service_from_environment() -> FastAPI:
+    """For uvicorn, in another process."""
+    return service(
+        Settings(
+            _env_file=None,
+            data_dir=Path(os.environ["DATA_DIR"]),
+            max_upload_bytes=int(os.environ["MAX_UPLOAD_BYTES"]),
+        )
+    )
