@@ -120,7 +120,8 @@ def wrong_with(route: RouteContext) -> Iterator[str]:
         yield "neither asks who it is nor is PUBLIC"
     if public and (guarded or not reads):
         yield "is PUBLIC, but asks who it is or writes"
-    if route.response_model is None and route.status_code != 204:
+    streamed = getattr(route.original_route, "stream_item_type", None)
+    if route.response_model is None and streamed is None and route.status_code != 204:
         yield "no response model"
     if not route.operation_id:
         yield "no operation id"

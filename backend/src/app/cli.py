@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -22,6 +22,7 @@ from app.db.provision import provisioned, provisioned_async
 from app.db.session import Database
 from app.errors import DealsError, FileRefusedError
 from app.imports.generator import generate as generate_file
+from app.jobs.process import run_worker, worker_beside
 from app.logging import configure_logging
 from app.services.keys import SCOPES, KeyService
 from app.services.loading import LoadingService, LoadMode, LoadSummary
@@ -61,12 +62,15 @@ def demo_command(port: Port = 8000, rows: Rows = 50_000, host: Host = "127.0.0.1
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913 - an option each
     host: Host = "127.0.0.1",
     port: Port = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
     *,
     reload: Annotated[bool, typer.Option(help="Restart when the code changes.")] = False,
+    with_worker: Annotated[
+        bool, typer.Option("--with-worker", help="Work on background jobs, too.")
+    ] = False,
     migrate: Annotated[
         bool | None,
         typer.Option(
@@ -83,7 +87,17 @@ def serve(
     with provisioned(settings) as urls:
         if migrate or (migrate is None and settings.app_env == "development"):
             upgrade(urls.primary)
-        serving.serve(settings, host=host, port=port, workers=workers, reload=reload)
+        with worker_beside(settings) if with_worker else nullcontext():
+            serving.serve(settings, host=host, port=port, workers=workers, reload=reload)
+
+
+@app.command()
+def worker() -> None:
+    """Work on background jobs: imports of uploaded files, and housekeeping."""
+    settings = _start()
+    upgrade_if_embedded(settings)
+    # The loop has handlers of its own for what `main` has set.
+    run_worker(settings)
 
 
 @app.command()

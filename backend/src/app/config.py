@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     # The one of the AWS variables with which the storage library would fail late, and unclearly.
     aws_endpoint_url: str | None = None
 
+    # Seconds between two signs of life of a worker; one that misses three is taken for dead.
+    worker_heartbeat: Annotated[float, Field(gt=0, le=300)] = 5.0
+    # Days after an import's end; its counters stay.
+    upload_retention_days: Annotated[float, Field(ge=0)] = 7.0
+    rejects_retention_days: Annotated[float, Field(ge=0)] = 30.0
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 

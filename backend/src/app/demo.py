@@ -11,6 +11,7 @@ from app.db.migrations import upgrade
 from app.db.provision import DatabaseUrls, provisioned
 from app.db.session import Database
 from app.imports.generator import generate
+from app.jobs.process import worker_beside
 from app.repositories.deals import DealRepository
 from app.repositories.paging import Place
 from app.services.loading import LoadingService
@@ -33,7 +34,8 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
         base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         console.stdout.print(f"API       {base}/deals\nSwagger   {base}/docs\nCtrl-C stops it.")
         served = settings.model_copy(update={"database_url": SecretStr(urls.primary)})
-        serving.serve(served, host=host, port=port)
+        with worker_beside(served):
+            serving.serve(served, host=host, port=port)
     console.stdout.print("stopped; the data stays in", str(settings.data_dir), markup=False)
 
 

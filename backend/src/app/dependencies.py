@@ -27,6 +27,7 @@ from app.services.expected import Expected
 from app.services.health import HealthService
 from app.services.hotels import HotelEditor, HotelService
 from app.services.idempotency import IdempotentRequest
+from app.services.imports import ImportService
 from app.services.keys import DEVELOPER, Actor, KeyRing
 
 
@@ -168,6 +169,27 @@ IfNoneMatch = Annotated[
 ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
 JSONBody = Depends(json_body)
 DealWriter = Depends(deal_writer)
+
+
+async def import_writer(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+    """An actor that may import files, and see what was imported.
+
+    Raises:
+        ForbiddenError: this one may not.
+    """
+    actor.require("imports:write")
+    return actor
+
+
+async def importing(request: Request) -> ImportService:
+    """The application's own; its transactions are shorter than a request."""
+    service: ImportService = request.app.state.imports
+    return service
+
+
+ImportWriter = Depends(import_writer)
+ImportingActor = Annotated[Actor, ImportWriter]
+Importing = Annotated[ImportService, Depends(importing)]
 
 
 async def reading_categories(request: Request) -> CategoryService:

@@ -9,13 +9,17 @@ from fastapi import FastAPI
 
 from app import error_handlers
 from app.config import Settings, load_settings
+from app.db.notifications import Listener
 from app.db.provision import provisioned_async
 from app.db.session import Database
+from app.draining import on_server_stop
 from app.logging import configure_logging
 from app.middleware import RequestMiddleware
-from app.routers import bulk, categories, deals, health, hotels
+from app.repositories.import_store import CHANNEL
+from app.routers import bulk, categories, deals, health, hotels, imports
 from app.services.cursors import CursorCodec
 from app.services.health import HealthService
+from app.services.imports import ImportService
 from app.services.keys import KeyRing
 from app.signing import signing_key
 from app.storage.uploads import upload_store
@@ -50,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ConfigurationError: there is no key to sign with, or uploads cannot be stored as set.
     """
+    uploads = upload_store(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,11 +63,15 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.database = database
             app.state.keys = KeyRing(database)
             app.state.health = HealthService(database)
+            listener = Listener(database.write_engine, CHANNEL)
+            app.state.imports = ImportService(database, uploads, app.state.cursors, listener)
             if app.state.writes_are_open:
                 logger.warning("writes are open to everybody: APP_ENV is development")
             try:
-                yield
+                with on_server_stop(listener.close):
+                    yield
             finally:
+                await listener.aclose()
                 await database.dispose()
 
     app = _Service(
@@ -74,7 +83,6 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.writes_are_open = settings.app_env == "development"
     app.state.cursors = CursorCodec(signing_key(settings))
-    app.state.uploads = upload_store(settings)
     app.add_middleware(
         RequestMiddleware,
         max_body_bytes=settings.max_body_bytes,
@@ -82,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         server_timing=settings.app_env == "development",
     )
     error_handlers.install(app)
-    for module in (health, bulk, deals, hotels, categories):
+    for module in (health, bulk, deals, hotels, categories, imports):
         app.include_router(module.router)
     return app
 

@@ -33,6 +33,14 @@ BUDGET = {
     "delete_hotel": 2,
     # Two of them for the Idempotency-Key.
     "upsert_deals": 11,
+    # The lock and the search for the same bytes, the import, its job; then what it is now.
+    "create_import": 5,
+    "list_imports": 1,
+    "get_import": 1,
+    "cancel_import": 2,
+    # And one for each chunk of the file that has rejects, or each event.
+    "get_import_rejects": 2,
+    "watch_import": 2,
 }
 _TIMING = re.compile(
     r'db;dur=(?P<sql_ms>[\d.]+);desc="SQL statements: (?P<statements>\d+)", total;dur=[\d.]+'
@@ -125,6 +133,26 @@ async def test_a_write_is_at_most_three_statements(
         (200, BUDGET["change_hotel"]),
         (204, BUDGET["delete_hotel"]),
     ]
+
+
+async def test_an_import_asks_little(api: httpx.AsyncClient) -> None:
+    csv = {"Content-Type": "text/csv"}
+    assert [
+        await spent(api, "POST", "/imports", content=b"id\n", headers=csv),
+        await spent(api, "GET", "/imports"),
+        await spent(api, "GET", "/imports/1"),
+        await spent(api, "DELETE", "/imports/1"),
+    ] == [
+        (202, BUDGET["create_import"]),
+        (200, BUDGET["list_imports"]),
+        (200, BUDGET["get_import"]),
+        (200, BUDGET["cancel_import"]),
+    ]
+    # Of a stream the header tells what there was before it.
+    for path, operation in (("rejects", "get_import_rejects"), ("events", "watch_import")):
+        with capture_logs() as lines:
+            await api.get(f"/imports/1/{path}")
+        assert [line["sql_statements"] for line in lines] == [BUDGET[operation]]
 
 
 async def test_many_deals_cost_what_few_do(api: httpx.AsyncClient, hotel: dict[str, Any]) -> None:

@@ -35,6 +35,8 @@ class Database:
             urls.replica, settings, {"default_transaction_read_only": "on"}
         )
         self.reader = Reader(self.read_engine)
+        # For what must show as soon as it is written.
+        self.primary_reader = Reader(self.write_engine)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteSession]:

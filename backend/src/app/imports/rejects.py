@@ -1,7 +1,8 @@
 """The rows a load left out, as they came, with where and why."""
 
 import csv
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,18 +26,54 @@ class Reject:
     fields: Sequence[str]
 
 
-class RejectsFile(AbstractContextManager["RejectsFile"]):
+class RejectsLayout:
     """A CSV beside which nothing else is needed to mend the rows and load them again.
 
     It has the file's columns and then `line`, `column`, `code` and `message`; columns of these
-    names in the file (it was a rejects file itself) give way. It is written under another name
-    and takes its own when the block ends well: with no rejects, an older file of the name goes.
+    names in the file (it was a rejects file itself) give way.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._kept = [i for i, name in enumerate(names) if name not in REASONS]
+
+    @property
+    def header(self) -> list[str]:
+        """The first row."""
+        return [*(self._names[i] for i in self._kept), *REASONS]
+
+    def rows(self, rejects: Iterable[Reject]) -> Iterator[list[str]]:
+        """A row for each, in order of their lines."""
+        for reject in sorted(rejects, key=lambda reject: reject.line):
+            problem = reject.problem
+            reasons = (str(reject.line), reject.column, problem.code, problem.message)
+            yield [*self._fitted(reject.fields), *reasons]
+
+    def _fitted(self, fields: Sequence[str]) -> list[str]:
+        """As many fields as there are columns: absent ones empty, surplus ones in the last."""
+        width = len(self._names)
+        fitted = [*fields[: width - 1], ",".join(fields[width - 1 :])]
+        fitted += [""] * (width - len(fitted))
+        return [fitted[i] for i in self._kept]
+
+
+def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
+    """The rows as lines of a rejects file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+class RejectsFile(AbstractContextManager["RejectsFile"]):
+    """Rejects on disk, in `RejectsLayout`.
+
+    It is written under another name and takes its own when the block ends well: with no rejects,
+    an older file of the name goes.
     """
 
     def __init__(self, path: Path | None, header: Header) -> None:
         self._path = path
-        self._names = header.names
-        self._kept = [i for i, name in enumerate(header.names) if name not in REASONS]
+        self._layout = RejectsLayout(header.names)
         self._partial = path.with_name(f"{path.name}.part") if path else None
         self._file: TextIO | None = None
         self.count = 0
@@ -50,7 +87,7 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
                 self._file = self._partial.open("w", encoding="utf-8", newline="")
             except OSError as error:
                 raise _unwritable(self._partial, error) from error
-            self._row([self._names[i] for i in self._kept], REASONS)
+            self._write([self._layout.header])
         return self
 
     def write(self, rejects: Iterable[Reject]) -> None:
@@ -59,13 +96,10 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         Raises:
             DealsError: the disk is full, say.
         """
+        chosen = list(rejects)
         with self._one_writer:
-            for reject in sorted(rejects, key=lambda reject: reject.line):
-                self.count += 1
-                self._row(
-                    self._fitted(reject.fields),
-                    (str(reject.line), reject.column, reject.problem.code, reject.problem.message),
-                )
+            self.count += len(chosen)
+            self._write(self._layout.rows(chosen))
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if not (self._file and self._partial and self._path):
@@ -82,18 +116,11 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
             with suppress(OSError):
                 self._partial.unlink(missing_ok=True)
 
-    def _fitted(self, fields: Sequence[str]) -> list[str]:
-        """As many fields as there are columns: absent ones empty, surplus ones in the last."""
-        width = len(self._names)
-        fitted = [*fields[: width - 1], ",".join(fields[width - 1 :])]
-        fitted += [""] * (width - len(fitted))
-        return [fitted[i] for i in self._kept]
-
-    def _row(self, fields: Sequence[str], reasons: Sequence[str]) -> None:
+    def _write(self, rows: Iterable[Sequence[str]]) -> None:
         if self._file is None or self._path is None:
             return
         try:
-            csv.writer(self._file, lineterminator="\n").writerow((*fields, *reasons))
+            csv.writer(self._file, lineterminator="\n").writerows(rows)
         except OSError as error:
             raise _unwritable(self._path, error) from error
 

@@ -24,10 +24,11 @@ def _header(name: str, description: str, *, always: bool = True, **schema: Any) 
 REQUEST_ID = _header("X-Request-ID", "By which the service's log knows the request")
 ETAG = _header("ETag", "For `If-None-Match` and `If-Match`", pattern=r'^"\d+\.[0-9a-f]{16}"$')
 LINK = _header("Link", "The first page and, unless this is the last one, the next (RFC 8288)")
-LOCATION = _header("Location", "Where it is", pattern=r"^/(deals|hotels)/\d+$")
+LOCATION = _header("Location", "Where it is", pattern=r"^/(deals|hotels|imports)/\d+$")
 REPLAYED = _header(
     "Idempotency-Replayed", "This is the response of an earlier request", always=False, const="true"
 )
+DISPOSITION = _header("Content-Disposition", "A name for the file")
 RETRY_AFTER = _header("Retry-After", "In so many seconds", type="integer")
 AUTHENTICATE = _header("WWW-Authenticate", "What kind of key is needed", const="Bearer")
 

@@ -1,0 +1,126 @@
+"""Hearing of what others have committed: PostgreSQL's LISTEN, on a connection of its own."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from app.db.errors import database_errors
+from app.errors import AppError
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 1.0
+
+
+class Subscription:
+    """Something of interest may have happened since the last look."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """Have the next, or the current, `wait` end."""
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until woken since the last `wait`, or for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        self._event.clear()
+
+
+class Listener:
+    """Wakes those who wait for a message of one channel; connected only while somebody waits.
+
+    What was sent while there was no connection is lost, so whoever is woken looks for himself, and
+    all are woken when a connection has been made.
+    """
+
+    def __init__(self, engine: AsyncEngine, channel: str) -> None:
+        self._engine = create_async_engine(
+            engine.url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={
+                "timeout": 5,
+                "server_settings": {"application_name": "hotel-deals listener"},
+            },
+        )
+        self._channel = channel
+        self._subscribers: dict[str, set[Subscription]] = defaultdict(set)
+        self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the process is about to end, so that nobody should wait any more."""
+        return self._closed
+
+    @contextmanager
+    def subscribed(self, payload: str) -> Iterator[Subscription]:
+        """Be woken by messages of that payload inside the block."""
+        subscription = Subscription()
+        self._subscribers[payload].add(subscription)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listen())
+        try:
+            yield subscription
+        finally:
+            self._subscribers[payload].discard(subscription)
+            if not self._subscribers[payload]:
+                del self._subscribers[payload]
+            if not self._subscribers:
+                self._lost.set()
+
+    def close(self) -> None:
+        """Wake everybody, for good."""
+        self._closed = True
+        self._wake_all()
+
+    async def aclose(self) -> None:
+        """Close, and wait until the connection is."""
+        self.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _wake_all(self) -> None:
+        for subscriptions in self._subscribers.values():
+            for subscription in subscriptions:
+                subscription.wake()
+
+    def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        for subscription in self._subscribers.get(str(payload), ()):
+            subscription.wake()
+
+    async def _listen(self) -> None:
+        while self._subscribers:
+            try:
+                with database_errors():
+                    await self._listen_once()
+            except AppError as error:
+                logger.warning("not listening to the database: %s", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _listen_once(self) -> None:
+        """Until the connection is lost or nobody is left."""
+        async with self._engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver_connection: Any = raw.driver_connection
+            self._lost.clear()
+            if not self._subscribers:
+                return
+            driver_connection.add_termination_listener(lambda _: self._lost.set())
+            await driver_connection.add_listener(self._channel, self._heard)
+            self._wake_all()
+            await self._lost.wait()
+            if not driver_connection.is_closed():
+                await driver_connection.remove_listener(self._channel, self._heard)

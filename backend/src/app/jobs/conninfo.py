@@ -1,0 +1,44 @@
+"""The database's URL as the job queue's driver takes it."""
+
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import make_url
+
+# What asyncpg calls them in a URL, and libpq.
+_PARAMETERS = {
+    "host": "host",
+    "port": "port",
+    "ssl": "sslmode",
+    "passfile": "passfile",
+    "target_session_attrs": "target_session_attrs",
+}
+
+
+def conninfo(url: str, application_name: str) -> str:
+    """A libpq connection string for a SQLAlchemy URL of asyncpg.
+
+    Of the URL's parameters those are taken that both drivers have; the others tune asyncpg.
+    """
+    parsed = make_url(url)
+    parameters = {
+        theirs: ",".join(value) if isinstance(value, tuple) else value
+        for ours, theirs in _PARAMETERS.items()
+        if (value := parsed.query.get(ours))
+    }
+    given = {
+        "host": parsed.host,
+        "port": parsed.port,
+        "user": parsed.username,
+        "password": parsed.password,
+        "dbname": parsed.database,
+        **parameters,
+    }
+    return make_conninfo(
+        "",
+        application_name=application_name,
+        # Found dead within half a minute, not after the kernel's two hours.
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        connect_timeout=5,
+        **{name: value for name, value in given.items() if value is not None},
+    )

@@ -1,0 +1,46 @@
+"""What workers know how to do. A job says which rows it is about; everything else is in them."""
+
+from procrastinate import App, PsycopgConnector, RetryDecision
+from procrastinate.jobs import Job
+from procrastinate.retry import BaseRetryStrategy
+
+from app.repositories.jobs import LOAD_IMPORT, QUEUE
+from app.services.housekeeping import HousekeepingService
+from app.services.importing import ImportRunner, TryLaterError
+
+# Minute 17 of each hour: when others' jobs do not all start, too.
+_HOURLY = "17 * * * *"
+# How long it can be seen which jobs there were.
+_KEPT_HOURS = 24
+_POOL_SIZE = 4
+
+
+class WhenTold(BaseRetryStrategy):
+    """Again when the task says so, as often as it does; it counts by itself."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:  # noqa: ARG002
+        """When to run a job that ended by `exception` once more."""
+        if isinstance(exception, TryLaterError):
+            return RetryDecision(retry_in={"seconds": exception.seconds})
+        return None
+
+
+def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingService) -> App:
+    """The tasks, bound to a queue and to the services that do the work."""
+    app = App(
+        connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=_POOL_SIZE, timeout=10)
+    )
+
+    @app.task(name=LOAD_IMPORT, queue=QUEUE, retry=WhenTold())
+    async def load_import(import_id: int) -> None:
+        await runner.run(import_id)
+
+    @app.periodic(cron=_HOURLY)
+    @app.task(name="keep_house", queue=QUEUE, queueing_lock="keep_house", pass_context=False)
+    async def keep_house(timestamp: int) -> None:  # noqa: ARG001 - which hour is all the same
+        await housekeeping.run()
+        await app.job_manager.delete_old_jobs(
+            nb_hours=_KEPT_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
+        )
+
+    return app

@@ -1,0 +1,113 @@
+"""The process that works on background jobs."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from procrastinate import App
+from procrastinate.exceptions import ConnectorException
+
+from app.config import Settings
+from app.db.provision import provisioned_async
+from app.db.session import Database
+from app.errors import AppError
+from app.jobs.conninfo import conninfo
+from app.jobs.tasks import job_app
+from app.repositories.jobs import QUEUE
+from app.services.housekeeping import HousekeepingService
+from app.services.importing import ImportRunner
+from app.storage.uploads import upload_store
+
+logger = logging.getLogger(__name__)
+
+# Jobs at a time; of loads there is one at a time in a database anyway.
+CONCURRENCY = 4
+# A worker that has said nothing for so many heartbeats is dead.
+MISSED_HEARTBEATS = 3
+# How long a job under way may take after the signal to stop; then it is given back.
+GRACE_SECONDS = 5.0
+# How long to wait for the database before the next try.
+_PAUSE_SECONDS = 1.0
+
+
+async def work(settings: Settings, stop: asyncio.Event) -> None:
+    """Work on jobs until told to stop; when the database is away, wait for it.
+
+    Raises:
+        ConfigurationError: the uploads cannot be stored as set.
+    """
+    # The library tells of each job twice; what matters of them is in their own tables.
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    uploads = upload_store(settings)
+    async with provisioned_async(settings) as urls:
+        database = Database(urls, settings.patient())
+        try:
+            runner = ImportRunner(database, uploads)
+            housekeeping = HousekeepingService(database, uploads, settings)
+            queue = conninfo(urls.primary, "hotel-deals worker")
+            app = job_app(queue, runner, housekeeping)
+            logger.info("working on background jobs")
+            while not stop.is_set():
+                await _work_while_connected(app, runner, settings.worker_heartbeat, stop)
+        finally:
+            await database.dispose()
+
+
+async def _work_while_connected(
+    app: App, runner: ImportRunner, heartbeat: float, stop: asyncio.Event
+) -> None:
+    """Until told to stop or the database goes away.
+
+    The library's worker then ends, sometimes without an error, and never begins anew by itself.
+    """
+    try:
+        async with app.open_async(), _watched(app, runner, heartbeat):
+            worker = asyncio.create_task(
+                app.run_worker_async(
+                    queues=[QUEUE],
+                    concurrency=CONCURRENCY,
+                    install_signal_handlers=False,
+                    shutdown_graceful_timeout=GRACE_SECONDS,
+                    fetch_job_polling_interval=heartbeat,
+                    update_heartbeat_interval=heartbeat,
+                    stalled_worker_timeout=heartbeat * MISSED_HEARTBEATS,
+                )
+            )
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            worker.cancel()
+            with suppress(asyncio.CancelledError):
+                await worker
+    except (ConnectorException, OSError) as error:
+        logger.warning("the job queue is not available: %s", type(error).__name__)
+    if not stop.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PAUSE_SECONDS):
+                await stop.wait()
+
+
+@asynccontextmanager
+async def _watched(app: App, runner: ImportRunner, heartbeat: float) -> AsyncIterator[None]:
+    """Inside the block, what dead workers have left is given to living ones."""
+    watching = asyncio.create_task(_watch(app, runner, heartbeat))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+async def _watch(app: App, runner: ImportRunner, heartbeat: float) -> None:
+    silence = heartbeat * MISSED_HEARTBEATS
+    while True:
+        try:
+            for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=silence):
+                logger.warning("job %s goes on: its worker is silent", job.id)
+                await app.job_manager.retry_job(job)
+            await runner.requeue_forgotten()
+        except (ConnectorException, AppError) as error:
+            # Another worker was faster, or the database is away.
+            logger.debug("nothing was given back: %s", error)
+        await asyncio.sleep(heartbeat)

@@ -1,0 +1,251 @@
+"""Imports in SQL: queued, taken up, noted chunk by chunk, ended.
+
+Who is told of a change listens to the channel `imports`, whose messages are ids.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, LargeBinary, Row, Text, bindparam, text
+
+from app.db.session import WriteSession
+from app.repositories.jobs import LOAD_IMPORT
+
+CHANNEL = "imports"
+
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:sha256_hex, 0))")
+
+_FIND_SAME = text(
+    """
+    SELECT id FROM imports
+    WHERE sha256 = :sha256 AND strict = :strict AND NOT dry_run
+        AND state IN ('queued', 'running', 'succeeded')
+    ORDER BY id DESC LIMIT 1
+    """
+).bindparams(bindparam("sha256", type_=LargeBinary))
+
+_ADD = text(
+    """
+    INSERT INTO imports (
+        strict, dry_run, file_name, object_name, bytes_total, sha256, created_by
+    ) VALUES (:strict, :dry_run, :file_name, :object_name, :bytes_total, :sha256, :created_by)
+    RETURNING id
+    """
+).bindparams(bindparam("sha256", type_=LargeBinary))
+
+_TAKE_UP = text(
+    """
+    UPDATE imports SET
+        state = 'running', attempt = attempt + 1, error = NULL,
+        started_at = coalesce(started_at, now())
+    WHERE id = :import_id AND state IN ('queued', 'running')
+    RETURNING attempt, strict, dry_run, object_name, bytes_total, sha256, failures,
+        pg_notify('imports', id::text)
+    """
+)
+
+_BEGIN = text(
+    """
+    UPDATE imports SET columns = :columns
+    WHERE id = :import_id AND attempt = :attempt AND state = 'running'
+    RETURNING id
+    """
+).bindparams(bindparam("columns", type_=ARRAY(Text)))
+
+# The lock makes a cancellation or a takeover wait for this transaction's commit, and this one find
+# out about theirs: what is told to whoever cancels is what stays.
+_RUNNING = """
+    SELECT id FROM imports
+    WHERE id = :import_id AND attempt = :attempt AND state = 'running' FOR SHARE
+"""
+
+_NOTE = text(
+    f"""
+    WITH running AS ({_RUNNING})
+    INSERT INTO import_chunks (
+        import_id, number, rows_read, inserted, updated, unchanged, duplicates, rejected,
+        bytes_read, rejects, rejected_lines
+    )
+    SELECT id, :number, :rows_read, :inserted, :updated, :unchanged, :duplicates, :rejected,
+        :bytes_read, :rejects, :rejected_lines
+    FROM running
+    RETURNING pg_notify('imports', import_id::text)
+    """  # noqa: S608 - a constant
+).bindparams(
+    bindparam("rejects", type_=LargeBinary), bindparam("rejected_lines", type_=ARRAY(BigInteger))
+)
+
+_IS_RUNNING = text(_RUNNING)
+
+_NOTE_MERGED = text(
+    """
+    UPDATE import_chunks SET inserted = :inserted, updated = :updated, unchanged = :unchanged
+    WHERE import_id = :import_id AND number = 0
+    """
+)
+
+_END = text(
+    """
+    UPDATE imports SET state = :state, error = :error, finished_at = now()
+    WHERE id = :import_id AND attempt = :attempt AND state = 'running'
+    RETURNING pg_notify('imports', id::text)
+    """
+)
+
+_PUT_BACK = text(
+    """
+    UPDATE imports SET state = 'queued', error = :error, failures = failures + 1
+    WHERE id = :import_id AND attempt = :attempt AND state = 'running'
+    RETURNING pg_notify('imports', id::text)
+    """
+)
+
+_CANCEL = text(
+    """
+    UPDATE imports SET state = 'cancelled', finished_at = now()
+    WHERE id = :import_id AND state IN ('queued', 'running')
+    RETURNING pg_notify('imports', id::text)
+    """
+)
+
+_REJECTED_LINES = text(
+    "SELECT number, rejected_lines FROM import_chunks WHERE import_id = :import_id"
+)
+
+_FORGET_CHUNKS = text("DELETE FROM import_chunks WHERE import_id = :import_id")
+
+_FORGOTTEN = text(
+    """
+    SELECT id FROM imports
+    WHERE state IN ('queued', 'running') AND NOT EXISTS (
+        SELECT FROM procrastinate_jobs
+        WHERE task_name = :task AND status IN ('todo', 'doing')
+            AND args = jsonb_build_object('import_id', imports.id)
+    )
+    ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+    """
+)
+
+_END_CONNECTIONS = text(
+    """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = :name AND pid <> pg_backend_pid()
+    """
+)
+
+
+@dataclass(frozen=True)
+class NewImport:
+    """What is known of an upload when it is complete."""
+
+    strict: bool
+    dry_run: bool
+    file_name: str | None
+    object_name: str
+    bytes_total: int
+    sha256: bytes
+    created_by: str
+
+
+@dataclass(frozen=True)
+class ChunkNote:
+    """The row of a chunk."""
+
+    number: int
+    rows_read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    rejected: int
+    bytes_read: int
+    rejects: bytes | None
+    rejected_lines: list[int]
+
+
+class ImportStore:
+    """The imports of one transaction."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def find_same(self, sha256: bytes, *, strict: bool) -> int | None:
+        """The last import of the same bytes that has not come to nothing.
+
+        Until the transaction ends, no other one with these bytes passes here.
+        """
+        await self._session.execute(_ONE_AT_A_TIME, {"sha256_hex": sha256.hex()})
+        same: int | None = await self._session.scalar(
+            _FIND_SAME, {"sha256": sha256, "strict": strict}
+        )
+        return same
+
+    async def add(self, new: NewImport) -> int:
+        """Insert a queued import; its id."""
+        added: int = await self._session.scalar(_ADD, asdict(new))
+        return added
+
+    async def take_up(self, import_id: int) -> Row[Any] | None:
+        """Begin the next attempt; None when there is none to be made."""
+        return (await self._session.execute(_TAKE_UP, {"import_id": import_id})).one_or_none()
+
+    async def rejected_lines(self, import_id: int) -> Mapping[int, Collection[int]]:
+        """By number, the lines of the rejects of each chunk that was noted."""
+        found = await self._session.execute(_REJECTED_LINES, {"import_id": import_id})
+        return {row.number: row.rejected_lines for row in found}
+
+    async def forget_chunks(self, import_id: int) -> None:
+        """Begin anew what stores nothing before its end."""
+        await self._session.execute(_FORGET_CHUNKS, {"import_id": import_id})
+
+    async def forgotten(self) -> Sequence[int]:
+        """Imports that wait and have no job; two workers never get the same one at once."""
+        return (await self._session.scalars(_FORGOTTEN, {"task": LOAD_IMPORT})).all()
+
+    async def end_connections(self, name: str) -> None:
+        """Cut the connections of that `application_name`: a process that hangs gives up no lock."""
+        await self._session.execute(_END_CONNECTIONS, {"name": name})
+
+    async def cancel(self, import_id: int) -> bool:
+        """End an import that has not ended; from now on nothing is stored for it."""
+        return await self._found(_CANCEL, {"import_id": import_id})
+
+    async def _found(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
+        return (await self._session.execute(statement, parameters)).first() is not None
+
+
+class AttemptStore:
+    """One attempt at an import, in one transaction; each method says whether it is the last one."""
+
+    def __init__(self, session: WriteSession, import_id: int, attempt: int) -> None:
+        self._session = session
+        self._attempt = {"import_id": import_id, "attempt": attempt}
+
+    async def begin(self, columns: Collection[str]) -> bool:
+        """Store the names of the file's columns."""
+        return await self._done(_BEGIN, {"columns": list(columns)})
+
+    async def note(self, chunk: ChunkNote) -> bool:
+        """Store what became of a chunk."""
+        return await self._done(_NOTE, asdict(chunk))
+
+    async def note_merged(self, inserted: int, updated: int, unchanged: int) -> bool:
+        """Store what became of the rows of all chunks; the first one's row has it."""
+        merged = {"inserted": inserted, "updated": updated, "unchanged": unchanged}
+        if not await self._done(_IS_RUNNING, {}):
+            return False
+        await self._session.execute(_NOTE_MERGED, {**self._attempt, **merged})
+        return True
+
+    async def end(self, state: str, error: str | None = None) -> bool:
+        """Give the import its last state."""
+        return await self._done(_END, {"state": state, "error": error})
+
+    async def put_back(self, error: str) -> bool:
+        """Leave the import to a later attempt, and say why."""
+        return await self._done(_PUT_BACK, {"error": error})
+
+    async def _done(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
+        found = await self._session.execute(statement, {**self._attempt, **parameters})
+        return found.first() is not None

@@ -1,0 +1,87 @@
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from app.config import Settings
+from app.db.session import Database
+from app.errors import AppError
+from app.repositories.housekeeping import HousekeepingStore
+from app.storage.uploads import UploadStore
+
+logger = logging.getLogger(__name__)
+
+# Of each kind, so much in a transaction, and so many of these in a run; the next run goes on.
+BATCH = 500
+MOST_BATCHES = 100
+# An upload takes less; what is stored for longer and is no import's was cut off.
+ORPHAN_AGE = timedelta(days=1)
+
+
+class HousekeepingService:
+    """Removes what has had its time, and stops when it is done or it has been enough for once."""
+
+    def __init__(self, database: Database, uploads: UploadStore, settings: Settings) -> None:
+        self._database = database
+        self._uploads = uploads
+        self._upload_age = timedelta(days=settings.upload_retention_days)
+        self._rejects_age = timedelta(days=settings.rejects_retention_days)
+
+    async def run(self) -> dict[str, int]:
+        """How much of each kind was removed; one that fails keeps no other from its turn."""
+        kinds: dict[str, Callable[[], Awaitable[int]]] = {
+            "uploads": lambda: _in_batches(self._remove_uploads),
+            "orphans": self._remove_orphans,
+            "rejects": lambda: _in_batches(self._remove_rejects),
+            "idempotency keys": lambda: _in_batches(self._remove_idempotency_keys),
+        }
+        removed = {}
+        for kind, remove in kinds.items():
+            try:
+                removed[kind] = await remove()
+            except AppError as error:
+                logger.warning("old %s are not removed: %s", kind, error)
+        if any(removed.values()):
+            logger.info("removed %s", ", ".join(f"{n} {kind}" for kind, n in removed.items() if n))
+        return removed
+
+    async def _remove_uploads(self) -> int:
+        async with self._database.transaction() as session:
+            names = await HousekeepingStore(session).expired_uploads(self._upload_age, BATCH)
+        for name in names:
+            await self._uploads.remove(name)
+        # After the files: what is cut off in between is tried once more.
+        async with self._database.transaction() as session:
+            await HousekeepingStore(session).uploads_removed(names)
+        return len(names)
+
+    async def _remove_orphans(self) -> int:
+        """Files of uploads that were stored and never became an import."""
+        old = await self._uploads.older_than(datetime.now(UTC) - ORPHAN_AGE, BATCH * MOST_BATCHES)
+        removed = 0
+        for start in range(0, len(old), BATCH):
+            names = old[start : start + BATCH]
+            async with self._database.transaction() as session:
+                known = await HousekeepingStore(session).known_uploads(names)
+            for name in names:
+                if name not in known:
+                    await self._uploads.remove(name)
+                    removed += 1
+        return removed
+
+    async def _remove_rejects(self) -> int:
+        async with self._database.transaction() as session:
+            return await HousekeepingStore(session).remove_rejects(self._rejects_age, BATCH)
+
+    async def _remove_idempotency_keys(self) -> int:
+        async with self._database.transaction() as session:
+            return await HousekeepingStore(session).remove_idempotency_keys(BATCH)
+
+
+async def _in_batches(remove: Callable[[], Awaitable[int]]) -> int:
+    removed = 0
+    for _ in range(MOST_BATCHES):
+        count = await remove()
+        removed += count
+        if count < BATCH:
+            break
+    return removed

@@ -1,0 +1,97 @@
+import asyncio
+import gzip
+from collections.abc import Collection, Mapping
+
+from app.db.session import Database, WriteSession
+from app.errors import LoadStoppedError
+from app.imports.journal import Outcome
+from app.imports.reader import Header
+from app.imports.rejects import RejectsLayout, as_csv
+from app.imports.staging import Merged
+from app.repositories.import_store import AttemptStore, ChunkNote
+
+
+def journal_name(import_id: int) -> str:
+    """By which the server's list of connections knows the load of an import."""
+    return f"import {import_id}"
+
+
+class ImportJournal:
+    """The journal of one attempt at an import, in the tables that clients read.
+
+    Whatever it is told, it stores only while the attempt is the last one and nobody has cancelled
+    the import; so a worker that was taken for dead and is not can do no harm.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        import_id: int,
+        attempt: int,
+        rejected_lines: Mapping[int, Collection[int]],
+    ) -> None:
+        self._database = database
+        self._import_id = import_id
+        self._attempt = attempt
+        self._rejected_lines = rejected_lines
+        self._layout = RejectsLayout(())
+
+    @property
+    def name(self) -> str:
+        """By which the server's list of connections knows the load."""
+        return journal_name(self._import_id)
+
+    async def begin(self, header: Header) -> None:
+        """Store the file's columns.
+
+        Raises:
+            LoadStoppedError: the load is not to go on.
+        """
+        self._layout = RejectsLayout(header.names)
+        async with self._database.transaction() as session:
+            _require(await self._of(session).begin(header.names))
+
+    def rejected_lines(self, number: int) -> Collection[int] | None:
+        """The lines of the rejects of a chunk that an earlier attempt stored; None if none did."""
+        return self._rejected_lines.get(number)
+
+    async def note(self, session: WriteSession, outcome: Outcome) -> None:
+        """Store what became of a chunk.
+
+        Raises:
+            LoadStoppedError: the load is not to go on.
+        """
+        rejects = await asyncio.to_thread(self._compressed, outcome) if outcome.rejects else None
+        note = ChunkNote(
+            number=outcome.number,
+            rows_read=outcome.chunk.rows,
+            inserted=outcome.merged.inserted,
+            updated=outcome.merged.updated,
+            unchanged=outcome.merged.unchanged,
+            duplicates=outcome.duplicates,
+            rejected=len(outcome.rejects),
+            bytes_read=outcome.chunk.bytes_read,
+            rejects=rejects,
+            rejected_lines=[reject.line for reject in outcome.rejects],
+        )
+        _require(await self._of(session).note(note))
+
+    async def note_merged(self, session: WriteSession, merged: Merged) -> None:
+        """Store what became of the good rows of all chunks.
+
+        Raises:
+            LoadStoppedError: the load is not to go on.
+        """
+        store = self._of(session)
+        _require(await store.note_merged(merged.inserted, merged.updated, merged.unchanged))
+
+    def _compressed(self, outcome: Outcome) -> bytes:
+        return gzip.compress(as_csv(self._layout.rows(outcome.rejects)), compresslevel=6)
+
+    def _of(self, session: WriteSession) -> AttemptStore:
+        return AttemptStore(session, self._import_id, self._attempt)
+
+
+def _require(going_on: bool) -> None:  # noqa: FBT001 - the answer of a store
+    if not going_on:
+        raise LoadStoppedError("the import was cancelled, or another worker has taken it over")

@@ -1,0 +1,170 @@
+"""Loading an upload in the background: again and again, until it has come to an end."""
+
+import asyncio
+import logging
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.db.session import Database
+from app.errors import AppError, DealsError, FileRefusedError, LoadStoppedError, NotFoundError
+from app.imports.guard import connection_name
+from app.repositories.import_store import AttemptStore, ImportStore
+from app.repositories.jobs import LOAD_IMPORT, LOADING_LOCK, JobQueue
+from app.services.import_journal import ImportJournal, journal_name
+from app.services.loading import LoadingService, LoadMode, LoadSummary
+from app.storage.uploads import Stored, UploadStore
+
+logger = logging.getLogger(__name__)
+
+# How often what may go better later is tried, and the longest pause before that, in seconds.
+MAX_FAILURES = 10
+LONGEST_PAUSE = 60
+# How often workers may die of an import before it is taken for the cause.
+MAX_ATTEMPTS = 100
+
+
+class TryLaterError(Exception):
+    """An attempt has failed in a way that may pass; `seconds` is when to make the next one."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(f"try again in {seconds} s")
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What is to be loaded, and how."""
+
+    import_id: int
+    number: int
+    failures: int
+    mode: LoadMode
+    strict: bool
+    object_name: str
+    upload: Stored
+    journal: ImportJournal
+
+
+class ImportRunner:
+    """Works on imports; nothing of it depends on the process that did so before."""
+
+    def __init__(self, database: Database, uploads: UploadStore) -> None:
+        self._database = database
+        self._uploads = uploads
+
+    async def run(self, import_id: int) -> None:
+        """Load an import to its end, unless it has one.
+
+        Raises:
+            TryLaterError: it has none yet.
+        """
+        try:
+            attempt = await self._take_up(import_id)
+        except AppError as error:
+            raise TryLaterError(1) from error
+        if attempt is None:
+            return
+        try:
+            await self._load(attempt)
+        except LoadStoppedError:
+            logger.info("import %s has been stopped", import_id)
+        except FileRefusedError as error:
+            await self._end(attempt, "failed", str(error))
+        except asyncio.CancelledError:
+            # The worker stops; without this the import would wait until it is taken for dead.
+            with suppress(AppError):
+                await asyncio.shield(self._put_back(attempt, "the worker was stopped"))
+            raise
+        except DealsError as error:
+            await self._fail(attempt, str(error))
+        except Exception:
+            logger.exception("import %s has failed", import_id)
+            await self._fail(attempt, "internal error")
+
+    async def requeue_forgotten(self) -> None:
+        """Ask for a job for each import that waits and has none.
+
+        The queue loses none; but a worker that hung while another took over its job says in the end
+        that the job is done.
+        """
+        async with self._database.transaction() as session:
+            queue = JobQueue(session)
+            for import_id in await ImportStore(session).forgotten():
+                arguments = {"import_id": import_id}
+                await queue.defer(LOAD_IMPORT, arguments, lock=LOADING_LOCK)
+                logger.warning("import %s goes on: nobody was working on it", import_id)
+
+    async def _take_up(self, import_id: int) -> _Attempt | None:
+        """The next attempt; what an earlier one still holds is taken from it."""
+        async with self._database.transaction() as session:
+            imports = ImportStore(session)
+            row = await imports.take_up(import_id)
+            if row is None:
+                return None
+            await imports.end_connections(connection_name(journal_name(import_id)))
+            mode: LoadMode = "dry-run" if row.dry_run else "strict" if row.strict else "rows"
+            if mode != "rows":
+                await imports.forget_chunks(import_id)
+            lines = await imports.rejected_lines(import_id)
+            journal = ImportJournal(self._database, import_id, row.attempt, lines)
+            upload = Stored(row.bytes_total, row.sha256.hex())
+            return _Attempt(
+                *(import_id, row.attempt, row.failures, mode, row.strict, row.object_name),
+                *(upload, journal),
+            )
+
+    async def _load(self, attempt: _Attempt) -> None:
+        if attempt.number > MAX_ATTEMPTS:
+            await self._end(attempt, "failed", f"{MAX_ATTEMPTS} attempts were cut off")
+            return
+        with tempfile.TemporaryDirectory(prefix="deals-import-") as folder:
+            path = Path(folder) / "upload"
+            await self._fetch(attempt, path)
+            loading = LoadingService(self._database, attempt.journal)
+            try:
+                summary = await loading.load(path, mode=attempt.mode)
+            except FileRefusedError as error:
+                # Where the worker has put the file is not the client's business.
+                raise FileRefusedError(str(error).removeprefix(f"{path}: ")) from error
+        await self._end(attempt, *_ending(attempt, summary))
+
+    async def _fetch(self, attempt: _Attempt, path: Path) -> None:
+        """Raises FileRefusedError when the upload is not there or not what was uploaded."""
+        try:
+            found = await self._uploads.fetch(attempt.object_name, path)
+        except NotFoundError as error:
+            raise FileRefusedError(str(error)) from error
+        if found != attempt.upload:
+            raise FileRefusedError("The stored file is not the one that was uploaded")
+
+    async def _fail(self, attempt: _Attempt, error: str) -> None:
+        """Try again later, or not any more."""
+        if attempt.failures + 1 >= MAX_FAILURES:
+            await self._end(attempt, "failed", error)
+            return
+        pause = min(2**attempt.failures, LONGEST_PAUSE)
+        # Without a database there is nobody to tell; the next attempt takes it up as it is.
+        with suppress(AppError):
+            await self._put_back(attempt, error)
+        raise TryLaterError(pause)
+
+    async def _put_back(self, attempt: _Attempt, error: str) -> None:
+        async with self._database.transaction() as session:
+            await AttemptStore(session, attempt.import_id, attempt.number).put_back(error)
+
+    async def _end(self, attempt: _Attempt, state: str, error: str | None) -> None:
+        try:
+            async with self._database.transaction() as session:
+                store = AttemptStore(session, attempt.import_id, attempt.number)
+                await store.end(state, error)
+        except AppError as failure:
+            raise TryLaterError(1) from failure
+
+
+def _ending(attempt: _Attempt, summary: LoadSummary) -> tuple[str, str | None]:
+    if attempt.strict and summary.rejected:
+        rows = "1 row is" if summary.rejected == 1 else f"{summary.rejected} rows are"
+        return "failed", f"{rows} rejected, so that none is loaded"
+    return "succeeded", None

@@ -1,0 +1,211 @@
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from app.db.notifications import Listener
+from app.db.session import Database
+from app.errors import ConflictError, NotFoundError
+from app.imports.columns import NAMES
+from app.imports.rejects import RejectsLayout, as_csv
+from app.repositories.import_store import ImportStore, NewImport
+from app.repositories.imports import FIELDS, ORDER, ImportRepository
+from app.repositories.jobs import LOAD_IMPORT, LOADING_LOCK, JobQueue
+from app.schemas.imports import FINAL_STATES, Import, ImportOptions, ImportPage, ImportQuery
+from app.services.cursors import CursorCodec
+from app.services.paging import PageRequest
+from app.storage.uploads import Stored, UploadStore
+
+# How long a stream of events may be without a look at the database, in seconds, and the shortest
+# time between two events.
+LONGEST_SILENCE = 5.0
+SHORTEST_PAUSE = 0.2
+
+_DECIDED = ("inserted", "updated", "unchanged", "duplicates", "rejected")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file on its way in, from whom, and what its client calls it."""
+
+    content: AsyncIterator[bytes]
+    file_name: str | None
+    actor: str
+
+
+class ImportService:
+    """Taking in uploads, and telling what has become of them.
+
+    Its transactions are its own, and short: an upload may take minutes, and holds no connection.
+    """
+
+    def __init__(
+        self, database: Database, uploads: UploadStore, cursors: CursorCodec, listener: Listener
+    ) -> None:
+        self._database = database
+        self._uploads = uploads
+        self._cursors = cursors
+        self._listener = listener
+        # On the primary: who has just sent a file asks for it at once.
+        self._imports = ImportRepository(database.primary_reader)
+
+    async def submit(self, upload: Upload, options: ImportOptions) -> tuple[Import, bool]:
+        """Store a file and have it loaded; the import, and whether it is a new one.
+
+        The earlier one of the same bytes is good for both, unless it has failed or the client
+        wants it so. A dry run is always a new one: what it would find changes.
+
+        Raises:
+            InvalidInputError: there is no file in the body, or not all of it.
+            StorageUnavailableError: it cannot be stored now; nothing is kept.
+            StorageFullError: there is no room for it.
+        """
+        name = uuid4().hex
+        stored = await self._uploads.put(name, upload.content)
+        kept = False
+        try:
+            import_id, kept = await self._enqueue(name, stored, upload, options)
+        finally:
+            if not kept:
+                await asyncio.shield(self._uploads.remove(name))
+        return await self.get(import_id), kept
+
+    async def _enqueue(
+        self, name: str, stored: Stored, upload: Upload, options: ImportOptions
+    ) -> tuple[int, bool]:
+        sha256 = bytes.fromhex(stored.sha256)
+        async with self._database.transaction() as session:
+            imports = ImportStore(session)
+            if not options.force and not options.dry_run:
+                same = await imports.find_same(sha256, strict=options.strict)
+                if same is not None:
+                    return same, False
+            new = NewImport(
+                strict=options.strict,
+                dry_run=options.dry_run,
+                file_name=upload.file_name,
+                object_name=name,
+                bytes_total=stored.bytes,
+                sha256=sha256,
+                created_by=upload.actor,
+            )
+            import_id = await imports.add(new)
+            arguments = {"import_id": import_id}
+            await JobQueue(session).defer(LOAD_IMPORT, arguments, lock=LOADING_LOCK)
+        return import_id, True
+
+    async def page(self, query: ImportQuery) -> ImportPage:
+        """The page of imports that `query` asks for.
+
+        Raises:
+            InvalidInputError: the cursor is not one of this query.
+        """
+        request = PageRequest.of("imports", query, ORDER, self._cursors)
+        total, rows = await self._imports.page(request.filters, request.place, query.counting)
+        page = request.page(rows, {"id": 1})
+        return {
+            "items": [_import(row[1:]) for row in page.rows],
+            "total": total,
+            "skip": page.skip,
+            "limit": query.limit,
+            "next_cursor": page.next_cursor,
+        }
+
+    async def get(self, import_id: int) -> Import:
+        """One import.
+
+        Raises:
+            NotFoundError: there is none of that id.
+        """
+        row = await self._imports.get(import_id)
+        if row is None:
+            raise _unknown(import_id)
+        return _import(row)
+
+    async def cancel(self, import_id: int) -> Import:
+        """End an import; what the answer counts as stored stays, and nothing comes after it.
+
+        Raises:
+            NotFoundError: there is none of that id.
+            ConflictError: it has ended otherwise.
+        """
+        async with self._database.transaction() as session:
+            cancelled = await ImportStore(session).cancel(import_id)
+        found = await self.get(import_id)
+        if not cancelled and found["state"] != "cancelled":
+            raise ConflictError(f"Import {import_id} has {found['state']} already")
+        return found
+
+    async def changes(self, import_id: int) -> AsyncIterator[Import]:
+        """The import now and whenever it has changed, until it has ended.
+
+        Raises:
+            NotFoundError: there is none of that id.
+        """
+        told: Import | None = None
+        with self._listener.subscribed(str(import_id)) as subscription:
+            while not self._listener.closed:
+                found = await self.get(import_id)
+                if told is None or _progress(found) != _progress(told):
+                    told = found
+                    yield found
+                if found["state"] in FINAL_STATES:
+                    return
+                await asyncio.sleep(SHORTEST_PAUSE)
+                await subscription.wait(LONGEST_SILENCE)
+
+    async def rejects(self, import_id: int) -> AsyncIterator[bytes]:
+        """The rejected rows so far as CSV, chunk by chunk of the file; the header comes first.
+
+        Raises:
+            NotFoundError: there is no such import, or its rejects were removed.
+        """
+        row = await self._imports.get(import_id)
+        if row is None:
+            raise _unknown(import_id)
+        found = dict(zip(FIELDS, row, strict=True))
+        if found["rejected"] and not found["rejects_kept"]:
+            raise NotFoundError(f"The rejects of import {import_id} were removed after their time")
+        return self._rejects(import_id, found["columns"] or NAMES)
+
+    async def _rejects(self, import_id: int, columns: Sequence[str]) -> AsyncIterator[bytes]:
+        yield as_csv([RejectsLayout(columns).header])
+        number = -1
+        while (chunk := await self._imports.next_rejects(import_id, number)) is not None:
+            number, compressed = chunk
+            yield await asyncio.to_thread(gzip.decompress, compressed)
+
+
+def _unknown(import_id: int) -> NotFoundError:
+    return NotFoundError(f"Import {import_id} does not exist")
+
+
+def _progress(found: Import) -> tuple[Any, ...]:
+    return (found["state"], found["rows_read"], found["inserted"], found["error"])
+
+
+def _import(row: Sequence[Any]) -> Import:
+    """Shape a row of `repositories.imports.FIELDS`."""
+    found = dict(zip(FIELDS, row, strict=True))
+    columns = found.pop("columns") or ()
+    seconds = found.pop("seconds")
+    rejects_kept = found.pop("rejects_kept")
+    path = f"/imports/{found['id']}"
+    done = found["state"] == "succeeded"
+    shaped = {
+        **found,
+        "sha256": found["sha256"].hex(),
+        "bytes_read": found["bytes_total"] if done else found["bytes_read"],
+        "held_back": found["rows_read"] - sum(found[name] for name in _DECIDED),
+        "rows_per_second": round(found["rows_read"] / float(seconds), 1) if seconds else 0.0,
+        "ignored_columns": [name for name in columns if name not in NAMES],
+        "links": {
+            "self": path,
+            "events": f"{path}/events",
+            "rejects": f"{path}/rejects" if rejects_kept else None,
+        },
+    }
+    in_order: Import = {name: shaped[name] for name in Import.__annotations__}  # type: ignore[assignment]
+    return in_order
