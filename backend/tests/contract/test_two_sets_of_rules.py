@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.factories import HotelFactory, insert_hotel
 
 from app.db.session import WriteSession
+from app.imports import rules
 from app.models import Category, Deal, Hotel
 from app.schemas.deals import DealCreate
 from app.schemas.hotels import HotelCreate
@@ -111,3 +112,13 @@ async def test_a_category(session: WriteSession, name: str) -> None:
     taken = await database_takes(session, Category, {"name": name})
 
     assert taken == schema_takes(DealCreate, fields)
+
+
+@pytest.mark.parametrize(
+    "space", [" ", "\t", "\n", "\x1c", "\x1f", "\x85", "\xa0", "\u2028", "\u3000"]
+)
+def test_space_around_a_text_is_what_a_load_takes_for_it(space: str) -> None:
+    hotel = HotelCreate.model_validate({**HOTEL, "name": f"{space}Inn{space}{space}"})
+
+    assert hotel.name == rules.text(200)(f"{space}Inn{space}{space}") == "Inn"
+    assert not schema_takes(HotelCreate, {**HOTEL, "name": space})

@@ -26,7 +26,7 @@ T = TypeVar("T")
 # An exclusive bound, because the document is made with floats, and 2**63 - 1 is none.
 BIGINT_END = 2**63
 # What the service refuses in a text beside its length, for generated clients: NUL, and only spaces.
-TEXT_RULES = Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"})
+TEXT_RULES = Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000\u001c-\u001f][^\u0000]*$"})
 
 Money = Annotated[
     str,
@@ -46,13 +46,14 @@ Id = Annotated[int, Field(ge=1, lt=BIGINT_END)]
 def storable(value: Any) -> Any:
     """PostgreSQL's text has no NUL; composed and decomposed letters are one to a reader.
 
-    Comes before lengths are checked, because composing changes them.
+    Space around it is what Python and so a load takes for it, U+001C to U+001F too. Comes before
+    lengths are checked, because composing changes them.
     """
     if not isinstance(value, str):
         return value
     if "\0" in value:
         raise ValueError("must not contain NUL characters")
-    return unicodedata.normalize("NFC", value)
+    return unicodedata.normalize("NFC", value).strip()
 
 
 SearchText = Annotated[
