@@ -137,6 +137,25 @@ def test_categories_are_a_set_after_trimming() -> None:
     assert rules.category_set(["x" * 51]) == rules.CATEGORY_TOO_LONG
 
 
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        ('"a,b",c', ["a,b", "c"]),
+        (' "a,b" , "c"', ["a,b", "c"]),
+        ('"say ""hi"", you"', ['say "hi", you']),
+        ('"""a"""', ['"a"']),
+        ('"a,\nb",c\nd', ["a,\nb", "c\nd"]),
+        ('"", " ",a', ["a"]),
+        # What is not quoted from comma to comma means what it says.
+        ('5" wide,7"', ['5" wide', '7"']),
+        ('"a,b', ['"a', "b"]),
+        ('"a" b,c', ['"a" b', "c"]),
+    ],
+)
+def test_a_category_in_quotes_may_have_a_comma(field: str, names: list[str]) -> None:
+    assert rules.category_names(field) == names
+
+
 @pytest.mark.parametrize("column", [c for c in columns.SCALARS if c.usual])
 @given(data=st.data())
 def test_usual_spellings_are_canonical(column: columns.Column, data: st.DataObject) -> None:

@@ -125,7 +125,8 @@ def _check_categories(
         for names in named
     ]
     sets = [() if isinstance(outcome, Problem) else outcome for outcome in outcomes]
-    joined = texts.column_of([",".join(names) for names in sets])
+    # For the hash: NUL is in no name, as a comma may be.
+    joined = texts.column_of(["\0".join(names) for names in sets])
     problems = _problems(outcomes, indices)
     return _Column(columns.CATEGORIES, texts.pick(joined, indices), problems), sets, indices
 

@@ -27,6 +27,9 @@ _BOOLEANS = {
     **dict.fromkeys(("True", "true", "1", "yes"), "t"),
     **dict.fromkeys(("False", "false", "0", "no"), "f"),
 }
+# A name as it is; or in quotes, with quotes inside doubled, as CSV does it, so that a comma may be
+# in it.
+_CATEGORY = re.compile(r'\s*"((?:[^"]|"")*+)"\s*(?:,|\Z)|([^,]*)(?:,|\Z)')
 _PRICE_LIMIT = 10**8
 _PLACES = 2
 
@@ -160,7 +163,11 @@ def category_names(value: str) -> list[str] | Problem:
     """The names in a field, trimmed, in whatever case they came."""
     if "\0" in value:
         return INVALID_CHARACTER
-    return [name for part in value.split(",") if (name := part.strip())]
+    parts = (
+        quoted.replace('""', '"') if quoted is not None else plain
+        for quoted, plain in (found.groups() for found in _CATEGORY.finditer(value))
+    )
+    return [name for part in parts if (name := part.strip())]
 
 
 def category_set(names: list[str]) -> tuple[str, ...] | Problem:
