@@ -70,6 +70,14 @@ def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[b
     return on_deals
 
 
+def bound(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the conditions of these filters have bound."""
+    parameters = {name: value for name, value in filters.items() if name != "available_only"}
+    if "q" in parameters:
+        parameters["q"] = hotels.prefix_query(parameters["q"])
+    return parameters
+
+
 def total(filters: frozenset[str], count: str, *, single_category: bool) -> ColumnElement[Any]:
     """How many deals pass, as an expression of one number; null for a `count` of "none"."""
     if count == "none":

@@ -20,7 +20,7 @@ from app.db.reading import AnyRow, Reader
 from app.models import Category, Deal, Hotel, deal_categories
 from app.repositories import hotels
 from app.repositories.categories import BY_NAME
-from app.repositories.deal_filters import total
+from app.repositories.deal_filters import bound, total
 from app.repositories.deal_picks import picked
 from app.repositories.paging import (
     NO_TOTAL,
@@ -69,10 +69,7 @@ class DealRepository:
             count,
             single_category=len(filters.get("category", ())) == 1,
         )
-        parameters: dict[str, Any] = {**filters, **place.parameters}
-        parameters.pop("available_only", None)
-        if "q" in parameters:
-            parameters["q"] = hotels.prefix_query(parameters["q"])
+        parameters = {**bound(filters), **place.parameters}
         return split_total(await self._reader.rows(statement, parameters))
 
     async def get(self, deal_id: int) -> AnyRow | None:

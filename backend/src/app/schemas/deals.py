@@ -134,8 +134,10 @@ class CityStatistics(TypedDict):
     deal_count: int
 
 
-class DealFilters(PageQuery):
+class DealFilters(BaseModel):
     """What narrows a list of deals; each absent filter lets every deal pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     city: Annotated[IfSent[SearchText], Field(description="Exact, ignoring case")] = None
     country: Annotated[IfSent[SearchText], Field(description="Exact, ignoring case")] = None
@@ -167,7 +169,7 @@ class DealFilters(PageQuery):
         return self
 
 
-class DealQuery(DealFilters):
+class DealQuery(DealFilters, PageQuery):
     """Filters, order and page of `GET /deals`."""
 
     sort: Annotated[

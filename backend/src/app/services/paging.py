@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from app.db.reading import AnyRow
 from app.repositories.paging import Place
 from app.schemas.common import PageQuery
@@ -37,7 +39,7 @@ class PageRequest:
         Raises:
             InvalidInputError: its cursor was altered, or is of another list, sort or filters.
         """
-        filters = _filters(query)
+        filters = filters_of(query)
         binding = {"list": name, "sort": sort, "filters": filters}
         after = codec.decode(binding, query.cursor) if query.cursor is not None else None
         place = Place(sort, None if after else query.skip, after, query.limit)
@@ -57,7 +59,7 @@ class PageRequest:
         return Page(rows[:limit], self.place.skip, cursor)
 
 
-def _filters(query: PageQuery) -> dict[str, Any]:
+def filters_of(query: BaseModel) -> dict[str, Any]:
     """The filters that `query` sets, by name; neither page nor order is one."""
     return {
         name: value
