@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.routers.bodies import DEAL, HOTEL
-from tests.test_cli import DEALS, free_port
+from tests.servers import running_server
 
 from app.db.session import Database
 from app.services.verification import VerificationService
@@ -22,37 +21,10 @@ POOL = 2
 @pytest.fixture
 async def port(database_url: str, tmp_path: Path) -> AsyncIterator[int]:
     """A real server with two connections, so that a leaked one is soon missed."""
-    port = free_port()
-    log = (tmp_path / "log").open("wb")
-    environment = {
-        "PATH": str(Path(sys.executable).parent),
-        "DATABASE_URL": database_url,
-        "DATA_DIR": str(tmp_path / "data"),
-        "DB_POOL_SIZE": str(POOL),
-        "DB_MAX_OVERFLOW": "0",
-        "DB_POOL_TIMEOUT": "2",
-    }
-    server = await asyncio.create_subprocess_exec(
-        DEALS, "serve", "--port", str(port), env=environment, stdout=log, stderr=log
-    )
-    try:
-        async with asyncio.timeout(60):
-            while not await answers(port):  # noqa: ASYNC110 - another process has no event here
-                await asyncio.sleep(0.05)
-        yield port
-    finally:
-        server.terminate()
-        await server.wait()
-        log.close()
-    assert "Traceback" not in (tmp_path / "log").read_text()
-
-
-async def answers(port: int) -> bool:
-    try:
-        async with httpx.AsyncClient() as client:
-            return (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200
-    except httpx.TransportError:
-        return False
+    pool = {"DB_POOL_SIZE": str(POOL), "DB_MAX_OVERFLOW": "0", "DB_POOL_TIMEOUT": "2"}
+    async with running_server(database_url, tmp_path, **pool) as server:
+        yield server.port
+    assert "Traceback" not in server.log.read_text()
 
 
 async def leave_after(port: int, request: bytes, sent: int) -> None:

@@ -1,0 +1,66 @@
+"""The service as an operator starts it, in a process of its own."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+DEALS = Path(sys.executable).with_name("deals")
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    port: int
+    pid: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@asynccontextmanager
+async def running_server(
+    database_url: str, folder: Path, **environment: str
+) -> AsyncIterator[RunningServer]:
+    """`deals serve` on a free port, answering; stopped at the end of the block."""
+    port = _free_port()
+    path = folder / "log"
+    settings = {
+        "PATH": str(DEALS.parent),
+        "DATABASE_URL": database_url,
+        "DATA_DIR": str(folder / "data"),
+        **environment,
+    }
+    with path.open("wb") as log:
+        server = await asyncio.create_subprocess_exec(
+            DEALS, "serve", "--port", str(port), env=settings, stdout=log, stderr=log
+        )
+        try:
+            async with asyncio.timeout(60):
+                while not await _answers(port):  # noqa: ASYNC110 - another process has no event here
+                    await asyncio.sleep(0.05)
+            yield RunningServer(port, server.pid, path)
+        finally:
+            server.terminate()
+            await server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _answers(port: int) -> bool:
+    try:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200
+    except httpx.TransportError:
+        return False
