@@ -152,6 +152,7 @@ def test_what_is_public_is_listed_here_too(app: FastAPI) -> None:
         "list_deals",
         "get_deal",
         "city_statistics",
+        "export_deals",
         "list_hotels",
         "get_hotel",
         "list_categories",

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     db_statement_timeout: Annotated[float, Field(gt=0)] = 10.0
     db_lock_timeout: Annotated[float, Field(gt=0)] = 5.0
 
+    export_concurrency: Annotated[int, Field(ge=1, le=100)] = 2
+    export_timeout: Annotated[float, Field(gt=0)] = 3600.0
+    export_stall_timeout: Annotated[float, Field(gt=0)] = 60.0
+
     # Signs cursors. Production must set it, the same for all that answer for each other.
     signing_key: Annotated[SecretStr | None, Field(min_length=32)] = None
 

@@ -14,6 +14,7 @@ from app.repositories.bulk import BulkStore
 from app.repositories.categories import CategoryRepository
 from app.repositories.deal_store import DealStore
 from app.repositories.deals import DealRepository
+from app.repositories.exports import ExportRepository
 from app.repositories.hotel_store import HotelStore
 from app.repositories.hotels import HotelRepository
 from app.repositories.idempotency import IdempotencyStore, KeyIdentity
@@ -24,6 +25,7 @@ from app.services.categories import CategoryService
 from app.services.cursors import CursorCodec
 from app.services.deals import DealEditor, DealService
 from app.services.expected import Expected
+from app.services.exports import ExportService
 from app.services.health import HealthService
 from app.services.hotels import HotelEditor, HotelService
 from app.services.idempotency import IdempotentRequest
@@ -203,6 +205,12 @@ async def checking_health(request: Request) -> HealthService:
     return service
 
 
+async def exporting_deals(request: Request) -> ExportService:
+    """The service that gives out all deals; it takes a connection when the response is sent."""
+    return ExportService(ExportRepository(get_database(request).streams))
+
+
+ExportingDeals = Annotated[ExportService, Depends(exporting_deals)]
 ReadingCategories = Annotated[CategoryService, Depends(reading_categories)]
 CheckingHealth = Annotated[HealthService, Depends(checking_health)]
 ReadingDeals = Annotated[DealService, Depends(reading_deals)]

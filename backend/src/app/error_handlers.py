@@ -10,17 +10,16 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.errors import AppError, InvalidInputError
+from app.errors import AppError, InvalidInputError, ServiceUnavailableError
 from app.schemas.common import ErrorBody, ErrorEnvelope
 from app.schemas.problems import MAX_DETAILS, error_detail
-
-RETRY_AFTER_SECONDS = 1
 
 _CODES = {
     401: "UNAUTHORIZED",
     403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
+    406: "NOT_ACCEPTABLE",
     409: "CONFLICT",
     412: "PRECONDITION_FAILED",
     413: "PAYLOAD_TOO_LARGE",
@@ -63,7 +62,8 @@ def envelope(
         media_type="application/json",
     )
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        seconds = getattr(error, "retry_after", ServiceUnavailableError.retry_after)
+        response.headers["Retry-After"] = str(seconds)
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

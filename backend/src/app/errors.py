@@ -96,6 +96,14 @@ class ForbiddenError(AppError):
     default_message = "The key may not do this"
 
 
+class NotAcceptableError(AppError):
+    """The client takes none of the formats there are."""
+
+    status = 406
+    code = "NOT_ACCEPTABLE"
+    default_message = "None of the accepted formats is available"
+
+
 class PreconditionFailedError(AppError):
     """The row is no longer what the client's `If-Match` says it is."""
 
@@ -121,10 +129,11 @@ class PayloadTooLargeError(AppError):
 
 
 class ServiceUnavailableError(AppError):
-    """The database does not answer now; the same request may succeed later."""
+    """The database does not answer now; the same request may succeed in `retry_after` seconds."""
 
     status = 503
     code = "SERVICE_UNAVAILABLE"
+    retry_after = 1
     default_message = "The database is not available, try again shortly"
 
 
@@ -141,3 +150,10 @@ class StorageFullError(AppError):
     status = 507
     code = "STORAGE_FULL"
     default_message = "There is no room to store the file"
+
+
+class TooManyExportsError(ServiceUnavailableError):
+    """As many exports are running as may."""
+
+    default_message = "Too many exports are running, try again later"
+    retry_after = 10

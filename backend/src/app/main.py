@@ -16,7 +16,7 @@ from app.draining import on_server_stop
 from app.logging import configure_logging
 from app.middleware import RequestMiddleware
 from app.repositories.import_store import CHANNEL
-from app.routers import bulk, categories, deals, health, hotels, imports
+from app.routers import bulk, categories, deals, exports, health, hotels, imports
 from app.services.cursors import CursorCodec
 from app.services.health import HealthService
 from app.services.imports import ImportService
@@ -82,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.writes_are_open = settings.app_env == "development"
+    app.state.export_stall_timeout = settings.export_stall_timeout
     app.state.cursors = CursorCodec(signing_key(settings))
     app.add_middleware(
         RequestMiddleware,
@@ -90,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         server_timing=settings.app_env == "development",
     )
     error_handlers.install(app)
-    for module in (health, bulk, deals, hotels, categories, imports):
+    for module in (health, bulk, exports, deals, hotels, categories, imports):
         app.include_router(module.router)
     return app
 

@@ -100,7 +100,10 @@ class _Exchange:
         self.request_id = _request_id(headers)
         length = headers.get("content-length", "")
         self.declared_length = int(length) if _LENGTH.fullmatch(length) else 0
-        scope.setdefault("state", {})["request_id"] = self.request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = self.request_id
+        # What streams its body need not make it.
+        state["wants_body"] = not self._without_body
         self.statistics = StatementStatistics()
         self.status: int | None = None
         self._server_timing = server_timing

@@ -36,7 +36,13 @@ def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, Any])
 
 @schemathesis.hook
 def after_call(_context: HookContext, case: Case[Any], response: Response) -> None:
-    if case.method == "GET" and response.status_code == 200 and "cursor" not in case.query:
+    is_json = response.headers.get("content-type") == ["application/json"]
+    if (
+        is_json
+        and case.method == "GET"
+        and response.status_code == 200
+        and "cursor" not in case.query
+    ):
         body = response.json()
         if isinstance(body, dict) and body.get("next_cursor"):
             query = {name: value for name, value in case.query.items() if name != "skip"}

@@ -22,7 +22,10 @@ from app.schemas.deals import DealQuery
 pytestmark = pytest.mark.api
 
 PATHS = st.sampled_from(
-    ["/deals", "/deals/stats", "/deals/1", "/hotels", "/hotels/1", "/categories", "/health"]
+    [
+        *("/deals", "/deals/stats", "/deals/export", "/deals/1"),
+        *("/hotels", "/hotels/1", "/categories", "/health"),
+    ]
 )
 NAMES = st.sampled_from([*DealQuery.model_fields, "unknown", "", "city[]", "é"])
 VALUES = st.one_of(

@@ -22,6 +22,8 @@ BUDGET = {
     "list_deals": 1,
     "get_deal": 1,
     "city_statistics": 1,
+    # The ids that are free in a file, and three stretches of them.
+    "export_deals": 4,
     "list_hotels": 1,
     "get_hotel": 1,
     "list_categories": 1,
@@ -95,6 +97,21 @@ async def test_a_read_is_one_statement(
     client: httpx.AsyncClient, path: str, operation: str
 ) -> None:
     assert await spent(client, "GET", path) == (200, BUDGET[operation])
+
+
+@pytest.mark.parametrize(
+    ("accept", "statements"),
+    [("text/csv", BUDGET["export_deals"]), ("application/x-ndjson", 1)],
+)
+async def test_an_export_does_not_cost_statements_by_its_size(
+    client: httpx.AsyncClient, accept: str, statements: int
+) -> None:
+    with capture_logs() as lines:
+        await client.get("/deals/export", headers={"Accept": accept})
+    [line] = [line for line in lines if line["event"] == "request"]
+
+    assert line["sql_statements"] == statements
+    assert line["sql_ms"] > 0
 
 
 @pytest.mark.parametrize("path", ["/deals?limit=0", "/nothing"])

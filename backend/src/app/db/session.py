@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from app.config import Settings
 from app.db.errors import database_errors
@@ -19,6 +20,7 @@ from app.db.pool import PatientPool
 from app.db.provision import DatabaseUrls
 from app.db.reading import Reader
 from app.db.statistics import count_statements
+from app.db.streaming import Streams
 
 
 class WriteSession(AsyncSession):
@@ -37,6 +39,8 @@ class Database:
         self.reader = Reader(self.read_engine)
         # For what must show as soon as it is written.
         self.primary_reader = Reader(self.write_engine)
+        self._export_engine = _create_export_engine(urls.replica, settings)
+        self.streams = Streams(self._export_engine, settings.export_concurrency)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteSession]:
@@ -53,6 +57,7 @@ class Database:
 
     async def dispose(self) -> None:
         """Close every pooled connection."""
+        await self._export_engine.dispose()
         await self.read_engine.dispose()
         await self.write_engine.dispose()
 
@@ -68,22 +73,50 @@ def _create_engine(url: str, settings: Settings, server_settings: dict[str, str]
         pool_timeout=settings.db_pool_timeout,
         # What a statement's parameters are is the log's reader's business least of all.
         hide_parameters=True,
-        connect_args={
-            "timeout": settings.db_connect_timeout,
-            # The server's own timeout answers first; this one is for a server that hangs.
-            "command_timeout": statement_timeout + 1,
-            "server_settings": {
-                "application_name": "hotel-deals",
-                "jit": "off",
-                "timezone": "UTC",
-                "statement_timeout": _milliseconds(statement_timeout),
-                "lock_timeout": _milliseconds(settings.db_lock_timeout),
-                **server_settings,
-            },
-        },
+        connect_args=_connect_args(settings, statement_timeout, server_settings),
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
     return engine
+
+
+def _create_export_engine(url: str, settings: Settings) -> AsyncEngine:
+    """Connections that are opened for one export each, with an export's time limit.
+
+    An export on one core of the database's is slow enough for requests not to notice.
+    """
+    server_settings = {
+        "application_name": "hotel-deals-export",
+        "default_transaction_read_only": "on",
+        # PostgreSQL may have written all while a slow client has some pieces still to read.
+        "idle_in_transaction_session_timeout": _milliseconds(10 * settings.export_stall_timeout),
+        "max_parallel_workers_per_gather": "0",
+        # How COPY writes dates.
+        "datestyle": "ISO",
+    }
+    return create_async_engine(
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args=_connect_args(settings, settings.export_timeout, server_settings),
+    )
+
+
+def _connect_args(
+    settings: Settings, statement_timeout: float, server_settings: dict[str, str]
+) -> dict[str, Any]:
+    return {
+        "timeout": settings.db_connect_timeout,
+        # The server's own timeout answers first; this one is for a server that hangs.
+        "command_timeout": statement_timeout + 1,
+        "server_settings": {
+            "application_name": "hotel-deals",
+            "jit": "off",
+            "timezone": "UTC",
+            "statement_timeout": _milliseconds(statement_timeout),
+            "lock_timeout": _milliseconds(settings.db_lock_timeout),
+            **server_settings,
+        },
+    }
 
 
 def _milliseconds(seconds: float) -> str:

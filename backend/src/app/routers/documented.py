@@ -29,6 +29,7 @@ REPLAYED = _header(
     "Idempotency-Replayed", "This is the response of an earlier request", always=False, const="true"
 )
 DISPOSITION = _header("Content-Disposition", "A name for the file")
+VARY = _header("Vary", "What of the request decides on the format")
 RETRY_AFTER = _header("Retry-After", "In so many seconds", type="integer")
 AUTHENTICATE = _header("WWW-Authenticate", "What kind of key is needed", const="Bearer")
 

@@ -10,7 +10,7 @@ class _DealSegment(StringConvertor):
     `Allow` would list it.
     """
 
-    regex = "(?!(?:bulk|stats)$)[^/]+"
+    regex = "(?!(?:bulk|export|stats)$)[^/]+"
 
 
 register_url_convertor("deal", _DealSegment())

@@ -1,0 +1,73 @@
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.dependencies import ExportingDeals
+from app.errors import NotAcceptableError
+from app.routers.documented import DISPOSITION, PUBLIC, VARY, answer
+from app.routers.negotiation import MediaType, best_media_type, takes_gzip
+from app.routers.responses import errors
+from app.routers.streaming import StreamedResponse
+from app.schemas.deals import Deal, DealFilters
+from app.services.exports import ExportFormat
+
+router = APIRouter(prefix="/deals", tags=["deals"])
+
+_CSV = MediaType("text/csv", {"charset": "utf-8", "header": "present"})
+_NDJSON = MediaType("application/x-ndjson", {"charset": "utf-8"})
+_FORMATS: dict[str, ExportFormat] = {_CSV.name: "csv", _NDJSON.name: "ndjson"}
+
+_CONTENT: dict[str, Any] = {
+    _CSV.name: {
+        "schema": {
+            "type": "string",
+            "description": "A header and a line for each deal, as in the files that are loaded",
+        }
+    },
+    _NDJSON.name: {
+        "schema": {"type": "string", "description": "A `Deal` in JSON, and a line end, for each"}
+    },
+}
+_DESCRIPTION = "All of the deals, unless the connection ends without the last chunk"
+
+
+@router.get(
+    "/export",
+    response_model=Deal,
+    response_class=Response,
+    responses={
+        200: {
+            **answer(200, DISPOSITION, VARY)[200],
+            "content": _CONTENT,
+            "description": _DESCRIPTION,
+        },
+        **errors(NotAcceptableError),
+    },
+    operation_id="export_deals",
+    openapi_extra=PUBLIC,
+)
+async def export_deals(
+    request: Request, query: Annotated[DealFilters, Query()], exports: ExportingDeals
+) -> Response:
+    """All deals that pass the filters, as they are at one moment, in CSV or NDJSON.
+
+    `Accept` says which: `text/csv`, which is also the answer to `*/*`, or `application/x-ndjson`.
+    Lines are in the order of their `id`. With `Accept-Encoding: gzip` they come compressed.
+    """
+    accept = ",".join(request.headers.getlist("accept"))
+    chosen = best_media_type(accept, [_CSV, _NDJSON])
+    if chosen is None:
+        raise NotAcceptableError
+    form = _FORMATS[chosen.name]
+    headers = {
+        "Content-Type": chosen.header,
+        "Content-Disposition": f'attachment; filename="deals.{form}"',
+        "Vary": "Accept, Accept-Encoding",
+    }
+    return StreamedResponse(
+        partial(exports.export, form, query),
+        headers,
+        gzip=takes_gzip(",".join(request.headers.getlist("accept-encoding"))),
+        patience=request.app.state.export_stall_timeout,
+    )

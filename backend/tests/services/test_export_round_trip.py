@@ -1,0 +1,187 @@
+# ruff: noqa: ASYNC240 - a test can wait for its own small files
+
+"""What was exported, loaded into an empty database and exported again, is the same to the byte."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+from tests.databases import pools, temporary_database
+from tests.imports.database import ask, content, run
+from tests.imports.files import as_csv, counts, row, write
+
+from app.config import Settings
+from app.db.session import Database
+from app.imports.generator import generate
+from app.repositories.deal_store import DealStore
+from app.repositories.exports import ExportRepository
+from app.repositories.hotel_store import HotelStore
+from app.schemas.deals import DealCreate, DealFilters
+from app.schemas.hotels import HotelCreate
+from app.services.deals import DealEditor
+from app.services.exports import ExportService
+from app.services.hotels import HotelEditor
+from app.services.loading import LoadingService
+
+pytestmark = pytest.mark.integration
+
+MOST = 2**63 - 1
+
+NASTY = [
+    "comma, and; semicolon",
+    'say "hi"',
+    '"quoted"',
+    "two\nlines",
+    "CR\rLF\r\nboth",
+    '",\n"",',
+    "=1+1",
+    "+49",
+    "-1",
+    "@SUM(A1)",
+    "'",
+    "\\.",
+    "\\N",
+    "NULL",
+    "nan",
+    "\\x00 back\\slash",
+    "tab\there",
+    "ünï 日本語 🏨 עברית",
+    "e\u0301 composed",
+    "line\u2028separator\x85next",
+    "\x01\x02\x1f control \x7f",
+    "{%s} $1 :name %(x)s",
+    "\ufeffBOM",
+    "x" * 200,
+]
+
+
+@pytest.fixture
+async def elsewhere(server_url: URL, template: str, settings: Settings) -> AsyncIterator[Database]:
+    """Another, empty database."""
+    async with (
+        temporary_database(server_url, template) as url,
+        pools(url, settings) as database,
+    ):
+        yield database
+
+
+async def export(database: Database, **filters: object) -> bytes:
+    pieces: list[bytes] = []
+
+    async def write(piece: bytes) -> None:
+        pieces.append(piece)
+
+    service = ExportService(ExportRepository(database.streams))
+    await service.export("csv", DealFilters.model_validate(filters), write)
+    return b"".join(pieces)
+
+
+async def reexport(exported: bytes, elsewhere: Database, file: Path) -> bytes:
+    file.write_bytes(exported)
+    rejects = file.with_name("rejects.csv")
+    summary = await LoadingService(elsewhere).load(file, rejects=rejects)
+    assert not rejects.exists(), rejects.read_text()
+    assert counts(summary) == {"inserted": summary.rows_read}
+    return await export(elsewhere)
+
+
+async def add_deals(database: Database, texts: list[str]) -> None:
+    """By the service that answers POST."""
+    async with database.transaction() as session:
+        for number, text in enumerate(texts):
+            hotel = await HotelEditor(HotelStore(session)).create(
+                HotelCreate(name=text, city=text, country=text, phone=f"{number} {text}"[:40])
+            )
+            deal = {
+                "hotel_id": hotel["id"],
+                "room_type": text[:50],
+                "star_rating": 1 + number % 5,
+                "price_per_night": "0.01" if number else "99999999.99",
+                "original_price": 100,
+                "discount_percent": 100,
+                "checkin_date": "0001-01-01",
+                "checkout_date": "9999-12-31",
+                "is_available": bool(number % 2),
+                "categories": [text[:50], f"{text},"[:50], f'"{text}'[:50], "a", "b"],
+            }
+            await DealEditor(DealStore(session)).create(DealCreate.model_validate(deal))
+
+
+async def test_a_usual_file(
+    loading: LoadingService, database: Database, elsewhere: Database, deals: Path
+) -> None:
+    generate(deals, rows=25_000)
+    await loading.load(deals)
+    exported = await export(database)
+
+    assert await reexport(exported, elsewhere, deals) == exported
+    assert await content(elsewhere) == await content(database)
+
+
+async def test_texts_as_nobody_expects_them(
+    loading: LoadingService, database: Database, elsewhere: Database, deals: Path
+) -> None:
+    rows = [
+        row(
+            n,
+            hotel_name=text,
+            hotel_city=text,
+            hotel_phone=f"{n} {text}"[:40],
+            room_type=text[:50],
+        )
+        for n, text in enumerate(NASTY, 1)
+    ]
+    assert counts(await loading.load(write(deals, rows))) == {"inserted": len(NASTY)}
+    exported = await export(database)
+
+    assert await reexport(exported, elsewhere, deals) == exported
+    assert await content(elsewhere) == await content(database)
+
+
+async def test_deals_that_are_from_no_file(
+    loading: LoadingService, database: Database, elsewhere: Database, deals: Path
+) -> None:
+    await loading.load(write(deals, [row(5), row(MOST), row(3, categories="")]))
+    await add_deals(database, NASTY)
+    # What the service writes is of one transaction, so of one moment; and there are rounder ones.
+    await run(database, "UPDATE deals SET created_at = '2026-01-01 12:00:00.5' WHERE id % 2 = 0")
+    exported = await export(database)
+
+    assert await reexport(exported, elsewhere, deals) == exported
+    # As they were, but for the ids.
+    assert sorted(str(deal[1:]) for deal in await content(elsewhere)) == sorted(
+        str(deal[1:]) for deal in await content(database)
+    )
+
+
+async def test_an_id_of_a_deal_from_no_file_is_its_own(
+    loading: LoadingService, database: Database, deals: Path
+) -> None:
+    """The same in every export, whatever else is in it, and nobody else's."""
+    await add_deals(database, ["a", "b", "c"])
+    [(first,), (second,), (third,)] = await ask(database, "SELECT id FROM deals ORDER BY id")
+
+    async def file_ids(**filters: object) -> list[int]:
+        lines = (await export(database, **filters)).decode().splitlines()[1:]
+        return [int(line.partition(",")[0]) for line in lines]
+
+    assert await file_ids() == [MOST + 1 - third, MOST + 1 - second, MOST + 1 - first]
+    assert await file_ids(city="b") == [MOST + 1 - second]
+
+    # Taken by a file, and that again: as if it came from a database like this one.
+    await loading.load(write(deals, [row(MOST - 1), row(MOST - 4)]))
+    shown = await file_ids()
+    assert shown == sorted(set(shown))
+    assert shown[:3] == [MOST - 4 - third, MOST - 4 - second, MOST - 4 - first]
+    assert shown[3:] == [MOST - 4, MOST - 1]
+
+
+async def test_the_text_is_not_altered(
+    loading: LoadingService, database: Database, deals: Path
+) -> None:
+    loaded = row(1, hotel_name='=A1,"x"\n+', categories="")
+    await loading.load(write(deals, [loaded]))
+    names = (await export(database)).decode().splitlines()[0].split(",")
+
+    assert (await export(database)).decode() == as_csv([loaded], names)

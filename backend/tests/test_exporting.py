@@ -1,0 +1,264 @@
+"""Exports over real connections: clients that leave, stop reading, or come too many; and errors."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy import URL
+from tests.databases import as_text, dsn, temporary_database
+from tests.servers import RunningServer, running_server
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+# More than all buffers of the way take: 30 MB of NDJSON.
+ROWS = 60_000
+FILL = f"""
+INSERT INTO hotels (name, city, country, phone)
+SELECT 'Inn ' || n, 'Berlin', 'Germany', n::text FROM generate_series(1, 10) AS n;
+INSERT INTO deals (external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
+    discount_percent, checkin_date, checkout_date)
+SELECT CASE WHEN n % 3 > 0 THEN n END, 1 + n % 10, 'suite', 4, 80, 100, 20, '2027-03-01',
+    '2027-03-05'
+FROM generate_series(1, {ROWS}) AS n;
+"""
+EXPORTING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = 'hotel-deals-export' AND datname = current_database()
+"""
+STALL_SECONDS = 1.5
+LAST_CHUNK = b"0\r\n\r\n"
+
+Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@pytest.fixture(scope="module")
+async def filled(server_url: URL, template: str) -> AsyncIterator[str]:
+    """The name of a database with deals, to be cloned."""
+    async with temporary_database(server_url, template) as url:
+        connection = await asyncpg.connect(dsn(url))
+        await connection.execute(FILL)
+        await connection.close()
+        assert url.database
+        yield url.database
+
+
+@pytest.fixture
+async def url(server_url: URL, filled: str) -> AsyncIterator[URL]:
+    async with temporary_database(server_url, filled) as url:
+        yield url
+
+
+@pytest.fixture
+async def sql(url: URL) -> AsyncIterator[Sql]:
+    connection = await asyncpg.connect(dsn(url))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def server(url: URL, tmp_path: Path) -> AsyncIterator[RunningServer]:
+    """With room for one export, so that a connection or a place that is lost is missed."""
+    async with running_server(as_text(url), tmp_path, EXPORT_CONCURRENCY="1") as running:
+        yield running
+
+
+class Client:
+    """A client that reads when it is told to, with a small buffer."""
+
+    def __init__(self, port: int, *headers: str) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.setblocking(False)  # noqa: FBT003 - the only argument
+        lines = ["GET /deals/export HTTP/1.1", "Host: x", "Accept: application/x-ndjson", *headers]
+        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    async def read(self, least: int | None = None) -> bytes:
+        """So many bytes, or all until the connection ends, however it does."""
+        received = bytearray()
+        try:
+            while least is None or len(received) < least:
+                piece = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+                if not piece:
+                    break
+                received += piece
+        except ConnectionResetError:
+            pass
+        return bytes(received)
+
+    def leave(self) -> None:
+        self._socket.close()
+
+
+@asynccontextmanager
+async def client_of(server: RunningServer, *headers: str) -> AsyncIterator[Client]:
+    client = Client(server.port, *headers)
+    try:
+        yield client
+    finally:
+        client.leave()
+
+
+async def exports_are(sql: Sql, number: int, seconds: float = 5) -> None:
+    """Wait until PostgreSQL has so many connections of exports."""
+    async with asyncio.timeout(seconds):
+        while await sql.fetchval(EXPORTING) != number:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+
+
+async def whole_export(server: RunningServer) -> list[dict[str, object]]:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        response = await client.get("/deals/export", headers={"Accept": "application/x-ndjson"})
+    assert response.status_code == 200, response.text
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_a_client_that_leaves_frees_the_connection(
+    server: RunningServer, sql: Sql, encoding: str
+) -> None:
+    for _ in range(3):
+        async with client_of(server, f"Accept-Encoding: {encoding}") as client:
+            await client.read(1000)
+            await exports_are(sql, 1)
+            client.leave()
+            await exports_are(sql, 0, seconds=1)
+
+    assert len(await whole_export(server)) == ROWS
+    assert "Traceback" not in server.log.read_text()
+
+
+async def test_a_client_that_leaves_before_the_first_row(server: RunningServer, sql: Sql) -> None:
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
+        async with client_of(server) as client:
+            await exports_are(sql, 1)
+            client.leave()
+            await exports_are(sql, 0, seconds=1)
+
+    assert "Traceback" not in server.log.read_text()
+
+
+async def test_a_client_that_reads_nothing_is_cut(url: URL, sql: Sql, tmp_path: Path) -> None:
+    patience = {"EXPORT_STALL_TIMEOUT": str(STALL_SECONDS), "EXPORT_CONCURRENCY": "1"}
+    async with running_server(as_text(url), tmp_path, **patience) as server:
+        await read_nothing(server, sql)
+
+
+async def read_nothing(server: RunningServer, sql: Sql) -> None:
+    async with client_of(server) as client:
+        await exports_are(sql, 1)
+        # It does read, but then stops.
+        beginning = await client.read(2_000_000)
+        await exports_are(sql, 1)
+        started = asyncio.get_running_loop().time()
+        await exports_are(sql, 0, seconds=STALL_SECONDS + 3)
+        waited = asyncio.get_running_loop().time() - started
+        rest = await client.read()
+
+    assert waited > STALL_SECONDS / 2
+    assert beginning.startswith(b"HTTP/1.1 200")
+    assert not (beginning + rest).endswith(LAST_CHUNK)
+    assert len(beginning + rest) < ROWS * 400
+    assert "response cut off: ClientStalledError" in server.log.read_text()
+    assert len(await whole_export(server)) == ROWS
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_an_error_midway_is_no_end(server: RunningServer, sql: Sql, encoding: str) -> None:
+    async with client_of(server, f"Accept-Encoding: {encoding}") as client:
+        beginning = await client.read(1000)
+        await exports_are(sql, 1)
+        await sql.execute(EXPORTING.replace("count(*)", "pg_terminate_backend(pid)"))
+        await exports_are(sql, 0)
+        rest = await client.read()
+
+    assert not (beginning + rest).endswith(LAST_CHUNK)
+    assert "response cut off: ServiceUnavailableError" in server.log.read_text()
+    with pytest.raises(httpx.RemoteProtocolError, match=r"peer closed|disconnected"):
+        await cut_while_reading(server, sql)
+
+
+async def cut_while_reading(server: RunningServer, sql: Sql) -> None:
+    """What an HTTP library makes of it."""
+    headers = {"Accept": "application/x-ndjson"}
+    async with (
+        httpx.AsyncClient(base_url=server.url) as client,
+        client.stream("GET", "/deals/export", headers=headers) as response,
+    ):
+        assert response.status_code == 200
+        await exports_are(sql, 1)
+        await sql.execute(EXPORTING.replace("count(*)", "pg_terminate_backend(pid)"))
+        async for _ in response.aiter_bytes():
+            pass
+
+
+async def test_an_error_before_the_first_row_is_an_envelope(
+    server: RunningServer, sql: Sql
+) -> None:
+    await sql.execute("ALTER TABLE hotels RENAME COLUMN phone TO telephone")
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        response = await client.get("/deals/export")
+
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+    assert "content-disposition" not in response.headers
+
+
+async def test_one_too_many_is_refused_at_once(server: RunningServer, sql: Sql) -> None:
+    async with client_of(server) as client, httpx.AsyncClient(base_url=server.url) as other:
+        await exports_are(sql, 1)
+        refused = await other.get("/deals/export")
+        listed = await other.get("/deals")
+        await client.read(1000)
+        await exports_are(sql, 1)
+
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "10"
+    assert refused.json()["error"]["message"] == "Too many exports are running, try again later"
+    assert refused.elapsed.total_seconds() < 1
+    assert listed.status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "application/x-ndjson"])
+async def test_it_is_one_moment(server: RunningServer, sql: Sql, accept: str) -> None:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        before = (await client.get("/deals/export", headers=headers)).content
+        async with client.stream("GET", "/deals/export", headers=headers) as response:
+            await exports_are(sql, 1)
+            await sql.execute(
+                "UPDATE deals SET price_per_night = 1;"
+                "DELETE FROM deals WHERE id % 2 = 0;"
+                "UPDATE hotels SET name = name || '!';"
+                "INSERT INTO categories (name) VALUES ('new');"
+                "INSERT INTO deal_categories SELECT deals.id, categories.id FROM deals, categories;"
+            )
+            during = b"".join([piece async for piece in response.aiter_bytes()])
+        after = (await client.get("/deals/export", headers=headers)).content
+
+    assert during == before
+    assert len(after) < len(before) * 0.7
+
+
+async def test_memory_does_not_grow_with_the_export(server: RunningServer, sql: Sql) -> None:
+    await whole_export(server)
+    before = resident_bytes(server.pid)
+    highest = 0
+    async with client_of(server) as client:
+        while await client.read(1_000_000):
+            highest = max(highest, resident_bytes(server.pid))
+
+    # Far less than the 30 MB that went through.
+    assert highest - before < 8_000_000
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
