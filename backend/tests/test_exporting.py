@@ -135,13 +135,18 @@ async def test_a_client_that_leaves_frees_the_connection(
     assert "Traceback" not in server.log.read_text()
 
 
-async def test_a_client_that_leaves_before_the_first_row(server: RunningServer, sql: Sql) -> None:
-    async with sql.transaction():
-        await sql.execute("LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
+async def test_a_client_that_leaves_before_the_first_row(
+    server: RunningServer, sql: Sql, url: URL
+) -> None:
+    # On another connection: within a transaction pg_stat_activity stands still.
+    locking = await asyncpg.connect(dsn(url))
+    async with locking.transaction():
+        await locking.execute("LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
         async with client_of(server) as client:
             await exports_are(sql, 1)
             client.leave()
             await exports_are(sql, 0, seconds=1)
+    await locking.close()
 
     assert "Traceback" not in server.log.read_text()
 
