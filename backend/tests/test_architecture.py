@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from app.config import Settings
 from app.dependencies import DealWriter, get_actor
 from app.main import create_app
+from app.routers.direct import DirectRoute
 from app.routers.documented import PUBLIC
 from app.routers.responses import CHANGE_ERRORS, CREATE_ERRORS, LIST_ERRORS, REMOVE_ERRORS
 from app.schemas.common import ErrorEnvelope
@@ -222,6 +223,13 @@ def test_what_is_no_api_route_is_found() -> None:
     app.add_route("/plain", lambda _: Response(), methods=["POST"])
 
     assert list(complaints(app)) == ["/files: is no API route", "/plain: is no API route"]
+
+
+def test_no_route_has_dependencies_that_it_does_not_know(app: FastAPI) -> None:
+    """`include_router` could add some, and `DirectRoute` would pass them by."""
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, DirectRoute):
+            assert route.original_route in app.routes, route.path_format
 
 
 def test_operation_ids_are_unique(app: FastAPI) -> None:

@@ -1,11 +1,12 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import NoQueryParameters, ReadingCategories
+from app.routers.direct import DirectRoute
 from app.routers.documented import PUBLIC, answer
 from app.routers.responses import LIST_ERRORS, JSONDump
 from app.schemas.categories import CategoryCount
 
-router = APIRouter(prefix="/categories", tags=["categories"])
+router = APIRouter(prefix="/categories", tags=["categories"], route_class=DirectRoute)
 
 _dump = JSONDump(list[CategoryCount])
 

@@ -1,11 +1,12 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import CheckingHealth, NoQueryParameters
+from app.routers.direct import DirectRoute
 from app.routers.documented import PUBLIC, answer
 from app.routers.responses import LIST_ERRORS, JSONDump
 from app.schemas.health import Health
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=DirectRoute)
 
 _dump = JSONDump(Health)
 

@@ -7,16 +7,16 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 
 from app.errors import RaceLostError
+from app.routers.direct import DirectRoute
 
 ATTEMPTS = 3
 # Seconds, times the attempt; drawn, so that two that ran into each other part.
 LONGEST_PAUSE = 0.05
 
 
-class RetryingRoute(APIRoute):
+class RetryingRoute(DirectRoute):
     """A route that is answered again after a serialization failure or a deadlock.
 
     Safe for routes whose only effect is their transaction: it is undone, the commit included, when
