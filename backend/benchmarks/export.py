@@ -10,14 +10,12 @@ whatever holds the service up shows in its slowest answer.
 import argparse
 import http.client
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 from benchmarks.api import processes
 from benchmarks.api.cli import guarded
@@ -51,9 +49,8 @@ def main() -> int:
     parser.add_argument("--most", type=float, default=50.0, help="MB that memory may grow by")
     arguments = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="bench-") as name,
-        postgres(Path(name)) as cluster,
-        filled(cluster, Path(name), arguments.rows) as database,
+        postgres() as (cluster, folder),
+        filled(cluster, folder, arguments.rows) as database,
         servers(["service"], database, {}) as running,
     ):
         growth = _compare(running["service"], arguments.rows)
