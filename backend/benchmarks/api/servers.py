@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +37,21 @@ class Server:
 
 @contextmanager
 def servers(
-    sides: list[Side], database: Database, settings: Mapping[str, str], *, workers: int = 1
+    sides: list[Side],
+    database: Database,
+    settings: Mapping[str, str],
+    *,
+    workers: int = 1,
+    under: Sequence[str] = (),
 ) -> Iterator[dict[Side, Server]]:
-    """All of `sides`, on the same database, with these settings instead of their defaults."""
+    """All of `sides`, on the same database, with these settings instead of their defaults.
+
+    `under` is a command that takes each server's command as its last arguments and runs it.
+    """
     with ExitStack() as stack:
         environment = {**database.environment, **settings}
         started = {
-            side: stack.enter_context(_process(side, environment, workers)) for side in sides
+            side: stack.enter_context(_process(side, environment, workers, under)) for side in sides
         }
         for side, (process, server) in started.items():
             _wait(process, server, side)
@@ -52,13 +60,13 @@ def servers(
 
 @contextmanager
 def _process(
-    side: Side, environment: Mapping[str, str], workers: int
+    side: Side, environment: Mapping[str, str], workers: int, under: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
     port = _free_port()
     log = Path(environment["DATA_DIR"]) / f"{side}-{workers}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            _command(side, port, workers),
+            [*under, *_command(side, port, workers)],
             env=environment,
             cwd=_BACKEND,
             stdin=subprocess.DEVNULL,
