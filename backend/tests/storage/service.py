@@ -1,7 +1,8 @@
 """A service of one route, which does what `POST /imports` does with its body."""
 
+import asyncio
 import os
-import resource
+import re
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ def service(settings: Settings, name: str = "name") -> FastAPI:
     )
     install(app)
     store = upload_store(settings)
+    target = settings.data_dir / "target"
 
     @app.post("/imports")
     async def upload(file: Uploaded) -> dict[str, str | int | None]:
@@ -31,15 +33,22 @@ def service(settings: Settings, name: str = "name") -> FastAPI:
 
     @app.get("/fetched")
     async def fetch() -> str:
-        target = settings.data_dir / "target"
+        await asyncio.to_thread(target.parent.mkdir, exist_ok=True)
         stored = await store.fetch(name, target)
         target.unlink()
         return stored.sha256
 
+    @app.delete("/imports")
+    async def remove() -> None:
+        await store.remove(name)
+
     @app.get("/memory")
-    async def memory() -> int:
-        """The most this process has had so far, in bytes."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    def memory() -> int:
+        """The most this process has had since this was last asked, in bytes."""
+        peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        assert peak
+        Path("/proc/self/clear_refs").write_text("5")
+        return int(peak[1]) * 1024
 
     return app
 

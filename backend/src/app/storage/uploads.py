@@ -19,8 +19,8 @@ from app.storage.errors import storage_errors
 from app.storage.feed import AbandonedError, Feed
 from app.storage.places import Bucket, Folder
 
-# What one upload holds in memory is PARTS + 1 of these. S3 takes 10,000 parts of an object, which
-# is why MAX_UPLOAD_BYTES ends at 64 GiB.
+# What one upload holds in memory is PARTS of these, and a block on its way. S3 takes 10,000 parts
+# of an object, which is why MAX_UPLOAD_BYTES ends at 64 GiB.
 PART_BYTES = 8 * 1024 * 1024
 PARTS = 2
 BLOCK_BYTES = 1024 * 1024
