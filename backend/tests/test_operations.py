@@ -17,6 +17,7 @@ from tests.databases import SERVER_OPTIONS, dsn
 
 from app.config import Settings, load_settings
 from app.db.embedded import embedded_postgres
+from app.jobs.worker import GRACE_SECONDS
 from app.serving import DRAIN_SECONDS
 
 pytestmark = pytest.mark.integration
@@ -53,13 +54,17 @@ def last(instruction: str) -> str:
 
 # --- docker-compose.yml
 
+# The services whose image is built here.
+OURS = ("backend", "worker")
 
-def test_compose_has_a_database_and_the_service() -> None:
-    assert set(compose()["services"]) == {"db", "backend"}
+
+def test_compose_has_a_database_the_service_and_a_worker() -> None:
+    assert set(compose()["services"]) == {"db", "backend", "worker"}
 
 
 def test_compose_publishes_ports_on_this_machine_only() -> None:
-    published = [port for service in compose()["services"].values() for port in service["ports"]]
+    services = compose()["services"].values()
+    published = [port for service in services for port in service.get("ports", ())]
 
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
@@ -98,6 +103,8 @@ def test_compose_starts_the_service_when_the_database_answers() -> None:
     # Over TCP: the socket answers while the volume is still being prepared.
     assert services["db"]["healthcheck"]["test"][:3] == ["CMD", "pg_isready", "--host=127.0.0.1"]
     assert services["backend"]["depends_on"] == {"db": {"condition": "service_healthy"}}
+    # Which has migrated then.
+    assert services["worker"]["depends_on"] == {"backend": {"condition": "service_healthy"}}
 
 
 def test_compose_takes_secrets_from_the_environment() -> None:
@@ -110,8 +117,9 @@ def test_compose_takes_secrets_from_the_environment() -> None:
     assert backend["SIGNING_KEY"].startswith("${SIGNING_KEY:-")
 
 
-def test_compose_sets_only_variables_that_the_service_knows() -> None:
-    environment = compose()["services"]["backend"]["environment"]
+@pytest.mark.parametrize("name", OURS)
+def test_compose_sets_only_variables_that_the_service_knows(name: str) -> None:
+    environment = compose()["services"][name]["environment"]
     defaults = {
         name.lower(): re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
         for name, value in environment.items()
@@ -123,26 +131,41 @@ def test_compose_sets_only_variables_that_the_service_knows() -> None:
     assert settings.database_url.get_secret_value().endswith("://super:super@db:5432/super")
 
 
-def test_compose_leaves_the_service_no_more_than_it_needs() -> None:
-    backend = compose()["services"]["backend"]
+@pytest.mark.parametrize("name", OURS)
+def test_compose_leaves_the_service_no_more_than_it_needs(name: str) -> None:
+    service = compose()["services"][name]
 
-    assert backend["read_only"] is True
-    assert backend["tmpfs"] == ["/tmp"]  # noqa: S108 - inside the container
-    assert backend["cap_drop"] == ["ALL"]
-    assert backend["security_opt"] == ["no-new-privileges:true"]
-    assert "privileged" not in backend
-    assert "user" not in backend  # the image's own
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "user" not in service  # the image's own
+
+
+def test_compose_has_uploads_where_both_find_them() -> None:
+    described = compose()
+    backend, worker = (described["services"][name]["volumes"] for name in OURS)
+    dockerfile = (BACKEND / "Dockerfile").read_text()
+
+    assert backend == ["uploads:/data"]
+    assert worker == ["uploads:/data", "scratch:/tmp"]
+    assert {"uploads", "scratch"} <= set(described["volumes"])
+    assert "DATA_DIR=/data" in dockerfile
+    # A new volume takes the owner of the image's folder.
+    assert "install --directory --owner=10001 --group=10001 --mode=0700 /data" in dockerfile
 
 
 def test_compose_waits_for_requests_under_way() -> None:
     services = compose()["services"]
 
     assert seconds(services["backend"]["stop_grace_period"]) > DRAIN_SECONDS
+    assert seconds(services["worker"]["stop_grace_period"]) > GRACE_SECONDS
     assert {service["restart"] for service in services.values()} == {"unless-stopped"}
 
 
-def test_compose_builds_the_image_that_is_here() -> None:
-    context = ROOT / compose()["services"]["backend"]["build"]
+@pytest.mark.parametrize("name", OURS)
+def test_compose_builds_the_image_that_is_here(name: str) -> None:
+    context = ROOT / compose()["services"][name]["build"]
 
     assert context == BACKEND
     assert (context / "Dockerfile").is_file()
@@ -222,6 +245,7 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
     assert set(TASKS) == {
         "install:backend",
         "dev:backend",
+        "worker",
         "test:backend",
         "typecheck:backend",
         "lint:backend",
