@@ -261,6 +261,8 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "bench:scale",
         "bench:memory",
         "bench:load",
+        "bench:export",
+        "bench:flame",
         "setup",
         "pre-commit",
     }
