@@ -16,7 +16,7 @@ from typing import Any
 from app.db.embedded import EmbeddedServer
 from benchmarks.api import docs, machine
 from benchmarks.api.charts import Bars, bar_chart
-from benchmarks.api.cli import add_rows, generator, guarded, parser, say, write_json
+from benchmarks.api.cli import add_output, add_rows, generator, guarded, parser, say, write_json
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.measure import DifferentAnswersError, Measurement
 from benchmarks.api.report import number, table
@@ -37,6 +37,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     made = parser(_COMMAND, __doc__)
+    add_output(made)
     add_rows(made)
     made.add_argument(
         "--rounds", type=int, default=5, help="turns of each server (default %(default)s)"

@@ -40,11 +40,15 @@ def parser(command: str, description: str | None) -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="instead of the default of .env.example, for the service and its twins; repeatable",
     )
+    return made
+
+
+def add_output(made: argparse.ArgumentParser) -> None:
+    """The options of a command whose figures are kept."""
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     made.add_argument(
         "--write-docs", action="store_true", help="write docs/performance.md and its pictures"
     )
-    return made
 
 
 def add_rows(made: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.db.embedded import EmbeddedServer
 from benchmarks.api import docs, machine, processes
-from benchmarks.api.cli import add_rows, generator, guarded, parser, say, write_json
+from benchmarks.api.cli import add_output, add_rows, generator, guarded, parser, say, write_json
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.facts import Facts, learn
@@ -57,6 +57,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     made = parser(_COMMAND, __doc__)
+    add_output(made)
     add_rows(made)
     made.add_argument(
         "--requests", type=int, default=200_000, help="how many, at least (default %(default)s)"

@@ -17,7 +17,7 @@ from typing import Any
 from app.db.embedded import EmbeddedServer
 from benchmarks.api import docs, machine
 from benchmarks.api.charts import line_chart
-from benchmarks.api.cli import generator, guarded, parser, say, write_json
+from benchmarks.api.cli import add_output, generator, guarded, parser, say, write_json
 from benchmarks.api.client import BuiltIn, suited
 from benchmarks.api.database import Database, filled, postgres
 from benchmarks.api.errors import BenchmarkError
@@ -65,6 +65,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     made = parser(_COMMAND, __doc__)
+    add_output(made)
     made.add_argument(
         "--sizes",
         type=int,
