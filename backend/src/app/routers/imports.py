@@ -3,7 +3,6 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse
 
 from app.dependencies import Importing, ImportingActor, ImportWriter, NoQueryParameters
@@ -16,8 +15,10 @@ from app.errors import (
     UnauthorizedError,
     UnsupportedMediaTypeError,
 )
-from app.routers.documented import DISPOSITION, LINK, LOCATION, answer
+from app.routers.documented import DISPOSITION, LINK, LOCATION, VARY, answer
+from app.routers.negotiation import takes_gzip
 from app.routers.responses import REMOVE_ERRORS, JSONDump, errors, page_links
+from app.routers.streaming import StreamedResponse, Write
 from app.routers.uploads import FORM_TYPE, RAW_TYPES, Uploaded
 from app.schemas.common import Id
 from app.schemas.imports import Import, ImportOptions, ImportPage, ImportQuery
@@ -134,10 +135,10 @@ async def cancel_import(import_id: _ImportId, _: NoQueryParameters, imports: Imp
 @router.get(
     "/{import_id}/rejects",
     response_model=str,
-    response_class=StreamingResponse,
+    response_class=Response,
     responses={
         200: {
-            **answer(200, DISPOSITION)[200],
+            **answer(200, DISPOSITION, VARY)[200],
             "content": {"text/csv": {"schema": {"type": "string"}}},
             "description": "The rejected rows as they came, with line, column, code and message",
         },
@@ -147,14 +148,25 @@ async def cancel_import(import_id: _ImportId, _: NoQueryParameters, imports: Imp
     operation_id="get_import_rejects",
 )
 async def get_import_rejects(
-    import_id: _ImportId, _: NoQueryParameters, imports: Importing
+    request: Request, import_id: _ImportId, _: NoQueryParameters, imports: Importing
 ) -> Response:
     """The rows that were rejected so far, to be mended and uploaded again."""
     rejects = await imports.rejects(import_id)
-    return StreamingResponse(
-        rejects,
-        media_type="text/csv; charset=utf-8; header=present",
-        headers={"Content-Disposition": f'attachment; filename="import-{import_id}-rejects.csv"'},
+
+    async def produce(write: Write) -> None:
+        async for piece in rejects:
+            await write(piece)
+
+    headers = {
+        "Content-Type": "text/csv; charset=utf-8; header=present",
+        "Content-Disposition": f'attachment; filename="import-{import_id}-rejects.csv"',
+        "Vary": "Accept-Encoding",
+    }
+    return StreamedResponse(
+        produce,
+        headers,
+        gzip=takes_gzip(",".join(request.headers.getlist("accept-encoding"))),
+        patience=request.app.state.export_stall_timeout,
     )
 
 
@@ -175,8 +187,12 @@ async def _changes(import_id: _ImportId, imports: Importing) -> AsyncIterator[Im
     operation_id="watch_import",
 )
 async def watch_import(
-    _: NoQueryParameters, changes: Annotated[AsyncIterator[Import], Depends(_changes)]
+    request: Request,
+    _: NoQueryParameters,
+    changes: Annotated[AsyncIterator[Import], Depends(_changes)],
 ) -> AsyncIterator[Import]:
     """How an import goes, as Server-Sent Events until it has ended."""
-    async for each in changes:
-        yield each
+    # HEAD would wait for that, and get nothing.
+    if request.state.wants_body:
+        async for each in changes:
+            yield each

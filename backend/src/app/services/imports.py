@@ -1,13 +1,14 @@
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from app.db.notifications import Listener
-from app.db.session import Database
-from app.errors import ConflictError, NotFoundError
+from app.db.session import Database, WriteSession
+from app.errors import AppError, ConflictError, NotFoundError
 from app.imports.columns import NAMES
 from app.imports.rejects import RejectsLayout, as_csv
 from app.repositories.import_store import ImportStore, NewImport
@@ -66,35 +67,15 @@ class ImportService:
         stored = await self._uploads.put(name, upload.content)
         kept = False
         try:
-            import_id, kept = await self._enqueue(name, stored, upload, options)
+            async with self._database.transaction() as session:
+                import_id, kept = await _enqueue(session, name, stored, upload, options)
+                # From here on the file is the import's: a commit whose answer is lost may be one.
         finally:
             if not kept:
-                await asyncio.shield(self._uploads.remove(name))
+                # What cannot be removed now is found by housekeeping.
+                with suppress(AppError):
+                    await asyncio.shield(self._uploads.remove(name))
         return await self.get(import_id), kept
-
-    async def _enqueue(
-        self, name: str, stored: Stored, upload: Upload, options: ImportOptions
-    ) -> tuple[int, bool]:
-        sha256 = bytes.fromhex(stored.sha256)
-        async with self._database.transaction() as session:
-            imports = ImportStore(session)
-            if not options.force and not options.dry_run:
-                same = await imports.find_same(sha256, strict=options.strict)
-                if same is not None:
-                    return same, False
-            new = NewImport(
-                strict=options.strict,
-                dry_run=options.dry_run,
-                file_name=upload.file_name,
-                object_name=name,
-                bytes_total=stored.bytes,
-                sha256=sha256,
-                created_by=upload.actor,
-            )
-            import_id = await imports.add(new)
-            arguments = {"import_id": import_id}
-            await JobQueue(session).defer(LOAD_IMPORT, arguments, lock=LOADING_LOCK)
-        return import_id, True
 
     async def page(self, query: ImportQuery) -> ImportPage:
         """The page of imports that `query` asks for.
@@ -176,6 +157,30 @@ class ImportService:
         while (chunk := await self._imports.next_rejects(import_id, number)) is not None:
             number, compressed = chunk
             yield await asyncio.to_thread(gzip.decompress, compressed)
+
+
+async def _enqueue(
+    session: WriteSession, name: str, stored: Stored, upload: Upload, options: ImportOptions
+) -> tuple[int, bool]:
+    """The import of a stored file, with its job, or the earlier one that is good for both."""
+    imports = ImportStore(session)
+    sha256 = bytes.fromhex(stored.sha256)
+    if not options.force and not options.dry_run:
+        same = await imports.find_same(sha256, strict=options.strict)
+        if same is not None:
+            return same, False
+    new = NewImport(
+        strict=options.strict,
+        dry_run=options.dry_run,
+        file_name=upload.file_name,
+        object_name=name,
+        bytes_total=stored.bytes,
+        sha256=sha256,
+        created_by=upload.actor,
+    )
+    import_id = await imports.add(new)
+    await JobQueue(session).defer(LOAD_IMPORT, {"import_id": import_id}, lock=LOADING_LOCK)
+    return import_id, True
 
 
 def _unknown(import_id: int) -> NotFoundError:
