@@ -1,5 +1,6 @@
 """However malformed a request, the answer is no 5xx and, if an error, the envelope."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from urllib.parse import quote, quote_from_bytes, unquote
@@ -69,8 +70,14 @@ async def status_and_body(app: FastAPI, path: str, query: str = "") -> tuple[int
         "client": ("test", 1),
     }
 
+    received = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        for message in received:
+            return message
+        # As from a server whose client stays.
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         sent.append(message)
