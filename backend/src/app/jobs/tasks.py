@@ -4,6 +4,7 @@ from procrastinate import App, PsycopgConnector, RetryDecision
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
 
+from app.jobs.own import OwnJobs
 from app.repositories.jobs import LOAD_IMPORT, QUEUE
 from app.services.housekeeping import HousekeepingService
 from app.services.importing import ImportRunner, TryLaterError
@@ -30,6 +31,8 @@ def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingServi
     app = App(
         connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=_POOL_SIZE, timeout=10)
     )
+
+    app.job_manager = OwnJobs(app.connector)
 
     @app.task(name=LOAD_IMPORT, queue=QUEUE, retry=WhenTold())
     async def load_import(import_id: int) -> None:

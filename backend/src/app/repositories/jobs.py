@@ -21,6 +21,30 @@ _DEFER = text(
     """
 )
 
+# For the queue's own driver. A job rises in `attempts` whenever it is given back, so that the
+# number it was taken with says whether it is still the taker's. Who waits for its lock is told, as
+# of a new job; otherwise he would know at his next look only.
+_OWN = """
+WITH own AS MATERIALIZED (
+    SELECT id, queue_name FROM procrastinate_jobs
+    WHERE id = %(job_id)s AND status = 'doing' AND attempts = %(attempts)s FOR UPDATE
+)
+"""
+_TELL = """
+    pg_notify(
+        'procrastinate_queue_v1#' || queue_name,
+        json_build_object('type', 'job_inserted', 'job_id', id)::text
+    )
+"""
+FINISH_OWN = f"""
+{_OWN}
+SELECT procrastinate_finish_job_v1(id, %(status)s, %(delete_job)s), {_TELL} FROM own
+"""  # noqa: S608 - of constants
+GIVE_BACK_OWN = f"""
+{_OWN}
+SELECT procrastinate_retry_job_v2(id, %(retry_at)s, NULL, NULL, NULL), {_TELL} FROM own
+"""  # noqa: S608 - of constants
+
 
 class JobQueue:
     """Asks for background jobs, in the transaction of what needs them (docs/adr/0011)."""

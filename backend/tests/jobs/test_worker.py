@@ -1,0 +1,105 @@
+"""A worker in the foreground: what it does with an upload, and how it stops."""
+
+import asyncio
+import json
+import signal
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.jobs.workers import (
+    ATTEMPTS,
+    CHUNKS,
+    JOBS,
+    Rows,
+    Workers,
+    deals_csv,
+    ended,
+    stop,
+    until,
+    upload,
+)
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+async def is_registered(rows: Rows) -> bool:
+    return bool(await rows("SELECT 1 FROM procrastinate_workers"))
+
+
+async def test_an_upload_is_loaded(
+    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+) -> None:
+    made = await upload(api, deals_csv(tmp_path / "deals.csv", 3000))
+    assert (made["state"], made["started_at"], made["rows_read"]) == ("queued", None, 0)
+    workers.start(chunk_rows=500)
+
+    body = (await api.get(made["links"]["events"], timeout=60)).text
+    events: list[dict[str, Any]] = [
+        json.loads(line.removeprefix("data:"))
+        for line in body.splitlines()
+        if line.startswith("data:")
+    ]
+
+    assert events[0] == made
+    assert events[-1] == await ended(api, made)
+    read = [event["rows_read"] for event in events]
+    assert read == sorted(read)
+    assert (read[-1], events[-1]["inserted"]) == (3000, 3000 - events[-1]["rejected"])
+    assert await rows(JOBS) == [("succeeded",)]
+    assert await rows.one(CHUNKS, made["id"]) == list(range(6))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_worker_stops_at_once(
+    workers: Workers, rows: Rows, number: signal.Signals
+) -> None:
+    worker = workers.start()
+    await until(lambda: is_registered(rows), "it works")
+
+    started = time.monotonic()
+    assert await stop(worker, number) == 0
+
+    assert time.monotonic() - started < 2
+    assert not await is_registered(rows)
+
+
+async def test_an_import_without_a_job_gets_another(
+    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+) -> None:
+    made = await upload(api, deals_csv(tmp_path / "deals.csv", 20))
+    await rows("DELETE FROM procrastinate_jobs")
+    workers.start()
+    workers.start()
+
+    assert (await ended(api, made))["inserted"] > 0
+
+    assert await rows.one(ATTEMPTS, made["id"]) == 1
+    await until(lambda: _jobs(rows, ["succeeded"]), "one job")
+
+
+async def _jobs(rows: Rows, states: list[str]) -> bool:
+    return [state for (state,) in await rows(JOBS)] == states
+
+
+async def test_ten_imports_and_two_workers(
+    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+) -> None:
+    # So rarely that nobody finds by a look of his own that the job before is done.
+    for _ in range(2):
+        workers.start(WORKER_HEARTBEAT="60")
+    # The same ids in all, with other rows; the same hotels in some.
+    files = [deals_csv(tmp_path / f"{n}.csv", 100 + n, seed=n // 2) for n in range(10)]
+
+    made = await asyncio.gather(*(upload(api, file) for file in files))
+    done = [await ended(api, each) for each in made]
+
+    assert [each["rows_read"] for each in done] == [100 + n for n in range(10)]
+    assert await rows("SELECT DISTINCT attempt FROM imports") == [(1,)]
+    assert {state for (state,) in await rows(JOBS)} == {"succeeded"}
+    in_turn = sorted(done, key=lambda each: each["started_at"])
+    for earlier, later in pairwise(in_turn):
+        assert earlier["finished_at"] <= later["started_at"]

@@ -1,0 +1,184 @@
+"""Workers as real processes, and what they have made of imports."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+from tests.test_cli import DEALS
+
+from app.imports.generator import generate
+
+# How often a worker under test says that it lives, in seconds; it is taken for dead after three.
+HEARTBEAT = 0.5
+PATIENCE = 60.0
+_POLL = 0.01
+
+# `deals worker`, with chunks so small that there are many moments to be killed at, and not much
+# patience when it is to stop.
+GRACE = 1.0
+_SMALL_CHUNKS = f"""
+import sys
+from app.cli import main
+from app.jobs import worker
+from app.services.loading import LoadingService
+LoadingService.load.__kwdefaults__["chunk_rows"] = int(sys.argv.pop(1))
+worker.GRACE_SECONDS = {GRACE}
+main()
+"""
+
+Import = dict[str, Any]
+
+
+class Workers:
+    """Starts workers on one database and one folder, and ends them by their ids."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": url,
+            "DATA_DIR": str(folder / "data"),
+            "WORKER_HEARTBEAT": str(HEARTBEAT),
+            "LOG_FORMAT": "json",
+        }
+        self._folder = folder
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self, *, chunk_rows: int | None = None, prefix: Sequence[str] = (), **variables: str
+    ) -> subprocess.Popen[bytes]:
+        """`deals worker`; `prefix` is a command that runs it."""
+        command = [DEALS, "worker"]
+        if chunk_rows is not None:
+            command = [sys.executable, "-c", _SMALL_CHUNKS, str(chunk_rows), "worker"]
+        with self.log(len(self._started)).open("wb") as log:
+            process = subprocess.Popen(
+                [*prefix, *command],
+                env={**self._environment, **variables},
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+            )
+        self._started.append(process)
+        return process
+
+    def log(self, number: int) -> Path:
+        """Of the worker that was started as the `number`th, from 0."""
+        return self._folder / f"worker-{number}.log"
+
+    def logs(self) -> str:
+        """All that was said so far."""
+        return "".join(self.log(n).read_text() for n in range(len(self._started)))
+
+    def end(self) -> None:
+        """Leave nothing running; of what was running, nothing was unhandled."""
+        for process in self._started:
+            process.kill()
+            process.wait()
+        assert "Traceback" not in self.logs()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+async def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+    """The exit status."""
+    process.send_signal(number)
+    return await asyncio.to_thread(process.wait, PATIENCE)
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = PATIENCE
+) -> Any:
+    """Poll what has no event, such as another process's rows; the first truth it comes to."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not (found := await condition()):
+        assert loop.time() < deadline, f"never: {what}"
+        await asyncio.sleep(_POLL)
+    return found
+
+
+def deals_csv(path: Path, rows: int, seed: int = 7) -> Path:
+    generate(path, rows=rows, seed=seed)
+    return path
+
+
+async def upload(client: httpx.AsyncClient, path: Path, **options: bool) -> Import:
+    """The import, as it was answered."""
+    response = await client.post(
+        "/imports",
+        content=await asyncio.to_thread(path.read_bytes),
+        headers={"Content-Type": "text/csv"},
+        params={name: str(value).lower() for name, value in options.items()},
+        timeout=PATIENCE,
+    )
+    assert response.status_code == 202, response.text
+    made: Import = response.json()
+    return made
+
+
+async def look(client: httpx.AsyncClient, made: Import) -> Import:
+    """The import as it is now; its counters add up."""
+    found: Import = (await client.get(made["links"]["self"])).json()
+    kinds = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
+    assert sum(found[kind] for kind in kinds) == found["rows_read"]
+    return found
+
+
+async def ended(client: httpx.AsyncClient, made: Import, state: str = "succeeded") -> Import:
+    """The import when it has ended; its events say so."""
+
+    async def has_ended() -> Import | None:
+        found = await look(client, made)
+        return found if found["finished_at"] else None
+
+    found: Import = await until(has_ended, f"import {made['id']} ends")
+    assert found["state"] == state, found
+    return found
+
+
+async def reaches(client: httpx.AsyncClient, made: Import, rows: int) -> Import:
+    """The import as soon as so many rows of it are read."""
+
+    async def is_there() -> Import | None:
+        found = await look(client, made)
+        return found if found["rows_read"] >= rows else None
+
+    found: Import = await until(is_there, f"{rows} rows of import {made['id']}")
+    return found
+
+
+class Rows:
+    """What the tables say, on a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.replace("+asyncpg", "")
+
+    async def __call__(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        connection = await asyncpg.connect(self._url)
+        try:
+            return [tuple(row) for row in await connection.fetch(statement, *parameters)]
+        finally:
+            await connection.close()
+
+    async def one(self, statement: str, *parameters: Any) -> Any:
+        ((value,),) = await self(statement, *parameters)
+        return value
+
+
+EVENTS = """
+SELECT count(*) FROM procrastinate_events JOIN procrastinate_jobs ON job_id = procrastinate_jobs.id
+WHERE type = $1 AND task_name = 'load_import'
+"""
+JOBS = "SELECT status::text FROM procrastinate_jobs WHERE task_name = 'load_import' ORDER BY id"
+CHUNKS = "SELECT array_agg(number ORDER BY number) FROM import_chunks WHERE import_id = $1"
+ATTEMPTS = "SELECT attempt FROM imports WHERE id = $1"
