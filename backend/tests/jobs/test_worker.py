@@ -13,11 +13,13 @@ import pytest
 from tests.jobs.workers import (
     ATTEMPTS,
     CHUNKS,
+    GRACE,
     JOBS,
     Rows,
     Workers,
     deals_csv,
     ended,
+    reaches,
     stop,
     until,
     upload,
@@ -65,6 +67,35 @@ async def test_an_idle_worker_stops_at_once(
 
     assert time.monotonic() - started < 2
     assert not await is_registered(rows)
+
+
+async def test_a_busy_worker_stops_within_its_grace_and_the_next_goes_on(
+    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+) -> None:
+    made = await upload(api, deals_csv(tmp_path / "deals.csv", 12_000))
+    later = await upload(api, deals_csv(tmp_path / "later.csv", 10))
+    # So long that nobody is taken for dead in this test.
+    worker = workers.start(chunk_rows=100, WORKER_HEARTBEAT="60")
+    await reaches(api, made, 200)
+
+    started = time.monotonic()
+    assert await stop(worker) == 0
+    assert time.monotonic() - started < GRACE + 3
+
+    assert await rows(JOBS) == [("todo",), ("todo",)]
+    before = (await api.get(made["links"]["self"])).json()
+    assert (before["state"], before["error"]) == ("queued", "the worker was stopped")
+    assert await rows.one("SELECT failures FROM imports WHERE id = $1", made["id"]) == 0
+    assert 200 <= before["rows_read"] < 12_000
+    workers.start(chunk_rows=100, WORKER_HEARTBEAT="60")
+    done = await ended(api, made)
+    assert done["started_at"] == before["started_at"]
+    assert done["rows_read"] == 12_000
+    assert done["error"] is None
+    assert await rows.one(CHUNKS, made["id"]) == list(range(120))
+    assert await rows.one(ATTEMPTS, made["id"]) == 2
+    # In the order in which they came.
+    assert (await ended(api, later))["started_at"] >= done["finished_at"]
 
 
 async def test_an_import_without_a_job_gets_another(

@@ -1,5 +1,7 @@
 """What workers know how to do. A job says which rows it is about; everything else is in them."""
 
+import asyncio
+
 from procrastinate import App, PsycopgConnector, RetryDecision
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
@@ -17,12 +19,17 @@ _POOL_SIZE = 4
 
 
 class WhenTold(BaseRetryStrategy):
-    """Again when the task says so, as often as it does; it counts by itself."""
+    """Again when the task says so, as often as it does; it counts by itself.
+
+    And at once, by another worker, when this one was stopped: the job keeps its place in the queue.
+    """
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:  # noqa: ARG002
         """When to run a job that ended by `exception` once more."""
         if isinstance(exception, TryLaterError):
             return RetryDecision(retry_in={"seconds": exception.seconds})
+        if isinstance(exception, asyncio.CancelledError):
+            return RetryDecision(retry_in={"seconds": 0})
         return None
 
 

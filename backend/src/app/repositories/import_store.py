@@ -95,7 +95,7 @@ _END = text(
 
 _PUT_BACK = text(
     """
-    UPDATE imports SET state = 'queued', error = :error, failures = failures + 1
+    UPDATE imports SET state = 'queued', error = :error, failures = failures + :failures
     WHERE id = :import_id AND attempt = :attempt AND state = 'running'
     RETURNING pg_notify('imports', id::text)
     """
@@ -242,9 +242,9 @@ class AttemptStore:
         """Give the import its last state."""
         return await self._done(_END, {"state": state, "error": error})
 
-    async def put_back(self, error: str) -> bool:
-        """Leave the import to a later attempt, and say why."""
-        return await self._done(_PUT_BACK, {"error": error})
+    async def put_back(self, error: str, failures: int) -> bool:
+        """Leave the import to a later attempt, and say why; so many failures more it has had."""
+        return await self._done(_PUT_BACK, {"error": error, "failures": failures})
 
     async def _done(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
         found = await self._session.execute(statement, {**self._attempt, **parameters})

@@ -75,7 +75,7 @@ class ImportRunner:
         except asyncio.CancelledError:
             # The worker stops; without this the import would wait until it is taken for dead.
             with suppress(AppError):
-                await asyncio.shield(self._put_back(attempt, "the worker was stopped"))
+                await asyncio.shield(self._put_back(attempt, "the worker was stopped", failures=0))
             raise
         except DealsError as error:
             await self._fail(attempt, str(error))
@@ -147,12 +147,13 @@ class ImportRunner:
         pause = min(2**attempt.failures, LONGEST_PAUSE)
         # Without a database there is nobody to tell; the next attempt takes it up as it is.
         with suppress(AppError):
-            await self._put_back(attempt, error)
+            await self._put_back(attempt, error, failures=1)
         raise TryLaterError(pause)
 
-    async def _put_back(self, attempt: _Attempt, error: str) -> None:
+    async def _put_back(self, attempt: _Attempt, error: str, *, failures: int) -> None:
         async with self._database.transaction() as session:
-            await AttemptStore(session, attempt.import_id, attempt.number).put_back(error)
+            store = AttemptStore(session, attempt.import_id, attempt.number)
+            await store.put_back(error, failures)
 
     async def _end(self, attempt: _Attempt, state: str, error: str | None) -> None:
         try:
