@@ -68,6 +68,10 @@ class Workers:
         self._started.append(process)
         return process
 
+    def running(self) -> list[subprocess.Popen[bytes]]:
+        """Those that have not ended."""
+        return [process for process in self._started if process.poll() is None]
+
     def log(self, number: int) -> Path:
         """Of the worker that was started as the `number`th, from 0."""
         return self._folder / f"worker-{number}.log"

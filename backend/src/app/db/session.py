@@ -28,13 +28,20 @@ class WriteSession(AsyncSession):
 
 
 class Database:
-    """The connection pools of one process. Make one, `dispose()` it at the end."""
+    """The connection pools of one process. Make one, `dispose()` it at the end.
 
-    def __init__(self, urls: DatabaseUrls, settings: Settings) -> None:
-        self.write_engine = _create_engine(urls.primary, settings, {})
+    `name` is by which the server's list of connections knows them.
+    """
+
+    def __init__(self, urls: DatabaseUrls, settings: Settings, name: str = "hotel-deals") -> None:
+        self._urls = urls
+        self._settings = settings
+        self.write_engine = _create_engine(urls.primary, settings, {"application_name": name})
         count_statements(self.write_engine.sync_engine)
         self.read_engine = _create_engine(
-            urls.replica, settings, {"default_transaction_read_only": "on"}
+            urls.replica,
+            settings,
+            {"application_name": name, "default_transaction_read_only": "on"},
         )
         self.reader = Reader(self.read_engine)
         # For what must show as soon as it is written.
@@ -54,6 +61,15 @@ class Database:
             async with WriteSession(self.write_engine, expire_on_commit=False) as session:
                 yield session
                 await session.commit()
+
+    @asynccontextmanager
+    async def named(self, name: str) -> AsyncIterator["Database"]:
+        """The same database by connections of another name, for the length of the block."""
+        database = Database(self._urls, self._settings, name)
+        try:
+            yield database
+        finally:
+            await database.dispose()
 
     async def dispose(self) -> None:
         """Close every pooled connection."""
@@ -109,7 +125,6 @@ def _connect_args(
         # The server's own timeout answers first; this one is for a server that hangs.
         "command_timeout": statement_timeout + 1,
         "server_settings": {
-            "application_name": "hotel-deals",
             "jit": "off",
             "timezone": "UTC",
             "statement_timeout": _milliseconds(statement_timeout),

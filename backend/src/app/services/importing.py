@@ -35,8 +35,9 @@ class TryLaterError(Exception):
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What is to be loaded, and how."""
+    """What is to be loaded, how, and by which connections: no other attempt has these."""
 
+    database: Database
     import_id: int
     number: int
     failures: int
@@ -60,28 +61,31 @@ class ImportRunner:
         Raises:
             TryLaterError: it has none yet.
         """
-        try:
-            attempt = await self._take_up(import_id)
-        except AppError as error:
-            raise TryLaterError(1) from error
-        if attempt is None:
-            return
+        async with self._database.named(connection_name(journal_name(import_id))) as database:
+            try:
+                attempt = await _take_up(database, import_id)
+            except AppError as error:
+                raise TryLaterError(1) from error
+            if attempt is not None:
+                await self._work_on(attempt)
+
+    async def _work_on(self, attempt: _Attempt) -> None:
         try:
             await self._load(attempt)
         except LoadStoppedError:
-            logger.info("import %s has been stopped", import_id)
+            logger.info("import %s has been stopped", attempt.import_id)
         except FileRefusedError as error:
-            await self._end(attempt, "failed", str(error))
+            await _end(attempt, "failed", str(error))
         except asyncio.CancelledError:
             # The worker stops; without this the import would wait until it is taken for dead.
             with suppress(AppError):
-                await asyncio.shield(self._put_back(attempt, "the worker was stopped", failures=0))
+                await asyncio.shield(_put_back(attempt, "the worker was stopped", failures=0))
             raise
         except DealsError as error:
-            await self._fail(attempt, str(error))
+            await _fail(attempt, str(error))
         except Exception:
-            logger.exception("import %s has failed", import_id)
-            await self._fail(attempt, "internal error")
+            logger.exception("import %s has failed", attempt.import_id)
+            await _fail(attempt, "internal error")
 
     async def requeue_forgotten(self) -> None:
         """Ask for a job for each import that waits and has none.
@@ -96,39 +100,20 @@ class ImportRunner:
                 await queue.defer(LOAD_IMPORT, arguments, lock=LOADING_LOCK)
                 logger.warning("import %s goes on: nobody was working on it", import_id)
 
-    async def _take_up(self, import_id: int) -> _Attempt | None:
-        """The next attempt; what an earlier one still holds is taken from it."""
-        async with self._database.transaction() as session:
-            imports = ImportStore(session)
-            row = await imports.take_up(import_id)
-            if row is None:
-                return None
-            await imports.end_connections(connection_name(journal_name(import_id)))
-            mode: LoadMode = "dry-run" if row.dry_run else "strict" if row.strict else "rows"
-            if mode != "rows":
-                await imports.forget_chunks(import_id)
-            lines = await imports.rejected_lines(import_id)
-            journal = ImportJournal(self._database, import_id, row.attempt, lines)
-            upload = Stored(row.bytes_total, row.sha256.hex())
-            return _Attempt(
-                *(import_id, row.attempt, row.failures, mode, row.strict, row.object_name),
-                *(upload, journal),
-            )
-
     async def _load(self, attempt: _Attempt) -> None:
         if attempt.number > MAX_ATTEMPTS:
-            await self._end(attempt, "failed", f"{MAX_ATTEMPTS} attempts were cut off")
+            await _end(attempt, "failed", f"{MAX_ATTEMPTS} attempts were cut off")
             return
         with tempfile.TemporaryDirectory(prefix="deals-import-") as folder:
             path = Path(folder) / "upload"
             await self._fetch(attempt, path)
-            loading = LoadingService(self._database, attempt.journal)
+            loading = LoadingService(attempt.database, attempt.journal)
             try:
                 summary = await loading.load(path, mode=attempt.mode)
             except FileRefusedError as error:
                 # Where the worker has put the file is not the client's business.
                 raise FileRefusedError(str(error).removeprefix(f"{path}: ")) from error
-        await self._end(attempt, *_ending(attempt, summary))
+        await _end(attempt, *_ending(attempt, summary))
 
     async def _fetch(self, attempt: _Attempt, path: Path) -> None:
         """Raises FileRefusedError when the upload is not there or not what was uploaded."""
@@ -139,29 +124,57 @@ class ImportRunner:
         if found != attempt.upload:
             raise FileRefusedError("The stored file is not the one that was uploaded")
 
-    async def _fail(self, attempt: _Attempt, error: str) -> None:
-        """Try again later, or not any more."""
-        if attempt.failures + 1 >= MAX_FAILURES:
-            await self._end(attempt, "failed", error)
+
+async def _take_up(database: Database, import_id: int) -> _Attempt | None:
+    """The next attempt; what an earlier one still holds is taken from it.
+
+    All connections of an attempt have its import's name, so that a worker that hangs, or can no
+    longer be reached, holds neither the load's turn nor a row.
+    """
+    async with database.transaction() as session:
+        imports = ImportStore(session)
+        await imports.end_connections(connection_name(journal_name(import_id)))
+        row = await imports.take_up(import_id)
+        if row is None:
+            return None
+        mode: LoadMode = "dry-run" if row.dry_run else "strict" if row.strict else "rows"
+        if mode != "rows":
+            await imports.forget_chunks(import_id)
+        lines = await imports.rejected_lines(import_id)
+        journal = ImportJournal(database, import_id, row.attempt, lines)
+        upload = Stored(row.bytes_total, row.sha256.hex())
+        return _Attempt(
+            *(database, import_id, row.attempt, row.failures, mode, row.strict, row.object_name),
+            *(upload, journal),
+        )
+
+
+async def _fail(attempt: _Attempt, error: str) -> None:
+    """Try again later, or not any more, or leave it to who has taken it over."""
+    if attempt.failures + 1 >= MAX_FAILURES:
+        await _end(attempt, "failed", error)
+        return
+    # Without a database there is nobody to tell; the next attempt takes it up as it is.
+    with suppress(AppError):
+        if not await _put_back(attempt, error, failures=1):
+            logger.info("import %s is no longer this worker's: %s", attempt.import_id, error)
             return
-        pause = min(2**attempt.failures, LONGEST_PAUSE)
-        # Without a database there is nobody to tell; the next attempt takes it up as it is.
-        with suppress(AppError):
-            await self._put_back(attempt, error, failures=1)
-        raise TryLaterError(pause)
+    raise TryLaterError(min(2**attempt.failures, LONGEST_PAUSE))
 
-    async def _put_back(self, attempt: _Attempt, error: str, *, failures: int) -> None:
-        async with self._database.transaction() as session:
+
+async def _put_back(attempt: _Attempt, error: str, *, failures: int) -> bool:
+    async with attempt.database.transaction() as session:
+        store = AttemptStore(session, attempt.import_id, attempt.number)
+        return await store.put_back(error, failures)
+
+
+async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
+    try:
+        async with attempt.database.transaction() as session:
             store = AttemptStore(session, attempt.import_id, attempt.number)
-            await store.put_back(error, failures)
-
-    async def _end(self, attempt: _Attempt, state: str, error: str | None) -> None:
-        try:
-            async with self._database.transaction() as session:
-                store = AttemptStore(session, attempt.import_id, attempt.number)
-                await store.end(state, error)
-        except AppError as failure:
-            raise TryLaterError(1) from failure
+            await store.end(state, error)
+    except AppError as failure:
+        raise TryLaterError(1) from failure
 
 
 def _ending(attempt: _Attempt, summary: LoadSummary) -> tuple[str, str | None]:

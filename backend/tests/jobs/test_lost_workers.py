@@ -1,0 +1,164 @@
+"""Workers that are killed, or hang, in the middle of an import: another one finishes it."""
+
+import asyncio
+import random
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.imports.database import content, run
+from tests.imports.files import counts, write
+from tests.jobs.workers import (
+    ATTEMPTS,
+    CHUNKS,
+    EVENTS,
+    HEARTBEAT,
+    JOBS,
+    Import,
+    Rows,
+    Workers,
+    ended,
+    kill,
+    look,
+    reaches,
+    until,
+    upload,
+)
+from tests.services.test_loading_killed import ROWS
+from tests.services.test_loading_killed import rows as some_rows
+
+from app.db.session import Database
+from app.services.loading import LoadingService
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+CHUNK_ROWS = 150
+COUNTERS = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
+_TRANSACTIONS = """
+SELECT 1 FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'idle in transaction'
+"""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What an undisturbed load of a file has made, and taken away again."""
+
+    path: Path
+    content: list[tuple[Any, ...]]
+    counts: dict[str, int]
+    rejects: str
+
+
+@pytest.fixture
+async def whole(database: Database, tmp_path: Path) -> Whole:
+    """Hotels that come as the file goes on, conflicts, returning ids."""
+    path = write(tmp_path / "deals.csv", some_rows())
+    rejects = tmp_path / "rejects.csv"
+    summary = await LoadingService(database).load(path, rejects=rejects, chunk_rows=CHUNK_ROWS)
+    found = await content(database)
+    await run(database, "DELETE FROM deals", "DELETE FROM hotels", "DELETE FROM categories")
+    return Whole(path, found, counts(summary), rejects.read_text(encoding="utf-8"))
+
+
+async def is_whole(
+    whole: Whole, api: httpx.AsyncClient, made: Import, database: Database, rows: Rows
+) -> Import:
+    """The import ends as if nothing had happened; nothing of it is there twice."""
+    done = await ended(api, made)
+    assert await content(database) == whole.content
+    assert {name: done[name] for name in COUNTERS if done[name]} == whole.counts
+    assert (await api.get(done["links"]["rejects"])).text == whole.rejects
+    assert await rows.one(CHUNKS, made["id"]) == list(range(-(-ROWS // CHUNK_ROWS)))
+    await until(lambda: _no_job_left(rows), "the job is done")
+    return done
+
+
+async def _no_job_left(rows: Rows) -> bool:
+    return set(await rows(JOBS)) == {("succeeded",)}
+
+
+async def taken_up_again(rows: Rows, made: Import, attempt: int) -> float:
+    """Seconds until the next attempt begins."""
+    started = time.monotonic()
+
+    async def is_next() -> bool:
+        return bool(await rows.one(ATTEMPTS, made["id"]) > attempt)
+
+    await until(is_next, "another worker takes over")
+    return time.monotonic() - started
+
+
+async def test_killed_again_and_again(
+    whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
+) -> None:
+    made = await upload(api, whole.path)
+    chance = random.Random(20261121)  # noqa: S311 - which moments is no secret
+    for _ in range(5):
+        worker = workers.start(chunk_rows=CHUNK_ROWS)
+        await reaches(api, made, (await look(api, made))["rows_read"] + chance.randrange(1, 1200))
+        await asyncio.sleep(chance.uniform(0, 0.1))
+        kill(worker)
+    workers.start(chunk_rows=CHUNK_ROWS)
+    done = await is_whole(whole, api, made, database, rows)
+    assert done["error"] is None
+    assert await rows.one(ATTEMPTS, made["id"]) == 6
+
+
+async def test_the_next_worker_takes_over_soon(
+    whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
+) -> None:
+    made = await upload(api, whole.path)
+    first = workers.start(chunk_rows=CHUNK_ROWS)
+    await reaches(api, made, CHUNK_ROWS)
+    workers.start(chunk_rows=CHUNK_ROWS)
+    await until(lambda: _are_registered(rows, 2), "both work")
+    kill(first)
+    assert 2 * HEARTBEAT < await taken_up_again(rows, made, 1) < 4 * HEARTBEAT + 3
+    await is_whole(whole, api, made, database, rows)
+
+
+async def _are_registered(rows: Rows, count: int) -> bool:
+    return len(await rows("SELECT 1 FROM procrastinate_workers")) >= count
+
+
+async def hang_in_a_transaction(worker: subprocess.Popen[bytes], rows: Rows) -> None:
+    async def hangs() -> bool:
+        worker.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(0.05)
+        if await rows(_TRANSACTIONS):
+            return True
+        worker.send_signal(signal.SIGCONT)
+        return False
+
+    await until(hangs, "it hangs in the middle of a chunk")
+
+
+async def test_one_that_hangs_holds_nothing_up_and_does_no_harm_later(
+    whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
+) -> None:
+    made = await upload(api, whole.path)
+    hanging = workers.start(chunk_rows=CHUNK_ROWS)
+    await reaches(api, made, 2 * CHUNK_ROWS)
+    await hang_in_a_transaction(hanging, rows)
+    workers.start(chunk_rows=CHUNK_ROWS)
+    await taken_up_again(rows, made, 1)
+    so_far = (await look(api, made))["rows_read"]
+    # Not held up by what the other one had locked.
+    await reaches(api, made, so_far + 5 * CHUNK_ROWS)
+    hanging.send_signal(signal.SIGCONT)
+    await is_whole(whole, api, made, database, rows)
+    # The one that came back has neither taken the import away again nor ended its job.
+    assert await rows.one(ATTEMPTS, made["id"]) == 2
+    assert await rows.one(EVENTS, "started") == 2
+    # And works as before.
+    for process in workers.running():
+        if process is not hanging:
+            kill(process)
+    again = await upload(api, whole.path, force=True)
+    assert (await ended(api, again))["unchanged"] == len(whole.content)
