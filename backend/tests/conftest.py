@@ -27,7 +27,9 @@ from app.db.embedded import embedded_postgres
 from app.db.migrations import upgrade_async
 from app.db.session import Database, WriteSession
 from app.main import create_app
+from app.services.importing import ImportRunner
 from app.services.loading import LoadingService
+from app.storage.uploads import UploadStore, upload_store
 
 # Log lines go nowhere unless a test captures them; a traceback is pytest's to show.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[])
@@ -187,6 +189,31 @@ async def client(catalog: Catalog, settings: Settings) -> AsyncIterator[httpx.As
     url = SecretStr(as_text(catalog.url))
     async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
         yield client
+
+
+@pytest.fixture
+def own_settings(clone_url: URL, settings: Settings, tmp_path: Path) -> Settings:
+    """Settings of a service with a database and a folder for uploads of the test's own."""
+    url = SecretStr(as_text(clone_url))
+    return settings.model_copy(update={"database_url": url, "data_dir": tmp_path / "data"})
+
+
+@pytest.fixture
+async def api(own_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The application on a database of the test's own."""
+    async with serving(create_app(own_settings)) as client:
+        yield client
+
+
+@pytest.fixture
+def uploads(own_settings: Settings) -> UploadStore:
+    return upload_store(own_settings)
+
+
+@pytest.fixture
+def runner(database: Database, uploads: UploadStore) -> ImportRunner:
+    """What a worker does with imports, a few rows at a time."""
+    return ImportRunner(database, uploads, chunk_rows=10)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from app.imports.guard import connection_name
 from app.repositories.import_store import AttemptStore, ImportStore
 from app.repositories.jobs import LOAD_IMPORT, LOADING_LOCK, JobQueue
 from app.services.import_journal import ImportJournal, journal_name
-from app.services.loading import LoadingService, LoadMode, LoadSummary
+from app.services.loading import CHUNK_ROWS, LoadingService, LoadMode, LoadSummary
 from app.storage.uploads import Stored, UploadStore
 
 logger = logging.getLogger(__name__)
@@ -49,11 +49,17 @@ class _Attempt:
 
 
 class ImportRunner:
-    """Works on imports; nothing of it depends on the process that did so before."""
+    """Works on imports; nothing of it depends on the process that did so before.
 
-    def __init__(self, database: Database, uploads: UploadStore) -> None:
+    What was noted of an import's chunks is only good for attempts with the same `chunk_rows`.
+    """
+
+    def __init__(
+        self, database: Database, uploads: UploadStore, *, chunk_rows: int = CHUNK_ROWS
+    ) -> None:
         self._database = database
         self._uploads = uploads
+        self._chunk_rows = chunk_rows
 
     async def run(self, import_id: int) -> None:
         """Load an import to its end, unless it has one.
@@ -109,7 +115,7 @@ class ImportRunner:
             await self._fetch(attempt, path)
             loading = LoadingService(attempt.database, attempt.journal)
             try:
-                summary = await loading.load(path, mode=attempt.mode)
+                summary = await loading.load(path, mode=attempt.mode, chunk_rows=self._chunk_rows)
             except FileRefusedError as error:
                 # Where the worker has put the file is not the client's business.
                 raise FileRefusedError(str(error).removeprefix(f"{path}: ")) from error
