@@ -46,7 +46,7 @@ class Journal(Protocol):
         """
 
     async def note_merged(self, session: WriteSession, merged: Merged) -> None:
-        """Remember what became of the good rows of all chunks that were noted.
+        """Remember what became of the good rows of all chunks: the load has come to its end.
 
         Raises:
             LoadStoppedError: the load is not to go on.

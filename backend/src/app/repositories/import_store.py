@@ -76,12 +76,18 @@ _NOTE = text(
     bindparam("rejects", type_=LargeBinary), bindparam("rejected_lines", type_=ARRAY(BigInteger))
 )
 
-_IS_RUNNING = text(_RUNNING)
-
+# In the transaction of the rows, which may have begun long ago.
 _NOTE_MERGED = text(
     """
-    UPDATE import_chunks SET inserted = :inserted, updated = :updated, unchanged = :unchanged
-    WHERE import_id = :import_id AND number = 0
+    WITH ended AS (
+        UPDATE imports SET state = 'succeeded', finished_at = clock_timestamp()
+        WHERE id = :import_id AND attempt = :attempt AND state = 'running'
+        RETURNING id
+    ), noted AS (
+        UPDATE import_chunks SET inserted = :inserted, updated = :updated, unchanged = :unchanged
+        FROM ended WHERE import_id = ended.id AND number = 0
+    )
+    SELECT pg_notify('imports', id::text) FROM ended
     """
 )
 
@@ -231,12 +237,12 @@ class AttemptStore:
         return await self._done(_NOTE, asdict(chunk))
 
     async def note_merged(self, inserted: int, updated: int, unchanged: int) -> bool:
-        """Store what became of the rows of all chunks; the first one's row has it."""
+        """Store what became of the rows of all chunks, in the first one's row, and the end.
+
+        An import that had stored its rows and not its end would be loaded once more.
+        """
         merged = {"inserted": inserted, "updated": updated, "unchanged": unchanged}
-        if not await self._done(_IS_RUNNING, {}):
-            return False
-        await self._session.execute(_NOTE_MERGED, {**self._attempt, **merged})
-        return True
+        return await self._done(_NOTE_MERGED, merged)
 
     async def end(self, state: str, error: str | None = None) -> bool:
         """Give the import its last state."""

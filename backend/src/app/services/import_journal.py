@@ -77,7 +77,7 @@ class ImportJournal:
         _require(await self._of(session).note(note))
 
     async def note_merged(self, session: WriteSession, merged: Merged) -> None:
-        """Store what became of the good rows of all chunks.
+        """Store what became of the good rows of all chunks, and that the import has succeeded.
 
         Raises:
             LoadStoppedError: the load is not to go on.
