@@ -178,3 +178,19 @@ async def test_after_a_worker_that_was_stopped(
     assert told(await find(api, made["id"])) == expected[0]
     assert await rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
+
+
+async def test_being_stopped_is_no_failure(
+    api: httpx.AsyncClient, runner: ImportRunner, database: Database
+) -> None:
+    """However often the service is deployed while a long import runs."""
+    made = await submit(api, files({}))
+    for _ in range(2):
+        async with gate(database, "import_chunks", "true") as halt:
+            running = asyncio.create_task(runner.run(made["id"]))
+            await halt.somebody_waits()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    assert await ask(database, "SELECT failures, attempt FROM imports") == [(0, 2)]

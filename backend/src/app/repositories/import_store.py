@@ -248,8 +248,8 @@ class AttemptStore:
         """Give the import its last state."""
         return await self._done(_END, {"state": state, "error": error})
 
-    async def put_back(self, error: str, failures: int) -> bool:
-        """Leave the import to a later attempt, and say why; so many failures more it has had."""
+    async def put_back(self, error: str, *, failures: int) -> bool:
+        """Leave the import to a later attempt, and say why; it counts for so many failures."""
         return await self._done(_PUT_BACK, {"error": error, "failures": failures})
 
     async def _done(self, statement: Any, parameters: Mapping[str, Any]) -> bool:

@@ -171,7 +171,7 @@ async def _fail(attempt: _Attempt, error: str) -> None:
 async def _put_back(attempt: _Attempt, error: str, *, failures: int) -> bool:
     async with attempt.database.transaction() as session:
         store = AttemptStore(session, attempt.import_id, attempt.number)
-        return await store.put_back(error, failures)
+        return await store.put_back(error, failures=failures)
 
 
 async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
