@@ -87,8 +87,12 @@ class ImportRunner:
             with suppress(AppError):
                 await asyncio.shield(_put_back(attempt, "the worker was stopped", failures=0))
             raise
+        except AppError as error:
+            await _fail(attempt, error.message)
         except DealsError as error:
-            await _fail(attempt, str(error))
+            # About the worker's machine, its temporary files for one: for its operator.
+            logger.warning("import %s: %s", attempt.import_id, error)
+            await _fail(attempt, "a worker could not go on; its log says why")
         except Exception:
             logger.exception("import %s has failed", attempt.import_id)
             await _fail(attempt, "internal error")
