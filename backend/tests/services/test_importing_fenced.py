@@ -120,7 +120,7 @@ async def test_who_is_overtaken_ends_quietly(
     made = await submit(api, ROWS, **options)
     async with halted(database, runner, made["id"], 1) as (halt, late):
         taking_over = asyncio.create_task(runner.run(made["id"]))
-        await blocked(database, "imports")
+        await until(database, "SELECT 1 FROM imports WHERE attempt = 2")
         halt.open()
         await asyncio.gather(taking_over, late, return_exceptions=True)
         assert taking_over.exception() is None
@@ -175,7 +175,7 @@ async def test_rejects_and_counters_show_while_it_runs(
         assert now["links"]["rejects"] is not None
         response = await api.get(now["links"]["rejects"])
         assert response.text.count("\n") == 1 + now["rejected"]
-        assert 0 < now["bytes_read"] < now["bytes_total"]
+        assert 0 < now["bytes_read"] <= now["bytes_total"]
         halt.open()
         await running
     done = await find(api, made["id"])

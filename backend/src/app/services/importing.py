@@ -87,6 +87,8 @@ class ImportRunner:
             with suppress(AppError):
                 await asyncio.shield(_put_back(attempt, "the worker was stopped", failures=0))
             raise
+        except TryLaterError:
+            raise
         except AppError as error:
             await _fail(attempt, error.message)
         except DealsError as error:

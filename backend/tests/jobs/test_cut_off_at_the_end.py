@@ -1,0 +1,43 @@
+"""An attempt that is cut off when all is stored, before it has said so."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.imports.database import content
+from tests.jobs.workers import deals_csv, look, upload
+
+from app.config import Settings
+from app.db.session import Database
+from app.services import importing
+from app.services.importing import ImportRunner, TryLaterError
+from app.storage.uploads import upload_store
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_the_next_attempt_counts_the_same(
+    strict: bool,
+    api: httpx.AsyncClient,
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = await upload(api, deals_csv(tmp_path / "deals.csv", 100), strict=strict)
+    uploads = upload_store(settings.model_copy(update={"data_dir": tmp_path / "data"}))
+    runner = ImportRunner(database, uploads)
+
+    async def cut_off(*_: object) -> None:
+        raise TryLaterError(1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importing, "_end", cut_off)
+        with pytest.raises(TryLaterError):
+            await runner.run(made["id"])
+    assert len(await content(database)) == 100
+    await runner.run(made["id"])
+
+    done = await look(api, made)
+    assert (done["state"], done["inserted"], done["unchanged"]) == ("succeeded", 100, 0)
