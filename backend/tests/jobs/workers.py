@@ -27,8 +27,8 @@ _SMALL_CHUNKS = f"""
 import sys
 from app.cli import main
 from app.jobs import worker
-from app.services.loading import LoadingService
-LoadingService.load.__kwdefaults__["chunk_rows"] = int(sys.argv.pop(1))
+from app.services.importing import ImportRunner
+ImportRunner.__init__.__kwdefaults__["chunk_rows"] = int(sys.argv.pop(1))
 worker.GRACE_SECONDS = {GRACE}
 main()
 """
