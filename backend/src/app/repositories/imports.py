@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, bindparam, false, func, select, true
 
 from app.db.reading import AnyRow, Reader
 from app.models import Import, ImportChunk
@@ -84,9 +84,11 @@ def _with_counters(imports: AnySelect) -> AnySelect:
                 for column in _COUNTERS
             ),
             func.coalesce(func.max(ImportChunk.bytes_read), 0).label("bytes_read"),
-            func.coalesce(func.bool_or(ImportChunk.rejects.is_not(None)), other=False).label(
-                "rejects_kept"
-            ),
+            # They are removed in batches, and some of them would look like all.
+            func.coalesce(
+                func.bool_and(ImportChunk.rejects.is_not(None)).filter(ImportChunk.rejected > 0),
+                false(),
+            ).label("rejects_kept"),
         )
         .where(ImportChunk.import_id == found.c.id)
         .lateral("sums")
