@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from app.db.notifications import Listener
 from app.db.session import Database, WriteSession
-from app.errors import AppError, ConflictError, NotFoundError
+from app.errors import AppError, ConflictError, NotFoundError, ServiceUnavailableError
 from app.imports.columns import NAMES
 from app.imports.rejects import RejectsLayout, as_csv
 from app.repositories.import_store import ImportStore, NewImport
@@ -122,17 +122,22 @@ class ImportService:
     async def changes(self, import_id: int) -> AsyncIterator[Import]:
         """The import now and whenever it has changed, until it has ended.
 
+        While the database is away nothing is told; it goes on when the database is back.
+
         Raises:
             NotFoundError: there is none of that id.
         """
         told: Import | None = None
         with self._listener.subscribed(str(import_id)) as subscription:
             while not self._listener.closed:
-                found = await self.get(import_id)
-                if told is None or _progress(found) != _progress(told):
+                # Who had to connect anew would get a 503, which browsers take for the end.
+                found = told
+                with suppress(ServiceUnavailableError):
+                    found = await self.get(import_id)
+                if found is not None and (told is None or _progress(found) != _progress(told)):
                     told = found
                     yield found
-                if found["state"] in FINAL_STATES:
+                if told is not None and told["state"] in FINAL_STATES:
                     return
                 await asyncio.sleep(SHORTEST_PAUSE)
                 await subscription.wait(LONGEST_SILENCE)

@@ -1,0 +1,232 @@
+"""Following an import by Server-Sent Events."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, sse
+from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
+from tests.imports.database import ask, run
+from tests.imports.faults import failing, until
+from tests.imports.files import row
+from tests.imports.uploaded import cancel, checked, find, submit
+
+from app.config import Settings
+from app.db.session import Database
+from app.main import create_app
+from app.schemas.imports import Import
+from app.services import imports
+from app.services.importing import ImportRunner, TryLaterError
+from app.services.imports import ImportService
+
+pytestmark = pytest.mark.api
+
+ROWS = [row(number) for number in range(1, 31)]
+
+
+@pytest.fixture
+async def app(own_settings: Settings) -> AsyncIterator[FastAPI]:
+    app = create_app(own_settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest.fixture
+def service(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> ImportService:
+    """Without the pauses that are for busy clients; what it learns, it learns by being told."""
+    monkeypatch.setattr(imports, "SHORTEST_PAUSE", 0)
+    monkeypatch.setattr(imports, "LONGEST_SILENCE", 60)
+    found: ImportService = app.state.imports
+    return found
+
+
+def events(response: httpx.Response) -> list[dict[str, Any]]:
+    """The data of each event; comments are left out."""
+    blocks = [each for each in response.text.split("\n\n") if each and not each.startswith(":")]
+    assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
+    return [checked(json.loads(block.removeprefix("data: "))) for block in blocks]
+
+
+async def following(changes: AsyncIterator[Import]) -> Import:
+    async with asyncio.timeout(20):
+        return await anext(changes)
+
+
+async def test_an_import_that_has_ended_is_one_event(
+    api: httpx.AsyncClient, runner: ImportRunner
+) -> None:
+    made = await submit(api, ROWS)
+    await runner.run(made["id"])
+    response = await api.get(made["links"]["events"])
+
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-cache"
+    assert events(response) == [await find(api, made["id"])]
+
+
+async def test_the_stream_begins_with_what_is_and_ends_with_the_end(
+    api: httpx.AsyncClient, service: ImportService, runner: ImportRunner, database: Database
+) -> None:
+    made = await submit(api, ROWS)
+    watching = asyncio.create_task(api.get(made["links"]["events"]))
+    await until(database, LISTENING)
+    await runner.run(made["id"])
+    async with asyncio.timeout(20):
+        told = events(await watching)
+
+    assert told[0]["state"] == "queued"
+    assert told[-1] == await find(api, made["id"])
+    assert told[-1]["state"] == "succeeded"
+    read = [each["rows_read"] for each in told]
+    assert read == sorted(read)
+    shown = [(each["state"], each["rows_read"], each["inserted"]) for each in told]
+    assert len(set(shown)) == len(shown)
+    assert "running" in {each["state"] for each in told}
+
+
+async def test_every_change_is_told_at_once(
+    api: httpx.AsyncClient,
+    service: ImportService,
+    runner: ImportRunner,
+    database: Database,
+) -> None:
+    made = await submit(api, ROWS)
+    changes = service.changes(made["id"])
+    assert (await following(changes))["state"] == "queued"
+    waiting = asyncio.create_task(following(changes))
+    await until(database, LISTENING)
+    async with failing(database, "import_chunks", "NEW.number = 0"):
+        with pytest.raises(TryLaterError):
+            await runner.run(made["id"])
+    told = [await waiting]
+    while told[-1]["error"] is None:
+        told.append(await following(changes))
+    assert told[-1]["state"] == "queued"
+    waiting = asyncio.create_task(following(changes))
+    await cancel(api, made["id"])
+    assert (await waiting)["state"] == "cancelled"
+    with pytest.raises(StopAsyncIteration):
+        await following(changes)
+
+
+async def test_what_has_not_changed_is_no_event(
+    api: httpx.AsyncClient, service: ImportService, database: Database
+) -> None:
+    made = await submit(api, ROWS)
+    other = await submit(api, [row(1)])
+    changes = service.changes(made["id"])
+    await following(changes)
+    waiting = asyncio.create_task(following(changes))
+    await until(database, LISTENING)
+    await run(database, f"SELECT pg_notify('imports', '{made['id']}')")
+    await cancel(api, other["id"])
+    done, _ = await asyncio.wait([waiting], timeout=0.1)
+    assert not done
+    await cancel(api, made["id"])
+
+    assert (await waiting)["state"] == "cancelled"
+
+
+async def test_a_stream_that_nothing_happens_in_is_kept_alive(
+    api: httpx.AsyncClient,
+    service: ImportService,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fastapi.routing._PING_INTERVAL", 0.01)
+    assert sse.KEEPALIVE_COMMENT == b": ping\n\n"
+    made = await submit(api, ROWS)
+    watching = asyncio.create_task(api.get(made["links"]["events"]))
+    await until(database, LISTENING)
+    await asyncio.wait([watching], timeout=0.1)
+    await cancel(api, made["id"])
+    response = await watching
+
+    assert ": ping\n\n" in response.text
+    assert [each["state"] for each in events(response)] == ["queued", "cancelled"]
+
+
+async def test_streams_end_when_the_service_is_told_to_stop(
+    app: FastAPI, api: httpx.AsyncClient, service: ImportService, database: Database
+) -> None:
+    made = await submit(api, ROWS)
+    watching = [asyncio.create_task(api.get(made["links"]["events"])) for _ in range(3)]
+    await until(database, LISTENING)
+    service._listener.close()  # noqa: SLF001 - what the signal does
+    async with asyncio.timeout(3):
+        responses = await asyncio.gather(*watching)
+
+    assert {response.status_code for response in responses} == {200}
+    assert {len(events(response)) for response in responses} <= {0, 1}
+
+
+async def test_a_lost_connection_loses_no_change(
+    api: httpx.AsyncClient, service: ImportService, runner: ImportRunner, database: Database
+) -> None:
+    made = await submit(api, ROWS)
+    changes = service.changes(made["id"])
+    await following(changes)
+    waiting = asyncio.create_task(following(changes))
+    await until(database, LISTENING)
+    await ask(
+        database,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'hotel-deals listener'",
+    )
+    await cancel(api, made["id"])
+
+    assert (await waiting)["state"] == "cancelled"
+
+
+async def test_a_stream_outlives_a_database_that_is_away(
+    api: httpx.AsyncClient, service: ImportService, database: Database
+) -> None:
+    """A client that connects anew would get a 503, which browsers take for the end."""
+    made = await submit(api, ROWS)
+    changes = service.changes(made["id"])
+    await following(changes)
+    waiting = asyncio.create_task(following(changes))
+    await until(database, LISTENING)
+    await run(database, "ALTER TABLE import_chunks RENAME TO elsewhere")
+    await run(database, f"SELECT pg_notify('imports', '{made['id']}')")
+    done, _ = await asyncio.wait([waiting], timeout=0.3)
+    assert not done
+    await run(database, "ALTER TABLE elsewhere RENAME TO import_chunks")
+    await cancel(api, made["id"])
+
+    assert (await waiting)["state"] == "cancelled"
+
+
+async def test_a_stream_holds_no_connection_of_the_pool(
+    app: FastAPI, api: httpx.AsyncClient, service: ImportService, database: Database
+) -> None:
+    made = await submit(api, ROWS)
+    watching = [asyncio.create_task(api.get(made["links"]["events"])) for _ in range(30)]
+    await until(database, LISTENING)
+    responses = await asyncio.gather(*(api.get("/deals") for _ in range(20)))
+    assert {response.status_code for response in responses} == {200}
+    await cancel(api, made["id"])
+    async with asyncio.timeout(20):
+        told = [events(response)[-1]["state"] for response in await asyncio.gather(*watching)]
+
+    assert told == ["cancelled"] * 30
+    await until(database, NOBODY_LISTENS)
+
+
+async def test_an_import_that_is_not_there_is_no_stream(api: httpx.AsyncClient) -> None:
+    response = await api.get("/imports/4711/events")
+
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/json"
+    assert (await api.get("/imports/1/events?x=1")).status_code == 422
