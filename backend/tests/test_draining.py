@@ -1,0 +1,98 @@
+"""A server that is told to stop while clients follow an import."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
+from tests.imports.faults import until
+from tests.imports.files import row
+from tests.imports.uploaded import submit
+from tests.test_cli import free_port
+from tests.test_disconnects import answers
+
+from app.db.session import Database
+from app.draining import on_server_stop
+
+pytestmark = pytest.mark.integration
+
+# Long after which uvicorn would have cut the connections off, had nobody told the streams.
+PATIENCE = 60
+
+
+@pytest.fixture
+async def server(
+    database_url: str, tmp_path: Path
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A real server without a worker, so that imports wait."""
+    port = free_port()
+    log = (tmp_path / "log").open("wb")
+    environment = {"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path / "data")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "--factory", "app.main:app_from_environment"),
+        *("--port", str(port), "--timeout-graceful-shutdown", str(PATIENCE)),
+        env=environment,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        async with asyncio.timeout(60):
+            while not await answers(port):  # noqa: ASYNC110 - another process has no event here
+                await asyncio.sleep(0.05)
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        log.close()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_open_streams_end_at_once(
+    server: tuple[asyncio.subprocess.Process, str], number: signal.Signals
+) -> None:
+    process, url = server
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+        made = await submit(client, [row(1)])
+        async with (
+            client.stream("GET", made["links"]["events"]) as one,
+            client.stream("GET", made["links"]["events"]) as two,
+        ):
+            streams = [one.aiter_lines(), two.aiter_lines()]
+            for stream in streams:
+                assert (await anext(stream)).startswith('data: {"id":')
+            process.send_signal(number)
+            async with asyncio.timeout(5):
+                # To a proper end, not cut off.
+                rest = [[line async for line in stream] for stream in streams]
+                await process.wait()
+
+    assert rest == [[""], [""]]
+    assert process.returncode in {0, -number}
+
+
+async def test_who_goes_away_is_waited_for_no_longer(
+    server: tuple[asyncio.subprocess.Process, str], database: Database
+) -> None:
+    _, url = server
+    async with httpx.AsyncClient(base_url=url) as client:
+        made = await submit(client, [row(1)])
+        async with client.stream("GET", made["links"]["events"]) as stream:
+            lines = stream.aiter_lines()
+            await anext(lines)
+            await until(database, LISTENING)
+        await until(database, NOBODY_LISTENS)
+
+
+async def test_under_another_server_nothing_happens() -> None:
+    """As in tests and under `--reload`, whose signals are not ours to take."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with on_server_stop(lambda: None):
+        during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    assert during == before
