@@ -1,0 +1,71 @@
+"""What the database itself does not take for an import."""
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from app.db.session import WriteSession
+
+pytestmark = pytest.mark.integration
+
+RIGHT = {
+    "state": "'queued'",
+    "finished_at": "NULL",
+    "strict": "false",
+    "dry_run": "false",
+    "file_name": "'deals.csv'",
+    "bytes_total": "1",
+    "sha256": "sha256('x')",
+    "created_by": "'somebody'",
+}
+
+
+async def add(session: WriteSession, **changes: str) -> None:
+    values = {**RIGHT, **changes}
+    await session.execute(
+        text(f"INSERT INTO imports ({', '.join(values)}) VALUES ({', '.join(values.values())})")
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"state": "'done'", "finished_at": "now()"}, "ck_imports_state"),
+        ({"finished_at": "now()"}, "ck_imports_finished_at"),
+        ({"state": "'running'", "finished_at": "now()"}, "ck_imports_finished_at"),
+        ({"state": "'succeeded'"}, "ck_imports_finished_at"),
+        ({"state": "'cancelled'"}, "ck_imports_finished_at"),
+        ({"file_name": "''"}, "ck_imports_file_name"),
+        ({"file_name": "repeat('é', 256)"}, "ck_imports_file_name"),
+        ({"bytes_total": "0"}, "ck_imports_bytes_total"),
+        ({"sha256": "'x'"}, "ck_imports_sha256"),
+    ],
+)
+async def test_it_is_refused(
+    session: WriteSession, changes: dict[str, str], constraint: str
+) -> None:
+    with pytest.raises(IntegrityError, match=constraint):
+        await add(session, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"file_name": "NULL"},
+        {"file_name": "repeat('é', 255)"},
+        {"state": "'failed'", "finished_at": "now()"},
+    ],
+)
+async def test_it_is_taken(session: WriteSession, changes: dict[str, str]) -> None:
+    await add(session, **changes)
+
+
+async def test_chunks_go_with_their_import(session: WriteSession) -> None:
+    await add(session)
+    await session.execute(
+        text("INSERT INTO import_chunks SELECT id, 0, 1, 1, 0, 0, 0, 0, 1, NULL, '{}' FROM imports")
+    )
+    await session.execute(text("DELETE FROM imports"))
+
+    assert await session.scalar(text("SELECT count(*) FROM import_chunks")) == 0
