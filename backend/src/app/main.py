@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -34,10 +35,24 @@ carry categories. Lists come in pages; errors come in one envelope.
 
 class _Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """The document with whole numbers as such: FastAPI's 9.223372036854776e+18 is not 2**63."""
+        """The document, corrected.
+
+        Whole numbers are such: FastAPI's 9.223372036854776e+18 is not 2**63. Errors are JSON, also
+        those of a route whose own response is something else.
+        """
         if self.openapi_schema is None:
             self.openapi_schema = _whole(super().openapi())
+            _errors_are_json(self.openapi_schema)
         return self.openapi_schema
+
+
+def _errors_are_json(document: dict[str, Any]) -> None:
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= HTTPStatus.BAD_REQUEST:
+                    [content] = response["content"].values()
+                    response["content"] = {"application/json": content}
 
 
 def _whole(value: Any) -> Any:

@@ -26,9 +26,10 @@ PATHS = st.sampled_from(
     [
         *("/deals", "/deals/stats", "/deals/export", "/deals/1"),
         *("/hotels", "/hotels/1", "/categories", "/health"),
+        "/imports",
     ]
 )
-NAMES = st.sampled_from([*DealQuery.model_fields, "unknown", "", "city[]", "é"])
+NAMES = st.sampled_from([*DealQuery.model_fields, "state", "unknown", "", "city[]", "é"])
 VALUES = st.one_of(
     st.text(max_size=30).map(lambda text: quote(text.encode("utf-8", "surrogatepass"))),
     st.binary(max_size=30).map(quote_from_bytes),
@@ -108,9 +109,12 @@ async def test_query(app: FastAPI, path: str, parameters: list[tuple[str, str]])
 
 
 @settings_of_hypothesis(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(segment=st.one_of(VALUES, st.just("..%2f..%2fetc%2fpasswd")))
-async def test_path(app: FastAPI, segment: str) -> None:
-    status, body = await status_and_body(app, f"/deals/{segment}")
+@given(
+    path=st.sampled_from(["/deals/{}", "/imports/{}", "/imports/{}/rejects", "/imports/{}/events"]),
+    segment=st.one_of(VALUES, st.just("..%2f..%2fetc%2fpasswd")),
+)
+async def test_path(app: FastAPI, path: str, segment: str) -> None:
+    status, body = await status_and_body(app, path.format(segment))
 
     assert status in {200, 404, 422}, body
 

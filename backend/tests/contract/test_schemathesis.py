@@ -43,9 +43,19 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 
+# There is no worker; a stream of events would go on until there is.
+IMPORTS_HAVE_ENDED = """
+INSERT INTO imports (state, finished_at, strict, dry_run, bytes_total, sha256, created_by)
+SELECT 'cancelled', now(), false, false, 1, sha256(n::text::bytea), 'somebody'
+FROM generate_series(1, 20) AS n;
+CREATE FUNCTION end_at_once() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN NEW.state = 'succeeded'; NEW.finished_at = now(); RETURN NEW; END $$;
+CREATE TRIGGER end_at_once BEFORE INSERT ON imports FOR EACH ROW EXECUTE FUNCTION end_at_once();
+"""
+
 # Hotels without deals, of the ids that the configuration knows.
 BEFORE_A_SEQUENCE = """
-TRUNCATE hotels, deals, categories, idempotency_keys RESTART IDENTITY CASCADE;
+TRUNCATE hotels, deals, categories, idempotency_keys, imports RESTART IDENTITY CASCADE;
 INSERT INTO hotels (name, city, country, phone)
 SELECT 'Inn', 'Berlin', n::text, n::text FROM generate_series(1, 20) AS n;
 """
@@ -71,11 +81,15 @@ Serve = Callable[[str], AbstractContextManager[dict[str, str]]]
 @pytest.fixture
 async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve:
     """What `schemathesis.toml` asks for: a service with data, and a key to write."""
+    connection = await asyncpg.connect(dsn(clone_url))
+    await connection.execute(IMPORTS_HAVE_ENDED)
+    await connection.close()
     async with database.transaction() as session:
-        key = await KeyService(session).create("schemathesis", ["deals:write"])
-        connection = await session.connection()
-        await insert_catalog(connection, HotelFactory.batch(10), deals_per_hotel=2)
-        await insert_catalog(connection, HotelFactory.batch(10), deals_per_hotel=0)
+        key = await KeyService(session).create("schemathesis", ["deals:write", "imports:write"])
+        for deals in (2, 0):
+            await insert_catalog(
+                await session.connection(), HotelFactory.batch(10), deals_per_hotel=deals
+            )
 
     @contextmanager
     def serve(app_env: str) -> Iterator[dict[str, str]]:
@@ -153,7 +167,7 @@ def test_operations_in_sequences(
 
         Machine.run(
             settings=settings_of_hypothesis(
-                max_examples=EXAMPLES or 20,
+                max_examples=EXAMPLES or 40,
                 stateful_step_count=6,
                 derandomize=not EXAMPLES,
                 deadline=None,

@@ -41,8 +41,13 @@ _UPLOAD_ERRORS = errors(
     StorageFullError,
 )
 
-_FILE = {"type": "string", "format": "binary"}
-_FORM = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
+_FILE = {"type": "string", "format": "binary", "minLength": 1}
+_FORM = {
+    "type": "object",
+    "properties": {"file": _FILE},
+    "required": ["file"],
+    "additionalProperties": False,
+}
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
