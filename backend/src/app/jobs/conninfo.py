@@ -24,6 +24,7 @@ def conninfo(url: str, application_name: str) -> str:
         for ours, theirs in _PARAMETERS.items()
         if (value := parsed.query.get(ours))
     }
+    parameters |= _hosts(parameters.get("host", ""))
     given = {
         "host": parsed.host,
         "port": parsed.port,
@@ -42,3 +43,14 @@ def conninfo(url: str, application_name: str) -> str:
         connect_timeout=5,
         **{name: value for name, value in given.items() if value is not None},
     )
+
+
+def _hosts(hosts: str) -> dict[str, str]:
+    """Hosts with ports, as SQLAlchemy documents them for asyncpg: `HOST:PORT`, several of them."""
+    found = [host.rpartition(":") for host in hosts.split(",")]
+    if any(not colon or not port.isdigit() for _, colon, port in found):
+        return {}
+    return {
+        "host": ",".join(host for host, _, _ in found),
+        "port": ",".join(port for _, _, port in found),
+    }
