@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
+from psycopg_pool import PoolTimeout
 
 from app.repositories.jobs import FINISH_OWN, GIVE_BACK_OWN
 
@@ -49,10 +50,11 @@ class OwnJobs(JobManager):
                 done = await self.connector.execute_query_all_async(
                     statement, job_id=job.id, attempts=job.attempts, **arguments
                 )
-            except ConnectorException:
+            except ConnectorException as error:
                 # The server may have ended the connection at this moment. Nobody would ever do it
-                # again: the worker lives, so that the job seems to be worked on.
-                if not left:
+                # again: the worker lives, so that the job seems to be worked on. When there is no
+                # connection, the worker ends, and its jobs are given to others.
+                if not left or isinstance(error.__cause__, PoolTimeout):
                     raise
             else:
                 if not done:

@@ -16,6 +16,9 @@ _HOURLY = "17 * * * *"
 # How long it can be seen which jobs there were.
 _KEPT_HOURS = 24
 _POOL_SIZE = 4
+# A worker that stops while the database is away waits so long, twice: once to give its job back,
+# once to say that it is gone.
+_POOL_PATIENCE = 3
 
 
 class WhenTold(BaseRetryStrategy):
@@ -36,7 +39,9 @@ class WhenTold(BaseRetryStrategy):
 def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingService) -> App:
     """The tasks, bound to a queue and to the services that do the work."""
     app = App(
-        connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=_POOL_SIZE, timeout=10)
+        connector=PsycopgConnector(
+            conninfo=conninfo, min_size=1, max_size=_POOL_SIZE, timeout=_POOL_PATIENCE
+        )
     )
 
     app.job_manager = OwnJobs(app.connector)

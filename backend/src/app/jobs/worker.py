@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import psycopg
 from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 
@@ -46,9 +47,9 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
             runner = ImportRunner(database, uploads)
             housekeeping = HousekeepingService(database, uploads, settings)
             queue = conninfo(urls.primary, "hotel-deals worker")
-            app = job_app(queue, runner, housekeeping)
             logger.info("working on background jobs")
             while not stop.is_set():
+                app = job_app(queue, runner, housekeeping)
                 await _work_while_connected(app, runner, settings.worker_heartbeat, stop)
         finally:
             await database.dispose()
@@ -61,31 +62,42 @@ async def _work_while_connected(
 
     The library's worker then ends, sometimes without an error, and never begins anew by itself.
     """
+    working = asyncio.create_task(_work(app, runner, heartbeat))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    working.cancel()
     try:
-        async with app.open_async(), _watched(app, runner, heartbeat):
-            worker = asyncio.create_task(
-                app.run_worker_async(
-                    queues=[QUEUE],
-                    concurrency=CONCURRENCY,
-                    install_signal_handlers=False,
-                    shutdown_graceful_timeout=GRACE_SECONDS,
-                    fetch_job_polling_interval=heartbeat,
-                    update_heartbeat_interval=heartbeat,
-                    stalled_worker_timeout=heartbeat * MISSED_HEARTBEATS,
-                )
-            )
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            worker.cancel()
-            with suppress(asyncio.CancelledError):
-                await worker
-    except (ConnectorException, OSError) as error:
-        logger.warning("the job queue is not available: %s", type(error).__name__)
+        with suppress(asyncio.CancelledError):
+            await working
+    except AppError as error:
+        logger.warning("waiting for the database: %s", error)
+    except (ConnectorException, psycopg.Error, OSError) as error:
+        logger.warning("the job queue is not available: %s", error.__cause__ or error)
     if not stop.is_set():
         with suppress(TimeoutError):
             async with asyncio.timeout(_PAUSE_SECONDS):
                 await stop.wait()
+
+
+async def _work(app: App, runner: ImportRunner, heartbeat: float) -> None:
+    # Says at once, and best, what is wrong with the database; the queue's own pool waits for it.
+    await runner.requeue_forgotten()
+    try:
+        await app.open_async()
+        async with _watched(app, runner, heartbeat):
+            await app.run_worker_async(
+                queues=[QUEUE],
+                concurrency=CONCURRENCY,
+                install_signal_handlers=False,
+                shutdown_graceful_timeout=GRACE_SECONDS,
+                fetch_job_polling_interval=heartbeat,
+                update_heartbeat_interval=heartbeat,
+                stalled_worker_timeout=heartbeat * MISSED_HEARTBEATS,
+            )
+    finally:
+        # After an attempt to open it that failed, too: it would go on trying.
+        await app.close_async()
 
 
 @asynccontextmanager

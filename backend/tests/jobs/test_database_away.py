@@ -1,0 +1,177 @@
+"""The database restarts, or ends all connections, in the middle of an import; or is not there."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from tests.conftest import serving
+from tests.databases import SERVER_OPTIONS
+from tests.db.embedded_users import eventually_answers, postmaster_of, supervisors_of
+from tests.imports.database import ask, run
+from tests.jobs.workers import (
+    CHUNKS,
+    JOBS,
+    Rows,
+    Workers,
+    deals_csv,
+    ended,
+    reaches,
+    stop,
+    until,
+    upload,
+)
+
+from app.config import Settings
+from app.db.embedded import embedded_postgres
+from app.db.migrations import upgrade_async
+from app.db.provision import DatabaseUrls
+from app.db.session import Database
+from app.main import create_app
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+ROWS = 6000
+CHUNK_ROWS = 100
+_END_ALL = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+
+class Home:
+    """A server of the test's own, the API and workers on it."""
+
+    def __init__(self, folder: Path, url: str, api: httpx.AsyncClient, workers: Workers) -> None:
+        self.folder = folder
+        self.url = url
+        self.api = api
+        self.workers = workers
+        self.rows = Rows(url)
+
+    async def restart(self, how: signal.Signals, seconds: float) -> None:
+        """Stop the server by that signal; its supervisor is kept from starting it so long."""
+        (supervisor,) = supervisors_of(self.folder)
+        os.kill(supervisor, signal.SIGSTOP)
+        os.kill(postmaster_of(self.folder), how)
+        await asyncio.sleep(seconds)
+        os.kill(supervisor, signal.SIGCONT)
+        await eventually_answers(self.url)
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Path, str]]:
+    folder = tmp_path_factory.mktemp("server")
+    with embedded_postgres(folder, options={**SERVER_OPTIONS, "fsync": "on"}) as server:
+        await upgrade_async(server.url())
+        yield folder, server.url()
+
+
+@pytest.fixture
+async def home(server: tuple[Path, str], tmp_path: Path, settings: Settings) -> AsyncIterator[Home]:
+    folder, url = server
+    changed = {"database_url": SecretStr(url), "data_dir": tmp_path / "data"}
+    database = Database(DatabaseUrls(url, url), settings)
+    tables = "imports, import_chunks, deals, hotels, categories, procrastinate_jobs"
+    await run(database, f"TRUNCATE {tables} CASCADE")
+    await database.dispose()
+    workers = Workers(url, tmp_path)
+    try:
+        async with serving(create_app(settings.model_copy(update=changed))) as api:
+            yield Home(folder, url, api, workers)
+    finally:
+        workers.end()
+
+
+async def is_done(home: Home, path: Path, *, disturb: str | signal.Signals) -> None:
+    """An import that is disturbed in its middle ends well, with one worker and one start of it."""
+    made = await upload(home.api, path)
+    worker = home.workers.start(chunk_rows=CHUNK_ROWS)
+    await reaches(home.api, made, 5 * CHUNK_ROWS)
+    if isinstance(disturb, str):
+        await home.rows(disturb)
+    else:
+        await home.restart(disturb, 2)
+    # Its requests fail while the server is away, and a while after that.
+    done = await ended(home.api, made)
+    assert worker.poll() is None
+    assert (done["rows_read"], done["inserted"]) == (ROWS, ROWS)
+    assert await home.rows.one(CHUNKS, made["id"]) == list(range(ROWS // CHUNK_ROWS))
+    assert await home.rows.one("SELECT count(*) FROM deals") == ROWS
+    await until(lambda: _succeeded(home), "the job is done")
+    # The same worker goes on.
+    again = await upload(home.api, path, force=True)
+    assert (await ended(home.api, again))["unchanged"] == ROWS
+
+
+async def _succeeded(home: Home) -> bool:
+    return set(await home.rows(JOBS)) == {("succeeded",)}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+async def test_the_database_restarts(home: Home, tmp_path: Path, how: signal.Signals) -> None:
+    await is_done(home, deals_csv(tmp_path / "deals.csv", ROWS), disturb=how)
+
+
+async def test_all_connections_are_ended(home: Home, tmp_path: Path) -> None:
+    await is_done(home, deals_csv(tmp_path / "deals.csv", ROWS), disturb=_END_ALL)
+
+
+async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: Path) -> None:
+    made = await upload(home.api, deals_csv(tmp_path / "deals.csv", ROWS))
+    worker = home.workers.start(chunk_rows=CHUNK_ROWS)
+    await reaches(home.api, made, CHUNK_ROWS)
+    stopping = asyncio.create_task(home.restart(signal.SIGINT, 25))
+    await asyncio.sleep(0.3)
+    started = time.monotonic()
+    assert await stop(worker) == 0
+    assert time.monotonic() - started < 15
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    (supervisor,) = supervisors_of(home.folder)
+    os.kill(supervisor, signal.SIGCONT)
+    await eventually_answers(home.url)
+    home.workers.start(chunk_rows=CHUNK_ROWS)
+    assert (await ended(home.api, made))["inserted"] == ROWS
+
+
+async def test_a_worker_waits_for_the_schema(
+    empty_url: str, tmp_path: Path, settings: Settings
+) -> None:
+    workers = Workers(empty_url, tmp_path)
+    try:
+        worker = workers.start()
+
+        async def says_so() -> bool:
+            return "run `deals migrate`" in workers.logs()
+
+        await until(says_so, "it says what is missing")
+        await upgrade_async(empty_url)
+        database = Database(DatabaseUrls(empty_url, empty_url), settings)
+        await until(
+            lambda: ask(database, "SELECT 1 FROM procrastinate_workers"), "it works without a start"
+        )
+        await database.dispose()
+        assert await stop(worker) == 0
+    finally:
+        workers.end()
+
+
+async def test_a_worker_stops_while_it_waits_for_a_database(tmp_path: Path) -> None:
+    workers = Workers("postgresql+asyncpg://deals:s3cret@127.0.0.1:1/deals", tmp_path)
+    try:
+        worker = workers.start()
+
+        async def says_so() -> bool:
+            return "waiting for the database" in workers.logs()
+
+        await until(says_so, "it waits")
+        assert await stop(worker) == 0
+        assert "s3cret" not in workers.logs()
+    finally:
+        workers.end()
