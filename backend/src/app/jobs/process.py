@@ -14,6 +14,7 @@ from app.logging import configure_logging
 
 # How soon a worker that has died is followed by another.
 _PAUSE_SECONDS = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_worker(settings: Settings) -> None:
@@ -28,8 +29,10 @@ def run_worker(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
+    # Those that a child has got since it was started.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     parent = multiprocessing.parent_process()
     if parent is not None:
         loop.add_reader(parent.sentinel, stop.set)
@@ -53,6 +56,9 @@ def worker_beside(settings: Settings) -> Iterator[None]:
 
 
 def _keep(settings: Settings, over: threading.Event) -> None:
+    # A child inherits it: Ctrl-C waits until the child can end as it should. The main thread hears
+    # of it all the same.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     while not over.is_set():
         process = multiprocessing.get_context("spawn").Process(
             target=_run_as_child, args=(settings,), name="deals worker"
