@@ -1,0 +1,129 @@
+"""Uploads that do not arrive, are not what they were, or do not fit on the worker's disk."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+from tests.jobs.workers import Rows, Workers, deals_csv, ended, kill, look, until, upload
+
+from app.config import Settings
+from app.main import create_app
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+@pytest.fixture
+async def port(database_url: str, settings: Settings, tmp_path: Path) -> AsyncIterator[int]:
+    """The application on a real socket."""
+    changed = {"database_url": SecretStr(database_url), "data_dir": tmp_path / "data"}
+    app = create_app(settings.model_copy(update=changed))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, http="httptools", log_config=None, access_log=False)
+    )
+    serving = asyncio.create_task(server.serve())
+
+    async def has_started() -> bool:
+        return server.started
+
+    await until(has_started, "it serves")
+    yield int(server.servers[0].sockets[0].getsockname()[1])
+    server.should_exit = True
+    await serving
+
+
+async def test_one_that_is_cut_off_leaves_nothing(port: int, rows: Rows, tmp_path: Path) -> None:
+    body = b"x" * 3_000_000
+    head = (
+        "POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    folder = tmp_path / "data" / "uploads"
+
+    async def is_arriving() -> bool:
+        return folder.exists() and bool(list(folder.iterdir()))
+
+    async def is_gone() -> bool:
+        return not list(folder.iterdir())
+
+    for sent in (len(body) // 2, len(body) - 1):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + body[:sent])
+        await writer.drain()
+        await until(is_arriving, "it arrives")
+        writer.transport.abort()
+        await until(is_gone, "it is taken back")
+    assert await rows("SELECT 1 FROM imports") == []
+    assert await rows("SELECT 1 FROM procrastinate_jobs") == []
+
+
+async def test_one_that_has_changed_fails(
+    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+) -> None:
+    changed, removed = [
+        await upload(api, deals_csv(tmp_path / f"{n}.csv", 10, seed=n)) for n in range(2)
+    ]
+    stored = {
+        row[0]: tmp_path / "data" / "uploads" / f"{row[1]}.upload"
+        for row in await rows("SELECT id, object_name FROM imports")
+    }
+    content = stored[changed["id"]].read_bytes()
+    stored[changed["id"]].write_bytes(content.replace(b",True,", b",False,"))
+    stored[removed["id"]].unlink()
+    workers.start()
+    error = (await ended(api, changed, "failed"))["error"]
+    assert error == "The stored file is not the one that was uploaded"
+    error = (await ended(api, removed, "failed"))["error"]
+    assert error == "The uploaded file is no longer stored"
+    assert await rows("SELECT 1 FROM deals") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 1 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount a small disk")
+    options = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run([mount, *options], check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("where", ["disk", "limit"])
+async def test_no_room_at_the_worker(
+    api: httpx.AsyncClient,
+    workers: Workers,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    where: str,
+) -> None:
+    made = await upload(api, deals_csv(tmp_path / "deals.csv", 10_000))
+    if where == "disk":
+        cramped = workers.start(TMPDIR=str(request.getfixturevalue("small_disk")))
+    else:
+        if shutil.which("prlimit") is None:
+            pytest.skip("there is no prlimit")
+        cramped = workers.start(prefix=["prlimit", "--fsize=1000000"])
+
+    async def has_been_put_back() -> bool:
+        found = await look(api, made)
+        return bool(found["state"] == "queued" and found["error"])
+
+    await until(has_been_put_back, "it is put back")
+    assert (await look(api, made))["error"] == "There is no room to store the file"
+    assert cramped.poll() is None
+    kill(cramped)
+    workers.start()
+    done = await ended(api, made)
+    assert (done["rows_read"], done["error"]) == (10_000, None)
+    assert done["links"]["rejects"] is None or done["rejected"]
