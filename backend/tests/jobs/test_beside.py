@@ -1,5 +1,6 @@
 """Workers beside a server, as `deals serve --with-worker` and `deals demo` start them."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -115,11 +116,14 @@ async def test_it_ends_with_the_server(
         assert await rows("SELECT 1 FROM procrastinate_workers") == []
 
 
+@pytest.mark.parametrize("seconds", [0, 0.4])
 async def test_ctrl_c_before_the_worker_has_started(
-    serving: tuple[list[str], dict[str, str]], tmp_path: Path
+    serving: tuple[list[str], dict[str, str]], tmp_path: Path, seconds: float
 ) -> None:
     with started(*serving, tmp_path / "log") as server:
         worker = await worker_of(server.pid)
+        # In the middle of its imports; of that nothing can be seen.
+        await asyncio.sleep(seconds)
         os.killpg(server.pid, signal.SIGINT)
         server.wait(PATIENCE)
         await is_gone(worker)

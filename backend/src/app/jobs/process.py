@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 
 from app.config import Settings
@@ -56,8 +57,9 @@ def worker_beside(settings: Settings) -> Iterator[None]:
 
 
 def _keep(settings: Settings, over: threading.Event) -> None:
-    # A child inherits it: Ctrl-C waits until the child can end as it should. The main thread hears
-    # of it all the same.
+    # Children inherit it: Ctrl-C waits until a child can end as it should. The main thread hears of
+    # it all the same. Python's helper would be started with the first child, and undo it.
+    resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     while not over.is_set():
         process = multiprocessing.get_context("spawn").Process(
