@@ -43,7 +43,7 @@ async def running_server(
         )
         try:
             async with asyncio.timeout(60):
-                while not await _answers(port):  # noqa: ASYNC110 - another process has no event here
+                while not await answers(port):  # noqa: ASYNC110 - another process has no event here
                     await asyncio.sleep(0.05)
             yield RunningServer(port, server.pid, path)
         finally:
@@ -58,7 +58,7 @@ def _free_port() -> int:
         return port
 
 
-async def _answers(port: int) -> bool:
+async def answers(port: int) -> bool:
     try:
         async with httpx.AsyncClient() as client:
             return (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200

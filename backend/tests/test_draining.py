@@ -12,8 +12,8 @@ from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
 from tests.imports.faults import until
 from tests.imports.files import row
 from tests.imports.uploaded import submit
+from tests.servers import answers
 from tests.test_cli import free_port
-from tests.test_disconnects import answers
 
 from app.db.session import Database
 from app.draining import on_server_stop
