@@ -87,6 +87,8 @@ async def test_who_goes_away_is_waited_for_no_longer(
             await anext(lines)
             await until(database, LISTENING)
         await until(database, NOBODY_LISTENS)
+        assert (await client.head(made["links"]["events"])).status_code == 200
+        await until(database, NOBODY_LISTENS)
 
 
 async def test_under_another_server_nothing_happens() -> None:

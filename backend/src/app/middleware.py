@@ -92,6 +92,7 @@ class _Exchange:
         self._started = time.perf_counter()
         self._method = scope["method"]
         self._without_body = self._method == "HEAD"
+        self._ended = False
         if self._without_body:
             # A copy: the server keeps the original and would miss the body of a GET.
             scope = {**scope, "method": "GET"}
@@ -128,8 +129,12 @@ class _Exchange:
             headers["X-Request-ID"] = self.request_id
             if self._server_timing:
                 headers["Server-Timing"] = self._timing()
-        elif self._without_body and message["type"] == "http.response.body":
-            message["body"] = b""
+        elif self._without_body:
+            if self._ended:
+                return
+            # The end already: a stream may have none, and its source is told by the server now.
+            message = {"type": "http.response.body"}
+            self._ended = True
         await self._send(message)
 
     def _milliseconds(self) -> float:

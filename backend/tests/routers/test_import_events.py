@@ -230,3 +230,16 @@ async def test_an_import_that_is_not_there_is_no_stream(api: httpx.AsyncClient) 
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/json"
     assert (await api.get("/imports/1/events?x=1")).status_code == 422
+
+
+async def test_head_does_not_wait_for_the_end(api: httpx.AsyncClient, database: Database) -> None:
+    made = await submit(api, ROWS)
+    async with asyncio.timeout(10):
+        response = await api.head(made["links"]["events"])
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    await until(database, NOBODY_LISTENS)
+    response = await api.head(f"/imports/{made['id']}/rejects")
+    assert (response.status_code, response.content) == (200, b"")
+    assert (await api.head("/imports/4711/events")).status_code == 404
