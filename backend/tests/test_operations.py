@@ -263,6 +263,7 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "bench:load",
         "bench:export",
         "bench:flame",
+        "bench:imports",
         "setup",
         "pre-commit",
     }

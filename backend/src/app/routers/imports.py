@@ -192,12 +192,9 @@ async def _changes(import_id: _ImportId, imports: Importing) -> AsyncIterator[Im
     operation_id="watch_import",
 )
 async def watch_import(
-    request: Request,
     _: NoQueryParameters,
     changes: Annotated[AsyncIterator[Import], Depends(_changes)],
 ) -> AsyncIterator[Import]:
     """How an import goes, as Server-Sent Events until it has ended."""
-    # HEAD would wait for that, and get nothing.
-    if request.state.wants_body:
-        async for each in changes:
-            yield each
+    async for each in changes:
+        yield each
