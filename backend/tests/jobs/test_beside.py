@@ -148,6 +148,8 @@ async def test_another_comes_when_it_is_killed(
     with started(*serving, tmp_path / "log") as server:
         worker = await worker_of(server.pid)
         await is_at_work(rows, 1)
+        # It gives way to requests.
+        assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, server.pid)
         os.kill(worker, signal.SIGKILL)
         await worker_of(server.pid, worker)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:

@@ -16,7 +16,7 @@ from tests.test_cli import DEALS
 from app.imports.generator import generate
 
 # How often a worker under test says that it lives, in seconds; it is taken for dead after three.
-HEARTBEAT = 0.5
+HEARTBEAT = 1.0
 PATIENCE = 60.0
 _POLL = 0.01
 
