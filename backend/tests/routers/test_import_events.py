@@ -92,7 +92,6 @@ async def test_the_stream_begins_with_what_is_and_ends_with_the_end(
     assert read == sorted(read)
     shown = [(each["state"], each["rows_read"], each["inserted"]) for each in told]
     assert len(set(shown)) == len(shown)
-    assert "running" in {each["state"] for each in told}
 
 
 async def test_every_change_is_told_at_once(
@@ -149,7 +148,7 @@ async def test_a_stream_that_nothing_happens_in_is_kept_alive(
     made = await submit(api, ROWS)
     watching = asyncio.create_task(api.get(made["links"]["events"]))
     await until(database, LISTENING)
-    await asyncio.wait([watching], timeout=0.1)
+    await asyncio.wait([watching], timeout=0.5)
     await cancel(api, made["id"])
     response = await watching
 
