@@ -30,6 +30,7 @@ def upgrade() -> None:
             created_by text NOT NULL,
             attempt integer NOT NULL DEFAULT 0,
             failures integer NOT NULL DEFAULT 0,
+            chunk_rows integer,
             columns text[],
             error text,
             created_at timestamptz NOT NULL DEFAULT now(),

@@ -13,6 +13,7 @@ from tests.imports.uploaded import eventful_rows, find, rejects, submit
 
 from app.db.session import Database
 from app.services.importing import ImportRunner, TryLaterError
+from app.storage.uploads import UploadStore
 
 pytestmark = pytest.mark.integration
 
@@ -194,3 +195,19 @@ async def test_being_stopped_is_no_failure(
                 await running
 
     assert await ask(database, "SELECT failures, attempt FROM imports") == [(0, 2)]
+
+
+async def test_by_a_worker_of_another_version(
+    api: httpx.AsyncClient, runner: ImportRunner, database: Database, uploads: UploadStore
+) -> None:
+    """Which takes other chunks, were it for itself."""
+    expected = await undisturbed(api, runner, database, {})
+    made = await submit(api, files({}))
+    async with failing(database, "import_chunks", "NEW.number >= 2"):
+        with pytest.raises(TryLaterError):
+            await runner.run(made["id"])
+    await ImportRunner(database, uploads, chunk_rows=7).run(made["id"])
+
+    done = await find(api, made["id"])
+    found = told(done), await rejects(api, made["id"]), await content(database)
+    assert found == expected

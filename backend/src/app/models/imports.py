@@ -26,8 +26,9 @@ class Import(Base):
     """One upload. Its counters are the sums of its chunks'.
 
     `attempt` counts the times that a worker has taken it up: only the last one may store anything
-    for it. `failures` counts those that failed and may go better later. `columns` are the file's,
-    as soon as it was opened. `object_name` is null once the upload has been removed.
+    for it. `failures` counts those that failed and may go better later. `chunk_rows` is
+    what a chunk was in the first attempt, and so is in all. `columns` are the file's, as soon as it
+    was opened. `object_name` is null once the upload has been removed.
     """
 
     __tablename__ = "imports"
@@ -61,6 +62,7 @@ class Import(Base):
     created_by: Mapped[str] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(Integer, server_default="0")
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    chunk_rows: Mapped[int | None] = mapped_column(Integer)
     columns: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

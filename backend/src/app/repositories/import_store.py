@@ -38,10 +38,10 @@ _TAKE_UP = text(
     """
     UPDATE imports SET
         state = 'running', attempt = attempt + 1, error = NULL,
-        started_at = coalesce(started_at, now())
+        started_at = coalesce(started_at, now()), chunk_rows = coalesce(chunk_rows, :chunk_rows)
     WHERE id = :import_id AND state IN ('queued', 'running')
     RETURNING attempt, strict, dry_run, object_name, bytes_total, sha256, failures,
-        pg_notify('imports', id::text)
+        chunk_rows, pg_notify('imports', id::text)
     """
 )
 
@@ -192,9 +192,13 @@ class ImportStore:
         added: int = await self._session.scalar(_ADD, asdict(new))
         return added
 
-    async def take_up(self, import_id: int) -> Row[Any] | None:
-        """Begin the next attempt; None when there is none to be made."""
-        return (await self._session.execute(_TAKE_UP, {"import_id": import_id})).one_or_none()
+    async def take_up(self, import_id: int, chunk_rows: int) -> Row[Any] | None:
+        """Begin the next attempt; None when there is none to be made.
+
+        Of the first one, `chunk_rows` is kept: chunks are known by their numbers.
+        """
+        parameters = {"import_id": import_id, "chunk_rows": chunk_rows}
+        return (await self._session.execute(_TAKE_UP, parameters)).one_or_none()
 
     async def rejected_lines(self, import_id: int) -> Mapping[int, Collection[int]]:
         """By number, the lines of the rejects of each chunk that was noted."""

@@ -42,6 +42,7 @@ class _Attempt:
     number: int
     failures: int
     mode: LoadMode
+    chunk_rows: int
     strict: bool
     object_name: str
     upload: Stored
@@ -49,10 +50,7 @@ class _Attempt:
 
 
 class ImportRunner:
-    """Works on imports; nothing of it depends on the process that did so before.
-
-    What was noted of an import's chunks is only good for attempts with the same `chunk_rows`.
-    """
+    """Works on imports; nothing of it depends on the process that did so before."""
 
     def __init__(
         self, database: Database, uploads: UploadStore, *, chunk_rows: int = CHUNK_ROWS
@@ -69,7 +67,7 @@ class ImportRunner:
         """
         async with self._database.named(connection_name(journal_name(import_id))) as database:
             try:
-                attempt = await _take_up(database, import_id)
+                attempt = await _take_up(database, import_id, self._chunk_rows)
             except AppError as error:
                 raise TryLaterError(1) from error
             if attempt is not None:
@@ -121,7 +119,7 @@ class ImportRunner:
             await self._fetch(attempt, path)
             loading = LoadingService(attempt.database, attempt.journal)
             try:
-                summary = await loading.load(path, mode=attempt.mode, chunk_rows=self._chunk_rows)
+                summary = await loading.load(path, mode=attempt.mode, chunk_rows=attempt.chunk_rows)
             except FileRefusedError as error:
                 # Where the worker has put the file is not the client's business.
                 raise FileRefusedError(str(error).removeprefix(f"{path}: ")) from error
@@ -137,7 +135,7 @@ class ImportRunner:
             raise FileRefusedError("The stored file is not the one that was uploaded")
 
 
-async def _take_up(database: Database, import_id: int) -> _Attempt | None:
+async def _take_up(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:
     """The next attempt; what an earlier one still holds is taken from it.
 
     All connections of an attempt have its import's name, so that a worker that hangs, or can no
@@ -146,7 +144,7 @@ async def _take_up(database: Database, import_id: int) -> _Attempt | None:
     async with database.transaction() as session:
         imports = ImportStore(session)
         await imports.end_connections(connection_name(journal_name(import_id)))
-        row = await imports.take_up(import_id)
+        row = await imports.take_up(import_id, chunk_rows)
         if row is None:
             return None
         mode: LoadMode = "dry-run" if row.dry_run else "strict" if row.strict else "rows"
@@ -156,8 +154,8 @@ async def _take_up(database: Database, import_id: int) -> _Attempt | None:
         journal = ImportJournal(database, import_id, row.attempt, lines)
         upload = Stored(row.bytes_total, row.sha256.hex())
         return _Attempt(
-            *(database, import_id, row.attempt, row.failures, mode, row.strict, row.object_name),
-            *(upload, journal),
+            *(database, import_id, row.attempt, row.failures, mode, row.chunk_rows, row.strict),
+            *(row.object_name, upload, journal),
         )
 
 
