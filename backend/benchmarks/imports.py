@@ -22,7 +22,7 @@ from app.db.migrations import upgrade
 from app.imports.generator import generate
 from benchmarks import uploading
 from benchmarks.api import docs, machine, processes
-from benchmarks.api.cli import generator, guarded, parser, say, write_json
+from benchmarks.api.cli import add_output, generator, guarded, parser, say, write_json
 from benchmarks.api.client import BuiltIn
 from benchmarks.api.database import Database, postgres
 from benchmarks.api.http import Request, ask
@@ -50,6 +50,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     made = parser(_COMMAND, __doc__)
+    add_output(made)
     made.add_argument("--rows", type=int, default=50_000, help="of the file that is timed")
     made.add_argument("--large", type=int, default=500_000, help="rows beside which is read")
     made.add_argument("--runs", type=int, default=5, help="of each that is timed")

@@ -63,6 +63,9 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+_ROUTERS = (health, bulk, exports, deals, hotels, categories, imports)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The service with these settings; its pools open and close with the application.
 
@@ -89,7 +92,6 @@ def create_app(settings: Settings) -> FastAPI:
                 await listener.aclose()
                 await database.dispose()
 
-    modules = (health, bulk, exports, deals, hotels, categories, imports)
     app = _Service(
         title="Hotel deals",
         description=DESCRIPTION,
@@ -97,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         # As they are, not by include_router: those are looked for twice for each request.
-        routes=[route for module in modules for route in module.router.routes],
+        routes=[route for module in _ROUTERS for route in module.router.routes],
     )
     app.state.writes_are_open = settings.app_env == "development"
     app.state.export_stall_timeout = settings.export_stall_timeout

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,7 +87,8 @@ class Workers:
             process.kill()
             process.wait()
         assert not any(line.startswith("Traceback") for line in self.logs().splitlines())
-        assert "has failed" not in self.logs()
+        failed = re.findall(r"[^\n]*has failed[^\n]*", self.logs())
+        assert not failed, "\n".join(failed)[-3000:]
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -132,8 +134,13 @@ async def upload(client: httpx.AsyncClient, path: Path, **options: bool) -> Impo
 
 
 async def look(client: httpx.AsyncClient, made: Import) -> Import:
-    """The import as it is now; its counters add up."""
-    found: Import = (await client.get(made["links"]["self"])).json()
+    """The import as it is now, or as soon as the database answers; its counters add up."""
+
+    async def answer() -> httpx.Response | None:
+        response = await client.get(made["links"]["self"])
+        return response if response.status_code == 200 else None
+
+    found: Import = (await until(answer, f"import {made['id']} is found")).json()
     kinds = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
     assert sum(found[kind] for kind in kinds) == found["rows_read"]
     return found

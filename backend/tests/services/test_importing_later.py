@@ -144,7 +144,8 @@ async def test_where_the_worker_keeps_its_files_is_not_told(
     with pytest.raises(TryLaterError):
         await runner.run(made["id"])
 
-    assert (await find(api, made["id"]))["error"] == "internal error"
+    error = (await find(api, made["id"]))["error"]
+    assert error == "a worker could not go on; its log says why"
 
 
 async def test_an_import_that_workers_keep_dying_of_comes_to_an_end(

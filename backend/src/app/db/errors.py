@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 # What SQLAlchemy's adapter makes of an error of the driver's; a connection that fails is this.
 _DRIVER_ERROR = AsyncAdapt_asyncpg_dbapi.Error
 
+# What the driver says of a connection that is closed, or that a server broke off between two steps
+# of the protocol: then it finds itself in the middle of an operation.
+_CONNECTION_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 # SQLSTATE classes and codes (PostgreSQL documentation, appendix A) after which the same request may
 # succeed: connection exceptions, insufficient resources, operator intervention, system errors,
 # a standby that cannot write, and a plan that a migration has just made invalid.
@@ -46,7 +50,7 @@ def database_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, _DRIVER_ERROR, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (DBAPIError, _DRIVER_ERROR, asyncpg.PostgresError, *_CONNECTION_ERRORS) as error:
         raise _translated(error) from error
     except (PoolTimeoutError, OSError, TimeoutError) as error:
         logger.warning("database unavailable: %s", type(error).__name__)
@@ -100,7 +104,7 @@ def _translated(error: Exception) -> Exception:
         answer = InvalidInputError("A value is outside what can be stored")
     elif code in _OTHER_SCHEMA:
         answer = ServiceUnavailableError("The database has another schema; run `deals migrate`")
-    elif code.startswith(_UNAVAILABLE) or isinstance(cause, asyncpg.InterfaceError | OSError):
+    elif code.startswith(_UNAVAILABLE) or isinstance(cause, (*_CONNECTION_ERRORS, OSError)):
         answer = ServiceUnavailableError()
     elif code.startswith("23"):
         answer = _constraint_error(code, getattr(cause, "constraint_name", None) or "")

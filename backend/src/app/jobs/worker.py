@@ -107,8 +107,10 @@ async def _watched(app: App, runner: ImportRunner, heartbeat: float) -> AsyncIte
     try:
         yield
     finally:
-        watching.cancel()
-        await asyncio.wait([watching])
+        # More than once: a connection that breaks at this moment takes it for its own.
+        while not watching.done():
+            watching.cancel()
+            await asyncio.wait([watching], timeout=_PAUSE_SECONDS)
 
 
 async def _watch(app: App, runner: ImportRunner, heartbeat: float) -> None:
