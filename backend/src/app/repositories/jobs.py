@@ -52,7 +52,11 @@ class JobQueue:
     def __init__(self, session: WriteSession) -> None:
         self._session = session
 
-    async def defer(self, task: str, arguments: Mapping[str, Any], *, lock: str | None) -> None:
+    async def load_import(self, import_id: int) -> None:
+        """Have a worker load an upload, when no other one is being loaded."""
+        await self._defer(LOAD_IMPORT, {"import_id": import_id}, lock=LOADING_LOCK)
+
+    async def _defer(self, task: str, arguments: Mapping[str, Any], *, lock: str | None) -> None:
         """Have a worker run `task`; never at the same time as another job with the `lock`."""
         await self._session.execute(
             _DEFER,

@@ -11,7 +11,7 @@ from app.db.session import Database
 from app.errors import AppError, DealsError, FileRefusedError, LoadStoppedError, NotFoundError
 from app.imports.guard import connection_name
 from app.repositories.import_store import AttemptStore, ImportStore
-from app.repositories.jobs import LOAD_IMPORT, LOADING_LOCK, JobQueue
+from app.repositories.jobs import JobQueue
 from app.services.import_journal import ImportJournal, journal_name
 from app.services.loading import CHUNK_ROWS, LoadingService, LoadMode, LoadSummary
 from app.storage.uploads import Stored, UploadStore
@@ -106,8 +106,7 @@ class ImportRunner:
         async with self._database.transaction() as session:
             queue = JobQueue(session)
             for import_id in await ImportStore(session).forgotten():
-                arguments = {"import_id": import_id}
-                await queue.defer(LOAD_IMPORT, arguments, lock=LOADING_LOCK)
+                await queue.load_import(import_id)
                 logger.warning("import %s goes on: nobody was working on it", import_id)
 
     async def _load(self, attempt: _Attempt) -> None:

@@ -13,7 +13,7 @@ from app.imports.columns import NAMES
 from app.imports.rejects import RejectsLayout, as_csv
 from app.repositories.import_store import ImportStore, NewImport
 from app.repositories.imports import FIELDS, ORDER, ImportRepository
-from app.repositories.jobs import LOAD_IMPORT, LOADING_LOCK, JobQueue
+from app.repositories.jobs import JobQueue
 from app.schemas.imports import FINAL_STATES, Import, ImportOptions, ImportPage, ImportQuery
 from app.services.cursors import CursorCodec
 from app.services.paging import PageRequest
@@ -184,7 +184,7 @@ async def _enqueue(
         created_by=upload.actor,
     )
     import_id = await imports.add(new)
-    await JobQueue(session).defer(LOAD_IMPORT, {"import_id": import_id}, lock=LOADING_LOCK)
+    await JobQueue(session).load_import(import_id)
     return import_id, True
 
 
