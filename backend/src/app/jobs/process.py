@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,14 +10,11 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 
 from app.config import Settings
-from app.db.provision import provisioned_async
 from app.jobs.worker import GRACE_SECONDS, work
 from app.logging import configure_logging
 
 # How soon a worker that has died is followed by another.
 _PAUSE_SECONDS = 1.0
-# What a request wants of a processor that is busy comes first.
-_NICENESS = 5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -41,10 +37,7 @@ async def _run(settings: Settings) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         loop.add_reader(parent.sentinel, stop.set)
-    # An embedded PostgreSQL that is started here is everybody's.
-    async with provisioned_async(settings):
-        os.nice(_NICENESS)
-        await work(settings, stop)
+    await work(settings, stop)
 
 
 @contextmanager
