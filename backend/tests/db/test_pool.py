@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 from sqlalchemy import URL, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from tests.databases import pools
+from tests.databases import dsn, pools
 
 from app.config import Settings
 from app.db.pool import PatientPool
@@ -112,3 +113,17 @@ async def test_a_connection_is_not_lost_with_who_waited_for_it(
         assert pool_of(engine).checkedout() == 0
         async with engine.connect() as connection:
             assert await backend(connection)
+
+
+async def test_closing_what_the_server_has_closed_is_no_error(
+    engine: AsyncEngine, server_url: URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with engine.connect() as connection:
+        pid = await backend(connection)
+    # Not awaited: the event loop has not yet heard of it when the pool closes.
+    with psycopg.connect(dsn(server_url)) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+
+    await engine.dispose()
+
+    assert not caplog.records
