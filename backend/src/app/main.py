@@ -24,6 +24,7 @@ from app.services.imports import ImportService
 from app.services.keys import KeyRing
 from app.signing import signing_key
 from app.storage.uploads import upload_store
+from app.web.routes import routes as web_routes
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         # As they are, not by include_router: those are looked for twice for each request.
-        routes=[route for module in _ROUTERS for route in module.router.routes],
+        routes=[*(route for module in _ROUTERS for route in module.router.routes), *web_routes],
     )
     app.state.writes_are_open = settings.app_env == "development"
     app.state.export_stall_timeout = settings.export_stall_timeout

@@ -1,0 +1,1 @@
+"""What people look at in a browser, beside the API that programs call."""

@@ -1,0 +1,77 @@
+"""What pages load from this service."""
+
+import gzip
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.web import assets
+from app.web.assets import asset
+
+pytestmark = pytest.mark.api
+
+HTMX = "htmx.org/htmx.min.js"
+VENDOR = Path(assets.__file__).parent / "vendor"
+
+
+async def test_a_file_never_changes_at_its_address(client: httpx.AsyncClient) -> None:
+    answer = await client.get(asset(HTMX))
+
+    assert answer.status_code == 200
+    assert answer.content == (VENDOR / HTMX).read_bytes()
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "br, gzip;q=0.8"])
+async def test_it_is_sent_compressed(client: httpx.AsyncClient, accepted: str) -> None:
+    async with client.stream("GET", asset(HTMX), headers={"Accept-Encoding": accepted}) as answer:
+        raw = b"".join([piece async for piece in answer.aiter_raw()])
+
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert gzip.decompress(raw) == (VENDOR / HTMX).read_bytes()
+
+
+async def test_or_not(client: httpx.AsyncClient) -> None:
+    answer = await client.get(asset(HTMX), headers={"Accept-Encoding": "identity"})
+
+    assert "content-encoding" not in answer.headers
+    assert int(answer.headers["content-length"]) == (VENDOR / HTMX).stat().st_size
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        HTMX,
+        f"000000000000/{HTMX}",
+        f"{asset(HTMX).split('/')[2]}/../../assets.py",
+        f"{asset(HTMX).split('/')[2]}/%2e%2e/assets.py",
+        "%00",
+    ],
+)
+async def test_nothing_else_is_there(client: httpx.AsyncClient, address: str) -> None:
+    answer = await client.get(f"/static/{address}")
+
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "NOT_FOUND"
+
+
+async def test_a_file_is_only_read(client: httpx.AsyncClient) -> None:
+    answer = await client.post(asset(HTMX))
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+def test_a_name_that_is_none_is_an_error() -> None:
+    with pytest.raises(LookupError):
+        asset("nothing.js")
+
+
+def test_each_package_has_its_licence() -> None:
+    for package in VENDOR.iterdir():
+        assert list(package.glob("LICENSE*")), package
