@@ -183,6 +183,18 @@ async def import_writer(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
     return actor
 
 
+async def importing_actor(request: Request) -> Actor:
+    """The same for pages, which are no routes of FastAPI's.
+
+    Raises:
+        UnauthorizedError: the key is wrong, or missing in production.
+        ForbiddenError: this one may not.
+    """
+    return await import_writer(
+        await get_actor(request, await _bearer(request), await _header(request))
+    )
+
+
 async def importing(request: Request) -> ImportService:
     """The application's own; its transactions are shorter than a request."""
     service: ImportService = request.app.state.imports

@@ -1,12 +1,15 @@
 """Pages as responses: rendered by Jinja, escaped, compressed, and allowed to load our own only."""
 
 import gzip
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.errors import AppError
 from app.routers.negotiation import takes_gzip
 from app.web.assets import asset
 
@@ -56,3 +59,27 @@ def page(
         content = gzip.compress(content, compresslevel=5, mtime=0)
         headers["Content-Encoding"] = "gzip"
     return Response(content, status, headers)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def shown(handler: Handler) -> Handler:
+    """Answer a service's error with a page that says what it is."""
+
+    @wraps(handler)
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except AppError as error:
+            response = page(
+                request,
+                "error.html",
+                {"section": None, "error": error, "request_id": request.state.request_id},
+                status=error.status,
+            )
+            if (seconds := getattr(error, "retry_after", None)) is not None:
+                response.headers["Retry-After"] = str(seconds)
+            return response
+
+    return answer

@@ -1,0 +1,101 @@
+"""Deals in a table, with every filter and order of the API."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.dependencies import reading_categories, reading_deals
+from app.errors import InvalidInputError
+from app.schemas.deals import SORT_FIELDS, DealPage, DealQuery
+from app.web.html import page, shown
+from app.web.queries import Asked
+
+PATH = "/dashboard"
+
+# More than these are no help to who types a city.
+_MAX_SUGGESTIONS = 300
+_SORT_NAMES = {
+    "id": "number",
+    "price_per_night": "price",
+    "discount_percent": "discount",
+    "star_rating": "stars",
+    "checkin_date": "check-in",
+    "created_at": "time of entry",
+}
+# What one wants to see the highest of first.
+_DESCENDING_FIRST = frozenset({"discount_percent", "star_rating", "created_at"})
+_PAGE_SIZES = ("10", "20", "50", "100")
+
+
+@dataclass(frozen=True)
+class SortLink:
+    """A column's header: where it leads, and the order it stands for now."""
+
+    href: str
+    # The value of `aria-sort`.
+    order: str
+
+
+@shown
+async def browse(request: Request) -> Response:
+    """Every part by itself: what is wrong with the filters hides the table, and nothing else."""
+    deals = await reading_deals(request)
+    asked = Asked.of(DealQuery, request.query_params)
+    found: DealPage | None = None
+    if asked.query is not None:
+        try:
+            found = await deals.page(asked.query)
+        except InvalidInputError as error:
+            asked = asked.refused(error.details)
+    cities = await deals.statistics_by_city(available_only=False)
+    categories = await (await reading_categories(request)).all()
+    context = {
+        "section": "browse",
+        "asked": asked,
+        "found": found,
+        "cities": [each["city"] for each in cities[:_MAX_SUGGESTIONS]],
+        "categories": categories,
+        "sorts": _sorts(asked),
+        "sort_links": {name: _sort_link(asked, name) for name in SORT_FIELDS},
+        "sizes": [(size, size) for size in dict.fromkeys((*_PAGE_SIZES, *asked.values("limit")))],
+        "pages": _pages(asked, found),
+        "path": PATH,
+    }
+    return page(request, "browse.html", context, status=200 if found else InvalidInputError.status)
+
+
+def _sorts(asked: Asked[DealQuery]) -> list[tuple[str, str]]:
+    """Orders to choose from, and their names; one that only an address can say is kept."""
+    known = [
+        (f"{sign}{name}", f"{_SORT_NAMES[name]}, {'descending' if sign else 'ascending'}")
+        for name in SORT_FIELDS
+        for sign in ("", "-")
+    ]
+    own = asked.value("sort")
+    return known if not own or own in dict(known) else [*known, (own, own)]
+
+
+def _sort_link(asked: Asked[DealQuery], name: str) -> SortLink:
+    now = asked.value("sort") or "id"
+    order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
+    descending_next = name in _DESCENDING_FIRST if order == "none" else order == "ascending"
+    return SortLink(asked.address(PATH, sort=f"{'-' if descending_next else ''}{name}"), order)
+
+
+def _pages(asked: Asked[DealQuery], found: DealPage | None) -> dict[str, str]:
+    """Where `first`, `previous`, `next` and `last` are, of a page that has them."""
+    if found is None:
+        return {}
+    skip, limit, total = found["skip"], found["limit"], found["total"]
+    links = {}
+    if skip != 0:
+        links["first"] = asked.address(PATH)
+    if skip:
+        links["previous"] = asked.address(PATH, skip=max(skip - limit, 0) or None)
+    if found["next_cursor"] is not None:
+        place = {"cursor": found["next_cursor"]} if skip is None else {"skip": skip + limit}
+        links["next"] = asked.address(PATH, **place)
+        if total is not None and skip is not None:
+            links["last"] = asked.address(PATH, skip=(total - 1) // limit * limit)
+    return links

@@ -1,0 +1,69 @@
+"""What cities cost: a chart, and the table behind it."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.dependencies import reading_deals
+from app.errors import InvalidInputError
+from app.schemas.deals import CityStatistics, StatisticsQuery
+from app.web.html import page, shown
+from app.web.queries import Asked
+
+PATH = "/dashboard/cities"
+
+_COLUMNS: dict[str, Callable[[CityStatistics], Any]] = {
+    "city": lambda each: each["city"].casefold(),
+    "avg_price": lambda each: Decimal(each["avg_price"]),
+    "deal_count": lambda each: each["deal_count"],
+}
+
+
+class CitiesQuery(StatisticsQuery):
+    """The API's query, and how the page shows what it finds."""
+
+    sort: Literal["city", "-city", "avg_price", "-avg_price", "deal_count", "-deal_count"] = (
+        "-deal_count"
+    )
+    chart: Annotated[Literal["avg_price", "deal_count"], Field(description="What the bars are")] = (
+        "avg_price"
+    )
+
+
+@shown
+async def cities(request: Request) -> Response:
+    """All cities at once: they are few, and sorting them needs no database."""
+    asked = Asked.of(CitiesQuery, request.query_params)
+    rows = None
+    if (query := asked.query) is not None:
+        rows = await (await reading_deals(request)).statistics_by_city(
+            available_only=query.available_only
+        )
+        value = _COLUMNS[query.sort.removeprefix("-")]
+        rows.sort(key=value, reverse=query.sort.startswith("-"))
+    context = {
+        "section": "cities",
+        "asked": asked,
+        "chart": query.chart if query else "avg_price",
+        "rows": rows,
+        "sort_links": {name: _sort_link(asked, name) for name in _COLUMNS},
+        "highest": {
+            name: max((float(_COLUMNS[name](row)) for row in rows or ()), default=1)
+            for name in ("avg_price", "deal_count")
+        },
+        "path": PATH,
+    }
+    status = 200 if rows is not None else InvalidInputError.status
+    return page(request, "cities.html", context, status=status)
+
+
+def _sort_link(asked: Asked[CitiesQuery], name: str) -> dict[str, str]:
+    now = asked.query.sort if asked.query else ""
+    order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
+    descending_next = name != "city" if order == "none" else order == "ascending"
+    sort = f"{'-' if descending_next else ''}{name}"
+    return {"href": asked.address(PATH, sort=sort), "order": order}

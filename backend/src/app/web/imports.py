@@ -1,0 +1,112 @@
+"""Files that are imported: how it goes, and which of their rows were rejected."""
+
+import csv
+import io
+from itertools import islice
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.dependencies import importing, importing_actor
+from app.errors import AppError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
+from app.schemas.common import BIGINT_END
+from app.schemas.imports import FINAL_STATES, Import, ImportPage, ImportQuery
+from app.web.html import page, shown
+from app.web.queries import Asked
+
+PATH = "/dashboard/imports"
+
+# A browser keeps few connections to one host, and each that is watched takes one.
+_WATCHED = 3
+_REJECTS_SHOWN = 50
+# Of one field; a row that was rejected may have any.
+_MAX_TEXT = 200
+
+
+@shown
+async def imports(request: Request) -> Response:
+    """The latest imports; without a key where one is needed, the way to give one."""
+    refusal = await _refusal(request)
+    if refusal is not None:
+        return _locked(request, refusal)
+    asked = Asked.of(ImportQuery, request.query_params)
+    found: ImportPage | None = None
+    if asked.query is not None:
+        try:
+            found = await (await importing(request)).page(asked.query)
+        except InvalidInputError as error:
+            asked = asked.refused(error.details)
+    items = found["items"] if found else []
+    active = [each["id"] for each in reversed(items) if each["state"] not in FINAL_STATES]
+    context = {
+        "section": "imports",
+        "asked": asked,
+        "found": found,
+        "watched": frozenset(active[:_WATCHED]),
+        "next": _next(asked, found),
+        "path": PATH,
+    }
+    return page(request, "imports.html", context, status=200 if found else InvalidInputError.status)
+
+
+@shown
+async def one_import(request: Request) -> Response:
+    """One import with its counts, and the first of its rejected rows."""
+    refusal = await _refusal(request)
+    if refusal is not None:
+        return _locked(request, refusal)
+    import_id = request.path_params["import_id"]
+    if import_id >= BIGINT_END:
+        raise NotFoundError(f"Import {import_id} does not exist")
+    service = await importing(request)
+    found = await service.get(import_id)
+    rejects = await _rejects(request, found) if found["links"]["rejects"] else []
+    context = {
+        "section": "imports",
+        "each": found,
+        "watched": frozenset({import_id} if found["state"] not in FINAL_STATES else ()),
+        "columns": rejects[0] if rejects else [],
+        "rejects": rejects[1:],
+        "path": PATH,
+    }
+    return page(request, "import.html", context)
+
+
+async def _refusal(request: Request) -> AppError | None:
+    """Why this client may not see imports, if so."""
+    try:
+        await importing_actor(request)
+    except (UnauthorizedError, ForbiddenError) as refusal:
+        return refusal
+    return None
+
+
+def _locked(request: Request, refusal: AppError) -> Response:
+    """Not a 401: what is sent is what the client may see, a form."""
+    presented = not {"authorization", "x-api-key"}.isdisjoint(request.headers)
+    message = refusal.message if presented else None
+    return page(request, "locked.html", {"section": "imports", "message": message, "path": PATH})
+
+
+def _next(asked: Asked[ImportQuery], found: ImportPage | None) -> str | None:
+    if found is None or found["next_cursor"] is None:
+        return None
+    return asked.address(PATH, cursor=found["next_cursor"])
+
+
+async def _rejects(request: Request, found: Import) -> list[list[str]]:
+    """The header and the first rows of the rejects file, the reasons in front."""
+    pieces = await (await importing(request)).rejects(found["id"])
+    rows: list[list[str]] = []
+    async for piece in pieces:
+        lines: Any = csv.reader(io.StringIO(piece.decode(), newline=""))
+        rows.extend(islice(lines, _REJECTS_SHOWN + 1 - len(rows)))
+        if len(rows) > _REJECTS_SHOWN:
+            break
+    reasons = 4
+    return [[_short(text) for text in (*row[-reasons:], *row[:-reasons])] for row in rows]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"

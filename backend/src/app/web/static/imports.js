@@ -1,0 +1,167 @@
+"use strict";
+
+/* The Imports pages: send a file, watch what becomes of it, cancel it, fetch its rejects. */
+
+const KEY = "hotel-deals-api-key";
+const page = () => document.getElementById("main");
+
+/* In this tab only, and sent to this service only. */
+const headers = () => {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { Authorization: `Bearer ${key}` } : {};
+};
+
+const reload = () =>
+  htmx.ajax("GET", location.pathname + location.search, {
+    target: "#main",
+    select: "#main",
+    swap: "outerMorph",
+  });
+
+/* The message of the error envelope, and what is wrong where. */
+const complaint = (status, text) => {
+  try {
+    const { message, details = [] } = JSON.parse(text).error;
+    return [message, ...details.map((each) => `${each.field}: ${each.message}`)].join(" – ");
+  } catch {
+    return `The service answered with the status ${status}.`;
+  }
+};
+
+document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+  Object.assign(ctx.request.headers, headers());
+});
+
+/* --- a key, where one is needed */
+
+document.addEventListener("submit", (event) => {
+  if (event.target.id !== "key-form") return;
+  event.preventDefault();
+  sessionStorage.setItem(KEY, document.getElementById("key").value.trim());
+  reload();
+});
+
+/* --- sending a file */
+
+/* XMLHttpRequest, because fetch does not tell how much of a body is sent. */
+const send = (form, file) => {
+  const said = document.getElementById("upload-said");
+  const sent = document.getElementById("sent");
+  const button = form.querySelector("button");
+  const options = [...form.querySelectorAll("input[type=checkbox]:checked")];
+  const request = new XMLHttpRequest();
+  const body = new FormData();
+  body.append("file", file);
+  const query = options.map(({ name }) => `${name}=true`).join("&");
+  request.open("POST", query ? `/imports?${query}` : "/imports");
+  for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable) sent.value = event.loaded / event.total;
+  });
+  request.addEventListener("load", () => {
+    if (request.status === 202) {
+      said.textContent = `${file.name} is sent.`;
+      form.reset();
+    } else if (request.status === 200) {
+      said.textContent = `${file.name} was imported before; nothing is done again.`;
+    } else {
+      said.textContent = complaint(request.status, request.responseText);
+    }
+    if (request.status < 400) reload();
+  });
+  request.addEventListener("error", () => {
+    said.textContent = "The service does not answer, or ended the upload.";
+  });
+  request.addEventListener("loadend", () => {
+    sent.hidden = true;
+    button.disabled = false;
+  });
+  sent.value = 0;
+  sent.hidden = false;
+  button.disabled = true;
+  said.textContent = `Sending ${file.name}…`;
+  request.send(body);
+};
+
+document.addEventListener("submit", (event) => {
+  if (event.target.id !== "upload") return;
+  event.preventDefault();
+  const [file] = event.target.elements.file.files;
+  if (file) send(event.target, file);
+});
+
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    const form = document.getElementById("upload");
+    if (!form || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    form.classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) {
+      form.elements.file.files = event.dataTransfer.files;
+    }
+  });
+}
+
+/* --- watching: each event is the import as JSON, not a piece of the page */
+
+const FINAL = new Set(["succeeded", "failed", "cancelled"]);
+
+document.addEventListener("htmx:sse:before:message", (event) => {
+  event.preventDefault();
+  const shown = event.target.closest("[data-import]");
+  const now = JSON.parse(event.detail.message.data);
+  if (!shown || shown.dataset.import !== String(now.id)) return;
+  for (const place of shown.querySelectorAll("[data-field]")) {
+    const value = now[place.dataset.field];
+    if (place.tagName === "PROGRESS") place.value = value;
+    else place.textContent = typeof value === "number" ? value.toLocaleString("en") : (value ?? "");
+  }
+  shown.dataset.state = now.state;
+  /* Ended: its rejects can be shown now, and another one watched. */
+  if (FINAL.has(now.state)) reload();
+});
+
+/* The stream ends with the import; htmx would take it for lost, and ask again. */
+document.addEventListener("htmx:sse:before:connection", (event) => {
+  if (FINAL.has(event.target.dataset.state)) event.preventDefault();
+});
+
+/* --- cancelling, and files that need the key */
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-cancel]");
+  if (!button) return;
+  button.disabled = true;
+  const answer = await fetch(button.dataset.cancel, { method: "DELETE", headers: headers() });
+  if (!answer.ok) trouble(complaint(answer.status, await answer.text()));
+  reload();
+});
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("[data-download]");
+  if (!link || !sessionStorage.getItem(KEY)) return;
+  event.preventDefault();
+  const answer = await fetch(link.href, { headers: headers() });
+  if (!answer.ok) {
+    trouble(complaint(answer.status, await answer.text()));
+    return;
+  }
+  const [, name = "rejects.csv"] = /filename="([^"]+)"/.exec(
+    answer.headers.get("Content-Disposition") ?? "",
+  ) ?? [];
+  const address = URL.createObjectURL(await answer.blob());
+  Object.assign(document.createElement("a"), { href: address, download: name }).click();
+  URL.revokeObjectURL(address);
+});
+
+/* --- what works with JavaScript only */
+
+const reveal = () => {
+  for (const place of page().querySelectorAll("#upload, [data-cancel]")) place.hidden = false;
+};
+
+document.addEventListener("htmx:after:swap", reveal);
+reveal();
+if (document.getElementById("key-form") && sessionStorage.getItem(KEY)) {
+  document.addEventListener("DOMContentLoaded", reload);
+}

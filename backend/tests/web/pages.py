@@ -1,0 +1,70 @@
+"""Reading pages as a browser would, and what every one of them must be."""
+
+import re
+from html.parser import HTMLParser
+
+import httpx
+
+# Elements that have no end.
+_VOID = {"link", "meta", "input", "br"}
+
+
+class _Reader(HTMLParser):
+    """Complains about what is not closed, and about what a strict policy would refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.complaints: list[str] = []
+        self.addresses: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = dict(attrs)
+        if tag == "script" and not names.get("src"):
+            self.complaints.append("an inline script")
+        self.complaints += [name for name in names if name == "style" or name.startswith("on")]
+        for name in ("src", "href", "action"):
+            if (address := names.get(name)) is not None:
+                self.addresses.append(address)
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if "main" in self.open:
+            self.texts += data.split()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.complaints.append(f"</{tag}>")
+
+
+def _read(response: httpx.Response) -> _Reader:
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    reader = _Reader()
+    reader.feed(response.text)
+    reader.close()
+    assert reader.complaints == []
+    assert reader.open == []
+    return reader
+
+
+def addresses(response: httpx.Response) -> list[str]:
+    """Where a page leads and what it loads, after a look at the page itself."""
+    return _read(response).addresses
+
+
+def text_of(response: httpx.Response) -> str:
+    """The text of a page's main part, as it is read."""
+    return " ".join(_read(response).texts)
+
+
+def statements(response: httpx.Response) -> int:
+    """How many SQL statements a page has cost."""
+    match = re.search(r"SQL statements: (\d+)", response.headers["server-timing"])
+    assert match is not None
+    return int(match[1])

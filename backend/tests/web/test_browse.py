@@ -1,0 +1,234 @@
+"""The table of deals."""
+
+import gzip
+import re
+from html import unescape
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from tests.conftest import serving
+from tests.routers.bodies import DEAL, HOTEL
+from tests.web.pages import addresses, statements, text_of
+
+from app.config import Settings
+from app.main import create_app
+
+pytestmark = pytest.mark.api
+
+HOSTILE = "<script>alert(1)</script>\"'"
+
+
+def shown(page: httpx.Response) -> list[int]:
+    return [int(number) for number in re.findall(r'id="deal-(\d+)"', page.text)]
+
+
+@pytest.mark.parametrize("path", ["/", "/dashboard"])
+async def test_it_shows_the_first_page_of_deals(client: httpx.AsyncClient, path: str) -> None:
+    page = await client.get(path)
+    found = (await client.get("/deals")).json()
+
+    assert page.status_code == 200
+    assert shown(page) == [deal["id"] for deal in found["items"]]
+    assert f"1–20 of {found['total']} deals" in text_of(page)
+    for deal in found["items"]:
+        assert deal["price_per_night"] in page.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"city": "zürich"},
+        {"city": "nowhere"},
+        {"country": "Germany", "min_stars": "2.5"},
+        {"price_min": "50", "price_max": "400.50", "available_only": "true"},
+        {"category": ["luxury", "boutique"], "sort": "-price_per_night"},
+        {"hotel_id": "3"},
+        {"room_type": "suite", "min_discount": "10"},
+        {"checkin_from": "2026-01-01", "checkin_to": "2026-12-31", "limit": "50"},
+        {"q": "o'ha 100"},
+        {"sort": "-discount_percent,price_per_night", "limit": "7", "skip": "14"},
+        {"count": "none"},
+        {"count": "estimated", "limit": "100"},
+    ],
+)
+async def test_every_filter_and_order_is_the_apis(
+    client: httpx.AsyncClient, query: dict[str, Any]
+) -> None:
+    page = await client.get("/dashboard", params=query)
+    found = (await client.get("/deals", params=query)).json()
+
+    assert page.status_code == 200
+    assert shown(page) == [deal["id"] for deal in found["items"]]
+    # The state is in the address, and the form shows it.
+    for name, value in query.items():
+        if name not in {"skip", "count"}:
+            for each in value if isinstance(value, list) else [value]:
+                escaped = each.replace("'", "&#39;")
+                assert f'value="{escaped}"' in page.text, name
+
+
+async def test_every_filter_has_a_field(client: httpx.AsyncClient) -> None:
+    form = (await client.get("/")).text.partition("<form")[2].partition("</form>")[0]
+    document = (await client.get("/openapi.json")).json()
+    parameters = {each["name"] for each in document["paths"]["/deals"]["get"]["parameters"]}
+
+    assert set(re.findall(r' name="(\w+)"', form)) == parameters - {"skip", "cursor", "count"}
+
+
+async def test_fields_that_are_not_filled_in_are_no_filters(client: httpx.AsyncClient) -> None:
+    page = await client.get("/dashboard?q=&city=&price_min=&checkin_to=&sort=&limit=")
+
+    assert shown(page) == shown(await client.get("/"))
+
+
+async def test_each_part_is_one_statement(client: httpx.AsyncClient) -> None:
+    """The table with its total, the cities to choose from, the categories."""
+    assert statements(await client.get("/?city=Berlin&sort=-price_per_night")) == 3
+
+
+async def test_links_lead_through_all_pages(client: httpx.AsyncClient) -> None:
+    query = "limit=20&sort=-price_per_night&min_discount=1"
+    every = (await client.get(f"/deals?{query.replace('20', '100')}")).json()["items"]
+    page = await client.get(f"/dashboard?{query}&skip=40")
+    # Back to the first one, and from there on.
+    address = f"/dashboard?{query}"
+    assert address in addresses(page)
+    found = []
+    for _ in range(5):
+        page = await client.get(address)
+        found += shown(page)
+        match = re.search(r'href="([^"]+)" rel="next"', page.text)
+        assert match is not None
+        address = unescape(match[1])
+
+    assert found == [deal["id"] for deal in every]
+    match = re.search(r'href="([^"]+)">Last', page.text)
+    assert match is not None
+    last = await client.get(unescape(match[1]))
+    assert shown(last)
+    assert 'rel="next"' not in last.text
+
+
+async def test_a_page_by_cursor_goes_on_by_cursor(client: httpx.AsyncClient) -> None:
+    cursor = (await client.get("/deals?limit=10")).json()["next_cursor"]
+    page = await client.get("/dashboard", params={"limit": "10", "cursor": cursor})
+
+    assert "10 deals" in text_of(page)
+    [following] = [each for each in addresses(page) if "cursor=" in each]
+    assert shown(await client.get(following))[0] == shown(page)[-1] + 1
+
+
+async def test_past_the_end(client: httpx.AsyncClient) -> None:
+    page = await client.get("/dashboard?skip=100000")
+
+    assert page.status_code == 200
+    assert "The list ends before this page" in text_of(page)
+    assert "/dashboard" in addresses(page)
+
+
+async def test_nothing_found(client: httpx.AsyncClient) -> None:
+    page = await client.get("/dashboard?city=nowhere")
+
+    assert page.status_code == 200
+    assert "No deal passes all these filters." in text_of(page)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "price_min=abc",
+        "price_min=9&price_max=5",
+        "ctiy=berlin",
+        "ctiy=berlin&limit=0&min_stars=6",
+        "limit=101&sort=foo",
+        "sort=id,id",
+        "checkin_from=2026-02-30",
+        "checkin_from=2026-02-03&checkin_to=2026-02-01",
+        "category=%00&category=x",
+        "hotel_id=1.5",
+        "available_only=perhaps",
+        "skip=-1",
+        "cursor=x",
+        "cursor=x&skip=5",
+        "count=all",
+        "q=%00",
+        "min_discount=101&room_type=%20",
+        "price_min=%3Cscript%3E&%3Cscript%3Ealert(1)%3C/script%3E=1",
+        f"city={'x' * 300}",
+    ],
+)
+async def test_what_is_wrong_is_said_as_the_api_says_it(
+    client: httpx.AsyncClient, query: str
+) -> None:
+    page = await client.get(f"/dashboard?{query}")
+    answer = (await client.get(f"/deals?{query}")).json()["error"]
+
+    assert page.status_code == 422
+    said = text_of(page)
+    assert "Nothing was searched for" in said
+    for detail in answer["details"]:
+        assert " ".join(detail["message"].split()) in said, detail
+        field = detail["field"].removeprefix("query.").partition(".")[0]
+        if field in {"price_min", "limit", "sort", "hotel_id", "q", "category", "city"}:
+            assert f'id="{field}-wrong"' in page.text
+        elif field in {"ctiy", "skip", "cursor", "count"}:
+            assert detail["field"] in said
+    # The rest of the page is there.
+    assert "Any of these categories" in said
+    assert shown(page) == []
+
+
+async def test_a_wrong_value_stays_in_its_field(client: httpx.AsyncClient) -> None:
+    page = await client.get("/dashboard?checkin_from=soon")
+
+    assert re.search(
+        r'<input id="checkin_from" name="checkin_from" type="text" value="soon"', page.text
+    )
+    assert 'aria-invalid="true" aria-describedby="checkin_from-wrong"' in page.text
+
+
+async def test_everything_is_escaped(api: httpx.AsyncClient) -> None:
+    hotel = {**HOTEL, "name": HOSTILE, "city": HOSTILE, "country": HOSTILE}
+    made = (await api.post("/hotels", json=hotel)).json()
+    deal = {**DEAL, "hotel_id": made["id"], "room_type": HOSTILE, "categories": [HOSTILE]}
+    assert (await api.post("/deals", json=deal)).status_code == 201
+    page = await api.get("/dashboard", params={"city": HOSTILE, "category": HOSTILE})
+    cities = await api.get("/dashboard/cities")
+
+    for each in (page, cities):
+        addresses(each)
+        assert "<script>alert" not in each.text
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;" in each.text
+    assert len(shown(page)) == 1
+
+
+async def test_it_is_small(client: httpx.AsyncClient) -> None:
+    """Compressed, and all that the first page loads."""
+    html = await client.get("/", headers={"Accept-Encoding": "gzip"})
+    assert html.headers["content-encoding"] == "gzip"
+    total = len(gzip.compress(html.content, 5))
+    for address in addresses(html):
+        if address.startswith("/static/"):
+            total += len(gzip.compress((await client.get(address)).content))
+
+    assert total < 100_000
+
+
+async def test_a_page_that_is_not_there(client: httpx.AsyncClient) -> None:
+    page = await client.get("/dashboard/nothing/here")
+
+    assert page.status_code == 404
+    assert "There is no such page" in text_of(page)
+
+
+async def test_a_database_that_is_not_there(settings: Settings) -> None:
+    away = SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
+    async with serving(create_app(settings.model_copy(update={"database_url": away}))) as client:
+        page = await client.get("/")
+
+    assert page.status_code == 503
+    assert page.headers["retry-after"] == "1"
+    assert "The database is not available" in text_of(page)
+    assert page.headers["x-request-id"] in page.text

@@ -1,0 +1,117 @@
+"""The pages of imports, as they come from the server."""
+
+import httpx
+import pytest
+from tests.imports.files import row
+from tests.imports.uploaded import submit
+from tests.routers.test_keys import make
+from tests.routers.test_keys import production as production  # noqa: PLC0414 - a fixture
+from tests.web.pages import addresses, statements, text_of
+
+from app.db.session import Database
+from app.services.importing import ImportRunner
+
+pytestmark = pytest.mark.api
+
+HOSTILE = "<script>alert(1)</script>\"'"
+
+
+async def test_no_imports(api: httpx.AsyncClient) -> None:
+    page = await api.get("/dashboard/imports")
+
+    assert page.status_code == 200
+    assert "There are none." in text_of(page)
+    assert statements(page) == 1
+
+
+async def test_the_list_and_what_is_watched(api: httpx.AsyncClient, runner: ImportRunner) -> None:
+    for number in range(1, 6):
+        await submit(api, [row(number)])
+    await runner.run(1)
+    page = await api.get("/dashboard/imports")
+
+    assert page.text.count('data-state="queued"') == 4
+    assert page.text.count('data-state="succeeded"') == 1
+    # Those that come first, and no more than a browser has connections for.
+    watched = [f'hx-sse:connect="/imports/{number}/events"' in page.text for number in range(1, 6)]
+    assert watched == [False, True, True, True, False]
+    assert "/dashboard/imports/5" in addresses(page)
+    only = await api.get("/dashboard/imports?state=succeeded")
+    assert only.text.count("data-import=") == 1
+
+
+async def test_pages(api: httpx.AsyncClient) -> None:
+    for number in range(1, 4):
+        await submit(api, [row(number)])
+    page = await api.get("/dashboard/imports?limit=2")
+    [following] = [each for each in addresses(page) if "cursor=" in each]
+
+    assert "/dashboard/imports/1" in addresses(await api.get(following))
+
+
+async def test_one_import_with_its_rejects(api: httpx.AsyncClient, runner: ImportRunner) -> None:
+    bad = [row(number, hotel_name=HOSTILE, price_per_night="-1") for number in range(60)]
+    long = row(99, hotel_name="x" * 500, price_per_night="-1")
+    made = await submit(api, [row(100), long, *bad])
+    await runner.run(made["id"])
+    page = await api.get(f"/dashboard/imports/{made['id']}")
+
+    assert page.status_code == 200
+    assert "<script>alert" not in page.text
+    assert page.text.count("&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;") == 49
+    assert f"{'x' * 200}…" in page.text
+    said = text_of(page)
+    assert "Download all 61 of them" in said
+    assert "These are the first 50." in said
+    assert f"/imports/{made['id']}/rejects" in addresses(page)
+
+
+async def test_what_it_costs(api: httpx.AsyncClient, runner: ImportRunner) -> None:
+    made = await submit(api, [row(1), row(2, price_per_night="-1")])
+    await runner.run(made["id"])
+
+    # The import; its rejects as the API gives them, and that there are no more.
+    assert statements(await api.get(f"/dashboard/imports/{made['id']}")) == 4
+
+
+async def test_one_that_waits_can_be_cancelled(api: httpx.AsyncClient) -> None:
+    made = await submit(api, [row(1)])
+    page = await api.get(f"/dashboard/imports/{made['id']}")
+
+    assert f'data-cancel="/imports/{made["id"]}"' in page.text
+    assert "hx-sse:connect" in page.text
+
+
+@pytest.mark.parametrize("number", ["7", str(2**63), "0", "9" * 400])
+async def test_one_that_is_not_there(api: httpx.AsyncClient, number: str) -> None:
+    page = await api.get(f"/dashboard/imports/{number}")
+
+    assert page.status_code == 404
+    assert f"Import {number} does not exist" in text_of(page)
+
+
+async def test_what_is_wrong_is_said(api: httpx.AsyncClient) -> None:
+    page = await api.get("/dashboard/imports?state=lost&x=1&cursor=1")
+
+    assert page.status_code == 422
+    said = text_of(page)
+    assert "Input should be 'queued'" in said
+    assert "query.x : There is no such field" in said
+
+
+@pytest.mark.parametrize("path", ["", "/1"])
+async def test_in_production_a_key_is_needed(
+    production: httpx.AsyncClient, database: Database, path: str
+) -> None:
+    async def page(**headers: str) -> str:
+        answer = await production.get(f"/dashboard/imports{path}", headers=headers)
+        addresses(answer)
+        return answer.text
+
+    assert 'id="key-form"' in await page()
+    assert "A valid API key is needed" not in await page()
+    assert "A valid API key is needed" in await page(Authorization="Bearer hd_x_y")
+    other = await make(database, "other", "deals:write")
+    assert "The key lacks the scope imports:write" in await page(**{"X-API-Key": other})
+    right = await make(database, "right", "imports:write")
+    assert 'id="key-form"' not in await page(Authorization=f"Bearer {right}")
