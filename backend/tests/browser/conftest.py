@@ -1,0 +1,147 @@
+"""A real Chromium before a real server; one of each for a worker's whole run."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+from tests.browser.accessibility import SOURCE, violations
+from tests.browser.watching import Watch, opened
+from tests.conftest import Catalog
+from tests.databases import as_text
+from tests.servers import RunningServer, running_server
+
+Visit = Callable[..., Awaitable[Page]]
+Axe = Callable[..., Awaitable[list[str]]]
+Picture = Callable[[Page, str], Awaitable[bytes]]
+
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 360, "height": 740},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    # What a page may not, and the browser itself does not either: no name has an address.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+# Every expectation waits for what it expects; this ends one that is in vain, on a busy machine too.
+expect.set_options(timeout=20_000)
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test, or fail where it must run (`REQUIRE_BROWSER`)."""
+    if os.environ.get("REQUIRE_BROWSER"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path: at `CHROMIUM`, or found."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        missing("no Chromium: apt-get install chromium, or set CHROMIUM to the path of one")
+    return found
+
+
+@pytest.fixture(scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="session")
+async def live(
+    browser: Browser, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningServer]:
+    """`deals serve` on the known deals of `catalog`, for tests that only read."""
+    folder = tmp_path_factory.mktemp("live")
+    async with running_server(as_text(catalog.url), folder) as server:
+        yield server
+
+
+@pytest.fixture
+async def own_live(
+    browser: Browser, database_url: str, tmp_path: Path
+) -> AsyncIterator[RunningServer]:
+    """`deals serve` on an empty database of the test's own, in production: writes need a key."""
+    settings = {"APP_ENV": "production", "SIGNING_KEY": "k" * 32}
+    async with running_server(database_url, tmp_path, **settings) as server:
+        yield server
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """What the test's pages ask for and complain about; the end of the test looks at it."""
+    return Watch()
+
+
+@pytest.fixture
+async def visit(browser: Browser, watch: Watch) -> AsyncIterator[Visit]:
+    """`await visit(server.url, **options)`: a page of a new context, as Playwright's options say.
+
+    The test fails when one of its pages asks another host for anything or has an error on its
+    console, a violation of its Content-Security-Policy for instance.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def visit(origin: str, **options: Any) -> Page:
+            return await stack.enter_async_context(opened(browser, origin, watch, **options))
+
+        yield visit
+    assert watch.elsewhere() == []
+    assert watch.unexpected() == []
+
+
+@pytest.fixture
+async def page(live: RunningServer, visit: Visit) -> Page:
+    return await visit(live.url)
+
+
+@pytest.fixture
+async def phone_page(live: RunningServer, visit: Visit) -> Page:
+    return await visit(live.url, **PHONE)
+
+
+@pytest.fixture
+async def dark_page(live: RunningServer, visit: Visit) -> Page:
+    return await visit(live.url, color_scheme="dark")
+
+
+@pytest.fixture
+async def plain_page(live: RunningServer, visit: Visit) -> Page:
+    """A page without JavaScript."""
+    return await visit(live.url, java_script_enabled=False)
+
+
+@pytest.fixture
+def screenshot(tmp_path: Path) -> Picture:
+    """`await screenshot(page, "docs")`: the whole page as a PNG, kept in `SCREENSHOTS` if set."""
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+
+    async def screenshot(page: Page, name: str) -> bytes:
+        return await page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+    return screenshot
+
+
+@pytest.fixture
+def axe() -> Axe:
+    """`await axe(page, except_for={"rule": ("selector",)})`: what is seriously wrong with it."""
+    if not SOURCE.exists():
+        missing("no axe-core: run npm ci in backend/npm")
+    return violations
