@@ -26,7 +26,7 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    database_url: str, folder: Path, **environment: str
+    database_url: str, folder: Path, *options: str, **environment: str
 ) -> AsyncIterator[RunningServer]:
     """`deals serve` on a free port, answering; stopped at the end of the block."""
     port = _free_port()
@@ -39,7 +39,7 @@ async def running_server(
     }
     with path.open("wb") as log:
         server = await asyncio.create_subprocess_exec(
-            DEALS, "serve", "--port", str(port), env=settings, stdout=log, stderr=log
+            DEALS, "serve", "--port", str(port), *options, env=settings, stdout=log, stderr=log
         )
         try:
             async with asyncio.timeout(60):
