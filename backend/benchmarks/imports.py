@@ -85,7 +85,7 @@ def _run(arguments: argparse.Namespace, database: Database, folder: Path) -> int
     generate(large, rows=arguments.large)
     with servers(["service"], database, settings) as running:
         api = running["service"]
-        about = machine.about(database, load, arguments.setting)
+        about = machine.about(database, load.name, arguments.setting)
         found: dict[str, Any] = {"load_average": os.getloadavg()[0]}
         found["memory"] = measure_memory(api, arguments.mb)
         with uploading.worker(database, settings):

@@ -80,7 +80,7 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
             else:
                 say(_progress(found))
                 results[case] = found
-        about = machine.about(database, load, arguments.setting)
+        about = machine.about(database, load.name, arguments.setting)
     found_results = [results[case] for case in chosen if case in results]
     return _report(arguments, about, found_results, different)
 

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.api.database import Database
-from benchmarks.api.load import Generator
 
 _PACKAGES = (
     "fastapi",
@@ -24,10 +23,8 @@ _PACKAGES = (
 )
 
 
-def about(
-    database: Database, generator: Generator, settings: Sequence[tuple[str, str]]
-) -> dict[str, object]:
-    """Date, machine and versions, and what settings are not the defaults."""
+def about(database: Database, load: str, settings: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """Date, machine and versions, what made the load, and what settings are not the defaults."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {
@@ -41,7 +38,7 @@ def about(
         "versions": {
             "python": platform.python_version(),
             "postgresql": database.rows("SHOW server_version")[0][0].split()[0],
-            "load": generator.name,
+            "load": load,
             **{package: version(package) for package in _PACKAGES},
         },
         "settings": dict(settings),

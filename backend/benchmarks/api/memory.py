@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
         filled(server, folder, arguments.rows) as database,
         servers(["service"], database, dict(arguments.setting)) as running,
     ):
-        about = machine.about(database, load, arguments.setting)
+        about = machine.about(database, load.name, arguments.setting)
         facts = learn(database, running["service"].port)
         requests = mixed(facts, random.Random(_SEED))  # noqa: S311 - a mix
         sending = _Sending(load, running["service"], requests, arguments.seconds)

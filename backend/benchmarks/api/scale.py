@@ -119,7 +119,7 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
             filled(server, folder, size) as database,
             servers(["service"], database, dict(arguments.setting)) as running,
         ):
-            about = machine.about(database, load, arguments.setting)
+            about = machine.about(database, load.name, arguments.setting)
             found, problems = _at_size(arguments, load, database, running["service"])
         points += found
         wrong += problems

@@ -162,3 +162,11 @@ async def test_a_phone_shows_all_of_it(phone_page: Page) -> None:
 
     assert await phone_page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await expect(phone_page.locator(ROWS).first).to_contain_text("night")
+    # The deals come first; the filters are a touch away, and stay while one is at them.
+    filters = phone_page.get_by_label("Price to")
+    await expect(filters).to_be_hidden()
+    await phone_page.get_by_text("Filters and order").tap()
+    await filters.fill("500")
+    await filters.press("Enter")
+    await expect(phone_page).to_have_url(re.compile("price_max=500$"))
+    await expect(filters).to_be_visible()

@@ -38,3 +38,17 @@ document.addEventListener("htmx:before:response", (event) => {
 document.addEventListener("htmx:error", ({ detail }) => {
   if (detail.ctx) trouble("The service does not answer. Try again.");
 });
+
+/* Where there is little room the filters would hide the deals; who is at them, or has something to
+   mend there, keeps them. */
+const narrow = matchMedia("(max-width: 60rem)");
+
+const fold = () => {
+  const filters = document.querySelector("details.filters");
+  if (!filters || !narrow.matches) return;
+  const atThem = filters.contains(document.activeElement);
+  filters.open = atThem || filters.querySelector("[aria-invalid]") !== null;
+};
+
+document.addEventListener("htmx:after:swap", fold);
+fold();

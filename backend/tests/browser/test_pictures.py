@@ -1,0 +1,52 @@
+"""Pictures of the pages, of deals as `deals generate` makes them; README shows two of them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+from sqlalchemy import URL
+from tests.browser.conftest import PHONE, Picture, Visit
+from tests.databases import as_text, pools
+from tests.servers import RunningServer, running_server
+
+from app.config import Settings
+from app.imports.generator import generate
+from app.services.loading import LoadingService
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+DESK: dict[str, Any] = {"viewport": {"width": 1200, "height": 760}}
+KINDS = {"light": DESK, "dark": {**DESK, "color_scheme": "dark"}, "phone": PHONE}
+PAGES = {
+    "browse": "/?available_only=true&sort=-discount_percent&limit=10",
+    "cities": "/dashboard/cities?chart=deal_count&sort=-deal_count",
+    "imports": "/dashboard/imports",
+}
+
+
+@pytest.fixture
+async def generated(
+    browser: Browser, clone_url: URL, settings: Settings, tmp_path: Path
+) -> AsyncIterator[RunningServer]:
+    """A server of a few thousand deals that look like somebody's."""
+    file = tmp_path / "deals.csv"
+    generate(file, rows=3000, seed=20261120)
+    async with pools(clone_url, settings) as database:
+        await LoadingService(database).load(file)
+    async with running_server(as_text(clone_url), tmp_path) as server:
+        yield server
+
+
+async def test_what_the_pages_look_like(
+    generated: RunningServer, visit: Visit, screenshot: Picture
+) -> None:
+    for kind, options in KINDS.items():
+        page = await visit(generated.url, **options)
+        for name, address in PAGES.items():
+            await page.goto(address)
+            await expect(page.get_by_role("heading", level=1)).to_be_visible()
+            if name == "cities":
+                await expect(page.locator("#chart figcaption")).not_to_be_empty()
+            assert (await screenshot(page, f"{name}-{kind}")).startswith(b"\x89PNG")
