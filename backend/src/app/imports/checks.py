@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from app.imports import columns, rules, texts
 from app.imports.checked import Checked, Hotel, Reason, rejects_of
-from app.imports.reader import Chunk, Header
+from app.imports.header import Header
+from app.imports.reader import Chunk
 from app.imports.rejects import Reject
 from app.imports.rules import Problem, Rule
 from app.imports.texts import Texts

@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from app.errors import AppError, ConflictError, NotFoundError
 from app.imports.checked import Checked
 from app.imports.decisions import KnownHotels
+from app.imports.header import Header
 from app.imports.journal import Outcome
 from app.imports.lanes import Lanes
 from app.imports.pipeline import Load
-from app.imports.reader import Header
 from app.imports.source import Source
 from app.imports.staging import Merged, Staging
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.db.session import WriteSession
-from app.imports.reader import Chunk, Header
+from app.imports.header import Header
+from app.imports.reader import Chunk
 from app.imports.rejects import Reject
 from app.imports.staging import NOTHING_MERGED, Merged
 

@@ -11,8 +11,9 @@ from app.imports.checks import check
 from app.imports.copying import copy_lines
 from app.imports.decisions import Decision, KnownHotels, decide
 from app.imports.guard import Guard
+from app.imports.header import Header
 from app.imports.journal import Journal, Outcome
-from app.imports.reader import Header, chunks
+from app.imports.reader import chunks
 from app.imports.rejects import RejectsFile
 from app.imports.seen import SeenIds
 from app.imports.source import Source

@@ -13,22 +13,11 @@ from numpy.typing import NDArray
 from pandas.errors import EmptyDataError, ParserError
 
 from app.imports.columns import NAMES
+from app.imports.header import Header
 from app.imports.records import Piece, Record, RecordCutter
 from app.imports.source import Source, opened
 
 _INSPECTION_ROWS = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """Which field of a record is which column.
-
-    `names` are all the file's columns, trimmed; `positions` where the 15 are; `ignored` the rest.
-    """
-
-    names: tuple[str, ...]
-    positions: dict[str, int]
-    ignored: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Self, TextIO
 
 from app.errors import DealsError
-from app.imports.reader import Header
+from app.imports.header import Header
 from app.imports.rules import Problem
 
 REASONS = ("line", "column", "code", "message")

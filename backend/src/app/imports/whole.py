@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from app.imports.checked import Checked
 from app.imports.decisions import KnownHotels
+from app.imports.header import Header
 from app.imports.journal import Outcome
 from app.imports.pipeline import Load
-from app.imports.reader import Header
 from app.imports.source import Source
 from app.imports.staging import Staging
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 
 from app.db.session import Database, WriteSession
 from app.errors import LoadStoppedError
+from app.imports.header import Header
 from app.imports.journal import Outcome
-from app.imports.reader import Header
 from app.imports.rejects import RejectsLayout, as_csv
 from app.imports.staging import Merged
 from app.repositories.import_store import AttemptStore, ChunkNote

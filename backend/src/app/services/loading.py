@@ -11,9 +11,10 @@ from app.db.session import Database
 from app.errors import DealsError
 from app.imports.chunkwise import ChunkLoad
 from app.imports.guard import exclusive_load
+from app.imports.header import Header
 from app.imports.journal import Journal, NoJournal
 from app.imports.pipeline import Load, Tally
-from app.imports.reader import Header, inspect
+from app.imports.reader import inspect
 from app.imports.rejects import RejectsFile
 from app.imports.seen import SeenIds
 from app.imports.source import opened
