@@ -29,7 +29,8 @@ from app.db.migrations import upgrade
 from app.db.provision import DatabaseUrls
 from app.db.session import Database
 from app.imports.generator import generate
-from app.services.loading import LoadingService, LoadSummary
+from app.services.load_reports import LoadSummary
+from app.services.loading import LoadingService
 
 
 async def load(url: str, path: Path) -> LoadSummary:

@@ -16,6 +16,9 @@ from typing import IO
 import httpx
 import pytest
 
+from app.cli import Later
+from app.cli import app as commands
+
 pytestmark = pytest.mark.integration
 
 DEALS = str(Path(sys.executable).with_name("deals"))
@@ -269,6 +272,11 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
 
     assert result.returncode == 0
     assert "Usage: deals" in result.stdout
+
+
+@pytest.mark.parametrize("command", commands.commands.values(), ids=commands.commands)
+def test_the_line_of_a_command_is_its_own(command: Later) -> None:
+    assert command.get_short_help_str(200) == command.load().get_short_help_str(200)
 
 
 @pytest.mark.slow

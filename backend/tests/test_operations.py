@@ -17,7 +17,7 @@ from tests.databases import SERVER_OPTIONS, dsn
 
 from app.config import Settings, load_settings
 from app.db.embedded import embedded_postgres
-from app.jobs.worker import GRACE_SECONDS
+from app.jobs.limits import GRACE_SECONDS
 from app.serving import DRAIN_SECONDS
 
 pytestmark = pytest.mark.integration

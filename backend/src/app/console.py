@@ -15,7 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from app.services.loading import LoadProgress, LoadSummary
+from app.services.load_reports import LoadProgress, LoadSummary
 
 stdout = Console(soft_wrap=True, highlight=False)
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)

@@ -11,7 +11,7 @@ from app.db.migrations import upgrade
 from app.db.provision import DatabaseUrls, provisioned
 from app.db.session import Database
 from app.imports.generator import generate
-from app.jobs.process import worker_beside
+from app.jobs.beside import worker_beside
 from app.repositories.deals import DealRepository
 from app.repositories.paging import Place
 from app.services.loading import LoadingService

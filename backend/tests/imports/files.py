@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from app.imports.columns import NAMES
-from app.services.loading import LoadSummary
+from app.services.load_reports import LoadSummary
 
 RIGHT = {
     "id": "1",

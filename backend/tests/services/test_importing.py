@@ -15,7 +15,8 @@ from app.config import Settings
 from app.db.session import Database
 from app.imports.columns import NAMES
 from app.services.importing import ImportRunner
-from app.services.loading import LoadingService, LoadMode
+from app.services.load_reports import LoadMode
+from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,8 @@ from app.errors import FileRefusedError
 from app.imports import staging
 from app.imports.columns import NAMES
 from app.imports.generator import generate
-from app.services.loading import LoadingService, LoadMode, LoadProgress
+from app.services.load_reports import LoadMode, LoadProgress
+from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration
 

@@ -15,6 +15,7 @@ from app.db.provision import provisioned_async
 from app.db.session import Database
 from app.errors import AppError
 from app.jobs.conninfo import conninfo
+from app.jobs.limits import GRACE_SECONDS
 from app.jobs.tasks import job_app
 from app.repositories.jobs import QUEUE
 from app.services.housekeeping import HousekeepingService
@@ -27,8 +28,6 @@ logger = logging.getLogger(__name__)
 CONCURRENCY = 4
 # A worker that has said nothing for so many heartbeats is dead.
 MISSED_HEARTBEATS = 3
-# How long a job under way may take after the signal to stop; then it is given back.
-GRACE_SECONDS = 5.0
 # What a request wants of a processor that is busy comes first.
 _NICENESS = 5
 # How long to wait for the database before the next try.

@@ -13,7 +13,8 @@ from app.imports.guard import connection_name
 from app.repositories.import_store import AttemptStore, ImportStore
 from app.repositories.jobs import JobQueue
 from app.services.import_journal import ImportJournal, journal_name
-from app.services.loading import CHUNK_ROWS, LoadingService, LoadMode, LoadSummary
+from app.services.load_reports import LoadMode, LoadSummary
+from app.services.loading import CHUNK_ROWS, LoadingService
 from app.storage.uploads import Stored, UploadStore
 
 logger = logging.getLogger(__name__)

@@ -3,9 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from app.db.session import Database
 from app.errors import DealsError
@@ -19,46 +17,16 @@ from app.imports.rejects import RejectsFile
 from app.imports.seen import SeenIds
 from app.imports.source import opened
 from app.imports.whole import DryRun, StrictLoad
+from app.services.load_reports import LoadMode, LoadProgress, LoadSummary
 
 # Rows of a transaction. Measured: larger ones gain nothing, and hold other writers up for longer.
 CHUNK_ROWS = 10_000
 
-LoadMode = Literal["rows", "strict", "dry-run"]
 _KINDS: Mapping[LoadMode, type[Load]] = {
     "rows": ChunkLoad,
     "strict": StrictLoad,
     "dry-run": DryRun,
 }
-
-
-@dataclass(frozen=True)
-class LoadProgress:
-    """How far a load is; bytes are those of the file on disk, compressed as it may be."""
-
-    bytes_read: int
-    bytes_total: int
-    rows_read: int
-
-
-@dataclass(frozen=True)
-class LoadSummary:
-    """What a load did with each row it read.
-
-    `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (identical rows with
-    an id the file has had before), `rejected` and `held_back` (good rows that a strict load did
-    not store, because another row was rejected; then the first three are 0).
-    """
-
-    rows_read: int
-    inserted: int
-    updated: int
-    unchanged: int
-    duplicates: int
-    rejected: int
-    ignored_columns: tuple[str, ...]
-    rejects_file: Path | None
-    seconds: float
-    held_back: int = 0
 
 
 class LoadingService:

@@ -1,0 +1,43 @@
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+
+from app import serving
+from app.commands.databases import start
+from app.commands.options import Host, Port
+from app.db.migrations import upgrade
+from app.db.provision import provisioned
+from app.jobs.beside import worker_beside
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def serve(  # noqa: PLR0913 - an option each
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+    *,
+    reload: Annotated[bool, typer.Option(help="Restart when the code changes.")] = False,
+    with_worker: Annotated[
+        bool, typer.Option("--with-worker", help="Work on background jobs, too.")
+    ] = False,
+    migrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--migrate/--no-migrate",
+            help="Bring the schema to head first. Default: only in development.",
+        ),
+    ] = None,
+) -> None:
+    """Serve the API."""
+    if reload and workers > 1:
+        raise typer.BadParameter("--reload serves with one process", param_hint="--workers")
+    settings = start()
+    serving.require_free_port(host, port)
+    with provisioned(settings) as urls:
+        if migrate or (migrate is None and settings.app_env == "development"):
+            upgrade(urls.primary)
+        with worker_beside(settings) if with_worker else nullcontext():
+            serving.serve(settings, host=host, port=port, workers=workers, reload=reload)
