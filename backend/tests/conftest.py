@@ -1,6 +1,8 @@
 """One PostgreSQL for the run, one template built by the real migrations, clones of it for tests."""
 
 import fcntl
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +35,20 @@ from app.storage.uploads import UploadStore, upload_store
 
 # Log lines go nowhere unless a test captures them; a traceback is pytest's to show.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[])
+
+
+# Linux has a file system in memory there; a container's usually has no room.
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest's folder in it is the user's own
+ROOM = 4 * 2**30
+
+
+def pytest_configure() -> None:
+    """Have temporary folders in memory where there is room: they are mostly files of databases.
+
+    `PYTEST_DEBUG_TEMPROOT`, pytest's own variable, has them elsewhere.
+    """
+    if MEMORY.is_mount() and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session")
