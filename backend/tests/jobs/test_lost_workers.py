@@ -29,7 +29,6 @@ from tests.jobs.workers import (
     until,
     upload,
 )
-from tests.services.test_loading_killed import ROWS
 from tests.services.test_loading_killed import rows as some_rows
 
 from app.db.session import Database
@@ -37,7 +36,9 @@ from app.services.loading import LoadingService
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-CHUNK_ROWS = 150
+# Many chunks, of which each takes a moment.
+ROWS = 12_000
+CHUNK_ROWS = 300
 COUNTERS = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
 _TRANSACTIONS = """
 SELECT 1 FROM pg_stat_activity
@@ -58,7 +59,7 @@ class Whole:
 @pytest.fixture
 async def whole(database: Database, tmp_path: Path) -> Whole:
     """Hotels that come as the file goes on, conflicts, returning ids."""
-    path = write(tmp_path / "deals.csv", some_rows())
+    path = write(tmp_path / "deals.csv", some_rows(ROWS))
     rejects = tmp_path / "rejects.csv"
     summary = await LoadingService(database).load(path, rejects=rejects, chunk_rows=CHUNK_ROWS)
     found = await content(database)
