@@ -105,7 +105,13 @@ def asks_who_it_is(dependant: Dependant) -> bool:
 
 def complaints(app: FastAPI) -> Iterator[str]:
     """What is wrong with the routes: every one is walked, included or mounted, of whatever kind."""
-    own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
+    own = {
+        app.openapi_url,
+        app.docs_url,
+        app.redoc_url,
+        app.swagger_ui_oauth2_redirect_url,
+        "/metrics",
+    }
     for route in iter_route_contexts(app.routes):
         if isinstance(route.original_route, APIRoute):
             where = f"{' '.join(sorted(route.methods or ()))} {route.path_format}"

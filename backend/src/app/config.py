@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     upload_retention_days: Annotated[float, Field(ge=0)] = 7.0
     rejects_retention_days: Annotated[float, Field(ge=0)] = 30.0
 
+    # Where Prometheus finds the metrics; empty: nowhere. With a port, there and not beside the API.
+    metrics_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._/-]*)?$")] = "/metrics"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 
@@ -77,6 +82,7 @@ class Settings(BaseSettings):
         "signing_key",
         "uploads_url",
         "aws_endpoint_url",
+        "metrics_port",
         mode="before",
     )
     @classmethod

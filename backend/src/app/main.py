@@ -1,12 +1,13 @@
 """The HTTP application: the only place where its parts are wired together."""
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from app import error_handlers
 from app.config import Settings, load_settings
@@ -16,14 +17,16 @@ from app.db.session import Database
 from app.draining import on_server_stop
 from app.logging import configure_logging
 from app.middleware import RequestMiddleware
+from app.monitoring import Monitor, metrics_route, metrics_served
 from app.repositories.import_store import CHANNEL
 from app.routers import bulk, categories, deals, exports, health, hotels, imports
+from app.services.backlog import BacklogService
 from app.services.cursors import CursorCodec
 from app.services.health import HealthService
 from app.services.imports import ImportService
 from app.services.keys import KeyRing
 from app.signing import signing_key
-from app.storage.uploads import upload_store
+from app.storage.uploads import UploadStore, upload_store
 from app.web.routes import routes as web_routes
 
 logger = logging.getLogger(__name__)
@@ -73,34 +76,18 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ConfigurationError: there is no key to sign with, or uploads cannot be stored as set.
     """
-    uploads = upload_store(settings)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with provisioned_async(settings) as urls:
-            database = Database(urls, settings)
-            app.state.database = database
-            app.state.keys = KeyRing(database)
-            app.state.health = HealthService(database)
-            listener = Listener(database.write_engine, CHANNEL)
-            app.state.imports = ImportService(database, uploads, app.state.cursors, listener)
-            if app.state.writes_are_open:
-                logger.warning("writes are open to everybody: APP_ENV is development")
-            try:
-                with on_server_stop(listener.close):
-                    yield
-            finally:
-                await listener.aclose()
-                await database.dispose()
-
     app = _Service(
         title="Hotel deals",
         description=DESCRIPTION,
         version="0.1.0",
-        lifespan=lifespan,
+        lifespan=_lifespan(settings, upload_store(settings)),
         redirect_slashes=False,
         # As they are, not by include_router: those are looked for twice for each request.
-        routes=[*(route for module in _ROUTERS for route in module.router.routes), *web_routes],
+        routes=[
+            *(route for module in _ROUTERS for route in module.router.routes),
+            *web_routes,
+            *_metrics_routes(settings),
+        ],
     )
     app.state.writes_are_open = settings.app_env == "development"
     app.state.export_stall_timeout = settings.export_stall_timeout
@@ -113,6 +100,44 @@ def create_app(settings: Settings) -> FastAPI:
     )
     error_handlers.install(app)
     return app
+
+
+def _metrics_routes(settings: Settings) -> list[Route]:
+    beside_the_api = settings.metrics_path and settings.metrics_port is None
+    return [metrics_route(settings.metrics_path)] if beside_the_api else []
+
+
+def _lifespan(
+    settings: Settings, uploads: UploadStore
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What lives as long as the application."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            database = Database(
+                await stack.enter_async_context(provisioned_async(settings)), settings
+            )
+            stack.push_async_callback(database.dispose)
+            listener = Listener(database.write_engine, CHANNEL)
+            stack.push_async_callback(listener.aclose)
+            app.state.database = database
+            app.state.keys = KeyRing(database)
+            app.state.health = HealthService(database)
+            app.state.imports = ImportService(database, uploads, app.state.cursors, listener)
+            app.state.monitor = Monitor(database, BacklogService(database))
+            await stack.enter_async_context(app.state.monitor.watching())
+            if settings.metrics_port is not None:
+                served = metrics_served(
+                    app.state.monitor, settings.metrics_host, settings.metrics_port
+                )
+                await stack.enter_async_context(served)
+            if app.state.writes_are_open:
+                logger.warning("writes are open to everybody: APP_ENV is development")
+            with on_server_stop(listener.close):
+                yield
+
+    return lifespan
 
 
 def app_from_environment() -> FastAPI:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.db.statistics import StatementStatistics, statement_statistics
 from app.error_handlers import envelope, internal_error
 from app.errors import PayloadTooLargeError
+from app.metrics import observe_request
 
 # Long enough for a UUID or a trace id, and nothing that could forge a log line.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
@@ -137,28 +138,32 @@ class _Exchange:
             self._ended = True
         await self._send(message)
 
-    def _milliseconds(self) -> float:
-        return round((time.perf_counter() - self._started) * 1000, 2)
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
 
     def _timing(self) -> str:
         """Durations in milliseconds (W3C Server Timing); a write has committed by now."""
         return (
             f"db;dur={self.statistics.milliseconds};"
             f'desc="SQL statements: {self.statistics.statements}", '
-            f"total;dur={self._milliseconds()}"
+            f"total;dur={self._seconds() * 1000:.2f}"
         )
 
     def log(self) -> None:
-        route = self.scope.get("route")
+        # The template, not the path: lines of one route group together.
+        route = getattr(self.scope.get("route"), "path_format", None)
+        seconds = self._seconds()
+        statistics = self.statistics
+        sql = (statistics.statements, statistics.seconds)
+        observe_request(self._method, route, self.status, seconds, sql)
         access_log.info(
             "request",
             method=self._method,
-            # The template, not the path: lines of one route group together.
-            route=getattr(route, "path_format", None),
+            route=route,
             status=self.status,
-            duration_ms=self._milliseconds(),
-            sql_statements=self.statistics.statements,
-            sql_ms=self.statistics.milliseconds,
+            duration_ms=round(seconds * 1000, 2),
+            sql_statements=statistics.statements,
+            sql_ms=statistics.milliseconds,
             request_id=self.request_id,
         )
 

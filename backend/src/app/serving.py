@@ -1,12 +1,16 @@
 """Starting uvicorn, the same way from every command."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app import metrics
 from app.config import Settings
 from app.errors import ConfigurationError
 from app.main import create_app
@@ -44,23 +48,32 @@ def serve(
     # Before any worker starts: what would stop each of them is one line.
     signing_key(settings)
     many = workers > 1 or reload
-    uvicorn.run(
-        "app.main:app_from_environment" if many else create_app(settings),
-        factory=many,
-        host=host,
-        port=port,
-        workers=workers if workers > 1 else None,
-        reload=reload,
-        reload_dirs=[str(Path(__file__).parent)] if reload else None,
-        loop="uvloop",
-        http=AbortingProtocol,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        # Nothing here depends on the client's address or on the scheme: links are relative.
-        proxy_headers=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+    with _counting_together() if workers > 1 else nullcontext():
+        uvicorn.run(
+            "app.main:app_from_environment" if many else create_app(settings),
+            factory=many,
+            host=host,
+            port=port,
+            workers=workers if workers > 1 else None,
+            reload=reload,
+            reload_dirs=[str(Path(__file__).parent)] if reload else None,
+            loop="uvloop",
+            http=AbortingProtocol,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            # Nothing here depends on the client's address or on the scheme: links are relative.
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+
+
+@contextmanager
+def _counting_together() -> Iterator[None]:
+    """Workers write what they count to files, which go with them."""
+    with TemporaryDirectory(prefix="deals-metrics-") as folder:
+        metrics.share(Path(folder))
+        yield
 
 
 def require_free_port(host: str, port: int) -> None:

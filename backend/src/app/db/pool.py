@@ -1,12 +1,16 @@
 """A pool of connections that serves in turn, and grows only when waiting has not helped."""
 
 import asyncio
+import time
 from collections import deque
+from typing import cast
 
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from sqlalchemy.util import await_only
 from sqlalchemy.util.queue import Empty, Full, QueueCommon
+
+from app.metrics import PoolState
 
 # Seconds: longer than a busy process keeps a connection for a quick statement, and hardly noticed
 # when all connections are kept by slow ones.
@@ -26,6 +30,14 @@ class _Turns(QueueCommon[ConnectionPoolEntry]):
         self.use_lifo = use_lifo
         self._idle: list[ConnectionPoolEntry] = []
         self._waiting: deque[asyncio.Future[ConnectionPoolEntry]] = deque()
+        # How often, and how long in all.
+        self.waits = 0
+        self.wait_seconds = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait now."""
+        return sum(not each.done() for each in self._waiting)
 
     def empty(self) -> bool:
         return not self._idle
@@ -80,6 +92,7 @@ class _Turns(QueueCommon[ConnectionPoolEntry]):
         return self._idle.pop()
 
     async def _next(self, seconds: float | None) -> ConnectionPoolEntry:
+        started = time.perf_counter()
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[ConnectionPoolEntry] = loop.create_future()
         self._waiting.append(turn)
@@ -95,6 +108,8 @@ class _Turns(QueueCommon[ConnectionPoolEntry]):
                     self._idle.append(entry)
             raise
         finally:
+            self.waits += 1
+            self.wait_seconds += time.perf_counter() - started
             if alarm is not None:
                 alarm.cancel()
 
@@ -113,6 +128,17 @@ class PatientPool(AsyncAdaptedQueuePool):
     """
 
     _queue_class = _Turns
+
+    def state(self) -> PoolState:
+        """What the pool is like now."""
+        turns = cast("_Turns", self._pool)
+        return PoolState(
+            in_use=self.checkedout(),
+            idle=self.checkedin(),
+            waiting=turns.waiting,
+            waits=turns.waits,
+            wait_seconds=turns.wait_seconds,
+        )
 
     def _do_get(self) -> ConnectionPoolEntry:
         if 0 <= self.overflow() < self._max_overflow:

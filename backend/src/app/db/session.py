@@ -7,7 +7,7 @@ when it does not.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
@@ -21,6 +21,7 @@ from app.db.provision import DatabaseUrls
 from app.db.reading import Reader
 from app.db.statistics import count_statements
 from app.db.streaming import Streams
+from app.metrics import PoolState
 
 
 class WriteSession(AsyncSession):
@@ -70,6 +71,11 @@ class Database:
             yield database
         finally:
             await database.dispose()
+
+    def pools(self) -> dict[str, PoolState]:
+        """What the pools are like now, by their names."""
+        engines = {"read": self.read_engine, "write": self.write_engine}
+        return {name: cast("PatientPool", each.pool).state() for name, each in engines.items()}
 
     async def dispose(self) -> None:
         """Close every pooled connection."""

@@ -1,0 +1,56 @@
+from sqlalchemy import text
+
+from app.db.reading import AnyRow, Reader
+from app.repositories.jobs import QUEUE
+from app.schemas.backlog import Backlog
+
+# One round trip. Finished jobs are removed every hour; chunks are of thousands of rows.
+_BACKLOG = text(
+    """
+    SELECT
+        jobs.waiting, jobs.running, jobs.failed, jobs.oldest_seconds, workers.alive,
+        imports.inserted, imports.updated, imports.unchanged, imports.rejected
+    FROM
+        (SELECT
+            count(*) FILTER (WHERE status = 'todo' AND due) AS waiting,
+            count(*) FILTER (WHERE status = 'doing') AS running,
+            count(*) FILTER (WHERE status = 'failed') AS failed,
+            coalesce(
+                extract(epoch FROM now() - min(since) FILTER (WHERE status = 'todo' AND due)), 0
+            )::double precision AS oldest_seconds
+         FROM (
+            SELECT jobs.status, coalesce(scheduled_at <= now(), true) AS due,
+                coalesce(scheduled_at, (
+                    SELECT max(at) FROM procrastinate_events AS events
+                    WHERE events.job_id = jobs.id AND events.type = 'deferred'
+                )) AS since
+            FROM procrastinate_jobs AS jobs WHERE queue_name = :queue AND status <> 'succeeded'
+         ) AS jobs
+        ) AS jobs,
+        (SELECT count(*) AS alive FROM procrastinate_workers) AS workers,
+        (SELECT
+            coalesce(sum(inserted), 0)::bigint AS inserted,
+            coalesce(sum(updated), 0)::bigint AS updated,
+            coalesce(sum(unchanged), 0)::bigint AS unchanged,
+            coalesce(sum(rejected), 0)::bigint AS rejected
+         FROM import_chunks JOIN imports ON imports.id = import_id WHERE NOT dry_run
+        ) AS imports
+    """
+).bindparams(queue=QUEUE)
+
+
+class BacklogRepository:
+    """Background work, in numbers."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def now(self) -> Backlog:
+        """As it is at this moment.
+
+        Raises:
+            ServiceUnavailableError: there was no answer.
+        """
+        row: AnyRow | None = await self._reader.row(_BACKLOG)
+        assert row is not None  # noqa: S101 - aggregates have a row
+        return Backlog(*row)
