@@ -16,7 +16,7 @@ from tests.servers import answers
 from tests.test_cli import free_port
 
 from app.db.session import Database
-from app.draining import on_server_stop
+from app.draining import Stopping, on_server_stop
 
 pytestmark = pytest.mark.integration
 
@@ -94,7 +94,7 @@ async def test_who_goes_away_is_waited_for_no_longer(
 async def test_under_another_server_nothing_happens() -> None:
     """As in tests and under `--reload`, whose signals are not ours to take."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with on_server_stop(lambda: None):
+    with on_server_stop(Stopping(begin=lambda: None, end=lambda: None)):
         during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
     assert during == before

@@ -63,6 +63,13 @@ class Settings(BaseSettings):
     upload_retention_days: Annotated[float, Field(ge=0)] = 7.0
     rejects_retention_days: Annotated[float, Field(ge=0)] = 30.0
 
+    # In one process; what comes beyond is refused at once.
+    max_requests_in_progress: Annotated[int, Field(ge=1)] = 128
+    # Seconds that a request may take to arrive, head and body; a file's upload takes what it takes.
+    request_arrival_timeout: Annotated[float, Field(gt=0)] = 20.0
+    # Seconds from SIGTERM to the moment when nothing new is taken.
+    drain_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
+
     # Where Prometheus finds the metrics; empty: nowhere. With a port, there and not beside the API.
     metrics_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._/-]*)?$")] = "/metrics"
     metrics_host: str = "127.0.0.1"

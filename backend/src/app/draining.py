@@ -8,6 +8,8 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -15,30 +17,64 @@ import uvicorn
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@dataclass(frozen=True)
+class Stopping:
+    """What is to be done when the server is told to stop, in this order.
+
+    `begin` comes at once, `end` after `delay` seconds in which the server serves on; it stops
+    after that, and also at a second signal.
+    """
+
+    begin: Callable[[], None]
+    end: Callable[[], None]
+    delay: float = 0.0
+
+
+_Handler = Callable[[int, FrameType | None], object]
+
+
 @contextmanager
-def on_server_stop(tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` in the event loop when uvicorn gets the signal to stop, before it acts on it.
+def on_server_stop(stopping: Stopping) -> Iterator[None]:
+    """Do so in the event loop when uvicorn gets the signal to stop.
 
     Under any other server, or a test client, nothing happens.
     """
     loop = asyncio.get_running_loop()
-    ours = {}
+    signalled = _Signalled(loop, stopping)
+    ours: dict[signal.Signals, _Handler] = {}
     for number in _SIGNALS:
         theirs = signal.getsignal(number)
         if callable(theirs) and isinstance(getattr(theirs, "__self__", None), uvicorn.Server):
-
-            def handle(
-                received: int,
-                frame: FrameType | None,
-                handler: Callable[[int, FrameType | None], object] = theirs,
-            ) -> None:
-                loop.call_soon_threadsafe(tell)
-                handler(received, frame)
-
-            signal.signal(number, handle)
+            signal.signal(number, partial(signalled, theirs))
             ours[number] = theirs
     try:
         yield
     finally:
         for number, theirs in ours.items():
             signal.signal(number, theirs)
+
+
+class _Signalled:
+    """What stands between a signal and uvicorn's handler of it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, stopping: Stopping) -> None:
+        self._loop = loop
+        self._stopping = stopping
+        self._begun = False
+
+    def __call__(self, theirs: _Handler, number: int, frame: FrameType | None) -> None:
+        first, self._begun = not self._begun, True
+        if first and self._stopping.delay:
+            self._loop.call_soon_threadsafe(self._begin, theirs, number)
+            return
+        self._loop.call_soon_threadsafe(self._stopping.begin)
+        self._loop.call_soon_threadsafe(self._stopping.end)
+        theirs(number, frame)
+
+    def _begin(self, theirs: _Handler, number: int) -> None:
+        self._stopping.begin()
+        self._loop.call_later(self._stopping.delay, self._end, theirs, number)
+
+    def _end(self, theirs: _Handler, number: int) -> None:
+        self._stopping.end()
+        theirs(number, None)

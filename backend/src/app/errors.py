@@ -157,3 +157,17 @@ class TooManyExportsError(ServiceUnavailableError):
 
     default_message = "Too many exports are running, try again later"
     retry_after = 10
+
+
+class OverloadedError(ServiceUnavailableError):
+    """As many requests are in progress as one process carries."""
+
+    default_message = "Too many requests are in progress, try again shortly"
+
+
+class RequestTimeoutError(AppError):
+    """The request did not arrive in time, or not all of it."""
+
+    status = 408
+    code = "REQUEST_TIMEOUT"
+    default_message = "The request did not arrive in time"

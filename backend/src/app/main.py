@@ -10,11 +10,12 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from app import error_handlers
+from app.admission import Admission
 from app.config import Settings, load_settings
 from app.db.notifications import Listener
 from app.db.provision import provisioned_async
 from app.db.session import Database
-from app.draining import on_server_stop
+from app.draining import Stopping, on_server_stop
 from app.logging import configure_logging
 from app.middleware import RequestMiddleware
 from app.monitoring import Monitor, metrics_route, metrics_served
@@ -89,6 +90,9 @@ def create_app(settings: Settings) -> FastAPI:
             *_metrics_routes(settings),
         ],
     )
+    app.state.admission = Admission(settings.max_requests_in_progress, settings.metrics_path)
+    app.state.counted = app.state.admission.counted(app)
+    app.state.request_arrival_timeout = settings.request_arrival_timeout
     app.state.writes_are_open = settings.app_env == "development"
     app.state.export_stall_timeout = settings.export_stall_timeout
     app.state.cursors = CursorCodec(signing_key(settings))
@@ -125,7 +129,7 @@ def _lifespan(
             app.state.keys = KeyRing(database)
             app.state.health = HealthService(database)
             app.state.imports = ImportService(database, uploads, app.state.cursors, listener)
-            app.state.monitor = Monitor(database, BacklogService(database))
+            app.state.monitor = Monitor(database, BacklogService(database), app.state.admission)
             await stack.enter_async_context(app.state.monitor.watching())
             if settings.metrics_port is not None:
                 served = metrics_served(
@@ -134,7 +138,11 @@ def _lifespan(
                 await stack.enter_async_context(served)
             if app.state.writes_are_open:
                 logger.warning("writes are open to everybody: APP_ENV is development")
-            with on_server_stop(listener.close):
+            with on_server_stop(
+                Stopping(
+                    begin=app.state.admission.drain, end=listener.close, delay=settings.drain_delay
+                )
+            ):
                 yield
 
     return lifespan

@@ -99,7 +99,7 @@ class _Exchange:
             scope = {**scope, "method": "GET"}
         self.scope = scope
         headers = Headers(scope=scope)
-        self.request_id = _request_id(headers)
+        self.request_id = sane_request_id(headers.get("x-request-id"))
         length = headers.get("content-length", "")
         self.declared_length = int(length) if _LENGTH.fullmatch(length) else 0
         state = scope.setdefault("state", {})
@@ -168,8 +168,8 @@ class _Exchange:
         )
 
 
-def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id")
-    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
+def sane_request_id(given: str | None) -> str:
+    """The client's own, if it is one; otherwise a new one."""
+    if given and _SANE_REQUEST_ID.fullmatch(given):
         return given
     return f"{random.getrandbits(128):032x}"

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app import metrics
+from app.admission import Admission
 from app.db.session import Database
 from app.errors import AppError, ConfigurationError
 from app.schemas.backlog import Backlog
@@ -28,8 +29,9 @@ _PAUSE = 1.0
 class Monitor:
     """One process's; `watching` looks at what changes without any request."""
 
-    def __init__(self, database: Database, backlog: BacklogService) -> None:
+    def __init__(self, database: Database, backlog: BacklogService, admission: Admission) -> None:
         self._database = database
+        self._admission = admission
         self._backlog = backlog
         self._gauges = {name: metrics.PoolGauges(name) for name in database.pools()}
 
@@ -54,6 +56,7 @@ class Monitor:
     def _look(self) -> None:
         for name, state in self._database.pools().items():
             self._gauges[name].set(state)
+        metrics.in_progress.set(self._admission.in_progress)
         metrics.observe_process()
 
     async def exposition(self) -> bytes:

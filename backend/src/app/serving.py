@@ -5,33 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app import metrics
 from app.config import Settings
 from app.errors import ConfigurationError
 from app.main import create_app
-from app.routers.streaming import ABORT
+from app.protocol import Protocol
 from app.signing import signing_key
 
 # How long requests under way may take after SIGTERM before their connections are cut.
 DRAIN_SECONDS = 30
-
-
-class AbortingProtocol(HttpToolsProtocol):
-    """HTTP whose connections an application may cut, for a client that stopped reading.
-
-    ASGI only knows closing, which first sends what is still to be sent: never, to such a client.
-    """
-
-    def on_message_begin(self) -> None:
-        """Begin a request's scope."""
-        super().on_message_begin()
-        extensions: dict[str, Any] = {ABORT: self.transport.abort}
-        self.scope["extensions"] = extensions
 
 
 def serve(
@@ -58,7 +43,7 @@ def serve(
             reload=reload,
             reload_dirs=[str(Path(__file__).parent)] if reload else None,
             loop="uvloop",
-            http=AbortingProtocol,
+            http=Protocol,
             access_log=False,
             log_config=None,
             server_header=False,

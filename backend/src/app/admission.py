@@ -1,0 +1,56 @@
+"""How many requests are let in at a time.
+
+A process that takes more than it can carry makes everybody wait until everybody gives up. Requests
+up to a limit share what there is; what comes beyond is refused at once, and may come again.
+"""
+
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app import metrics
+
+# What takes its time without taking the processor and has limits of its own, exports, uploads and
+# streams of events; and what is asked for just when there is too much.
+_UNCOUNTED = re.compile(r"/health(/live|/ready)?|/imports(/\d+/events)?|/deals/export", re.ASCII)
+
+
+class Admission:
+    """One process's count of the requests that are in progress.
+
+    `also_uncounted` is one more path that is always let in.
+    """
+
+    def __init__(self, most: int, also_uncounted: str = "") -> None:
+        self._most = most
+        self._also_uncounted = also_uncounted
+        self.in_progress = 0
+        # The server is about to stop, and takes what comes until then.
+        self.draining = False
+
+    def counts(self, path: str) -> bool:
+        """Whether a request for this path is one of those that are counted."""
+        return path != self._also_uncounted and not _UNCOUNTED.fullmatch(path)
+
+    def enter(self) -> bool:
+        """Whether one more may come in; it is in then, and `counted` must run it."""
+        if self.in_progress >= self._most:
+            metrics.shed.inc()
+            return False
+        self.in_progress += 1
+        return True
+
+    def drain(self) -> None:
+        """Note that the server is about to stop."""
+        self.draining = True
+
+    def counted(self, app: ASGIApp) -> ASGIApp:
+        """`app` for requests that have entered; each makes room when it has ended."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            finally:
+                self.in_progress -= 1
+
+        return serve

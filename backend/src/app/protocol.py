@@ -1,0 +1,168 @@
+"""HTTP as uvicorn speaks it, for clients that are many, slow, or gone."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, cast
+
+from pydantic_core import to_json
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.admission import Admission
+from app.errors import AppError, OverloadedError, RequestTimeoutError
+from app.middleware import sane_request_id
+from app.routers.streaming import ABORT
+from app.schemas.common import ErrorEnvelope
+
+# For how long a connection is not heard after a refusal. Whoever asks again at once would otherwise
+# cost more than those that are let in.
+DEAF_SECONDS = 0.1
+
+_UPLOADS = b"/imports"
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection that is refused what is too much, and closed when it says nothing.
+
+    The application's `state.admission` counts what is in progress. A refusal is written here: a
+    task and the application's layers would cost as much as a short request.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._uncounted = self.app
+        self._admission: Admission = self.app.state.admission
+        self._counted = self.app.state.counted
+        self._arrival_seconds: float = self.app.state.request_arrival_timeout
+        self._refused = False
+        # After a refusal.
+        self._closes = False
+        self._arriving = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- what a request is given
+
+    def on_message_begin(self) -> None:
+        """Begin a request's scope, with a way to cut a client off that has stopped reading.
+
+        ASGI only knows closing, which first sends what is still to be sent: never, to such a one.
+        """
+        super().on_message_begin()
+        self._refused = False
+        self._arriving = True
+        extensions: dict[str, Any] = {ABORT: self.transport.abort}
+        self.scope["extensions"] = extensions
+
+    def on_headers_complete(self) -> None:
+        """Let the request in, or refuse it."""
+        path = self.url.partition(b"?")[0]
+        if self._is_busy() or not self._admission.counts(path.decode("ascii", "replace")):
+            self.app = self._uncounted
+        elif self._admission.enter():
+            self.app = self._counted
+        else:
+            self._refuse()
+            return
+        self._arriving = path != _UPLOADS
+        super().on_headers_complete()
+        if self._admission.draining:
+            # Whoever keeps connections goes elsewhere for the next request.
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Pass it on, unless nobody wants it."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is here."""
+        self._arriving = False
+        if not self._refused:
+            super().on_message_complete()
+        elif self._closes:
+            self.transport.close()
+
+    def _is_busy(self) -> bool:
+        """Whether the request before this one is still being answered."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is not None and not cycle.response_complete
+
+    # --- clients that are slow
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request, for so long."""
+        super().connection_made(transport)
+        self._wait_for_the_rest()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse it; a request that comes in pieces has a deadline for the last one."""
+        super().data_received(data)
+        if not self._arriving:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._timer is None:
+            self._wait_for_the_rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super().connection_lost(exc)
+
+    def _wait_for_the_rest(self) -> None:
+        self._timer = self.loop.call_later(self._arrival_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._arriving and not self._is_busy():
+            self._write(RequestTimeoutError(), close=True)
+        self.transport.close()
+
+    # --- too many
+
+    def _refuse(self) -> None:
+        self._refused = True
+        method = self.parser.get_method()
+        self._closes = method not in {b"GET", b"HEAD"} or not self.parser.should_keep_alive()
+        self._write(OverloadedError(), close=self._closes, with_body=method != b"HEAD")
+        if not self._closes:
+            self.flow.pause_reading()
+            self.loop.call_later(DEAF_SECONDS, self._hear_again)
+        # Otherwise when its body is here, which has its deadline: to close before would reset the
+        # connection, and the client might lose the answer.
+
+    def _hear_again(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def _write(self, error: AppError, *, close: bool, with_body: bool = True) -> None:
+        given = dict(self.headers or ()).get(b"x-request-id", b"")
+        request_id = sane_request_id(given.decode("latin-1"))
+        body = _envelope(error, request_id)
+        lines = [
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode(),
+            *(b"%s: %s" % header for header in self.server_state.default_headers),
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"x-request-id: %s" % request_id.encode(),
+            b"retry-after: 1",
+        ]
+        if close:
+            lines.append(b"connection: close")
+        head = b"\r\n".join((*lines, b"", b""))
+        self.transport.write(head + body if with_body else head)
+
+
+def _envelope(error: AppError, request_id: str) -> bytes:
+    envelope: ErrorEnvelope = {
+        "error": {"code": error.code, "message": error.message, "request_id": request_id}
+    }
+    return to_json(envelope)

@@ -1,0 +1,181 @@
+"""More requests than the service carries, and clients that take their time."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy import make_url
+from tests.databases import dsn
+from tests.jobs.workers import until
+from tests.servers import RunningServer, running_server
+from tests.test_metrics import Scraped
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+MOST = 2
+
+
+@pytest.fixture
+async def server(database_url: str, tmp_path: Path) -> AsyncIterator[RunningServer]:
+    """One that takes two requests at a time, and waits two seconds for one to arrive."""
+    settings = {"MAX_REQUESTS_IN_PROGRESS": str(MOST), "REQUEST_ARRIVAL_TIMEOUT": "2"}
+    async with running_server(database_url, tmp_path, **settings) as server:
+        yield server
+
+
+@asynccontextmanager
+async def held(database_url: str, server: RunningServer) -> AsyncIterator[list[asyncio.Task[int]]]:
+    """As many requests as are let in, which cannot go on before the end of the block."""
+    connection = await asyncpg.connect(dsn(make_url(database_url)))
+    async with httpx.AsyncClient(base_url=server.url) as client:
+
+        async def ask() -> int:
+            return (await client.get("/deals")).status_code
+
+        async def are_in() -> bool:
+            found = Scraped(await client.get("/metrics"))
+            return found.value("deals_http_requests_in_progress") == MOST
+
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute("LOCK TABLE deals")
+            asking = [asyncio.create_task(ask()) for _ in range(MOST)]
+            await until(are_in, "both are in")
+            yield asking
+        finally:
+            await transaction.rollback()
+            await connection.close()
+        await asyncio.gather(*asking)
+
+
+async def test_what_is_too_much_is_refused_at_once(
+    database_url: str, server: RunningServer
+) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        async with held(database_url, server) as asking:
+            refused = await client.get("/deals/1", headers={"X-Request-ID": "mine"})
+            # What is asked for just then is answered.
+            assert (await client.get("/health")).status_code == 200
+            told = Scraped(await client.get("/metrics"))
+            assert not any(each.done() for each in asking)
+        assert [each.result() for each in asking] == [200, 200]
+        # The same connection is heard again.
+        assert (await client.get("/deals/1")).status_code == 404
+
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["x-request-id"] == "mine"
+    assert refused.headers["content-type"] == "application/json"
+    assert refused.json() == {
+        "error": {
+            "code": "SERVICE_UNAVAILABLE",
+            "message": "Too many requests are in progress, try again shortly",
+            "request_id": "mine",
+        }
+    }
+    assert told.value("deals_http_requests_shed_total") == 1
+
+
+async def test_refusals_of_all_kinds(database_url: str, server: RunningServer) -> None:
+    async with (
+        httpx.AsyncClient(base_url=server.url) as client,
+        held(database_url, server),
+    ):
+        head = await client.head("/deals")
+        post = await client.post("/deals", content=b"x" * 1_000_000)
+        again = await client.get("/deals", headers={"X-Request-ID": "no\tsane one"})
+
+    assert (head.status_code, head.content) == (503, b"")
+    assert int(head.headers["content-length"]) > 0
+    # Its body would have to be read first.
+    assert (post.status_code, post.headers["connection"]) == (503, "close")
+    assert again.status_code == 503
+    assert len(again.headers["x-request-id"]) == 32
+
+
+async def test_requests_of_one_connection_wait_for_each_other(
+    database_url: str, server: RunningServer
+) -> None:
+    """Pipelined ones (RFC 9112, section 9.3.2) are answered in turn, whatever the limit."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    request = b"GET /deals/%d HTTP/1.1\r\nHost: x\r\n\r\n"
+    writer.write(b"".join(request % number for number in range(1, 6)))
+    answers = []
+    for _ in range(5):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        answers.append(json.loads(await reader.readexactly(length))["error"]["message"])
+    writer.close()
+    await writer.wait_closed()
+
+    assert answers == [f"Deal {number} does not exist" for number in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b""),
+        (b"GET /deals HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"HTTP/1.1 408 Request Timeout\r\n"),
+        (b"GET /de", b"HTTP/1.1 408 Request Timeout\r\n"),
+    ],
+)
+async def test_a_request_that_does_not_come_is_not_waited_for(
+    server: RunningServer, sent: bytes, answer: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent)
+    async with asyncio.timeout(30):
+        received = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+    assert received.startswith(answer)
+    assert bool(received) == bool(answer)
+
+
+async def test_a_body_that_does_not_come_holds_nothing(server: RunningServer) -> None:
+    """No place among those let in, and no connection to the database."""
+    head = b"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    slow = []
+    for _ in range(MOST):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(head + b"Content-Length: 100\r\n\r\n{")
+        slow.append((reader, writer))
+    async with httpx.AsyncClient(base_url=server.url) as client:
+
+        async def there_is_room() -> bool:
+            return (await client.get("/deals")).status_code == 200
+
+        await until(there_is_room, "there is room")
+        found = Scraped(await client.get("/metrics"))
+    for _, writer in slow:
+        writer.close()
+        await writer.wait_closed()
+
+    assert found.value("deals_db_pool_connections", pool="write", state="in_use") == 0
+
+
+async def test_an_upload_may_take_its_time(server: RunningServer) -> None:
+    """More than the two seconds that others have, if only a little at a time."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    body = b"id,hotel_name\n" + b"1,x\n" * 10
+    writer.write(
+        b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    started = asyncio.get_running_loop().time()
+    for index in range(len(body)):
+        writer.write(body[index : index + 1])
+        await asyncio.sleep(2.5 / len(body))
+    assert asyncio.get_running_loop().time() - started > 2
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+    assert head.startswith(b"HTTP/1.1 202 ")
