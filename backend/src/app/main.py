@@ -39,6 +39,10 @@ carry categories. Lists come in pages; errors come in one envelope.
 
 
 class _Service(FastAPI):
+    def __init__(self, **options: Any) -> None:
+        # FastAPI's own pages load what they are made of from other hosts; ours are in `web/`.
+        super().__init__(docs_url=None, redoc_url=None, **options)
+
     def openapi(self) -> dict[str, Any]:
         """The document, corrected.
 

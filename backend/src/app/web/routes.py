@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.errors import NotFoundError
-from app.web import assets, browse, cities, imports
+from app.web import assets, browse, cities, imports, reference
 from app.web.html import shown
 
 
@@ -22,4 +22,6 @@ routes: list[Route] = [
     Route(imports.PATH, imports.imports),
     Route(f"{imports.PATH}/{{import_id:int}}", imports.one_import),
     Route(f"{browse.PATH}/{{rest:path}}", _nothing),
+    Route("/docs", reference.swagger),
+    Route("/redoc", reference.redoc),
 ]
