@@ -1,21 +1,27 @@
 """What axe-core finds wrong with a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from playwright.async_api import Page
 
 SOURCE = Path(__file__).parents[2] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
-SERIOUS = {"serious", "critical"}
-NOTHING: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+SERIOUS = ["serious", "critical"]
+NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
-IS_ONE_OF = """([target, selectors]) =>
-    selectors.some(selector => document.querySelector(target)?.matches(selector))"""
+RUN = """async ([levels, excused]) => {
+    const { violations } = await axe.run({ resultTypes: ["violations"] });
+    return violations
+        .filter(({ impact }) => levels.includes(impact))
+        .flatMap(({ id, nodes }) => nodes.map((node) => [id, node.target.at(-1), node.html]))
+        .filter(([id, target]) => !(excused[id] ?? []).some(
+            (selector) => document.querySelector(target)?.matches(selector)))
+        .map(([id, target, html]) => `${id}: ${target} ${html.slice(0, 200)}`);
+}"""
 
 
-async def violations(page: Page, except_for: Mapping[str, tuple[str, ...]] = NOTHING) -> list[str]:
+async def violations(page: Page, except_for: Mapping[str, Sequence[str]] = NOTHING) -> list[str]:
     """The serious and critical ones, a line for each element.
 
     The page's Content-Security-Policy is not in the way of what a debugger evaluates. `except_for`
@@ -23,12 +29,5 @@ async def violations(page: Page, except_for: Mapping[str, tuple[str, ...]] = NOT
     page for that rule.
     """
     await page.evaluate(f"() => {{ {SOURCE.read_text()} }}")
-    result: dict[str, Any] = await page.evaluate("() => axe.run()")
-    return [
-        f"{violation['id']}: {target} {node['html'][:200]}"
-        for violation in result["violations"]
-        if violation["impact"] in SERIOUS
-        for node in violation["nodes"]
-        for target in node["target"][-1:]
-        if not await page.evaluate(IS_ONE_OF, [target, except_for.get(violation["id"], ())])
-    ]
+    found: list[str] = await page.evaluate(RUN, [SERIOUS, dict(except_for)])
+    return found
