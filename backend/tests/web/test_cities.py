@@ -38,7 +38,7 @@ async def test_it_can_be_sorted(client: httpx.AsyncClient, column: str, index: i
 
     assert [value(row) for row in up] == sorted(value(row) for row in up)
     assert [value(row) for row in down] == sorted((value(row) for row in up), reverse=True)
-    assert len(up) > 5
+    assert len(up) > 2
 
 
 async def test_the_headers_turn_the_order_and_keep_the_rest(client: httpx.AsyncClient) -> None:
