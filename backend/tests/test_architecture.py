@@ -153,6 +153,8 @@ def test_what_is_public_is_listed_here_too(app: FastAPI) -> None:
 
     assert public == {
         "get_health",
+        "get_liveness",
+        "get_readiness",
         "list_deals",
         "get_deal",
         "city_statistics",

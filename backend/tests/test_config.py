@@ -95,6 +95,7 @@ def test_the_environment_wins_over_the_file(
         ("DB_POOL_RECYCLE", "-2"),
         ("DB_POOL_TIMEOUT", "0"),
         ("DB_CONNECT_TIMEOUT", "-1"),
+        ("DB_READ_TIMEOUT", "0"),
         ("DB_STATEMENT_TIMEOUT", "0"),
         ("DB_LOCK_TIMEOUT", "soon"),
         ("EXPORT_CONCURRENCY", "0"),

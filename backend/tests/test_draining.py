@@ -1,6 +1,7 @@
 """A server that is told to stop while clients follow an import."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +13,8 @@ from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
 from tests.imports.faults import until
 from tests.imports.files import row
 from tests.imports.uploaded import submit
-from tests.servers import answers
+from tests.jobs.workers import until as until_true
+from tests.servers import answers, running_server
 from tests.test_cli import free_port
 
 from app.db.session import Database
@@ -98,3 +100,44 @@ async def test_under_another_server_nothing_happens() -> None:
         during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
     assert during == before
+
+
+async def test_readiness_goes_down_first(database_url: str, tmp_path: Path) -> None:
+    """Requests are served on meanwhile, and connections are not kept for the next one."""
+    async with (
+        running_server(database_url, tmp_path, DRAIN_DELAY="2") as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        assert (await client.get("/health/ready")).status_code == 200
+        os.kill(server.pid, signal.SIGTERM)
+
+        async def is_going() -> bool:
+            return (await client.get("/health/ready")).status_code == 503
+
+        await until_true(is_going, "it says that it is going")
+        answer = await client.get("/deals")
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"
+        assert (await client.get("/health/live")).status_code == 200
+
+        async def is_gone() -> bool:
+            return not await answers(server.port)
+
+        await until_true(is_gone, "it is gone")
+
+
+async def test_a_second_signal_does_not_wait(database_url: str, tmp_path: Path) -> None:
+    async with running_server(database_url, tmp_path, DRAIN_DELAY="300") as server:
+        os.kill(server.pid, signal.SIGTERM)
+        async with httpx.AsyncClient(base_url=server.url) as client:
+
+            async def is_going() -> bool:
+                return (await client.get("/health/ready")).status_code == 503
+
+            await until_true(is_going, "it says that it is going")
+        os.kill(server.pid, signal.SIGTERM)
+
+        async def is_gone() -> bool:
+            return not await answers(server.port)
+
+        await until_true(is_gone, "it is gone")

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     db_pool_recycle: Annotated[int, Field(ge=-1)] = 3600
     db_pool_timeout: Annotated[float, Field(gt=0)] = 5.0
     db_connect_timeout: Annotated[float, Field(gt=0)] = 1.0
+    db_read_timeout: Annotated[float, Field(gt=0)] = 3.0
     db_statement_timeout: Annotated[float, Field(gt=0)] = 10.0
     db_lock_timeout: Annotated[float, Field(gt=0)] = 5.0
 
@@ -128,7 +129,9 @@ class Settings(BaseSettings):
 
     def patient(self) -> "Settings":
         """For commands: a load or a check of everything may take what a request may not."""
-        return self.model_copy(update={"db_statement_timeout": 3600.0})
+        return self.model_copy(
+            update=dict.fromkeys(("db_read_timeout", "db_statement_timeout"), 3600.0)
+        )
 
     @field_validator("data_dir")
     @classmethod

@@ -3,6 +3,8 @@ import os
 import signal
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -12,8 +14,11 @@ from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 from tests.conftest import serving
 from tests.databases import as_text, dsn
+from tests.imports.database import run
+from tests.routers.bodies import HOTEL
 
 from app.config import Settings
+from app.db.session import Database
 from app.main import create_app
 
 pytestmark = pytest.mark.api
@@ -118,6 +123,22 @@ async def test_service_resumes_when_connections_were_cut(
     assert statuses[0] in {200, 503}
 
 
+@asynccontextmanager
+async def frozen(url: URL) -> AsyncIterator[None]:
+    """The server's processes for this database stand still: connected, and silent."""
+    admin = await asyncpg.connect(dsn(url.set(database="postgres")))
+    pids = await admin.fetch("SELECT pid FROM pg_stat_activity WHERE datname = $1", url.database)
+    await admin.close()
+    assert pids
+    for (pid,) in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for (pid,) in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops a process of the server")
 async def test_a_database_that_hangs_is_unavailable_within_a_second_or_so(
     settings: Settings, clone_url: URL
@@ -126,24 +147,71 @@ async def test_a_database_that_hangs_is_unavailable_within_a_second_or_so(
     url = SecretStr(as_text(clone_url))
     async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
         assert (await client.get("/health")).status_code == 200
-        admin = await asyncpg.connect(dsn(clone_url.set(database="postgres")))
-        pids = await admin.fetch(
-            "SELECT pid FROM pg_stat_activity WHERE datname = $1", clone_url.database
-        )
-        await admin.close()
-        for (pid,) in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        async with frozen(clone_url):
             started = time.monotonic()
             answers = [await client.get("/health") for _ in range(2)]
             waited = time.monotonic() - started
-        finally:
-            for (pid,) in pids:
-                os.kill(pid, signal.SIGCONT)
         statuses = {response.status_code for response in answers}
         again = await client.get("/health")
 
-    assert pids
     assert statuses == {503}
     assert waited < settings.db_statement_timeout / 2
     assert again.status_code == 200
+
+
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops processes of the server")
+async def test_every_request_has_an_answer_while_the_database_hangs(
+    settings: Settings, clone_url: URL
+) -> None:
+    """Within its statements' limits, on connections that were good a moment ago."""
+    changes = {
+        "database_url": SecretStr(as_text(clone_url)),
+        "db_pool_size": len(EVERY_ROUTE),
+        "db_read_timeout": 0.5,
+        "db_statement_timeout": 0.5,
+    }
+    async with serving(create_app(settings.model_copy(update=changes))) as client:
+
+        async def ask_all() -> set[int]:
+            answers = await asyncio.gather(
+                *(client.get(path) for path in EVERY_ROUTE),
+                client.post("/hotels", json=HOTEL),
+            )
+            return {response.status_code for response in answers}
+
+        before = await ask_all()
+        async with frozen(clone_url), asyncio.timeout(30):
+            during = await ask_all()
+        after = await client.get("/deals")
+
+    assert 503 not in before
+    assert during == {503}
+    assert after.status_code == 200
+
+
+async def test_the_process_lives_whatever_the_database_does(
+    settings: Settings, nobody_listens: str
+) -> None:
+    down = settings.model_copy(update={"database_url": SecretStr(nobody_listens)})
+    async with serving(create_app(down)) as client:
+        live = await client.get("/health/live")
+        ready = await client.get("/health/ready")
+
+    assert (live.status_code, live.json()) == (200, {"status": "ok"})
+    assert ready.status_code == 503
+
+
+async def test_it_is_ready_with_its_own_schema_only(
+    own_settings: Settings, database: Database
+) -> None:
+    async with serving(create_app(own_settings)) as client:
+        assert (await client.get("/health/ready")).json() == {"status": "ok"}
+        await run(database, "UPDATE alembic_version SET version_num = '9999'")
+        other = await client.get("/health/ready")
+        await run(database, "DROP TABLE alembic_version")
+        none = await client.get("/health/ready")
+        assert (await client.get("/health")).status_code == 200
+
+    assert (other.status_code, none.status_code) == (503, 503)
+    assert "is at 9999, this code is for 0" in other.json()["error"]["message"]
+    assert "deals migrate" in none.json()["error"]["message"]

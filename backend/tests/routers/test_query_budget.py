@@ -19,6 +19,8 @@ pytestmark = pytest.mark.api
 # or the Idempotency-Key, the new row, the response under its key.
 BUDGET = {
     "get_health": 1,
+    "get_liveness": 0,
+    "get_readiness": 1,
     "list_deals": 1,
     "get_deal": 1,
     "city_statistics": 1,
@@ -77,6 +79,8 @@ async def spent(
     ("path", "operation"),
     [
         ("/health", "get_health"),
+        ("/health/live", "get_liveness"),
+        ("/health/ready", "get_readiness"),
         ("/deals", "list_deals"),
         ("/deals?skip=100000", "list_deals"),
         ("/deals?count=estimated&price_min=5", "list_deals"),

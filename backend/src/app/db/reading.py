@@ -68,14 +68,16 @@ class Reader:
     def _fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[AnyRow]:
         """Runs inside SQLAlchemy's greenlet: its pool may have to wait, connect or close."""
         connection = self._engine.raw_connection()
+        driver = cast("asyncpg.Connection[asyncpg.Record]", connection.driver_connection)
         try:
-            driver = cast("asyncpg.Connection[asyncpg.Record]", connection.driver_connection)
             return cast("Sequence[AnyRow]", await_only(driver.fetch(sql, *arguments)))
         except asyncpg.PostgresError:
             # The server's own answer; should it have closed the connection, checkout notices.
             raise
         except BaseException:
-            # Cancelled, timed out or cut: the answer may still be on its way.
+            # Cancelled, timed out or cut: the answer may still be on its way. Not with a goodbye,
+            # which a server that hangs would be waited for to hear.
+            driver.terminate()
             connection.invalidate()
             raise
         finally:

@@ -23,6 +23,10 @@ from app.db.statistics import count_statements
 from app.db.streaming import Streams
 from app.metrics import PoolState
 
+_IDLE_SECONDS = 30.0
+# How much later than the server the driver gives up, for a server that hangs.
+_GRACE_SECONDS = 0.5
+
 
 class WriteSession(AsyncSession):
     """One transaction; flush in it, never commit it."""
@@ -37,11 +41,14 @@ class Database:
     def __init__(self, urls: DatabaseUrls, settings: Settings, name: str = "hotel-deals") -> None:
         self._urls = urls
         self._settings = settings
-        self.write_engine = _create_engine(urls.primary, settings, {"application_name": name})
+        self.write_engine = _create_engine(
+            urls.primary, settings, settings.db_statement_timeout, {"application_name": name}
+        )
         count_statements(self.write_engine.sync_engine)
         self.read_engine = _create_engine(
             urls.replica,
             settings,
+            settings.db_read_timeout,
             {"application_name": name, "default_transaction_read_only": "on"},
         )
         self.reader = Reader(self.read_engine)
@@ -84,8 +91,9 @@ class Database:
         await self.write_engine.dispose()
 
 
-def _create_engine(url: str, settings: Settings, server_settings: dict[str, str]) -> AsyncEngine:
-    statement_timeout = settings.db_statement_timeout
+def _create_engine(
+    url: str, settings: Settings, statement_timeout: float, server_settings: dict[str, str]
+) -> AsyncEngine:
     engine = create_async_engine(
         url,
         poolclass=PatientPool,
@@ -128,12 +136,16 @@ def _connect_args(
 ) -> dict[str, Any]:
     return {
         "timeout": settings.db_connect_timeout,
-        # The server's own timeout answers first; this one is for a server that hangs.
-        "command_timeout": statement_timeout + 1,
+        "command_timeout": statement_timeout + _GRACE_SECONDS,
         "server_settings": {
             "jit": "off",
             "timezone": "UTC",
             "statement_timeout": _milliseconds(statement_timeout),
+            # Nothing here leaves a transaction open on purpose; should a process freeze in the
+            # middle of one, its locks are not for ever.
+            "idle_in_transaction_session_timeout": _milliseconds(
+                max(statement_timeout, _IDLE_SECONDS)
+            ),
             "lock_timeout": _milliseconds(settings.db_lock_timeout),
             **server_settings,
         },

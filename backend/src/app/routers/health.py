@@ -1,6 +1,7 @@
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from app.dependencies import CheckingHealth, NoQueryParameters
+from app.errors import ServiceUnavailableError
 from app.routers.direct import DirectRoute
 from app.routers.documented import PUBLIC, answer
 from app.routers.responses import LIST_ERRORS, JSONDump
@@ -21,3 +22,32 @@ _dump = JSONDump(Health)
 async def get_health(_: NoQueryParameters, health: CheckingHealth) -> Response:
     """`ok` when the database answers, 503 when it does not."""
     return _dump(await health.check())
+
+
+@router.get(
+    "/health/live",
+    response_model=Health,
+    responses={**answer(200), **LIST_ERRORS},
+    operation_id="get_liveness",
+    openapi_extra=PUBLIC,
+)
+async def get_liveness(_: NoQueryParameters) -> Response:
+    """`ok` while the process answers, whatever the database does; restart it when it does not."""
+    return _dump({"status": "ok"})
+
+
+@router.get(
+    "/health/ready",
+    response_model=Health,
+    responses={**answer(200), **LIST_ERRORS},
+    operation_id="get_readiness",
+    openapi_extra=PUBLIC,
+)
+async def get_readiness(request: Request, _: NoQueryParameters, health: CheckingHealth) -> Response:
+    """`ok` when requests are welcome: the database answers, its schema is this code's, no stop.
+
+    503 says why not, and a proxy sends requests elsewhere.
+    """
+    if request.app.state.admission.draining:
+        raise ServiceUnavailableError("The service is about to stop")
+    return _dump(await health.ready())

@@ -1,4 +1,8 @@
+import asyncio
+
+from app.db.migrations import head_revision
 from app.db.session import Database
+from app.errors import ServiceUnavailableError
 from app.repositories.health import HealthRepository
 from app.schemas.health import Health
 from app.services.asking import SharedQuestion
@@ -13,6 +17,8 @@ class HealthService:
     def __init__(self, database: Database) -> None:
         health = HealthRepository(database.reader)
         self._ping = SharedQuestion(health.ping, DEADLINE_SECONDS)
+        self._revisions = SharedQuestion(health.revisions, DEADLINE_SECONDS)
+        self._head: str | None = None
 
     async def check(self) -> Health:
         """`ok`, once the database has answered.
@@ -21,4 +27,21 @@ class HealthService:
             ServiceUnavailableError: it did not answer, or not within `DEADLINE_SECONDS`.
         """
         await self._ping.answer()
+        return {"status": "ok"}
+
+    async def ready(self) -> Health:
+        """`ok`, once the database has answered and its schema is the one of this code.
+
+        Raises:
+            ServiceUnavailableError: it is another one, or nobody answered in time.
+        """
+        found = await self._revisions.answer()
+        if self._head is None:
+            # Reads the files of the history, once.
+            self._head = await asyncio.to_thread(head_revision)
+        if found != [self._head]:
+            raise ServiceUnavailableError(
+                f"The database's schema is at {', '.join(found) or 'nothing'}, "
+                f"this code is for {self._head}"
+            )
         return {"status": "ok"}
