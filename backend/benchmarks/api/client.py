@@ -28,9 +28,16 @@ _LONG = 0.1
 
 
 class BuiltIn:
-    """asyncio, in the benchmark's own process."""
+    """asyncio, in the benchmark's own process.
+
+    With `good_only`, answers of 400 and more are counted as failures, and neither as requests nor
+    in the percentiles.
+    """
 
     name = "built-in client"
+
+    def __init__(self, *, good_only: bool = False) -> None:
+        self._good_only = good_only
 
     def run(
         self, port: int, requests: Sequence[Request], *, connections: int, seconds: float
@@ -38,7 +45,7 @@ class BuiltIn:
         """Keep the connections busy for `seconds`."""
         raw = [request.raw() for request in requests]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_load(port, raw, connections, seconds))
+            return runner.run(_load(port, raw, connections, seconds, good_only=self._good_only))
 
 
 def suited(generator: Generator, warm_up: Load, seconds: float) -> Generator:
@@ -46,10 +53,12 @@ def suited(generator: Generator, warm_up: Load, seconds: float) -> Generator:
     return BuiltIn() if warm_up.p50_ms / 1000 > _LONG * seconds else generator
 
 
-async def _load(port: int, raw: list[bytes], connections: int, seconds: float) -> Load:
+async def _load(
+    port: int, raw: list[bytes], connections: int, seconds: float, *, good_only: bool
+) -> Load:
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
-    run = _Run(itertools.cycle(raw), started + seconds)
+    run = _Run(itertools.cycle(raw), started + seconds, good_only=good_only)
     clients = [_Client(run) for _ in range(connections)]
     for client in clients:
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
@@ -74,9 +83,10 @@ def _percentile(ordered: list[float], percent: int) -> float:
 class _Run:
     """What the connections share."""
 
-    def __init__(self, requests: Iterator[bytes], until: float) -> None:
+    def __init__(self, requests: Iterator[bytes], until: float, *, good_only: bool) -> None:
         self.requests = requests
         self.until = until
+        self.good_only = good_only
         self.latencies: list[float] = []
         self.failures = 0
 
@@ -104,9 +114,10 @@ class _Client(asyncio.Protocol):
         length = _LENGTH.search(self._received, 0, head + 2)
         if len(self._received) < head + len(_END) + (int(length[1]) if length else 0):
             return
-        self._run.latencies.append(time.perf_counter() - self._sent)
-        if int(self._received[9:12]) >= _ERRORS_FROM:
-            self._run.failures += 1
+        failed = int(self._received[9:12]) >= _ERRORS_FROM
+        self._run.failures += failed
+        if not (failed and self._run.good_only):
+            self._run.latencies.append(time.perf_counter() - self._sent)
         self._received = b""
         self._send()
 
