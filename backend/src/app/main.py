@@ -87,6 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         lifespan=_lifespan(settings, upload_store(settings)),
         redirect_slashes=False,
+        # Spans of requests, once OTEL_EXPORTER_OTLP_ENDPOINT says where to.
+        telemetry={"auto_configure": True, "metrics": False, "logs": False},
         # As they are, not by include_router: those are looked for twice for each request.
         routes=[
             *(route for module in _ROUTERS for route in module.router.routes),

@@ -1,5 +1,6 @@
 """Starting uvicorn, the same way from every command."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -30,6 +31,8 @@ def serve(
     Raises:
         ConfigurationError: the settings do not allow it.
     """
+    # OpenTelemetry's own variable, for whoever has not set it.
+    os.environ.setdefault("OTEL_SERVICE_NAME", "hotel-deals")
     # Before any worker starts: what would stop each of them is one line.
     signing_key(settings)
     many = workers > 1 or reload

@@ -19,6 +19,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from app.db.errors import database_errors
 from app.db.statistics import statement_statistics
+from app.db.tracing import begin_statement, end_statement
 
 # A row by position, its values as asyncpg decodes them; SQLAlchemy's rows are one, too.
 AnyRow = Sequence[Any]
@@ -50,10 +51,16 @@ class Reader:
         sql, arguments = prepared(statement, parameters or {})
         statistics = statement_statistics.get()
         started = time.perf_counter()
+        span = begin_statement(sql)
+        error: BaseException | None = None
         try:
             with database_errors():
                 return await greenlet_spawn(self._fetch, sql, arguments)
+        except BaseException as failure:
+            error = failure
+            raise
         finally:
+            end_statement(span, error)
             if statistics is not None:
                 statistics.statements += 1
                 statistics.seconds += time.perf_counter() - started
