@@ -15,7 +15,7 @@ from app.dependencies import DealWriter, get_actor
 from app.main import create_app
 from app.routers.direct import DirectRoute
 from app.routers.documented import PUBLIC
-from app.routers.responses import CHANGE_ERRORS, CREATE_ERRORS, LIST_ERRORS, REMOVE_ERRORS
+from app.routers.refusals import CHANGING, CREATING, REMOVING, errors
 from app.schemas.common import ErrorEnvelope
 from app.schemas.health import Health
 from app.web.routes import routes as web_routes
@@ -95,7 +95,7 @@ def app(settings: Settings) -> FastAPI:
 
 READING = {"GET", "HEAD"}
 EVERYWHERE = {422, 500, 503}
-WRITING = {401, 403, 404, 409, 413}
+WRITING = {401, 403, 409, 413}
 
 
 def asks_who_it_is(dependant: Dependant) -> bool:
@@ -129,6 +129,8 @@ def wrong_with(route: RouteContext) -> Iterator[str]:
         yield "no response model"
     if not route.operation_id:
         yield "no operation id"
+    if not route.summary:
+        yield "no summary"
     if not route.description:
         yield "no description"
     expected = EVERYWHERE | (set() if reads else WRITING)
@@ -178,10 +180,11 @@ def test_what_is_public_is_listed_here_too(app: FastAPI) -> None:
         ),
         ("GET", {"openapi_extra": PUBLIC, "response_model": None}, "no response model"),
         ("GET", {"openapi_extra": PUBLIC, "operation_id": None}, "no operation id"),
+        ("GET", {"openapi_extra": PUBLIC, "summary": None}, "no summary"),
         ("GET", {"openapi_extra": PUBLIC, "description": ""}, "no description"),
         ("GET", {"openapi_extra": PUBLIC, "responses": {}}, "no 422"),
-        ("DELETE", {"dependencies": [DealWriter], "responses": LIST_ERRORS}, "no 401"),
-        ("POST", {"dependencies": [DealWriter], "responses": REMOVE_ERRORS}, "no 415"),
+        ("DELETE", {"dependencies": [DealWriter], "responses": errors()}, "no 401"),
+        ("POST", {"dependencies": [DealWriter], "responses": errors(*REMOVING)}, "no 415"),
     ],
 )
 @pytest.mark.parametrize("included", [False, True])
@@ -192,8 +195,9 @@ def test_a_route_that_breaks_a_rule_is_found(
     good = {
         "response_model": Health,
         "operation_id": "x",
+        "summary": "x",
         "description": "x",
-        "responses": CHANGE_ERRORS,
+        "responses": errors(*CHANGING),
     }
     target = router if included else app
     body = Body() if method == "POST" else Query()
@@ -213,7 +217,8 @@ def test_a_good_route_is_not_complained_about() -> None:
         "/x",
         response_model=Health,
         operation_id="x",
-        responses=CREATE_ERRORS,
+        summary="X",
+        responses=errors(*CREATING),
         dependencies=[DealWriter],
     )
     async def endpoint(value: Annotated[str, Body()]) -> None:

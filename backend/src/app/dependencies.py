@@ -81,8 +81,16 @@ async def editing_hotels(session: DB) -> HotelEditor:
     return HotelEditor(HotelStore(session))
 
 
-_bearer = HTTPBearer(auto_error=False, description="`Authorization: Bearer KEY`")
-_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="`X-API-Key: KEY`")
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key, as the operator of the service made it (`deals keys create`), in "
+    "`Authorization: Bearer KEY`",
+)
+_header = APIKeyHeader(
+    name="X-API-Key",
+    auto_error=False,
+    description="The same key in a header of its own, `X-API-Key: KEY`",
+)
 
 
 async def get_actor(
@@ -128,7 +136,10 @@ async def json_body(request: Request) -> None:
 async def expected_versions(
     if_match: Annotated[
         IfSent[str],
-        Header(description="An `ETag`: change it only if it is still in that version"),
+        Header(
+            description="An `ETag`: change it only if it is still in that version",
+            examples=['"1.8e553dacda25a50f"'],
+        ),
     ] = None,
 ) -> Expected:
     """The versions of `If-Match` (RFC 9110, section 13.1.1)."""
@@ -145,6 +156,7 @@ async def once(
             pattern=r"^[!-~]{1,255}$",
             description="Chosen by the client: sent again with the same body within 24 hours, the "
             "first response is returned and nothing is done twice",
+            examples=["5f1c-0001"],
         ),
     ] = None,
 ) -> IdempotentRequest:
@@ -166,7 +178,11 @@ async def editing_many_deals(session: DB) -> BulkService:
 EditingManyDeals = Annotated[BulkService, Depends(editing_many_deals)]
 EditingHotels = Annotated[HotelEditor, Depends(editing_hotels)]
 IfNoneMatch = Annotated[
-    IfSent[str], Header(description="The `ETag` of the client's copy: 304 if it is current")
+    IfSent[str],
+    Header(
+        description="The `ETag` of the client's copy: 304 if it is current",
+        examples=['"1.8e553dacda25a50f"'],
+    ),
 ]
 ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
 JSONBody = Depends(json_body)

@@ -11,8 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.errors import AppError, InvalidInputError, ServiceUnavailableError
-from app.schemas.common import ErrorBody, ErrorEnvelope
-from app.schemas.problems import MAX_DETAILS, error_detail
+from app.schemas.problems import MAX_DETAILS, error_detail, error_envelope
 
 _CODES = {
     401: "UNAUTHORIZED",
@@ -44,19 +43,9 @@ class FrameworkError(AppError):
 def envelope(
     request_id: str, error: AppError, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The response for `error`: a code for programs, a message for people, what is wrong where."""
-    content: ErrorBody = {
-        "code": error.code,
-        "message": error.message,
-        "request_id": request_id,
-    }
-    if error.details:
-        content["details"] = [
-            {"field": detail.field, "message": detail.message} for detail in error.details
-        ]
-    body: ErrorEnvelope = {"error": content}
+    """The response for `error`."""
     response = Response(
-        to_json(body),
+        to_json(error_envelope(error, request_id)),
         status_code=error.status,
         headers=headers,
         media_type="application/json",

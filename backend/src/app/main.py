@@ -3,8 +3,6 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -19,6 +17,7 @@ from app.draining import Stopping, on_server_stop
 from app.logging import configure_logging
 from app.middleware import RequestMiddleware
 from app.monitoring import Monitor, metrics_route, metrics_served
+from app.openapi import DocumentedAPI
 from app.repositories.import_store import CHANNEL
 from app.routers import bulk, categories, deals, exports, health, hotels, imports
 from app.services.backlog import BacklogService
@@ -32,46 +31,6 @@ from app.web.routes import routes as web_routes
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION = """
-Hotel deals: rooms of a given type, for given nights, at a discount. Deals belong to hotels and
-carry categories. Lists come in pages; errors come in one envelope.
-"""
-
-
-class _Service(FastAPI):
-    def __init__(self, **options: Any) -> None:
-        # FastAPI's own pages load what they are made of from other hosts; ours are in `web/`.
-        super().__init__(docs_url=None, redoc_url=None, **options)
-
-    def openapi(self) -> dict[str, Any]:
-        """The document, corrected.
-
-        Whole numbers are such: FastAPI's 9.223372036854776e+18 is not 2**63. Errors are JSON, also
-        those of a route whose own response is something else.
-        """
-        if self.openapi_schema is None:
-            self.openapi_schema = _whole(super().openapi())
-            _errors_are_json(self.openapi_schema)
-        return self.openapi_schema
-
-
-def _errors_are_json(document: dict[str, Any]) -> None:
-    for path in document["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
-                if int(status) >= HTTPStatus.BAD_REQUEST:
-                    [content] = response["content"].values()
-                    response["content"] = {"application/json": content}
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _whole(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_whole(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 _ROUTERS = (health, bulk, exports, deals, hotels, categories, imports)
 
 
@@ -81,10 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ConfigurationError: there is no key to sign with, or uploads cannot be stored as set.
     """
-    app = _Service(
-        title="Hotel deals",
-        description=DESCRIPTION,
-        version="0.1.0",
+    app = DocumentedAPI(
         lifespan=_lifespan(settings, upload_store(settings)),
         redirect_slashes=False,
         # Spans of requests, once OTEL_EXPORTER_OTLP_ENDPOINT says where to.

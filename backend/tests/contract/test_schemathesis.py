@@ -53,11 +53,17 @@ $$ BEGIN NEW.state = 'succeeded'; NEW.finished_at = now(); RETURN NEW; END $$;
 CREATE TRIGGER end_at_once BEFORE INSERT ON imports FOR EACH ROW EXECUTE FUNCTION end_at_once();
 """
 
-# Hotels without deals, of the ids that the configuration knows.
+# Hotels and deals of the ids that the configuration knows; half of the hotels have no deals.
 BEFORE_A_SEQUENCE = """
 TRUNCATE hotels, deals, categories, idempotency_keys, imports RESTART IDENTITY CASCADE;
 INSERT INTO hotels (name, city, country, phone)
 SELECT 'Inn', 'Berlin', n::text, n::text FROM generate_series(1, 20) AS n;
+INSERT INTO deals (
+    hotel_id, room_type, star_rating, price_per_night, original_price, discount_percent,
+    checkin_date, checkout_date
+)
+SELECT 11 + n % 10, 'suite', 4, 90, 100, 10, '2026-12-01', '2026-12-06'
+FROM generate_series(1, 20) AS n;
 """
 
 

@@ -3,10 +3,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Response
 
 from app.dependencies import DealWriter, EditingManyDeals, JSONBody, Once
+from app.errors import ConflictError, ErrorDetail, InvalidInputError, NotFoundError
 from app.routers.documented import REPLAYED, answer
-from app.routers.responses import CREATE_ERRORS, JSONDump, answered_once
+from app.routers.refusals import CREATING, errors, wrong
+from app.routers.responses import JSONDump, answered_once
 from app.routers.retrying import RetryingRoute
-from app.schemas.bulk import BulkBody, BulkQuery, BulkResults
+from app.schemas.bulk import BULK_BODY_EXAMPLES, BulkBody, BulkQuery, BulkResults
 
 router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
 
@@ -16,12 +18,28 @@ _dump = JSONDump(BulkResults)
 @router.post(
     "/bulk",
     response_model=BulkResults,
-    responses={**answer(200, REPLAYED), **CREATE_ERRORS},
+    responses={
+        **answer(200, REPLAYED, says="What became of each item, also when that is an error"),
+        **errors(
+            NotFoundError("The hotel does not exist"),
+            ConflictError(
+                "Nothing was stored",
+                [ErrorDetail("body.1", "Another deal has this external_id")],
+            ),
+            InvalidInputError(
+                "Nothing was stored",
+                [ErrorDetail("body.1.price_per_night", "Input should be greater than 0")],
+            ),
+            wrong("body", "List should have at most 1000 items after validation, not 1001"),
+            *CREATING,
+        ),
+    },
     dependencies=[DealWriter, JSONBody],
     operation_id="upsert_deals",
+    summary="Create or replace many deals",
 )
 async def upsert_deals(
-    body: Annotated[BulkBody, Body()],
+    body: Annotated[BulkBody, Body(openapi_examples=BULK_BODY_EXAMPLES)],
     query: Annotated[BulkQuery, Query()],
     once: Once,
     deals: EditingManyDeals,

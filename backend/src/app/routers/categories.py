@@ -3,7 +3,8 @@ from fastapi import APIRouter, Response
 from app.dependencies import NoQueryParameters, ReadingCategories
 from app.routers.direct import DirectRoute
 from app.routers.documented import PUBLIC, answer
-from app.routers.responses import LIST_ERRORS, JSONDump
+from app.routers.refusals import UNKNOWN_PARAMETER, errors
+from app.routers.responses import JSONDump
 from app.schemas.categories import CategoryCount
 
 router = APIRouter(prefix="/categories", tags=["categories"], route_class=DirectRoute)
@@ -14,8 +15,19 @@ _dump = JSONDump(list[CategoryCount])
 @router.get(
     "",
     response_model=list[CategoryCount],
-    responses={**answer(200), **LIST_ERRORS},
+    responses={
+        **answer(
+            200,
+            says="All of them",
+            example=[
+                {"name": "boutique", "deal_count": 498},
+                {"name": "luxury", "deal_count": 551},
+            ],
+        ),
+        **errors(UNKNOWN_PARAMETER),
+    },
     operation_id="list_categories",
+    summary="List categories",
     openapi_extra=PUBLIC,
 )
 async def list_categories(_: NoQueryParameters, categories: ReadingCategories) -> Response:

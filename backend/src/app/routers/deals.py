@@ -12,19 +12,31 @@ from app.dependencies import (
     Once,
     ReadingDeals,
 )
-from app.routers.documented import ETAG, LINK, LOCATION, PUBLIC, REPLAYED, answer, links_to
-from app.routers.paths import DEAL
-from app.routers.responses import (
-    CHANGE_ERRORS,
-    CREATE_ERRORS,
-    ITEM_ERRORS,
-    LIST_ERRORS,
-    REMOVE_ERRORS,
-    JSONDump,
-    answered_once,
-    page_links,
-    unless_current,
+from app.errors import ConflictError, NotFoundError
+from app.routers.documented import (
+    ETAG,
+    LINK,
+    NOT_MODIFIED,
+    PUBLIC,
+    REPLAYED,
+    answer,
+    links_to,
+    location,
 )
+from app.routers.paths import DEAL
+from app.routers.refusals import (
+    CHANGING,
+    CREATING,
+    LIMIT_TOO_LARGE,
+    NOT_A_BOOLEAN,
+    REMOVING,
+    UNKNOWN_PARAMETER,
+    WRONG_CURSOR,
+    errors,
+    not_an_id,
+    wrong,
+)
+from app.routers.responses import JSONDump, answered_once, page_links, unless_current
 from app.routers.retrying import RetryingRoute
 from app.schemas.common import Id
 from app.schemas.deals import (
@@ -39,16 +51,27 @@ from app.schemas.deals import (
 
 router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
 
+DealId = Annotated[Id, Path(description="The deal's `id`", examples=[1])]
+
 _dump_page = JSONDump(DealPage)
 _dump_deal = JSONDump(Deal)
 _dump_statistics = JSONDump(list[CityStatistics])
 
 
+_NOT_THERE = NotFoundError("Deal 4711 does not exist")
+_TAKEN = (ConflictError("Another deal has this external_id"),)
+_WRONG = wrong("body.price_per_night", "Input should be greater than 0")
+
+
 @router.get(
     "",
     response_model=DealPage,
-    responses={**answer(200, LINK), **LIST_ERRORS},
+    responses={
+        **answer(200, LINK, says="A page"),
+        **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
+    },
     operation_id="list_deals",
+    summary="Search deals",
     openapi_extra=PUBLIC,
 )
 async def list_deals(
@@ -68,8 +91,19 @@ async def list_deals(
 @router.get(
     "/stats",
     response_model=list[CityStatistics],
-    responses={**answer(200), **LIST_ERRORS},
+    responses={
+        **answer(
+            200,
+            says="Cities, most deals first, ties by name",
+            example=[
+                {"city": "London", "avg_price": "326.06", "deal_count": 2493},
+                {"city": "Berlin", "avg_price": "318.40", "deal_count": 2120},
+            ],
+        ),
+        **errors(NOT_A_BOOLEAN),
+    },
     operation_id="city_statistics",
+    summary="Average prices by city",
     openapi_extra=PUBLIC,
 )
 async def city_statistics(
@@ -83,12 +117,17 @@ async def city_statistics(
 @router.get(
     DEAL,
     response_model=Deal,
-    responses={**answer(200, ETAG, links=links_to("deal")), **ITEM_ERRORS},
+    responses={
+        **answer(200, ETAG, says="The deal", links=links_to("deal")),
+        **NOT_MODIFIED,
+        **errors(_NOT_THERE, not_an_id("deal_id")),
+    },
     operation_id="get_deal",
+    summary="Read a deal",
     openapi_extra=PUBLIC,
 )
 async def get_deal(
-    deal_id: Annotated[Id, Path()],
+    deal_id: DealId,
     _: NoQueryParameters,
     deals: ReadingDeals,
     if_none_match: IfNoneMatch = None,
@@ -103,11 +142,17 @@ async def get_deal(
     status_code=201,
     response_model=Deal,
     responses={
-        **answer(201, ETAG, LOCATION, REPLAYED, links=links_to("deal")),
-        **CREATE_ERRORS,
+        **answer(
+            201,
+            *(ETAG, location("deals"), REPLAYED),
+            says="The deal that was made",
+            links=links_to("deal"),
+        ),
+        **errors(NotFoundError("Hotel 4711 does not exist"), *_TAKEN, _WRONG, *CREATING),
     },
     dependencies=[DealWriter, JSONBody],
     operation_id="create_deal",
+    summary="Create a deal",
 )
 async def create_deal(
     body: DealCreate, once: Once, _: NoQueryParameters, deals: EditingDeals
@@ -124,12 +169,16 @@ async def create_deal(
 @router.patch(
     DEAL,
     response_model=Deal,
-    responses={**answer(200, ETAG, links=links_to("deal")), **CHANGE_ERRORS},
+    responses={
+        **answer(200, ETAG, says="The deal as it is now", links=links_to("deal")),
+        **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("deal_id"), *CHANGING),
+    },
     dependencies=[DealWriter, JSONBody],
     operation_id="change_deal",
+    summary="Change a deal",
 )
 async def change_deal(
-    deal_id: Annotated[Id, Path()],
+    deal_id: DealId,
     body: DealPatch,
     expected: ExpectedVersions,
     _: NoQueryParameters,
@@ -147,12 +196,16 @@ async def change_deal(
     DEAL,
     status_code=204,
     response_class=Response,
-    responses={**answer(204), **REMOVE_ERRORS},
+    responses={
+        **answer(204, says="It is gone"),
+        **errors(*REMOVING, _NOT_THERE, not_an_id("deal_id")),
+    },
     dependencies=[DealWriter],
     operation_id="delete_deal",
+    summary="Delete a deal",
 )
 async def delete_deal(
-    deal_id: Annotated[Id, Path()],
+    deal_id: DealId,
     expected: ExpectedVersions,
     _: NoQueryParameters,
     deals: EditingDeals,

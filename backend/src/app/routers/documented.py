@@ -1,6 +1,8 @@
-"""What the OpenAPI document says of responses beside their bodies: headers, and where to go on."""
+"""What the OpenAPI document says of requests and responses beside their bodies' schemas."""
 
 from typing import Any, Literal
+
+from app.schemas.common import shown
 
 Header = dict[str, dict[str, Any]]
 Declared = dict[int | str, dict[str, Any]]
@@ -11,33 +13,80 @@ Declared = dict[int | str, dict[str, Any]]
 PUBLIC: dict[str, Any] = {"security": []}
 
 
-def _header(name: str, description: str, *, always: bool = True, **schema: Any) -> Header:
+def _header(
+    name: str, description: str, example: str | int, *, always: bool = True, **schema: Any
+) -> Header:
     return {
         name: {
             "description": description,
             "required": always,
             "schema": {"type": "string", **schema},
+            "example": example,
         }
     }
 
 
-REQUEST_ID = _header("X-Request-ID", "By which the service's log knows the request")
-ETAG = _header("ETag", "For `If-None-Match` and `If-Match`", pattern=r'^"\d+\.[0-9a-f]{16}"$')
-LINK = _header("Link", "The first page and, unless this is the last one, the next (RFC 8288)")
-LOCATION = _header("Location", "Where it is", pattern=r"^/(deals|hotels|imports)/\d+$")
-REPLAYED = _header(
-    "Idempotency-Replayed", "This is the response of an earlier request", always=False, const="true"
+EXAMPLE_TAG = '"1.8e553dacda25a50f"'
+
+REQUEST_ID = _header(
+    "X-Request-ID",
+    "By which the service's log knows the request",
+    "0f8fad5bd9cb469fa16570867728950e",
 )
-DISPOSITION = _header("Content-Disposition", "A name for the file")
-VARY = _header("Vary", "What of the request decides on the format")
-RETRY_AFTER = _header("Retry-After", "In so many seconds", type="integer")
-AUTHENTICATE = _header("WWW-Authenticate", "What kind of key is needed", const="Bearer")
+ETAG = _header(
+    "ETag", "For `If-None-Match` and `If-Match`", EXAMPLE_TAG, pattern=r'^"\d+\.[0-9a-f]{16}"$'
+)
+LINK = _header(
+    "Link",
+    "The first page and, unless this is the last one, the next (RFC 8288)",
+    '</deals?city=berlin>; rel="first", </deals?city=berlin&skip=20>; rel="next"',
+)
+REPLAYED = _header(
+    "Idempotency-Replayed",
+    "This is the response of an earlier request",
+    "true",
+    always=False,
+    const="true",
+)
+DISPOSITION = _header(
+    "Content-Disposition", "A name for the file", 'attachment; filename="deals.csv"'
+)
+VARY = _header("Vary", "What of the request decides on the format", "Accept, Accept-Encoding")
+RETRY_AFTER = _header("Retry-After", "In so many seconds", 1, type="integer")
+AUTHENTICATE = _header("WWW-Authenticate", "What kind of key is needed", "Bearer", const="Bearer")
 
 
-def answer(status: int, *headers: Header, links: dict[str, Any] | None = None) -> Declared:
-    """For `responses=`: what comes with the route's response model."""
-    declared = {name: header for each in (REQUEST_ID, *headers) for name, header in each.items()}
-    return {status: {"headers": declared, **({"links": links} if links else {})}}
+def location(collection: Literal["deals", "hotels", "imports"]) -> Header:
+    """Of what was made."""
+    pattern = rf"^/{collection}/\d+$"
+    return _header("Location", "Where it is", f"/{collection}/1", pattern=pattern)
+
+
+def answer(
+    status: int,
+    *headers: Header,
+    says: str,
+    links: dict[str, Any] | None = None,
+    example: Any = None,
+) -> Declared:
+    """For `responses=`: what comes with the route's response model, and when.
+
+    `example` is for those whose schema has none of its own.
+    """
+    declared: dict[str, Any] = {
+        "description": says,
+        "headers": {
+            name: header for each in (REQUEST_ID, *headers) for name, header in each.items()
+        },
+    }
+    if links:
+        declared["links"] = links
+    if example is not None:
+        declared["content"] = {"application/json": {"example": shown(example)}}
+    return {status: declared}
+
+
+NOT_MODIFIED: Declared = answer(304, ETAG, says="The client's copy, `If-None-Match`, is current")
 
 
 def links_to(resource: Literal["deal", "hotel"]) -> dict[str, Any]:
@@ -45,10 +94,25 @@ def links_to(resource: Literal["deal", "hotel"]) -> dict[str, Any]:
     found = {f"{resource}_id": "$response.body#/id"}
     unchanged = {**found, "if-match": "$response.header.ETag"}
     links = {
-        "get": {"operationId": f"get_{resource}", "parameters": found},
-        "change": {"operationId": f"change_{resource}", "parameters": unchanged},
-        "delete": {"operationId": f"delete_{resource}", "parameters": unchanged},
+        "get": _link(f"get_{resource}", found, "Read it again"),
+        "change": _link(f"change_{resource}", unchanged, "Change it, in this version"),
+        "delete": _link(f"delete_{resource}", unchanged, "Delete it, in this version"),
     }
     if resource == "hotel":
-        links["deals"] = {"operationId": "list_deals", "parameters": found}
+        links["deals"] = _link("list_deals", found, "The hotel's deals")
     return links
+
+
+def links_to_import() -> dict[str, Any]:
+    """What a client can do with the import in the response's body."""
+    found = {"import_id": "$response.body#/id"}
+    return {
+        "get": _link("get_import", found, "How it goes by now"),
+        "events": _link("watch_import", found, "How it goes, as it goes"),
+        "rejects": _link("get_import_rejects", found, "The rows that were rejected"),
+        "cancel": _link("cancel_import", found, "End it"),
+    }
+
+
+def _link(operation: str, parameters: dict[str, str], description: str) -> dict[str, Any]:
+    return {"operationId": operation, "parameters": parameters, "description": description}

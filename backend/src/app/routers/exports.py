@@ -2,14 +2,15 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic_core import to_json
 
 from app.dependencies import ExportingDeals
-from app.errors import NotAcceptableError
+from app.errors import NotAcceptableError, ServiceUnavailableError, TooManyExportsError
 from app.routers.documented import DISPOSITION, PUBLIC, VARY, answer
 from app.routers.negotiation import MediaType, best_media_type, takes_gzip
-from app.routers.responses import errors
+from app.routers.refusals import NOT_A_BOOLEAN, errors
 from app.routers.streaming import StreamedResponse
-from app.schemas.deals import Deal, DealFilters
+from app.schemas.deals import DEAL_EXAMPLE, Deal, DealFilters
 from app.services.exports import ExportFormat
 
 router = APIRouter(prefix="/deals", tags=["deals"])
@@ -23,10 +24,18 @@ _CONTENT: dict[str, Any] = {
         "schema": {
             "type": "string",
             "description": "A header and a line for each deal, as in the files that are loaded",
-        }
+        },
+        "example": (
+            "id,hotel_name,hotel_city,hotel_country,hotel_star_rating,hotel_phone,room_type,"
+            "price_per_night,original_price,discount_percent,checkin_date,checkout_date,"
+            "is_available,categories,created_at\n"
+            "70001,Lakeside Court,Zürich,Switzerland,4,+41-44-555-0101,suite,176.18,244.69,28,"
+            '2026-12-01,2026-12-06,True,"boutique,luxury",2026-11-21 11:35:02\n'
+        ),
     },
     _NDJSON.name: {
-        "schema": {"type": "string", "description": "A `Deal` in JSON, and a line end, for each"}
+        "schema": {"type": "string", "description": "A `Deal` in JSON, and a line end, for each"},
+        "example": to_json(DEAL_EXAMPLE).decode() + "\n",
     },
 }
 _DESCRIPTION = "All of the deals, unless the connection ends without the last chunk"
@@ -37,14 +46,11 @@ _DESCRIPTION = "All of the deals, unless the connection ends without the last ch
     response_model=Deal,
     response_class=Response,
     responses={
-        200: {
-            **answer(200, DISPOSITION, VARY)[200],
-            "content": _CONTENT,
-            "description": _DESCRIPTION,
-        },
-        **errors(NotAcceptableError),
+        200: {**answer(200, DISPOSITION, VARY, says=_DESCRIPTION)[200], "content": _CONTENT},
+        **errors(NotAcceptableError, NOT_A_BOOLEAN, ServiceUnavailableError, TooManyExportsError),
     },
     operation_id="export_deals",
+    summary="Export deals",
     openapi_extra=PUBLIC,
 )
 async def export_deals(

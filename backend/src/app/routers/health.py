@@ -4,19 +4,25 @@ from app.dependencies import CheckingHealth, NoQueryParameters
 from app.errors import ServiceUnavailableError
 from app.routers.direct import DirectRoute
 from app.routers.documented import PUBLIC, answer
-from app.routers.responses import LIST_ERRORS, JSONDump
+from app.routers.refusals import UNKNOWN_PARAMETER, errors
+from app.routers.responses import JSONDump
 from app.schemas.health import Health
 
 router = APIRouter(tags=["health"], route_class=DirectRoute)
 
 _dump = JSONDump(Health)
+STOPPING = ServiceUnavailableError("The service is about to stop")
 
 
 @router.get(
     "/health",
     response_model=Health,
-    responses={**answer(200), **LIST_ERRORS},
+    responses={
+        **answer(200, says="The database answered", example={"status": "ok"}),
+        **errors(UNKNOWN_PARAMETER),
+    },
     operation_id="get_health",
+    summary="Check the service",
     openapi_extra=PUBLIC,
 )
 async def get_health(_: NoQueryParameters, health: CheckingHealth) -> Response:
@@ -27,8 +33,12 @@ async def get_health(_: NoQueryParameters, health: CheckingHealth) -> Response:
 @router.get(
     "/health/live",
     response_model=Health,
-    responses={**answer(200), **LIST_ERRORS},
+    responses={
+        **answer(200, says="The process answers", example={"status": "ok"}),
+        **errors(UNKNOWN_PARAMETER),
+    },
     operation_id="get_liveness",
+    summary="Check the process",
     openapi_extra=PUBLIC,
 )
 async def get_liveness(_: NoQueryParameters) -> Response:
@@ -39,8 +49,12 @@ async def get_liveness(_: NoQueryParameters) -> Response:
 @router.get(
     "/health/ready",
     response_model=Health,
-    responses={**answer(200), **LIST_ERRORS},
+    responses={
+        **answer(200, says="Requests are welcome", example={"status": "ok"}),
+        **errors(UNKNOWN_PARAMETER, STOPPING),
+    },
     operation_id="get_readiness",
+    summary="Check whether requests are welcome",
     openapi_extra=PUBLIC,
 )
 async def get_readiness(request: Request, _: NoQueryParameters, health: CheckingHealth) -> Response:
@@ -49,5 +63,5 @@ async def get_readiness(request: Request, _: NoQueryParameters, health: Checking
     503 says why not, and a proxy sends requests elsewhere.
     """
     if request.app.state.admission.draining:
-        raise ServiceUnavailableError("The service is about to stop")
+        raise type(STOPPING)(STOPPING.message)
     return _dump(await health.ready())

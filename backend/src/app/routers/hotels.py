@@ -12,33 +12,59 @@ from app.dependencies import (
     Once,
     ReadingHotels,
 )
-from app.routers.documented import ETAG, LINK, LOCATION, PUBLIC, REPLAYED, answer, links_to
-from app.routers.responses import (
-    CHANGE_ERRORS,
-    CREATE_ERRORS,
-    ITEM_ERRORS,
-    LIST_ERRORS,
-    REMOVE_ERRORS,
-    JSONDump,
-    answered_once,
-    page_links,
-    unless_current,
+from app.errors import ConflictError, NotFoundError
+from app.routers.documented import (
+    ETAG,
+    LINK,
+    NOT_MODIFIED,
+    PUBLIC,
+    REPLAYED,
+    answer,
+    links_to,
+    location,
 )
+from app.routers.refusals import (
+    CHANGING,
+    CREATING,
+    LIMIT_TOO_LARGE,
+    REMOVING,
+    UNKNOWN_PARAMETER,
+    WRONG_CURSOR,
+    errors,
+    not_an_id,
+    wrong,
+)
+from app.routers.responses import JSONDump, answered_once, page_links, unless_current
 from app.routers.retrying import RetryingRoute
 from app.schemas.common import Id
 from app.schemas.hotels import Hotel, HotelCreate, HotelPage, HotelPatch, HotelQuery
 
 router = APIRouter(prefix="/hotels", tags=["hotels"], route_class=RetryingRoute)
 
+HotelId = Annotated[Id, Path(description="The hotel's `id`", examples=[3])]
+
 _dump_page = JSONDump(HotelPage)
 _dump_hotel = JSONDump(Hotel)
+
+
+_NOT_THERE = NotFoundError("Hotel 4711 does not exist")
+_TAKEN = (
+    ConflictError("Another hotel has this phone"),
+    ConflictError("Another hotel has this name in this city and country"),
+)
+_HAS_DEALS = ConflictError("The hotel has deals; delete or move them first")
+_WRONG = wrong("body.phone", "String should have at least 1 character")
 
 
 @router.get(
     "",
     response_model=HotelPage,
-    responses={**answer(200, LINK), **LIST_ERRORS},
+    responses={
+        **answer(200, LINK, says="A page"),
+        **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
+    },
     operation_id="list_hotels",
+    summary="List hotels",
     openapi_extra=PUBLIC,
 )
 async def list_hotels(
@@ -55,12 +81,17 @@ async def list_hotels(
 @router.get(
     "/{hotel_id}",
     response_model=Hotel,
-    responses={**answer(200, ETAG, links=links_to("hotel")), **ITEM_ERRORS},
+    responses={
+        **answer(200, ETAG, says="The hotel", links=links_to("hotel")),
+        **NOT_MODIFIED,
+        **errors(_NOT_THERE, not_an_id("hotel_id")),
+    },
     operation_id="get_hotel",
+    summary="Read a hotel",
     openapi_extra=PUBLIC,
 )
 async def get_hotel(
-    hotel_id: Annotated[Id, Path()],
+    hotel_id: HotelId,
     _: NoQueryParameters,
     hotels: ReadingHotels,
     if_none_match: IfNoneMatch = None,
@@ -75,11 +106,17 @@ async def get_hotel(
     status_code=201,
     response_model=Hotel,
     responses={
-        **answer(201, ETAG, LOCATION, REPLAYED, links=links_to("hotel")),
-        **CREATE_ERRORS,
+        **answer(
+            201,
+            *(ETAG, location("hotels"), REPLAYED),
+            says="The hotel that was made",
+            links=links_to("hotel"),
+        ),
+        **errors(*_TAKEN, _WRONG, *CREATING),
     },
     dependencies=[DealWriter, JSONBody],
     operation_id="create_hotel",
+    summary="Create a hotel",
 )
 async def create_hotel(
     body: HotelCreate, once: Once, _: NoQueryParameters, hotels: EditingHotels
@@ -96,12 +133,16 @@ async def create_hotel(
 @router.patch(
     "/{hotel_id}",
     response_model=Hotel,
-    responses={**answer(200, ETAG, links=links_to("hotel")), **CHANGE_ERRORS},
+    responses={
+        **answer(200, ETAG, says="The hotel as it is now", links=links_to("hotel")),
+        **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("hotel_id"), *CHANGING),
+    },
     dependencies=[DealWriter, JSONBody],
     operation_id="change_hotel",
+    summary="Change a hotel",
 )
 async def change_hotel(
-    hotel_id: Annotated[Id, Path()],
+    hotel_id: HotelId,
     body: HotelPatch,
     expected: ExpectedVersions,
     _: NoQueryParameters,
@@ -119,12 +160,16 @@ async def change_hotel(
     "/{hotel_id}",
     status_code=204,
     response_class=Response,
-    responses={**answer(204), **REMOVE_ERRORS},
+    responses={
+        **answer(204, says="It is gone"),
+        **errors(_NOT_THERE, _HAS_DEALS, not_an_id("hotel_id"), *REMOVING),
+    },
     dependencies=[DealWriter],
     operation_id="delete_hotel",
+    summary="Delete a hotel",
 )
 async def delete_hotel(
-    hotel_id: Annotated[Id, Path()],
+    hotel_id: HotelId,
     expected: ExpectedVersions,
     _: NoQueryParameters,
     hotels: EditingHotels,

@@ -4,24 +4,43 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse
+from pydantic_core import to_json
 
 from app.dependencies import Importing, ImportingActor, ImportWriter, NoQueryParameters
 from app.errors import (
     ConflictError,
     ForbiddenError,
+    InvalidInputError,
     NotFoundError,
     PayloadTooLargeError,
+    RaceLostError,
+    ServiceUnavailableError,
     StorageFullError,
+    StorageUnavailableError,
     UnauthorizedError,
     UnsupportedMediaTypeError,
 )
-from app.routers.documented import DISPOSITION, LINK, LOCATION, VARY, answer
+from app.routers.documented import (
+    DISPOSITION,
+    LINK,
+    VARY,
+    answer,
+    links_to_import,
+    location,
+)
 from app.routers.negotiation import takes_gzip
-from app.routers.responses import REMOVE_ERRORS, JSONDump, errors, page_links
+from app.routers.refusals import (
+    LIMIT_TOO_LARGE,
+    UNKNOWN_PARAMETER,
+    WRONG_CURSOR,
+    errors,
+    not_an_id,
+)
+from app.routers.responses import JSONDump, page_links
 from app.routers.streaming import StreamedResponse, Write
 from app.routers.uploads import FORM_TYPE, RAW_TYPES, Uploaded
 from app.schemas.common import Id
-from app.schemas.imports import Import, ImportOptions, ImportPage, ImportQuery
+from app.schemas.imports import IMPORT_EXAMPLE, Import, ImportOptions, ImportPage, ImportQuery
 from app.services.imports import Upload
 
 router = APIRouter(prefix="/imports", tags=["imports"])
@@ -29,15 +48,18 @@ router = APIRouter(prefix="/imports", tags=["imports"])
 _dump = JSONDump(Import)
 _dump_page = JSONDump(ImportPage)
 
-_GUARDED = (UnauthorizedError, ForbiddenError)
-_LIST_ERRORS = errors(*_GUARDED)
-_ITEM_ERRORS = errors(*_GUARDED, NotFoundError)
+_GUARDED = (UnauthorizedError, ForbiddenError("The key lacks the scope imports:write"))
+_NOT_THERE = (NotFoundError("Import 4711 does not exist"), not_an_id("import_id"))
+_ITEM_ERRORS = errors(*_GUARDED, *_NOT_THERE)
 _UPLOAD_ERRORS = errors(
     *_GUARDED,
-    NotFoundError,
-    ConflictError,
+    RaceLostError,
     PayloadTooLargeError,
-    UnsupportedMediaTypeError,
+    UnsupportedMediaTypeError("The Content-Encoding of a file may be gzip only"),
+    InvalidInputError("The file is empty"),
+    InvalidInputError("The form may have one part only, named 'file'"),
+    ServiceUnavailableError,
+    StorageUnavailableError,
     StorageFullError,
 )
 
@@ -48,17 +70,51 @@ _FORM = {
     "required": ["file"],
     "additionalProperties": False,
 }
+# One media type for the file itself: what it is called says nothing that is relied upon, and
+# generators of clients know how to send this one.
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A deals.csv, plain or compressed by gzip",
+        "description": "A deals.csv, plain or compressed by gzip, as the body or as the part "
+        f"`file` of a form. Its media type may also be {', '.join(RAW_TYPES[:-1])}.",
         "content": {
-            **{kind: {"schema": _FILE} for kind in RAW_TYPES},
             FORM_TYPE: {"schema": _FORM},
+            "application/octet-stream": {"schema": _FILE},
         },
     }
 }
-_ImportId = Annotated[Id, Path()]
+_REJECTS = (
+    "id,hotel_name,hotel_city,hotel_country,hotel_star_rating,hotel_phone,room_type,"
+    "price_per_night,original_price,discount_percent,checkin_date,checkout_date,is_available,"
+    "categories,created_at,line,column,code,message\n"
+    "70002,Lakeside Court,Zürich,Switzerland,4,+41-44-555-0101,suite,free,244.69,28,2026-12-01,"
+    "2026-12-06,True,luxury,2026-11-21 11:35:02,3,price_per_night,not_a_decimal,"
+    "must be a decimal number\n"
+)
+_EVENT = f"data: {to_json(IMPORT_EXAMPLE).decode()}\n\n"
+_ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
+
+
+@router.get(
+    "",
+    response_model=ImportPage,
+    responses={
+        **answer(200, LINK, says="A page"),
+        **errors(*_GUARDED, LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
+    },
+    dependencies=[ImportWriter],
+    operation_id="list_imports",
+    summary="List imports",
+)
+async def list_imports(
+    request: Request, query: Annotated[ImportQuery, Query()], imports: Importing
+) -> Response:
+    """A page of imports, the latest first."""
+    page = await imports.page(query)
+    link = page_links(
+        request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
+    )
+    return _dump_page(page, {"Link": link})
 
 
 @router.post(
@@ -66,15 +122,21 @@ _ImportId = Annotated[Id, Path()]
     status_code=202,
     response_model=Import,
     responses={
-        **answer(202, LOCATION),
+        **answer(
+            202,
+            location("imports"),
+            says="The file is stored and waits for a worker",
+            links=links_to_import(),
+            example=IMPORT_EXAMPLE,
+        ),
         200: {
             "model": Import,
-            "description": "The same bytes were sent before",
-            **answer(200)[200],
+            **answer(200, says="The same bytes were sent before", links=links_to_import())[200],
         },
         **_UPLOAD_ERRORS,
     },
     operation_id="create_import",
+    summary="Upload a file",
     openapi_extra=_BODY,
 )
 async def create_import(
@@ -96,29 +158,15 @@ async def create_import(
 
 
 @router.get(
-    "",
-    response_model=ImportPage,
-    responses={**answer(200, LINK), **_LIST_ERRORS},
-    dependencies=[ImportWriter],
-    operation_id="list_imports",
-)
-async def list_imports(
-    request: Request, query: Annotated[ImportQuery, Query()], imports: Importing
-) -> Response:
-    """A page of imports, the latest first."""
-    page = await imports.page(query)
-    link = page_links(
-        request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
-    )
-    return _dump_page(page, {"Link": link})
-
-
-@router.get(
     "/{import_id}",
     response_model=Import,
-    responses={**answer(200), **_ITEM_ERRORS},
+    responses={
+        **answer(200, says="The import", links=links_to_import()),
+        **_ITEM_ERRORS,
+    },
     dependencies=[ImportWriter],
     operation_id="get_import",
+    summary="Read an import",
 )
 async def get_import(import_id: _ImportId, _: NoQueryParameters, imports: Importing) -> Response:
     """How an import goes, or has gone."""
@@ -128,9 +176,22 @@ async def get_import(import_id: _ImportId, _: NoQueryParameters, imports: Import
 @router.delete(
     "/{import_id}",
     response_model=Import,
-    responses={**answer(200), **REMOVE_ERRORS},
+    responses={
+        **answer(
+            200,
+            says="It has ended, now or before",
+            example={**IMPORT_EXAMPLE, "state": "cancelled", "finished_at": "2026-11-21T11:35:03Z"},
+        ),
+        **errors(
+            *_GUARDED,
+            *_NOT_THERE,
+            ConflictError("Import 1 has succeeded already"),
+            PayloadTooLargeError,
+        ),
+    },
     dependencies=[ImportWriter],
     operation_id="cancel_import",
+    summary="Cancel an import",
 )
 async def cancel_import(import_id: _ImportId, _: NoQueryParameters, imports: Importing) -> Response:
     """Cancel an import that has not ended; what is stored by now stays, and is counted."""
@@ -143,14 +204,22 @@ async def cancel_import(import_id: _ImportId, _: NoQueryParameters, imports: Imp
     response_class=Response,
     responses={
         200: {
-            **answer(200, DISPOSITION, VARY)[200],
-            "content": {"text/csv": {"schema": {"type": "string"}}},
-            "description": "The rejected rows as they came, with line, column, code and message",
+            **answer(
+                200,
+                *(DISPOSITION, VARY),
+                says="The rejected rows as they came, with line, column, code and message",
+            )[200],
+            "content": {"text/csv": {"schema": {"type": "string"}, "example": _REJECTS}},
         },
-        **_ITEM_ERRORS,
+        **errors(
+            *_GUARDED,
+            *_NOT_THERE,
+            NotFoundError("The rejects of import 1 were removed after their time"),
+        ),
     },
     dependencies=[ImportWriter],
     operation_id="get_import_rejects",
+    summary="Download rejected rows",
 )
 async def get_import_rejects(
     request: Request, import_id: _ImportId, _: NoQueryParameters, imports: Importing
@@ -185,11 +254,15 @@ async def _changes(import_id: _ImportId, imports: Importing) -> AsyncIterator[Im
     "/{import_id}/events",
     response_class=EventSourceResponse,
     responses={
-        200: {**answer(200)[200], "description": "Each event is the whole `Import`, changed"},
+        200: {
+            **answer(200, says="Each event's `data` is the whole `Import`, changed")[200],
+            "content": {"text/event-stream": {"example": _EVENT}},
+        },
         **_ITEM_ERRORS,
     },
     dependencies=[ImportWriter],
     operation_id="watch_import",
+    summary="Watch an import",
 )
 async def watch_import(
     _: NoQueryParameters,

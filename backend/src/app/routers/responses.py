@@ -1,4 +1,4 @@
-"""How routes answer: JSON straight from pydantic-core, and the errors they declare."""
+"""How routes answer: JSON straight from pydantic-core."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -8,29 +8,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Request, Response
 from pydantic import TypeAdapter
 
-from app.errors import (
-    AppError,
-    ConflictError,
-    ForbiddenError,
-    InvalidInputError,
-    NotFoundError,
-    PayloadTooLargeError,
-    PreconditionFailedError,
-    ServiceUnavailableError,
-    UnauthorizedError,
-    UnsupportedMediaTypeError,
-)
 from app.etags import etag, is_current
-from app.routers.documented import (
-    AUTHENTICATE,
-    ETAG,
-    REQUEST_ID,
-    RETRY_AFTER,
-    Declared,
-    Header,
-    answer,
-)
-from app.schemas.common import ErrorEnvelope
 from app.services.idempotency import IdempotentRequest
 
 T = TypeVar("T")
@@ -61,45 +39,6 @@ class JSONDump(Generic[T]):
             headers["Location"] = location
         status = HTTPStatus.OK if location is None else HTTPStatus.CREATED
         return Response(body, status, headers, media_type="application/json")
-
-
-_HEADERS: dict[type[AppError], Header] = {
-    UnauthorizedError: AUTHENTICATE,
-    ServiceUnavailableError: RETRY_AFTER,
-}
-
-
-def errors(*kinds: type[AppError]) -> Declared:
-    """The `responses=` of a route that can answer with these, and with what every route can."""
-    declared: set[type[AppError]] = {InvalidInputError, ServiceUnavailableError, AppError, *kinds}
-    return {
-        kind.status: {
-            "model": ErrorEnvelope,
-            "description": kind.default_message,
-            "headers": {**REQUEST_ID, **_HEADERS.get(kind, {})},
-        }
-        for kind in sorted(declared, key=lambda kind: kind.status)
-    }
-
-
-LIST_ERRORS = errors()
-ITEM_ERRORS: Declared = {
-    HTTPStatus.NOT_MODIFIED.value: {
-        "description": "The client's copy, `If-None-Match`, is current",
-        **answer(HTTPStatus.NOT_MODIFIED, ETAG)[HTTPStatus.NOT_MODIFIED],
-    },
-    **errors(NotFoundError),
-}
-_WRITE_ERRORS = (
-    UnauthorizedError,
-    ForbiddenError,
-    NotFoundError,
-    ConflictError,
-    PayloadTooLargeError,
-)
-CREATE_ERRORS = errors(*_WRITE_ERRORS, UnsupportedMediaTypeError)
-CHANGE_ERRORS = errors(*_WRITE_ERRORS, UnsupportedMediaTypeError, PreconditionFailedError)
-REMOVE_ERRORS = errors(*_WRITE_ERRORS, PreconditionFailedError)
 
 
 async def answered_once(

@@ -7,5 +7,5 @@ from typing_extensions import TypedDict
 class CategoryCount(TypedDict):
     """A category and how many deals carry it."""
 
-    name: Annotated[str, Field(examples=["luxury"])]
-    deal_count: int
+    name: Annotated[str, Field(description="In lower case", examples=["luxury"])]
+    deal_count: Annotated[int, Field(description="Deals that carry it", examples=[551])]

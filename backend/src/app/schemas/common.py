@@ -23,6 +23,24 @@ from typing_extensions import TypedDict
 
 T = TypeVar("T")
 
+# Stands for null in an example: FastAPI leaves null out of the document. app.openapi puts it back.
+NULL = "\0null"
+
+
+def shown(example: Any) -> Any:
+    """An example as FastAPI is given it, with nulls that it keeps."""
+    if isinstance(example, dict):
+        return {name: shown(value) for name, value in example.items()}
+    if isinstance(example, list):
+        return [shown(value) for value in example]
+    return NULL if example is None else example
+
+
+def shows(*examples: Any) -> ConfigDict:
+    """The configuration of a type that the document shows with these examples."""
+    return ConfigDict(json_schema_extra={"examples": shown(list(examples))})
+
+
 # An exclusive bound, because the document is made with floats, and 2**63 - 1 is none.
 BIGINT_END = 2**63
 # What the service refuses in a text beside its length, for generated clients: NUL, and only spaces.
@@ -37,9 +55,16 @@ AverageStars = Annotated[
     float | None,
     Field(description="Average stars of the hotel's deals, rounded to two places", examples=[4.25]),
 ]
+CURSOR = "Nv1L7IRZ_Z-vrVxnoNjei1tbIm4iLCI4NTIuMDYiXSxbImkiLDM0MjU1XV0"
 NextCursor = Annotated[
-    str | None, Field(description="The `cursor` of the next page; null on the last one")
+    str | None,
+    Field(description="The `cursor` of the next page; null on the last one", examples=[CURSOR]),
 ]
+Skipped = Annotated[
+    int | None,
+    Field(description="How many were passed over; null on a cursor page", examples=[0]),
+]
+PageLimit = Annotated[int, Field(description="The `limit` that was asked for", examples=[20])]
 Id = Annotated[int, Field(ge=1, lt=BIGINT_END)]
 
 
@@ -89,13 +114,26 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    skip: Annotated[int, Field(ge=0, lt=BIGINT_END, description="How many to pass over")] = 0
-    limit: Annotated[int, Field(ge=1, le=100, description="How many to return at most")] = 20
+    skip: Annotated[
+        int,
+        Field(
+            ge=0,
+            lt=BIGINT_END,
+            description="How many to pass over; not with `cursor`, otherwise 0 unless sent",
+            examples=[40],
+        ),
+        # By a factory, so that no default is documented: generated clients send those, and
+        # `skip=0` is not for a cursor.
+    ] = Field(default_factory=int)
+    limit: Annotated[
+        int, Field(ge=1, le=100, description="How many to return at most", examples=[10])
+    ] = 20
     cursor: Annotated[
         IfSent[str],
         Field(
             max_length=1000,
             description="`next_cursor` of a page with the same sort and filters; not with `skip`",
+            examples=[CURSOR],
         ),
     ] = None
     count: Annotated[
@@ -103,7 +141,8 @@ class PageQuery(BaseModel):
         Field(
             description="How `total` is found: counted (default for offset pages); counted on a "
             "sample where counting all would take long; or not at all, `total` is null (default "
-            "for cursor pages)"
+            "for cursor pages)",
+            examples=["none"],
         ),
     ] = None
 
@@ -122,20 +161,40 @@ class PageQuery(BaseModel):
 class ErrorDetailBody(TypedDict):
     """One wrong field and what is wrong with it."""
 
-    field: Annotated[str, Field(examples=["query.limit"])]
-    message: Annotated[str, Field(examples=["Input should be less than or equal to 100"])]
+    field: Annotated[
+        str,
+        Field(
+            description="Where: `query`, `path`, `header` or `body`, and the way from there",
+            examples=["query.limit"],
+        ),
+    ]
+    message: Annotated[
+        str,
+        Field(
+            description="The rule that it breaks",
+            examples=["Input should be less than or equal to 100"],
+        ),
+    ]
 
 
 class _ErrorRequired(TypedDict):
     code: Annotated[str, Field(description="Stable, for programs", examples=["VALIDATION_ERROR"])]
-    message: Annotated[str, Field(description="For people")]
-    request_id: Annotated[str, Field(description="The response's X-Request-ID")]
+    message: Annotated[str, Field(description="For people", examples=["The request is not valid"])]
+    request_id: Annotated[
+        str,
+        Field(
+            description="The response's X-Request-ID",
+            examples=["0f8fad5bd9cb469fa16570867728950e"],
+        ),
+    ]
 
 
 class ErrorBody(_ErrorRequired, total=False):
     """What went wrong."""
 
-    details: list[ErrorDetailBody]
+    details: Annotated[
+        list[ErrorDetailBody], Field(description="Only where single fields are wrong")
+    ]
 
 
 class ErrorEnvelope(TypedDict):

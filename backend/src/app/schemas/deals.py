@@ -1,6 +1,6 @@
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     MISSING,
@@ -11,11 +11,23 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
     model_validator,
+    with_config,
 )
 from typing_extensions import TypedDict
 
-from app.schemas.common import Id, IfSent, Money, NextCursor, PageQuery, SearchText, Timestamp
-from app.schemas.hotels import HotelSummary
+from app.schemas.common import (
+    Id,
+    IfSent,
+    Money,
+    NextCursor,
+    PageLimit,
+    PageQuery,
+    SearchText,
+    Skipped,
+    Timestamp,
+    shows,
+)
+from app.schemas.hotels import SUMMARY_EXAMPLE, HotelSummary, SearchedCity, SearchedCountry
 from app.schemas.inputs import (
     PRICE_RULES,
     Body,
@@ -51,22 +63,47 @@ StarsBound = Annotated[
 DATES_RULE = "must be after checkin_date"
 
 
+_NEW: dict[str, Any] = {
+    "hotel_id": 3,
+    "room_type": "suite",
+    "star_rating": 4,
+    "price_per_night": "176.18",
+    "original_price": "244.69",
+    "discount_percent": 28,
+    "checkin_date": "2026-12-01",
+    "checkout_date": "2026-12-06",
+    "is_available": True,
+    "categories": ["boutique", "luxury"],
+}
+NEW_DEAL_EXAMPLE = {"external_id": 70001, **_NEW}
+DEAL_EXAMPLE = {
+    "id": 1,
+    **NEW_DEAL_EXAMPLE,
+    "version": 1,
+    "created_at": "2026-11-21T11:35:02.917328Z",
+    "updated_at": "2026-11-21T11:35:02.917328Z",
+    "hotel": SUMMARY_EXAMPLE,
+}
+
+
+@with_config(shows(DEAL_EXAMPLE))
 class Deal(TypedDict):
     """An offer of one room type of a hotel for given nights."""
 
     id: Id
     external_id: Annotated[
-        int | None, Field(description="The id in the file it came from; null if made here")
+        int | None,
+        Field(description="The id that its source knows it by, a file for one; null without"),
     ]
     hotel_id: Id
     room_type: Annotated[str, Field(examples=["suite"])]
-    star_rating: Annotated[int, Field(ge=1, le=5)]
+    star_rating: Annotated[int, Field(ge=1, le=5, description="Stars of the offer")]
     price_per_night: Money
     original_price: Money
     discount_percent: Annotated[int, Field(ge=0, le=100)]
     checkin_date: date
-    checkout_date: date
-    is_available: bool
+    checkout_date: Annotated[date, Field(description="After `checkin_date`")]
+    is_available: Annotated[bool, Field(description="False when it is sold")]
     categories: Annotated[
         list[str], Field(description="Sorted by name", examples=[["boutique", "luxury"]])
     ]
@@ -79,16 +116,20 @@ class Deal(TypedDict):
 class DealCreate(Body):
     """A new deal."""
 
-    external_id: Reference | None = None
-    hotel_id: Reference
+    model_config = shows(NEW_DEAL_EXAMPLE, _NEW)
+
+    external_id: Annotated[
+        Reference | None, Field(description="The id that its source knows it by; each once")
+    ] = None
+    hotel_id: Annotated[Reference, Field(description="A hotel that is there")]
     room_type: RoomType
     star_rating: Stars
     price_per_night: Price
     original_price: Price
     discount_percent: Percent
     checkin_date: CalendarDate
-    checkout_date: CalendarDate
-    is_available: Flag = True
+    checkout_date: Annotated[CalendarDate, Field(description="After `checkin_date`")]
+    is_available: Annotated[Flag, Field(description="False when it is sold")] = True
     categories: CategoryNames = Field(default_factory=list)
 
     @field_validator("checkout_date")
@@ -103,6 +144,10 @@ class DealCreate(Body):
 class DealPatch(Body):
     """What changes of a deal: the fields that are sent, the others stay."""
 
+    model_config = shows(
+        {"price_per_night": "150.00", "discount_percent": 39}, {"is_available": False}
+    )
+
     external_id: Reference | MISSING | None = MISSING
     hotel_id: Reference | MISSING = MISSING
     room_type: RoomType | MISSING = MISSING
@@ -116,22 +161,35 @@ class DealPatch(Body):
     categories: CategoryNames | MISSING = MISSING
 
 
+_PAGE: dict[str, Any] = {
+    "items": [DEAL_EXAMPLE],
+    "total": 1,
+    "skip": 0,
+    "limit": 20,
+    "next_cursor": None,
+}
+
+
+@with_config(shows(_PAGE))
 class DealPage(TypedDict):
     """A page of deals in the order asked for."""
 
     items: list[Deal]
     total: Annotated[int | None, Field(description="Matching deals; null with `count=none`")]
-    skip: Annotated[int | None, Field(description="Null on a cursor page")]
-    limit: int
+    skip: Skipped
+    limit: PageLimit
     next_cursor: NextCursor
 
 
 class CityStatistics(TypedDict):
     """What the deals of a city cost on average."""
 
-    city: str
+    city: Annotated[str, Field(examples=["London"])]
     avg_price: Money
-    deal_count: int
+    deal_count: Annotated[int, Field(description="Deals that were averaged", examples=[2493])]
+
+
+AvailableOnly = Annotated[bool, Field(description="Leave out what is sold", examples=[True])]
 
 
 class DealFilters(BaseModel):
@@ -139,25 +197,48 @@ class DealFilters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    city: Annotated[IfSent[SearchText], Field(description="Exact, ignoring case")] = None
-    country: Annotated[IfSent[SearchText], Field(description="Exact, ignoring case")] = None
+    city: SearchedCity = None
+    country: SearchedCountry = None
     min_stars: Annotated[
-        IfSent[StarsBound], Field(description="The hotel's average is at least this")
+        IfSent[StarsBound],
+        Field(description="The hotel's average is at least this", examples=[3.5]),
     ] = None
-    price_min: IfSent[PriceBound] = None
-    price_max: IfSent[PriceBound] = None
+    price_min: Annotated[
+        IfSent[PriceBound], Field(description="A night costs at least this", examples=[50])
+    ] = None
+    price_max: Annotated[
+        IfSent[PriceBound], Field(description="A night costs at most this", examples=[199.99])
+    ] = None
     category: Annotated[
         IfSent[list[SearchText]],
-        Field(max_length=MAX_CATEGORY_FILTERS, description="Any of them; repeat the parameter"),
+        Field(
+            max_length=MAX_CATEGORY_FILTERS,
+            description="Any of them; repeat the parameter",
+            examples=[["luxury", "beach"]],
+        ),
     ] = None
-    hotel_id: IfSent[Id] = None
-    room_type: Annotated[IfSent[SearchText], Field(description="Exact")] = None
-    available_only: Annotated[bool, Field(description="Leave out what is sold")] = False
-    min_discount: Annotated[IfSent[int], Field(ge=0, le=100)] = None
-    checkin_from: IfSent[CalendarDate] = None
-    checkin_to: IfSent[CalendarDate] = None
+    hotel_id: Annotated[IfSent[Id], Field(description="Deals of this hotel only", examples=[3])] = (
+        None
+    )
+    room_type: Annotated[
+        IfSent[SearchText], Field(description="Exact, case and all", examples=["suite"])
+    ] = None
+    available_only: AvailableOnly = False
+    min_discount: Annotated[
+        IfSent[int],
+        Field(ge=0, le=100, description="In percent, at least this", examples=[20]),
+    ] = None
+    checkin_from: Annotated[
+        IfSent[CalendarDate],
+        Field(description="Check-in on this day or later", examples=["2026-12-01"]),
+    ] = None
+    checkin_to: Annotated[
+        IfSent[CalendarDate],
+        Field(description="Check-in on this day or earlier", examples=["2026-12-31"]),
+    ] = None
     q: Annotated[
-        IfSent[SearchText], Field(description="Starts of words of the hotel's name or city")
+        IfSent[SearchText],
+        Field(description="Starts of words of the hotel's name or city", examples=["lake zür"]),
     ] = None
 
     @model_validator(mode="after")
@@ -194,4 +275,4 @@ class StatisticsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    available_only: Annotated[bool, Field(description="Leave out what is sold")] = False
+    available_only: AvailableOnly = False

@@ -1,9 +1,12 @@
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 
 class Health(TypedDict):
     """The service and its database answer."""
 
-    status: Literal["ok"]
+    status: Annotated[
+        Literal["ok"], Field(description="Nothing else: otherwise 503", examples=["ok"])
+    ]

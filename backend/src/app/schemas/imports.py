@@ -1,9 +1,18 @@
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from app.schemas.common import Id, IfSent, NextCursor, PageQuery, Timestamp
+from app.schemas.common import (
+    Id,
+    IfSent,
+    NextCursor,
+    PageLimit,
+    PageQuery,
+    Skipped,
+    Timestamp,
+    shows,
+)
 
 ImportState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 # From here on nothing changes any more.
@@ -15,13 +24,60 @@ Count = Annotated[int, Field(ge=0)]
 class ImportLinks(TypedDict):
     """Where to go on, relative to the service."""
 
-    self: str
+    self: Annotated[str, Field(description="This object")]
     events: Annotated[str, Field(description="A stream of this object as it changes")]
     rejects: Annotated[
         str | None, Field(description="The rejected rows as CSV; null while there are none")
     ]
 
 
+IMPORT_EXAMPLE: dict[str, Any] = {
+    "id": 1,
+    "state": "queued",
+    "file_name": "deals.csv",
+    "strict": False,
+    "dry_run": False,
+    "bytes_total": 8123456,
+    "bytes_read": 0,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "rows_read": 0,
+    "inserted": 0,
+    "updated": 0,
+    "unchanged": 0,
+    "duplicates": 0,
+    "rejected": 0,
+    "held_back": 0,
+    "rows_per_second": 0.0,
+    "ignored_columns": [],
+    "error": None,
+    "created_by": "nightly-feed",
+    "created_at": "2026-11-21T11:35:02.886107Z",
+    "started_at": None,
+    "finished_at": None,
+    "links": {
+        "self": "/imports/1",
+        "events": "/imports/1/events",
+        "rejects": None,
+    },
+}
+ENDED_EXAMPLE: dict[str, Any] = {
+    **IMPORT_EXAMPLE,
+    "state": "succeeded",
+    "bytes_read": 8123456,
+    "rows_read": 50000,
+    "inserted": 49210,
+    "unchanged": 600,
+    "duplicates": 180,
+    "rejected": 10,
+    "rows_per_second": 38461.5,
+    "ignored_columns": ["remarks"],
+    "started_at": "2026-11-21T11:35:02.9Z",
+    "finished_at": "2026-11-21T11:35:04.2Z",
+    "links": {**IMPORT_EXAMPLE["links"], "rejects": "/imports/1/rejects"},
+}
+
+
+@with_config(shows(ENDED_EXAMPLE, IMPORT_EXAMPLE))
 class Import(TypedDict):
     """An uploaded file and what became of its rows.
 
@@ -33,8 +89,8 @@ class Import(TypedDict):
     id: Id
     state: ImportState
     file_name: Annotated[str | None, Field(description="What the client called the file")]
-    strict: bool
-    dry_run: bool
+    strict: Annotated[bool, Field(description="All rows or none")]
+    dry_run: Annotated[bool, Field(description="Nothing was to be stored")]
     bytes_total: Annotated[int, Field(ge=1, description="Size of the upload, as it was sent")]
     bytes_read: Annotated[int, Field(ge=0, description="How far into it the rows are done")]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="Of the bytes as sent")]
@@ -50,25 +106,37 @@ class Import(TypedDict):
     error: Annotated[str | None, Field(description="What went wrong last")]
     created_by: Annotated[str, Field(description="Name of the API key")]
     created_at: Timestamp
-    started_at: Timestamp | None
-    finished_at: Timestamp | None
+    started_at: Annotated[Timestamp | None, Field(description="Null while it is queued")]
+    finished_at: Annotated[Timestamp | None, Field(description="Null until it has ended")]
     links: ImportLinks
 
 
+_PAGE: dict[str, Any] = {
+    "items": [ENDED_EXAMPLE],
+    "total": 1,
+    "skip": 0,
+    "limit": 20,
+    "next_cursor": None,
+}
+
+
+@with_config(shows(_PAGE))
 class ImportPage(TypedDict):
     """A page of imports, the latest first."""
 
     items: list[Import]
     total: Annotated[int | None, Field(description="Matching imports; null with `count=none`")]
-    skip: Annotated[int | None, Field(description="Null on a cursor page")]
-    limit: int
+    skip: Skipped
+    limit: PageLimit
     next_cursor: NextCursor
 
 
 class ImportQuery(PageQuery):
     """Filter and page of `GET /imports`."""
 
-    state: IfSent[ImportState] = None
+    state: Annotated[
+        IfSent[ImportState], Field(description="Imports in this state only", examples=["running"])
+    ] = None
 
 
 class ImportOptions(BaseModel):
@@ -76,10 +144,15 @@ class ImportOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strict: Annotated[bool, Field(description="Load all rows, or none if one is rejected")] = False
+    strict: Annotated[
+        bool, Field(description="Load all rows, or none if one is rejected", examples=[True])
+    ] = False
     dry_run: Annotated[
-        bool, Field(description="Check and compare everything, and store nothing")
+        bool, Field(description="Check and compare everything, and store nothing", examples=[True])
     ] = False
     force: Annotated[
-        bool, Field(description="Load the file although the same bytes were loaded before")
+        bool,
+        Field(
+            description="Load the file although the same bytes were loaded before", examples=[True]
+        ),
     ] = False

@@ -71,9 +71,9 @@ Price = Annotated[
         }
     ),
 ]
-CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
-Stars = Annotated[int, Field(strict=True, ge=1, le=5), BeforeValidator(_integer)]
-Percent = Annotated[int, Field(strict=True, ge=0, le=100), BeforeValidator(_integer)]
+CalendarDate = Annotated[date, BeforeValidator(_calendar_date), Field(examples=["2026-12-01"])]
+Stars = Annotated[int, Field(strict=True, ge=1, le=5, examples=[4]), BeforeValidator(_integer)]
+Percent = Annotated[int, Field(strict=True, ge=0, le=100, examples=[28]), BeforeValidator(_integer)]
 Reference = Annotated[int, Field(strict=True, ge=1, lt=BIGINT_END), BeforeValidator(_integer)]
 Flag = Annotated[bool, Field(strict=True)]
 RoomType = Annotated[
