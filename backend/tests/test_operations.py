@@ -249,6 +249,7 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "test:backend",
         "typecheck:backend",
         "lint:backend",
+        "lint:api",
         "format:backend",
         "format:backend:check",
         "check",
