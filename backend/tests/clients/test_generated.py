@@ -1,0 +1,138 @@
+"""Clients that are generated from the document work as they come, with the types that they have."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests import node
+from tests.servers import running_server
+
+from app.db.session import Database
+from app.services.keys import KeyService
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.clients]
+
+HERE = Path(__file__).parent
+GENERATE = HERE / "generate.py"
+PROGRAM = (HERE / "use.ts").read_text()
+DOCUMENT = HERE.parent / "contract" / "openapi.json"
+UV = os.environ.get("UV") or shutil.which("uv")
+
+
+# What uses the client is checked; what is inside is its generator's business.
+MYPY = """
+[mypy]
+strict = true
+[mypy-hotel_deals_client.*]
+follow_imports = silent
+"""
+LANGUAGE = ("--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom,dom.iterable")
+
+
+@dataclass(frozen=True)
+class Service:
+    url: str
+    key: str
+
+    @property
+    def document(self) -> str:
+        return f"{self.url}/openapi.json"
+
+
+@pytest.fixture
+async def service(database: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Service]:
+    """As in production."""
+    async with database.transaction() as session:
+        key = await KeyService(session).create("client", ["deals:write", "imports:write"])
+    folder = tmp_path / "server"
+    folder.mkdir()
+    environment = {"APP_ENV": "production", "SIGNING_KEY": "k" * 32}
+    async with running_server(database_url, folder, **environment) as server:
+        yield Service(server.url, key)
+
+
+def run(folder: Path, *command: str | Path, **environment: str) -> str:
+    """What the command says; nothing of it may be a warning."""
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    assert "warning" not in output.lower(), output
+    return output
+
+
+def typescript(folder: Path, document: str, program: str) -> None:
+    """Types of the document, and a program beside them."""
+    node.require("openapi-typescript", "tsc")
+    folder.mkdir()
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "node_modules").symlink_to(node.NPM / "node_modules")
+    (folder / "use.ts").write_text(program)
+    options = ["--default-non-nullable=false", "--output", "schema.d.ts"]
+    run(folder, node.BIN / "openapi-typescript", document, *options)
+
+
+def test_typescript(service: Service, tmp_path: Path) -> None:
+    folder = tmp_path / "typescript"
+    typescript(folder, service.document, PROGRAM)
+
+    run(folder, node.BIN / "tsc", "--strict", *LANGUAGE, "use.ts")
+    output = run(folder, "node", "use.js", service.url, service.key)
+
+    assert output == "all done\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("limit: 2 }", 'limit: "two" }'),
+        ('room_type: "suite"', "room_type: 5"),
+        ('  room_type: "suite",\n', ""),
+        ("hotel.name", "hotel.title"),
+        ("error.code", "error.kode"),
+    ],
+)
+def test_a_program_that_is_wrong_is_no_typescript(tmp_path: Path, line: str, wrong: str) -> None:
+    """That the types are not `any`."""
+    assert line in PROGRAM
+    folder = tmp_path / "typescript"
+    typescript(folder, str(DOCUMENT), PROGRAM.replace(line, wrong))
+
+    with pytest.raises(AssertionError, match="error TS2"):
+        run(folder, node.BIN / "tsc", "--strict", "--noEmit", *LANGUAGE, "use.ts")
+
+
+def test_python(service: Service, tmp_path: Path) -> None:
+    tool = [str(UV), "run", "--offline", "--locked", "--script", str(GENERATE)]
+    if (
+        UV is None
+        or subprocess.run([*tool, "--version"], capture_output=True, check=False).returncode
+    ):
+        node.give_up(
+            f"openapi-python-client is missing: install uv, and run `uv sync --script {GENERATE}`"
+        )
+    shutil.copy(HERE / "use.py", tmp_path)
+    (tmp_path / "mypy.ini").write_text(MYPY)
+    options = ["--meta", "none", "--output-path", "hotel_deals_client", "--fail-on-warning"]
+
+    run(tmp_path, *tool, "generate", "--url", service.document, *options)
+    run(tmp_path, sys.executable, "-m", "mypy", "use.py")
+    output = run(tmp_path, sys.executable, "use.py", service.url, service.key)
+
+    assert output == "all done\n"
+    program = (tmp_path / "use.py").read_text()
+    (tmp_path / "use.py").write_text(program.replace("parsed.hotel.name", "parsed.hotel.title"))
+    with pytest.raises(AssertionError, match='has no attribute "title"'):
+        run(tmp_path, sys.executable, "-m", "mypy", "use.py")
