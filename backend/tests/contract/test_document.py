@@ -17,6 +17,8 @@ from app.main import create_app
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 METHODS = {
     "get_health",
+    "get_liveness",
+    "get_readiness",
     *("list_deals", "get_deal", "create_deal", "change_deal", "delete_deal"),
     *("upsert_deals", "export_deals", "city_statistics"),
     *("list_hotels", "get_hotel", "create_hotel", "change_hotel", "delete_hotel"),
