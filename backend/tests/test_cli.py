@@ -18,6 +18,7 @@ import pytest
 
 from app.cli import Later
 from app.cli import app as commands
+from app.imports.generator import generate
 
 pytestmark = pytest.mark.integration
 
@@ -192,14 +193,14 @@ def test_generate_load_load_again_and_verify(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rejected_rows_make_exit_status_1(run: Run, tmp_path: Path) -> None:
-    run("generate", "--rows", "20", "--out", "deals.csv.gz")
+def test_rejected_rows_make_exit_status_1(run: Run, database_url: str, tmp_path: Path) -> None:
+    generate(tmp_path / "deals.csv.gz", rows=20, seed=5)
     header, first, *rest = gzip.decompress((tmp_path / "deals.csv.gz").read_bytes()).splitlines()
     bad = b",".join([b"x", *first.split(b",")[1:]])
     (tmp_path / "bad.csv").write_bytes(b"\n".join([header, bad, *rest]))
 
-    strict = run("load", "bad.csv", "--strict", "--json")
-    lenient = run("load", "bad.csv", "--json", "--rejects", "out.csv")
+    strict = run("load", "bad.csv", "--strict", "--json", DATABASE_URL=database_url)
+    lenient = run("load", "bad.csv", "--json", "--rejects", "out.csv", DATABASE_URL=database_url)
 
     assert strict.returncode == lenient.returncode == 1
     assert json.loads(strict.stdout)["inserted"] == 0
@@ -211,12 +212,12 @@ def test_rejected_rows_make_exit_status_1(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"id,hotel_name\n1,x\n", b"\x00\x01\xff" * 100])
 def test_a_refused_file_is_one_line_and_exit_status_2(
-    run: Run, tmp_path: Path, content: bytes | None
+    run: Run, database_url: str, tmp_path: Path, content: bytes | None
 ) -> None:
     if content is not None:
         (tmp_path / "deals.csv").write_bytes(content)
 
-    result = run("load", "deals.csv")
+    result = run("load", "deals.csv", DATABASE_URL=database_url)
 
     assert result.returncode == 2
     assert result.stdout == ""
@@ -280,12 +281,15 @@ def test_the_line_of_a_command_is_its_own(command: Later) -> None:
 
 
 @pytest.mark.slow
-def test_keys_are_made_listed_and_revoked(run: Run) -> None:
-    assert run("migrate").returncode == 0
-    made = run("keys", "create", "ci", "--scope", "deals:write", "--scope", "imports:write")
-    listed = run("keys", "list")
-    revoked = run("keys", "revoke", "ci")
-    again = run("keys", "revoke", "ci")
+def test_keys_are_made_listed_and_revoked(run: Run, empty_url: str) -> None:
+    def keys(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run("keys", *arguments, DATABASE_URL=empty_url)
+
+    assert run("migrate", DATABASE_URL=empty_url).returncode == 0
+    made = keys("create", "ci", "--scope", "deals:write", "--scope", "imports:write")
+    listed = keys("list")
+    revoked = keys("revoke", "ci")
+    again = keys("revoke", "ci")
 
     assert made.returncode == 0
     assert made.stdout.startswith("hd_")
@@ -295,14 +299,15 @@ def test_keys_are_made_listed_and_revoked(run: Run) -> None:
     assert revoked.stdout == "ci is revoked\n"
     assert again.returncode == 3
     assert "no key ci" in again.stderr
-    assert run("keys", "create", "x", "--scope", "root").returncode == 2
+    assert keys("create", "x", "--scope", "root").returncode == 2
 
 
 @pytest.mark.slow
 def test_the_demo_leaves_what_a_user_has_loaded(
-    run: Run, environment: dict[str, str], tmp_path: Path
+    run: Run, environment: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
-    run("generate", "--rows", "5", "--seed", "9", "--out", "mine.csv")
+    environment["DATABASE_URL"] = database_url
+    generate(tmp_path / "mine.csv", rows=5, seed=9)
     run("load", "mine.csv")
     port = free_port()
     with (
@@ -321,7 +326,7 @@ def test_a_new_embedded_database_is_migrated_first(run: Run, command: list[str])
 
 
 async def test_an_unmigrated_database_is_one_line(run: Run, empty_url: str, tmp_path: Path) -> None:
-    assert run("generate", "--rows", "5", "--out", "deals.csv").returncode == 0
+    generate(tmp_path / "deals.csv", rows=5, seed=5)
     for command in (["verify"], ["keys", "list"], ["load", "deals.csv"]):
         result = run(*command, DATABASE_URL=empty_url)
         assert result.returncode == 3, command
