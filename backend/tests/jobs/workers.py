@@ -19,7 +19,8 @@ from app.imports.generator import generate
 # How often a worker under test says that it lives, in seconds; it is taken for dead after three.
 HEARTBEAT = 1.0
 PATIENCE = 60.0
-_POLL = 0.01
+# A look costs a request or a connection, which those who are waited for would use better.
+_POLL = 0.05
 
 # `deals worker`, with chunks so small that there are many moments to be killed at, and not much
 # patience when it is to stop.
