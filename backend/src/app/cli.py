@@ -1,5 +1,6 @@
 """The `deals` command: thin commands over the services that the HTTP API uses too."""
 
+import gc
 import signal
 import sys
 from pkgutil import resolve_name
@@ -25,7 +26,12 @@ class Later(TyperCommand):
 
     def load(self) -> Any:
         """The command itself."""
-        return typer.main.get_command(resolve_name(f"app.commands.{self.name}:app"))
+        # What is imported stays: the collector need look at it neither meanwhile nor later.
+        gc.disable()
+        module = resolve_name(f"app.commands.{self.name}")
+        gc.freeze()
+        gc.enable()
+        return typer.main.get_command(module.app)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Leave it to the command itself to parse, to show its help and to run."""
