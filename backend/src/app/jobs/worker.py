@@ -17,7 +17,7 @@ from app.errors import AppError
 from app.jobs.conninfo import conninfo
 from app.jobs.limits import GRACE_SECONDS
 from app.jobs.tasks import job_app
-from app.repositories.jobs import QUEUE
+from app.repositories.jobs import MISSED_HEARTBEATS, QUEUE
 from app.services.housekeeping import HousekeepingService
 from app.services.importing import ImportRunner
 from app.storage.uploads import upload_store
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 # Jobs at a time; of loads there is one at a time in a database anyway.
 CONCURRENCY = 4
-# A worker that has said nothing for so many heartbeats is dead.
-MISSED_HEARTBEATS = 3
 # What a request wants of a processor that is busy comes first.
 _NICENESS = 5
 # How long to wait for the database before the next try.

@@ -10,6 +10,9 @@ QUEUE = "deals"
 # The tasks that requests ask for, by the names that workers know them under.
 LOAD_IMPORT = "load_import"
 
+# A worker that has said nothing for so many heartbeats is dead.
+MISSED_HEARTBEATS = 3
+
 # Two loads of one database would only wait for each other.
 LOADING_LOCK = "loading"
 
