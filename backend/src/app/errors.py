@@ -21,6 +21,22 @@ class EmbeddedPostgresError(DealsError):
     """The embedded PostgreSQL cannot be started here; the message says why and what to do."""
 
 
+class DatabaseUnreachableError(DealsError):
+    """No connection, or none any more; the message says where to, for how long, and why.
+
+    `kind` is one word or two for scripts: refused, timeout, authentication, ...
+    """
+
+    def __init__(self, message: str, kind: str, advice: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.advice = advice
+
+
+class NotSeenError(DealsError):
+    """Something of the database could not be looked at; the message says why."""
+
+
 class LoadStoppedError(DealsError):
     """A load is not to go on: it was cancelled, or another process has taken it over."""
 

@@ -59,6 +59,15 @@ async def upgrade_async(url: str, revision: str = "head") -> None:
     await asyncio.to_thread(upgrade, url, revision)
 
 
+def known_revisions() -> list[str]:
+    """Every revision that this code has, the oldest first; none where it carries no migrations."""
+    try:
+        scripts = ScriptDirectory.from_config(alembic_config())
+    except ConfigurationError:
+        return []
+    return [script.revision for script in scripts.walk_revisions()][::-1]
+
+
 def head_revision() -> str:
     """The revision this code is written for."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()

@@ -1,0 +1,68 @@
+"""Examining a database, and finding what was said of it."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import asyncpg
+from sqlalchemy import URL
+from tests.databases import as_text, dsn
+
+from app.config import Settings
+from app.db.examining import examined
+from app.db.migrations import known_revisions
+from app.services.doctor.examination import DoctorService
+from app.services.doctor.findings import Finding
+from app.services.doctor.situation import Situation
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+DEALS = """
+    INSERT INTO hotels (name, city, country, phone)
+    SELECT 'Hotel ' || n, 'City', 'Country', '+' || n FROM generate_series(1, 5) AS n;
+    INSERT INTO deals (hotel_id, room_type, star_rating, price_per_night, original_price,
+        discount_percent, checkin_date, checkout_date, is_available)
+    SELECT 1 + n % 5, 'suite', 5, 100, 200, 50, '2027-01-01', '2027-01-02', true
+    FROM generate_series(1, 12000) AS n;
+    ANALYZE;
+"""
+
+
+async def examine(url: URL | str, settings: Settings, **changes: Any) -> list[Finding]:
+    """What the doctor says of the database."""
+    situation = {
+        "settings": settings,
+        "processes": 1,
+        "replica": False,
+        "memory": None,
+        "revisions": known_revisions(),
+        **changes,
+    }
+    text = url if isinstance(url, str) else as_text(url)
+    async with examined(text, 5) as examination:
+        return await DoctorService(examination, Situation(**situation)).findings()
+
+
+def of(findings: Sequence[Finding], check: str, *severities: str) -> list[Finding]:
+    """The findings of a check, of these severities or of any but "fine"."""
+    wanted = severities or ("problem", "warning", "unseen")
+    return [one for one in findings if one.check == check and one.severity in wanted]
+
+
+async def connect(url: URL) -> Connection:
+    return await asyncpg.connect(dsn(url))
+
+
+async def execute(url: URL, script: str) -> None:
+    """Run statements on a connection of their own, so that their counters are there at once.
+
+    Statements that allow no transaction come one to a line that ends with a semicolon.
+    """
+    connection = await connect(url)
+    try:
+        # Otherwise what a session has counted comes some time later.
+        for statement in script.split(";\n"):
+            if statement.strip():
+                await connection.execute(statement)
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+    finally:
+        await connection.close()
