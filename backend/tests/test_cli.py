@@ -267,7 +267,8 @@ def test_wrong_usage_gets_help_and_not_a_traceback(run: Run, arguments: list[str
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["demo"], ["serve"], ["generate"], ["load"], ["migrate"], ["verify"]]
+    "command",
+    [[], ["demo"], ["serve"], ["generate"], ["load"], ["migrate"], ["verify"], ["doctor"]],
 )
 def test_every_command_has_help(run: Run, command: list[str]) -> None:
     result = run(*command, "--help")

@@ -50,6 +50,9 @@ app = TyperGroup(
         Later("load", "Load deals from a file; loading it again changes nothing."),
         Later("migrate", "Bring the database's schema to head."),
         Later("verify", "Recompute every derived number and report what is off."),
+        Later(
+            "doctor", "Say what is wrong with the database, by what one sees it, and what helps."
+        ),
         Later("keys", "API keys: who may write."),
     ],
 )
