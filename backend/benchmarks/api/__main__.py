@@ -92,7 +92,8 @@ def _measured(
     for workers, group in groupby(chosen, key=lambda case: case.workers):
         together = {case: _sides(case) for case in group}
         wanted = max(together.values(), key=len)
-        with servers(wanted, measurement.database, settings, workers=workers) as running:
+        options = ["--workers", str(workers)]
+        with servers(wanted, measurement.database, settings, options=options) as running:
             used = [
                 (case, {side: running[side] for side in sides}) for case, sides in together.items()
             ]

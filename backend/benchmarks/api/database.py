@@ -76,7 +76,7 @@ class Database:
         self.run("CHECKPOINT")
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database; what is asked after that is asked on another connection."""
         self._engine.dispose()
 
     def cpu_seconds(self) -> float | None:
@@ -147,6 +147,7 @@ def filled(server: EmbeddedServer, folder: Path, rows: int) -> Iterator[Database
         yield database
     finally:
         database.close()
+        outside.close()
         outside.run(f"DROP DATABASE {name} WITH (FORCE)")
         outside.close()
 

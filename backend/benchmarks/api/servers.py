@@ -41,17 +41,21 @@ def servers(
     database: Database,
     settings: Mapping[str, str],
     *,
-    workers: int = 1,
     under: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Iterator[dict[Side, Server]]:
     """All of `sides`, on the same database, with these settings instead of their defaults.
 
-    `under` is a command that takes each server's command as its last arguments and runs it.
+    `under` is a command that takes each server's command as its last arguments and runs it, and
+    `options` are further ones of that command.
     """
     with ExitStack() as stack:
         environment = {**database.environment, **settings}
         started = {
-            side: stack.enter_context(_process(side, environment, workers, under)) for side in sides
+            side: stack.enter_context(
+                _process(side, environment, [*under, *_command(side), *options])
+            )
+            for side in sides
         }
         for side, (process, server) in started.items():
             _wait(process, server, side)
@@ -60,13 +64,13 @@ def servers(
 
 @contextmanager
 def _process(
-    side: Side, environment: Mapping[str, str], workers: int, under: Sequence[str]
+    side: Side, environment: Mapping[str, str], command: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
     port = _free_port()
-    log = Path(environment["DATA_DIR"]) / f"{side}-{workers}.log"
+    log = Path(environment["DATA_DIR"]) / f"{side}-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*under, *_command(side, port, workers)],
+            [*command, "--port", str(port)],
             env=environment,
             cwd=_BACKEND,
             stdin=subprocess.DEVNULL,
@@ -84,13 +88,12 @@ def _process(
             process.wait()
 
 
-def _command(side: Side, port: int, workers: int) -> list[str]:
+def _command(side: Side) -> list[str]:
     """The service as a user starts it, its access log on; twins on the same uvicorn without one."""
-    where = ["--port", str(port), "--workers", str(workers)]
     if side == "service":
-        return [str(DEALS), "serve", *where]
+        return [str(DEALS), "serve"]
     uvicorn = [sys.executable, "-m", "uvicorn", _TWINS[side], "--loop", "uvloop"]
-    return [*uvicorn, "--http", "httptools", "--no-access-log", "--no-server-header", *where]
+    return [*uvicorn, "--http", "httptools", "--no-access-log", "--no-server-header"]
 
 
 def _wait(process: subprocess.Popen[bytes], server: Server, side: Side) -> None:

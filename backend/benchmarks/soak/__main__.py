@@ -1,0 +1,218 @@
+"""Does it keep its word? Clients of all kinds for a long time, and a fault every minute.
+
+Every write that was answered 2xx must be there in the end, and none that was answered 4xx. No
+request may wait longer than its deadline, no connection be left over, and memory must not grow.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from app.imports.generator import generate
+from benchmarks.api import docs, machine, processes
+from benchmarks.api.cli import add_output, add_rows, guarded, say, write_json
+from benchmarks.api.database import Database, filled, postgres
+from benchmarks.api.servers import Server, servers
+from benchmarks.soak.clients import FIRST_ID, Client, Seen, Uploader
+from benchmarks.soak.faults import Faults, small_disk
+from benchmarks.soak.ledger import Ledger
+
+_COMMAND = "mise run soak"
+_CLIENTS = 8
+_MEGABYTE = 1e6
+_MOST_GROWTH = 30.0
+# What is kept open when nobody asks: the API's pools and its listener, the worker's.
+_MOST_CONNECTIONS = 25
+# How long imports may go on after the last fault.
+_SETTLE_SECONDS = 120.0
+# How much of the time comes before memory is compared with.
+_WARM_UP = 0.2
+
+
+@dataclass
+class Outcome:
+    """What a soak has found."""
+
+    seen: Seen = field(default_factory=Seen)
+    ledger: Ledger = field(default_factory=Ledger)
+    faults: Counter[str] = field(default_factory=Counter)
+    imports: Counter[str] = field(default_factory=Counter)
+    memory: list[float] = field(default_factory=list)
+    connections: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def judge(self) -> None:
+        """Say what was promised and not kept."""
+        self.broken += [f"late: {line}" for line in self.seen.late]
+        under_way = self.imports["queued"] + self.imports["running"] + self.imports["unknown"]
+        if under_way or not self.imports["succeeded"]:
+            self.broken.append(f"imports: {dict(self.imports)}")
+        if self.connections > _MOST_CONNECTIONS:
+            self.broken.append(f"{self.connections} connections are left")
+        if self.memory and self.growth > _MOST_GROWTH:
+            self.broken.append(f"the server has grown by {self.growth:.0f} MB")
+        if not self.ledger.confirmed or not self.ledger.refused:
+            self.broken.append("nothing was written, or nothing refused")
+
+    @property
+    def growth(self) -> float:
+        """Megabytes, from the end of the warm-up."""
+        start = self.memory[int(len(self.memory) * _WARM_UP)]
+        return self.memory[-1] - start
+
+
+def main() -> int:
+    """Soak, and write the report; 1 when a promise was broken."""
+    arguments = _arguments()
+    with (
+        postgres() as (server, folder),
+        small_disk(folder / "uploads") as disk,
+        filled(server, folder, arguments.rows) as database,
+        servers(["service"], database, {}, options=["--with-worker"]) as running,
+    ):
+        content = _files(folder)
+        outcome = asyncio.run(_soak(arguments, database, running["service"], _Means(disk, content)))
+        # The server was restarted.
+        database.close()
+        about = machine.about(database, f"{_CLIENTS} clients", ())
+    outcome.judge()
+    report = _report(arguments, outcome)
+    print(report)
+    if arguments.json:
+        write_json(arguments.json, {**about, "report": report, "broken": outcome.broken})
+    if arguments.write_docs:
+        docs.write("soak", f"{docs.provenance(about, _COMMAND)}\n\n{report}", {})
+    return int(bool(outcome.broken))
+
+
+def _arguments() -> argparse.Namespace:
+    made = argparse.ArgumentParser(prog=f"{_COMMAND} --", description=__doc__)
+    add_output(made)
+    add_rows(made)
+    made.add_argument("--minutes", type=float, default=20.0, help="(default %(default)s)")
+    made.add_argument(
+        "--every", type=float, default=60.0, help="seconds between faults (default %(default)s)"
+    )
+    return made.parse_args()
+
+
+@dataclass(frozen=True)
+class _Means:
+    """The disk that can be filled, if any, and the files to upload."""
+
+    disk: Path | None
+    files: list[bytes]
+
+
+def _files(folder: Path) -> list[bytes]:
+    found = []
+    for seed in range(3):
+        file = folder / f"upload-{seed}.csv"
+        generate(file, rows=Uploader.ROWS, seed=seed)
+        found.append(file.read_bytes())
+    return found
+
+
+async def _soak(
+    arguments: argparse.Namespace, database: Database, server: Server, means: _Means
+) -> Outcome:
+    outcome = Outcome()
+    dsn = database.url.replace("+asyncpg", "")
+    stop = asyncio.Event()
+    limits = httpx.Limits(max_connections=50, max_keepalive_connections=20)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", limits=limits) as http:
+        clients = [Client(http, n, outcome.seen, outcome.ledger) for n in range(_CLIENTS)]
+        uploader = Uploader(http, means.files)
+        async with asyncio.TaskGroup() as group:
+            for client in clients:
+                group.create_task(client.run(stop))
+            group.create_task(uploader.run(stop))
+            group.create_task(_measure(server, outcome, stop))
+            await _disturb(arguments, Faults(dsn, server.pid, means.disk), outcome)
+            stop.set()
+        outcome.imports = await uploader.states(_SETTLE_SECONDS)
+    outcome.connections = await _left_over(dsn)
+    outcome.broken += outcome.ledger.contradictions(await _stored(dsn))
+    return outcome
+
+
+async def _disturb(arguments: argparse.Namespace, faults: Faults, outcome: Outcome) -> None:
+    """A fault every so often, each kind in its turn; the last one well before the end."""
+    ends = time.monotonic() + arguments.minutes * 60
+    kinds: Sequence[tuple[str, Callable[[], Any]]] = faults.all()
+    number = 0
+    while time.monotonic() + 2 * arguments.every < ends:
+        await asyncio.sleep(arguments.every)
+        name, make = kinds[number % len(kinds)]
+        number += 1
+        say(f"{name}: {outcome.ledger.confirmed:,} writes confirmed so far")
+        # What is in the way of one fault, such as the last one, is no finding.
+        with contextlib.suppress(OSError, asyncpg.PostgresError):
+            await make()
+            outcome.faults[name] += 1
+    await asyncio.sleep(max(0.0, ends - time.monotonic()))
+
+
+async def _measure(server: Server, outcome: Outcome, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        outcome.memory.append(processes.resident_bytes(server.pid) / _MEGABYTE)
+        await asyncio.sleep(1.0)
+
+
+async def _stored(dsn: str) -> dict[int, str]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await connection.fetch(
+            "SELECT external_id, price_per_night FROM deals WHERE external_id >= $1", FIRST_ID
+        )
+    finally:
+        await connection.close()
+    return {row["external_id"]: str(row["price_per_night"]) for row in rows}
+
+
+async def _left_over(dsn: str) -> int:
+    """Connections to the database; those that are in a transaction count as many."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        count: int = await connection.fetchval(
+            "SELECT count(*) + 1000 * count(*) FILTER (WHERE state LIKE 'idle in transaction%') "
+            "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    finally:
+        await connection.close()
+    return count
+
+
+def _report(arguments: argparse.Namespace, outcome: Outcome) -> str:
+    seen, ledger = outcome.seen, outcome.ledger
+    answers = ", ".join(f"{count:,} {name}" for name, count in sorted(seen.statuses.items()))
+    slowest = ", ".join(f"{name} {s:.1f} s" for name, s in sorted(seen.slowest.items()))
+    faults = ", ".join(f"{name} {count}×" for name, count in outcome.faults.items())
+    unsure = (
+        f"{ledger.unsure:,} without an answer that says which; "
+        f"{len(ledger.states):,} deals compared"
+    )
+    lines = [
+        f"{arguments.minutes:g} minutes, a fault every {arguments.every:g} seconds: {faults}",
+        f"Answers: {answers}; the slowest: {slowest}",
+        f"Writes: {ledger.confirmed:,} confirmed, {ledger.refused:,} refused, {unsure}",
+        f"Imports: {', '.join(f'{count} {state}' for state, count in outcome.imports.items())}",
+        f"Left: {outcome.connections} connections; memory {outcome.growth:+.1f} MB",
+        f"Promises broken: {len(outcome.broken)}",
+        *outcome.broken[:20],
+    ]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

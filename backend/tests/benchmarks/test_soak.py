@@ -1,0 +1,46 @@
+"""What a soak holds the service to."""
+
+import pytest
+from benchmarks.soak.ledger import GONE, Ledger
+
+pytestmark = pytest.mark.unit
+
+
+def test_what_was_confirmed_must_be_there() -> None:
+    ledger = Ledger()
+    ledger.told(1, 201, {GONE}, "10.00")
+    ledger.told(2, 201, {GONE}, "20.00")
+    ledger.told(2, 200, ledger.states[2], "21.00")
+    ledger.told(3, 201, {GONE}, "30.00")
+    ledger.told(3, 204, ledger.states[3], GONE)
+
+    assert ledger.contradictions({1: "10.00", 2: "21.00"}) == []
+    assert len(ledger.contradictions({})) == 2
+    assert ledger.contradictions({1: "10.00", 2: "20.00"}) == [
+        "deal 2: told ['21.00'], stored 20.00"
+    ]
+    assert len(ledger.contradictions({1: "10.00", 2: "21.00", 3: "30.00"})) == 1
+    assert ledger.confirmed == 5
+
+
+def test_what_was_refused_must_not_be_there() -> None:
+    ledger = Ledger()
+    ledger.told(1, 422, {GONE}, "10.00")
+    ledger.told(2, 201, {GONE}, "20.00")
+    ledger.told(2, 409, ledger.states[2], "21.00")
+
+    assert ledger.contradictions({2: "20.00"}) == []
+    assert len(ledger.contradictions({1: "10.00", 2: "21.00"})) == 2
+    assert ledger.refused == 2
+
+
+@pytest.mark.parametrize("status", [None, 500, 503])
+def test_what_was_not_answered_may_be_either(status: int | None) -> None:
+    ledger = Ledger()
+    ledger.told(1, status, {GONE}, "10.00")
+    ledger.told(1, status, ledger.states[1], "11.00")
+
+    for stored in ({}, {1: "10.00"}, {1: "11.00"}):
+        assert ledger.contradictions(stored) == []
+    assert len(ledger.contradictions({1: "12.00"})) == 1
+    assert ledger.unsure == 2
