@@ -223,5 +223,5 @@ def test_names_and_statements_cannot_draw_on_a_terminal(
     doctor_report.print_report(Report.of(Target(("h:1",), "d", "u"), [finding]))
 
     shown = capsys.readouterr().out
-    assert shown.count("SELECT '[red] [2J  done'") == 5
+    assert shown.count("SELECT '[red] [2J done'") == 5
     assert not {"\x1b", "\x07"} & set(shown)

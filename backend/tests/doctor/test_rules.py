@@ -40,10 +40,10 @@ SETTINGS = Settings(_env_file=None)
 SITUATION = Situation(
     SETTINGS, processes=1, replica=False, memory=16 * GB, revisions=["1", "2", "3"]
 )
-SERVER = Server("18.1", 180_001, "deals", False, NOW, True, None, -1, -1)  # noqa: FBT003
+SERVER = Server("18.1", 180_001, "deals", "shop", False, NOW, True, None, -1, -1)  # noqa: FBT003
 TARGET = Target(("db:5432",), "deals", "deals")
 TABLE = Table(
-    "public", "deals", 50_000, 10**7, 10**7, 0, 10**5, 0, 50_000, 0, 0, True, NOW, NOW, True,  # noqa: FBT003
+    "public", "deals", 50_000, 10**7, 10**7, 0, 10**5, True, 0, 50_000, 0, 0, True, NOW, NOW, True,  # noqa: FBT003
 )  # fmt: skip
 INDEX = Index("public", "deals", "ix", 10**7, 0, 10**5, True, False, False, False, "a")  # noqa: FBT003
 ACTIVITY = Activity(10**7, 10, 0, 0, 0, NOW, 30.0)
@@ -151,6 +151,8 @@ def test_pools_against_connections() -> None:
     assert "DB_POOL_SIZE=5 DB_MAX_OVERFLOW=2" in many.advice
     (limited,) = rules.capacity(named(), replace(SERVER, role_limit=20), SITUATION)
     assert limited.remedy == 'ALTER ROLE "deals" CONNECTION LIMIT 55;'
+    (narrow,) = rules.capacity(named(), replace(SERVER, database_limit=20), SITUATION)
+    assert narrow.remedy == 'ALTER DATABASE "shop" CONNECTION LIMIT 55;'
 
 
 @pytest.mark.parametrize(("count", "severity"), [(77, "fine"), (78, "warning"), (93, "problem")])
@@ -268,11 +270,12 @@ def test_the_disk(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"seq_scan": 100, "idx_scan": 1000}, None),
         ({"seq_scan": 100, "idx_scan": 900}, "warning"),
         ({"seq_scan": 100, "idx_scan": 100}, "problem"),
+        ({"seq_scan": 100, "idx_scan": 100, "scanned_lately": False}, None),
         ({"seq_scan": 100, "idx_scan": 0, "rows": 9_999}, None),
     ],
 )
 def test_scans_of_whole_tables(changes: dict[str, Any], severity: str | None) -> None:
-    found = indexes.scans([replace(TABLE, **changes)])
+    found = indexes.scans([replace(TABLE, **changes)], ACTIVITY)
 
     assert severities(found) == ([severity] if severity else [])
 
@@ -355,7 +358,7 @@ def test_references_of_small_tables_and_of_the_queue_need_no_index() -> None:
     ],
 )
 def test_dead_rows(live: int, dead: int, severity: str) -> None:
-    assert severities(tables.vacuum([replace(TABLE, live=live, dead=dead)])) == [severity]
+    assert severities(tables.vacuum([replace(TABLE, rows=live, dead=dead)])) == [severity]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def _print_rest(finding: Finding) -> None:
         )
         console.stdout.print(Text(f"{_INDENT}{'; '.join(shown)}", style="dim"))
     if finding.advice:
-        console.stdout.print(Text(_plain(f"{_INDENT}{finding.advice}")))
+        console.stdout.print(Text(f"{_INDENT}{_plain(finding.advice)}"))
     if finding.remedy:
         console.stdout.print(Text(f"{_INDENT}> {_plain(finding.remedy)}", style="bold"))
 
@@ -100,4 +100,4 @@ def _number(name: str, value: float) -> str:
 
 def _plain(text: str) -> str:
     """One line, and nothing that a terminal would obey: names and statements are anybody's."""
-    return "".join(one if one.isprintable() else " " for one in text)
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())

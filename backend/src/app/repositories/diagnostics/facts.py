@@ -11,6 +11,7 @@ class Server:
     version: str
     version_number: int
     role: str
+    database: str
     standby: bool
     started: datetime
     # Whether other sessions' states and statements are shown.
@@ -80,6 +81,8 @@ class Table:
     index_bytes: int
     seq_scan: int
     idx_scan: int
+    # Since yesterday.
+    scanned_lately: bool
     seq_rows: int
     live: int
     dead: int

@@ -12,6 +12,7 @@ _SERVER = text(
     SELECT current_setting('server_version') AS version,
         current_setting('server_version_num')::int AS version_number,
         current_user::text AS role,
+        current_database()::text AS database,
         pg_is_in_recovery() AS standby,
         pg_postmaster_start_time() AS started,
         pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all,

@@ -24,6 +24,7 @@ _TABLES = text(
         (class.relpages + coalesce(toast.relpages, 0)) * block.size AS bytes,
         indexes.pages * block.size AS index_bytes,
         coalesce(seq_scan, 0) AS seq_scan, coalesce(idx_scan, 0) AS idx_scan,
+        coalesce(last_seq_scan > now() - interval '1 day', false) AS scanned_lately,
         coalesce(seq_tup_read, 0) AS seq_rows,
         n_live_tup AS live, n_dead_tup AS dead, n_mod_since_analyze AS modified,
         class.reltuples >= 0 AS analyzed,

@@ -138,7 +138,7 @@ class DoctorService:
         kinds = [
             indexes.undone(found, all_tables, declared),
             indexes.invalid(found),
-            indexes.scans(all_tables),
+            indexes.scans(all_tables, self._activity),
             indexes.duplicates(found),
             indexes.unused(found, self._activity, declared),
             indexes.foreign_keys(await self._tables.foreign_keys()),

@@ -128,13 +128,14 @@ def undone(indexes: Sequence[Index], tables: Sequence[Table], declared: Declared
     )
 
 
-def scans(tables: Sequence[Table]) -> list[Finding]:
-    """Large tables that are read as a whole, again and again."""
+def scans(tables: Sequence[Table], activity: Activity) -> list[Finding]:
+    """Large tables that are read as a whole, again and again, and still today."""
     findings = []
     for table in tables:
         total = table.seq_scan + table.idx_scan
         share = table.seq_scan / total if total else 0.0
-        if table.rows < LARGE_TABLE_ROWS or table.seq_scan < SCANS or share < SCANS_WARNING:
+        few = table.seq_scan < SCANS or share < SCANS_WARNING
+        if table.rows < LARGE_TABLE_ROWS or few or not table.scanned_lately:
             continue
         evidence: Facts = {
             "table": table.name,
@@ -143,6 +144,7 @@ def scans(tables: Sequence[Table]) -> list[Finding]:
             "idx_scan": table.idx_scan,
             "seq_scan_ratio": round(share, 3),
             "rows_a_scan": table.seq_rows // table.seq_scan,
+            "since": activity.since,
         }
         findings.append(
             Finding(
@@ -151,7 +153,8 @@ def scans(tables: Sequence[Table]) -> list[Finding]:
                 f"{share:.0%} of the scans of {table.name} ({table.rows:,} rows) read it whole",
                 evidence,
                 "find the statement: the slow route is in the access log (sql_ms); or have the "
-                "server log what takes longer than 200 ms, and EXPLAIN that:",
+                "server log what takes longer than 200 ms, and EXPLAIN that; mended, count anew "
+                f"(SELECT pg_stat_reset_single_table_counters('{table.identifier}'::regclass))",
                 "ALTER SYSTEM SET log_min_duration_statement = '200ms'; SELECT pg_reload_conf();",
             )
         )

@@ -188,7 +188,10 @@ def capacity(found: Mapping[str, Setting], server: Server, situation: Situation)
     remedy = altered("max_connections", str(wanted + 10), restart=True)
     if most < max_connections(found):
         evidence |= {"role_limit": server.role_limit, "database_limit": server.database_limit}
-        remedy = f'ALTER ROLE "{server.role}" CONNECTION LIMIT {wanted + 10};'
+        whose = f'ROLE "{server.role}"'
+        if most == server.database_limit:
+            whose = f'DATABASE "{server.database}"'
+        remedy = f"ALTER {whose} CONNECTION LIMIT {wanted + 10};"
     return [
         Finding(
             "pools",

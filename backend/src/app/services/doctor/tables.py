@@ -20,12 +20,13 @@ def vacuum(tables: Sequence[Table]) -> list[Finding]:
     """Dead rows that are read, and stored, with the living ones."""
     findings = []
     for table in tables:
-        ratio = table.dead / max(table.dead + table.live, 1)
+        # After a reset of the counters `live` is too few; the planner's number is still there.
+        ratio = table.dead / max(table.dead + table.rows, 1)
         if table.dead < DEAD_ROWS or ratio < DEAD_WARNING:
             continue
         evidence: Facts = {
             "table": table.name,
-            "live": table.live,
+            "rows": table.rows,
             "dead": table.dead,
             "dead_ratio": round(ratio, 3),
             "last_vacuum": table.last_vacuum,
@@ -61,7 +62,8 @@ def analyze(tables: Sequence[Table]) -> list[Finding]:
         much = table.modified >= max(MODIFIED_ROWS, MODIFIED_WARNING * table.rows)
         if not never and not much:
             continue
-        what = "was never analyzed" if never else f"has changed by {table.modified:,} rows since"
+        changed = f"{table.modified:,} changes since its last analyze"
+        what = "was never analyzed" if never else f"has {changed}"
         evidence: Facts = {
             "table": table.name,
             "rows": table.rows,
@@ -72,7 +74,7 @@ def analyze(tables: Sequence[Table]) -> list[Finding]:
             Finding(
                 "statistics",
                 "warning",
-                f"{table.name} {what}: plans are made for another table",
+                f"{table.name} {what}: the planner knows another table",
                 evidence,
                 remedy=f"ANALYZE {table.identifier};",
             )
