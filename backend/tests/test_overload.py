@@ -117,6 +117,33 @@ async def test_requests_of_one_connection_wait_for_each_other(
     assert answers == [f"Deal {number} does not exist" for number in range(1, 6)]
 
 
+NO_REQUESTS = [
+    b"GET http://[ HTTP/1.1",
+    b"GET http://x:99999999/deals HTTP/1.1",
+    b"GET //:99999999/ HTTP/1.1",
+    "GET /ü HTTP/1.1".encode(),
+    b"CONNECT /deals HTTP/1.1",
+    b"GET /deals HTTP/9.9",
+    b"GET /deals HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket",
+]
+
+
+async def test_what_is_no_request_takes_nobodys_place(server: RunningServer) -> None:
+    for request_line in NO_REQUESTS * MOST:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request_line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(30):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        assert (await client.get("/deals")).status_code == 200
+        found = Scraped(await client.get("/metrics"))
+
+    assert found.value("deals_http_requests_in_progress") == 0
+    assert found.value("deals_http_requests_shed_total") == 0
+
+
 @pytest.mark.parametrize(
     ("sent", "answer"),
     [

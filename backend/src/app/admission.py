@@ -40,6 +40,10 @@ class Admission:
         self.in_progress += 1
         return True
 
+    def leave(self) -> None:
+        """One that has entered is over."""
+        self.in_progress -= 1
+
     def drain(self) -> None:
         """Note that the server is about to stop."""
         self.draining = True
@@ -51,6 +55,6 @@ class Admission:
             try:
                 await app(scope, receive, send)
             finally:
-                self.in_progress -= 1
+                self.leave()
 
         return serve

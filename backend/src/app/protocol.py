@@ -55,15 +55,19 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the request in, or refuse it."""
         path = self.url.partition(b"?")[0]
-        if self._is_busy() or not self._admission.counts(path.decode("ascii", "replace")):
-            self.app = self._uncounted
-        elif self._admission.enter():
-            self.app = self._counted
-        else:
+        counts = not self._is_busy() and self._admission.counts(path.decode("ascii", "replace"))
+        if counts and not self._admission.enter():
             self._refuse()
             return
+        self.app = self._counted if counts else self._uncounted
         self._arriving = path != _UPLOADS
-        super().on_headers_complete()
+        before = self.cycle
+        try:
+            super().on_headers_complete()
+        finally:
+            if counts and self.cycle is before:
+                # An address that is none, for instance: nothing runs that would make room again.
+                self._admission.leave()
         if self._admission.draining:
             # Whoever keeps connections goes elsewhere for the next request.
             self.cycle.keep_alive = False
@@ -117,7 +121,7 @@ class Protocol(HttpToolsProtocol):
         self._timer = None
         if self.transport.is_closing():
             return
-        if self._arriving and not self._is_busy():
+        if self._arriving and not self._refused and not self._is_busy():
             self._write(RequestTimeoutError(), close=True)
         self.transport.close()
 

@@ -47,6 +47,8 @@ def serve(
             reload_dirs=[str(Path(__file__).parent)] if reload else None,
             loop="uvloop",
             http=Protocol,
+            # There are no WebSockets here, whatever is installed.
+            ws="none",
             access_log=False,
             log_config=None,
             server_header=False,
