@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
@@ -19,7 +20,7 @@ from app.services.doctor.findings import SEVERITIES, Finding
 pytestmark = pytest.mark.integration
 
 CHECKS = {
-    "cache", "clock", "connections", "idle", "imports", "indexes", "jobs", "locks",
+    "cache", "clock", "connections", "disk", "idle", "imports", "indexes", "jobs", "locks",
     "numbers", "pools", "prepared", "queries", "schema", "server", "settings", "sizes", "slots",
     "statistics", "vacuum", "workers", "wraparound",
 }  # fmt: skip
@@ -38,9 +39,9 @@ def titles(findings: list[Finding]) -> str:
 
 
 async def test_a_good_database_has_no_problem_but_the_tests_settings(
-    url: URL, settings: Settings
+    url: URL, settings: Settings, tmp_path: Path
 ) -> None:
-    findings = await examine(url, settings)
+    findings = await examine(url, settings.model_copy(update={"data_dir": tmp_path}))
 
     assert {one.check for one in findings} == CHECKS
     bad = [one for one in findings if one.severity == "problem"]
