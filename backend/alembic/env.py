@@ -88,7 +88,7 @@ def main() -> None:
         asyncio.run(run_with_own_engine(url))
     else:
         with provisioned(load_settings()) as urls:
-            asyncio.run(run_with_own_engine(urls.primary))
+            asyncio.run(run_with_own_engine(urls.direct))
 
 
 if context.is_offline_mode():

@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("-c", dest="code", metavar="CODE", help="run this instead of a prompt")
     code: str | None = parser.parse_args().code
     try:
-        with provisioned(load_settings()) as urls, engine_on(urls.primary) as db:
+        with provisioned(load_settings()) as urls, engine_on(urls.direct) as db:
             look_at(db)
             use(db, code)
     except DealsError as error:

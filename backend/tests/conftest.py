@@ -3,7 +3,7 @@
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.databases import (
     temporary_database,
 )
 from tests.factories import DealRow, HotelFactory, HotelRow, insert_catalog
+from tests.pgbouncer import PgBouncer, let_in, required, running_pgbouncer
 
 from app.config import Settings
 from app.db.embedded import embedded_postgres
@@ -200,18 +201,40 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture(scope="session")
-async def client(catalog: Catalog, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def pgbouncer(
+    server_url: URL, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[PgBouncer]:
+    """PgBouncer before the tests' server."""
+    required()
+    await let_in(server_url)
+    with running_pgbouncer(server_url, tmp_path_factory.getbasetemp() / "pgbouncer") as bouncer:
+        yield bouncer
+
+
+@pytest.fixture(scope="session")
+def on_database(request: pytest.FixtureRequest, settings: Settings) -> Callable[[URL], Settings]:
+    """Settings of a service on a database; with THROUGH_PGBOUNCER, by way of PgBouncer."""
+    if os.environ.get("THROUGH_PGBOUNCER"):
+        bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
+        return lambda url: bouncer.before(settings, url)
+    return lambda url: settings.model_copy(update={"database_url": SecretStr(as_text(url))})
+
+
+@pytest.fixture(scope="session")
+async def client(
+    catalog: Catalog, on_database: Callable[[URL], Settings]
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application on the shared catalog."""
-    url = SecretStr(as_text(catalog.url))
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+    async with serving(create_app(on_database(catalog.url))) as client:
         yield client
 
 
 @pytest.fixture
-def own_settings(clone_url: URL, settings: Settings, tmp_path: Path) -> Settings:
+def own_settings(
+    clone_url: URL, on_database: Callable[[URL], Settings], tmp_path: Path
+) -> Settings:
     """Settings of a service with a database and a folder for uploads of the test's own."""
-    url = SecretStr(as_text(clone_url))
-    return settings.model_copy(update={"database_url": url, "data_dir": tmp_path / "data"})
+    return on_database(clone_url).model_copy(update={"data_dir": tmp_path / "data"})
 
 
 @pytest.fixture

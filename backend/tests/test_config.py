@@ -217,3 +217,18 @@ def test_settings_do_not_change() -> None:
 
     with pytest.raises(ValidationError, match="frozen"):
         settings.log_level = "DEBUG"  # type: ignore[misc]
+
+
+def test_a_pooler_needs_the_database_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through it alone LISTEN and locks would seem to work."""
+    monkeypatch.setenv("DB_PGBOUNCER", "true")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://pooler/deals")
+    with pytest.raises(ConfigurationError, match=r"DB_PGBOUNCER needs .* DIRECT_DATABASE_URL$"):
+        load()
+
+    monkeypatch.setenv("DIRECT_DATABASE_URL", "postgresql://server/deals")
+    settings = load()
+
+    assert settings.direct_database_url is not None
+    direct = settings.direct_database_url.get_secret_value()
+    assert direct == "postgresql+asyncpg://server/deals"

@@ -1,8 +1,8 @@
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import ConfigurationError
@@ -32,6 +32,9 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     read_database_url: SecretStr | None = None
+    # Whether the two are PgBouncer's, in transaction mode; the database's own is then needed, too.
+    db_pgbouncer: bool = False
+    direct_database_url: SecretStr | None = None
     embedded_postgres_version: Literal[16, 18] = 18
 
     db_pool_size: Annotated[int, Field(ge=1, le=1000)] = 5
@@ -87,6 +90,7 @@ class Settings(BaseSettings):
     @field_validator(
         "database_url",
         "read_database_url",
+        "direct_database_url",
         "signing_key",
         "uploads_url",
         "aws_endpoint_url",
@@ -98,7 +102,7 @@ class Settings(BaseSettings):
         """`DATABASE_URL=` in a compose or `.env` file is how people say "none"."""
         return None if value == "" else value
 
-    @field_validator("database_url", "read_database_url")
+    @field_validator("database_url", "read_database_url", "direct_database_url")
     @classmethod
     def _postgres_with_asyncpg(cls, value: SecretStr | None) -> SecretStr | None:
         """Accept the two common spellings of a PostgreSQL URL, and speak asyncpg to both.
@@ -127,6 +131,13 @@ class Settings(BaseSettings):
             raise ValueError("must look like https://host:port")
         return value
 
+    @model_validator(mode="after")
+    def _sessions_are_possible(self) -> Self:
+        """LISTEN and session locks would seem to work through a pooler, and do nothing."""
+        if self.db_pgbouncer and not (self.database_url and self.direct_database_url):
+            raise ValueError("DB_PGBOUNCER needs DATABASE_URL and DIRECT_DATABASE_URL")
+        return self
+
     def patient(self) -> "Settings":
         """For commands: a load or a check of everything may take what a request may not."""
         return self.model_copy(
@@ -149,7 +160,7 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            ": ".join(filter(None, [".".join(map(str, problem["loc"])).upper(), problem["msg"]]))
             for problem in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(f"wrong settings: {problems}") from None

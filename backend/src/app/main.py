@@ -81,11 +81,10 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            database = Database(
-                await stack.enter_async_context(provisioned_async(settings)), settings
-            )
+            urls = await stack.enter_async_context(provisioned_async(settings))
+            database = Database(urls, settings)
             stack.push_async_callback(database.dispose)
-            listener = Listener(database.write_engine, CHANNEL)
+            listener = Listener(urls.direct, CHANNEL)
             stack.push_async_callback(listener.aclose)
             app.state.database = database
             app.state.keys = KeyRing(database)

@@ -8,10 +8,8 @@ from sqlalchemy import text
 from tests.imports.database import ask
 from tests.imports.faults import until
 
-from app.config import Settings
 from app.db import notifications
 from app.db.notifications import Listener, Subscription
-from app.db.provision import DatabaseUrls
 from app.db.session import Database
 
 pytestmark = pytest.mark.integration
@@ -28,8 +26,8 @@ LONG = 20.0
 
 
 @pytest.fixture
-async def listener(database: Database) -> AsyncIterator[Listener]:
-    listener = Listener(database.write_engine, "channel")
+async def listener(database_url: str) -> AsyncIterator[Listener]:
+    listener = Listener(database_url, "channel")
     yield listener
     await listener.aclose()
 
@@ -127,19 +125,15 @@ async def test_a_lost_connection_is_made_anew(listener: Listener, database: Data
             assert await woken(one)
 
 
-async def test_a_database_that_is_away_is_asked_again(
-    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_database_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "_PAUSE_SECONDS", 0.01)
     nowhere = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
-    away = Database(DatabaseUrls(nowhere, nowhere), settings)
-    listener = Listener(away.write_engine, "channel")
+    listener = Listener(nowhere, "channel")
     with listener.subscribed("1") as one:
         await one.wait(0.1)
         listener.close()
         assert await woken(one)
     await listener.aclose()
-    await away.dispose()
 
 
 async def test_it_takes_no_connection_of_the_pool(listener: Listener, database: Database) -> None:

@@ -23,7 +23,7 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
     """The database, at head if it is an embedded one."""
     await asyncio.to_thread(upgrade_if_embedded, settings)
     async with provisioned_async(settings) as urls:
-        database = Database(urls, settings.patient())
+        database = Database(urls.past_pooler(), settings.patient())
         try:
             yield database
         finally:
@@ -34,4 +34,4 @@ def upgrade_if_embedded(settings: Settings) -> None:
     """An embedded database may be new; one at DATABASE_URL is migrated when its operator says."""
     if settings.database_url is None:
         with provisioned(settings) as urls:
-            upgrade(urls.primary)
+            upgrade(urls.direct)

@@ -13,5 +13,5 @@ def migrate() -> None:
     """Bring the database's schema to head."""
     settings = start()
     with provisioned(settings) as urls:
-        upgrade(urls.primary)
+        upgrade(urls.direct)
     console.stdout.print(f"the schema is at {head_revision()}")

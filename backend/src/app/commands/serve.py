@@ -38,6 +38,6 @@ def serve(  # noqa: PLR0913 - an option each
     serving.require_free_port(host, port)
     with provisioned(settings) as urls:
         if migrate or (migrate is None and settings.app_env == "development"):
-            upgrade(urls.primary)
+            upgrade(urls.direct)
         with worker_beside(settings) if with_worker else nullcontext():
             serving.serve(settings, host=host, port=port, workers=workers, reload=reload)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.db.errors import database_errors
@@ -39,13 +39,14 @@ class Subscription:
 class Listener:
     """Wakes those who wait for a message of one channel; connected only while somebody waits.
 
+    `url` is the database's own: through a pooler that lends connections nothing would be heard.
     What was sent while there was no connection is lost, so whoever is woken looks for himself, and
     all are woken when a connection has been made.
     """
 
-    def __init__(self, engine: AsyncEngine, channel: str) -> None:
+    def __init__(self, url: str, channel: str) -> None:
         self._engine = create_async_engine(
-            engine.url,
+            url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             connect_args={

@@ -15,6 +15,23 @@ class DatabaseUrls:
 
     primary: str
     replica: str
+    # Past a pooler of connections, for what needs a session; without one, `primary` again.
+    direct: str = ""
+    # Whether `primary` and `replica` are PgBouncer's.
+    pooled: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.direct:
+            object.__setattr__(self, "direct", self.primary)
+
+    @property
+    def exports(self) -> str:
+        """Where long reads go: to the replica, if there is one, or else past the pooler."""
+        return self.direct if self.replica == self.primary else self.replica
+
+    def past_pooler(self) -> "DatabaseUrls":
+        """For processes that hold sessions and long transactions: workers and commands."""
+        return DatabaseUrls(self.direct, self.direct if self.pooled else self.replica)
 
 
 @contextmanager
@@ -30,7 +47,13 @@ def provisioned(settings: Settings) -> Iterator[DatabaseUrls]:
     if settings.database_url is not None:
         primary = settings.database_url.get_secret_value()
         replica = settings.read_database_url
-        yield DatabaseUrls(primary, replica.get_secret_value() if replica else primary)
+        direct = settings.direct_database_url
+        yield DatabaseUrls(
+            primary,
+            replica.get_secret_value() if replica else primary,
+            direct.get_secret_value() if direct else primary,
+            pooled=settings.db_pgbouncer,
+        )
         return
     version = settings.embedded_postgres_version
     with embedded_postgres(settings.data_dir, version=version) as server:

@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from app.config import Settings
 from app.db.errors import database_errors
+from app.db.pgbouncer import lent_connection_args
 from app.db.pool import PatientPool
 from app.db.provision import DatabaseUrls
 from app.db.reading import Reader
@@ -42,7 +43,11 @@ class Database:
         self._urls = urls
         self._settings = settings
         self.write_engine = _create_engine(
-            urls.primary, settings, settings.db_statement_timeout, {"application_name": name}
+            urls.primary,
+            settings,
+            settings.db_statement_timeout,
+            {"application_name": name},
+            pooled=urls.pooled,
         )
         count_statements(self.write_engine.sync_engine)
         self.read_engine = _create_engine(
@@ -50,11 +55,12 @@ class Database:
             settings,
             settings.db_read_timeout,
             {"application_name": name, "default_transaction_read_only": "on"},
+            pooled=urls.pooled,
         )
         self.reader = Reader(self.read_engine)
         # For what must show as soon as it is written.
         self.primary_reader = Reader(self.write_engine)
-        self._export_engine = _create_export_engine(urls.replica, settings)
+        self._export_engine = _create_export_engine(urls, settings)
         self.streams = Streams(self._export_engine, settings.export_concurrency)
 
     @asynccontextmanager
@@ -92,7 +98,12 @@ class Database:
 
 
 def _create_engine(
-    url: str, settings: Settings, statement_timeout: float, server_settings: dict[str, str]
+    url: str,
+    settings: Settings,
+    statement_timeout: float,
+    server_settings: dict[str, str],
+    *,
+    pooled: bool,
 ) -> AsyncEngine:
     engine = create_async_engine(
         url,
@@ -103,13 +114,13 @@ def _create_engine(
         pool_timeout=settings.db_pool_timeout,
         # What a statement's parameters are is the log's reader's business least of all.
         hide_parameters=True,
-        connect_args=_connect_args(settings, statement_timeout, server_settings),
+        connect_args=_connect_args(settings, statement_timeout, server_settings, pooled=pooled),
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
     return engine
 
 
-def _create_export_engine(url: str, settings: Settings) -> AsyncEngine:
+def _create_export_engine(urls: DatabaseUrls, settings: Settings) -> AsyncEngine:
     """Connections that are opened for one export each, with an export's time limit.
 
     An export on one core of the database's is slow enough for requests not to notice.
@@ -124,31 +135,43 @@ def _create_export_engine(url: str, settings: Settings) -> AsyncEngine:
         "datestyle": "ISO",
     }
     return create_async_engine(
-        url,
+        urls.exports,
         poolclass=NullPool,
         hide_parameters=True,
-        connect_args=_connect_args(settings, settings.export_timeout, server_settings),
+        connect_args=_connect_args(
+            settings,
+            settings.export_timeout,
+            server_settings,
+            pooled=urls.pooled and urls.exports != urls.direct,
+        ),
     )
 
 
 def _connect_args(
-    settings: Settings, statement_timeout: float, server_settings: dict[str, str]
+    settings: Settings,
+    statement_timeout: float,
+    server_settings: dict[str, str],
+    *,
+    pooled: bool,
 ) -> dict[str, Any]:
+    server_settings = {
+        "jit": "off",
+        "timezone": "UTC",
+        "statement_timeout": _milliseconds(statement_timeout),
+        # Nothing here leaves a transaction open on purpose; should a process freeze in the
+        # middle of one, its locks are not for ever.
+        "idle_in_transaction_session_timeout": _milliseconds(max(statement_timeout, _IDLE_SECONDS)),
+        "lock_timeout": _milliseconds(settings.db_lock_timeout),
+        **server_settings,
+    }
     return {
         "timeout": settings.db_connect_timeout,
         "command_timeout": statement_timeout + _GRACE_SECONDS,
-        "server_settings": {
-            "jit": "off",
-            "timezone": "UTC",
-            "statement_timeout": _milliseconds(statement_timeout),
-            # Nothing here leaves a transaction open on purpose; should a process freeze in the
-            # middle of one, its locks are not for ever.
-            "idle_in_transaction_session_timeout": _milliseconds(
-                max(statement_timeout, _IDLE_SECONDS)
-            ),
-            "lock_timeout": _milliseconds(settings.db_lock_timeout),
-            **server_settings,
-        },
+        **(
+            lent_connection_args(server_settings)
+            if pooled
+            else {"server_settings": server_settings}
+        ),
     }
 
 

@@ -41,7 +41,8 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     # The library tells of each job twice; what matters of them is in their own tables.
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     uploads = upload_store(settings)
-    async with provisioned_async(settings) as urls:
+    async with provisioned_async(settings) as found:
+        urls = found.past_pooler()
         # Now, because an embedded PostgreSQL that was started here is everybody's.
         os.nice(_NICENESS)
         database = Database(urls, settings.patient())

@@ -1,0 +1,145 @@
+"""A real PgBouncer in transaction mode, before the tests' server."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import URL
+from tests.databases import as_text, dsn
+
+from app.config import Settings
+from app.db.provision import DatabaseUrls
+
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+# So few connections of the server's that clients surely take turns.
+SHARED = 3
+_DEADLINE = 10.0
+
+
+@dataclass(frozen=True)
+class PgBouncer:
+    port: int
+    log: Path
+
+    def url(self, database: URL) -> URL:
+        """A database of the tests' server, by way of PgBouncer."""
+        return database.set(host="127.0.0.1", port=self.port, query={})
+
+    def urls(self, database: URL) -> DatabaseUrls:
+        pooled = as_text(self.url(database))
+        return DatabaseUrls(pooled, pooled, as_text(database), pooled=True)
+
+    def before(self, settings: Settings, database: URL) -> Settings:
+        """Settings of a service that reaches a database in that way."""
+        return settings.model_copy(
+            update={
+                "database_url": SecretStr(as_text(self.url(database))),
+                "direct_database_url": SecretStr(as_text(database)),
+                "db_pgbouncer": True,
+                # Another process that wants the processor at that moment.
+                "db_connect_timeout": 5.0,
+            }
+        )
+
+
+def required() -> str:
+    """The program; a test without it is skipped, or fails where it must not be missing."""
+    if PGBOUNCER is None:
+        if os.environ.get("REQUIRE_PGBOUNCER"):
+            pytest.fail("REQUIRE_PGBOUNCER is set, and there is no pgbouncer")
+        pytest.skip("pgbouncer is not installed")
+    return PGBOUNCER
+
+
+@contextmanager
+def running_pgbouncer(server: URL, folder: Path) -> Iterator[PgBouncer]:
+    """PgBouncer on a free port, for every database of a server."""
+    program = required()
+    folder.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found = PgBouncer(probe.getsockname()[1], folder / "log")
+    configuration = folder / "pgbouncer.ini"
+    configuration.write_text(_configuration(server, found.port))
+    with found.log.open("wb") as log:
+        process = subprocess.Popen(
+            [*_as_somebody_else(), program, str(configuration)], stdout=log, stderr=log
+        )
+    try:
+        _wait_for(found, process)
+        yield found
+    finally:
+        process.terminate()
+        process.wait(_DEADLINE)
+
+
+async def let_in(server: URL) -> None:
+    """Have an embedded server of root's take PgBouncer's user, too."""
+    folder = server.query.get("host")
+    if os.geteuid() != 0 or not isinstance(folder, str):
+        return
+    connection = await asyncpg.connect(dsn(server))
+    try:
+        _allow(Path(await connection.fetchval("SHOW ident_file")), "deals nobody deals\n")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+
+
+def _allow(rules: Path, line: str) -> None:
+    if line not in rules.read_text():
+        with rules.open("a") as file:
+            file.write(line)
+
+
+def _configuration(server: URL, port: int) -> str:
+    where = {
+        "host": server.query.get("host") or server.host,
+        "port": server.query.get("port") or server.port,
+        "user": server.username,
+        "password": server.password,
+    }
+    target = " ".join(f"{name}={value}" for name, value in where.items() if value)
+    return f"""
+[databases]
+* = {target}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {SHARED}
+max_client_conn = 500
+# A test's database goes with the test.
+server_idle_timeout = 2
+server_login_retry = 1
+"""
+
+
+def _as_somebody_else() -> list[str]:
+    """PgBouncer refuses to run as root; an embedded server's socket is in a private folder."""
+    if os.geteuid() != 0:
+        return []
+    capability = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *capability]
+
+
+def _wait_for(bouncer: PgBouncer, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + _DEADLINE
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", bouncer.port)) == 0:
+                return
+        time.sleep(0.02)
+    pytest.fail(f"pgbouncer does not start: {bouncer.log.read_text()}")
