@@ -1,0 +1,35 @@
+"""The files that describe how the service is run."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+BACKEND = Path(__file__).parents[2]
+ROOT = BACKEND.parent
+TASKS = tomllib.loads((ROOT / "mise.toml").read_text())["tasks"]
+
+
+def compose() -> dict[str, Any]:
+    """docker-compose.yml, as written: variables are not filled in."""
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+def seconds(duration: str) -> int:
+    match = re.fullmatch(r"(\d+)s", duration)
+    assert match is not None, duration
+    return int(match[1])
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions and their arguments, continued lines joined."""
+    text = (BACKEND / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+def last(instruction: str) -> str:
+    return [arguments for word, arguments in dockerfile() if word == instruction][-1]

@@ -1,0 +1,138 @@
+"""docker-compose.yml. None of it needs Docker."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from tests.operations.files import BACKEND, ROOT, compose, seconds
+
+from app.config import Settings, load_settings
+from app.jobs.limits import GRACE_SECONDS
+from app.serving import DRAIN_SECONDS
+
+pytestmark = pytest.mark.integration
+
+# The services whose image is built here.
+OURS = ("backend", "worker")
+
+
+def test_compose_has_a_database_the_service_and_a_worker() -> None:
+    assert set(compose()["services"]) == {"db", "backend", "worker"}
+
+
+def test_compose_publishes_ports_on_this_machine_only() -> None:
+    services = compose()["services"].values()
+    published = [port for service in services for port in service.get("ports", ())]
+
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_compose_runs_the_postgresql_that_the_tests_run() -> None:
+    version = Settings.model_fields["embedded_postgres_version"].default
+
+    assert compose()["services"]["db"]["image"] == f"postgres:{version}"
+
+
+def test_compose_makes_both_databases() -> None:
+    db = compose()["services"]["db"]
+    environment = db["environment"]
+
+    assert (environment["POSTGRES_USER"], environment["POSTGRES_DB"]) == ("super", "super")
+    (config,) = db["configs"]
+    assert config["target"].startswith("/docker-entrypoint-initdb.d/")
+    script = compose()["configs"][config["source"]]["content"]
+    assert script == "CREATE DATABASE super_test OWNER super;"
+
+
+def test_compose_keeps_the_data_in_a_named_volume() -> None:
+    db = compose()["services"]["db"]
+
+    # Where the images of PostgreSQL 18 and later have their volume.
+    (volume,) = db["volumes"]
+    name, _, target = volume.partition(":")
+    assert name in compose()["volumes"]
+    assert target == "/var/lib/postgresql"
+
+
+def test_compose_starts_the_service_when_the_database_answers() -> None:
+    services = compose()["services"]
+
+    # Over TCP: the socket answers while the volume is still being prepared.
+    assert services["db"]["healthcheck"]["test"][:3] == ["CMD", "pg_isready", "--host=127.0.0.1"]
+    assert services["backend"]["depends_on"] == {"db": {"condition": "service_healthy"}}
+    # Which has migrated then.
+    assert services["worker"]["depends_on"] == {"backend": {"condition": "service_healthy"}}
+
+
+def test_compose_takes_secrets_from_the_environment() -> None:
+    services = compose()["services"]
+    given = "${POSTGRES_PASSWORD:-super}"
+
+    assert services["db"]["environment"]["POSTGRES_PASSWORD"] == given
+    backend = services["backend"]["environment"]
+    assert backend["DATABASE_URL"] == f"postgresql+asyncpg://super:{given}@db:5432/super"
+    assert backend["SIGNING_KEY"].startswith("${SIGNING_KEY:-")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_compose_sets_only_variables_that_the_service_knows(name: str) -> None:
+    environment = compose()["services"][name]["environment"]
+    defaults = {
+        name.lower(): re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
+        for name, value in environment.items()
+    }
+
+    assert set(defaults) <= set(Settings.model_fields)
+    settings = load_settings(_env_file=None, app_env="production", **defaults)
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value().endswith("://super:super@db:5432/super")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_compose_leaves_the_service_no_more_than_it_needs(name: str) -> None:
+    service = compose()["services"][name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "user" not in service  # the image's own
+
+
+def test_compose_has_uploads_where_both_find_them() -> None:
+    described = compose()
+    backend, worker = (described["services"][name]["volumes"] for name in OURS)
+    dockerfile = (BACKEND / "Dockerfile").read_text()
+
+    assert backend == ["uploads:/data"]
+    assert worker == ["uploads:/data", "scratch:/tmp"]
+    assert {"uploads", "scratch"} <= set(described["volumes"])
+    assert "DATA_DIR=/data" in dockerfile
+    # A new volume takes the owner of the image's folder.
+    assert "install --directory --owner=10001 --group=10001 --mode=0700 /data" in dockerfile
+
+
+def test_compose_waits_for_requests_under_way() -> None:
+    services = compose()["services"]
+
+    assert seconds(services["backend"]["stop_grace_period"]) > DRAIN_SECONDS
+    assert seconds(services["worker"]["stop_grace_period"]) > GRACE_SECONDS
+    assert {service["restart"] for service in services.values()} == {"unless-stopped"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_compose_builds_the_image_that_is_here(name: str) -> None:
+    context = ROOT / compose()["services"][name]["build"]
+
+    assert context == BACKEND
+    assert (context / "Dockerfile").is_file()
+
+
+def test_compose_is_what_docker_takes() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], check=False).returncode:
+        pytest.skip("docker compose is not installed")
+
+    subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, check=True)
