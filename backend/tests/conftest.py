@@ -23,7 +23,8 @@ from tests.databases import (
     temporary_database,
 )
 from tests.factories import DealRow, HotelFactory, HotelRow, insert_catalog
-from tests.pgbouncer import PgBouncer, let_in, required, running_pgbouncer
+from tests.pgbouncer import PgBouncer, let_in, running_pgbouncer
+from tests.programs import program
 
 from app.config import Settings
 from app.db.embedded import embedded_postgres
@@ -205,7 +206,7 @@ async def pgbouncer(
     server_url: URL, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[PgBouncer]:
     """PgBouncer before the tests' server."""
-    required()
+    program("pgbouncer")
     await let_in(server_url)
     with running_pgbouncer(server_url, tmp_path_factory.getbasetemp() / "pgbouncer") as bouncer:
         yield bouncer

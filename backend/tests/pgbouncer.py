@@ -1,7 +1,6 @@
 """A real PgBouncer in transaction mode, before the tests' server."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -15,14 +14,31 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL
 from tests.databases import as_text, dsn
+from tests.programs import program
 
 from app.config import Settings
 from app.db.provision import DatabaseUrls
 
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 # So few connections of the server's that clients surely take turns.
 SHARED = 3
 _DEADLINE = 10.0
+
+_CONFIGURATION = f"""
+[databases]
+* = {{target}}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {{port}}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {SHARED}
+max_client_conn = 500
+# A test's database goes with the test.
+server_idle_timeout = 2
+server_login_retry = 1
+"""
 
 
 @dataclass(frozen=True)
@@ -51,28 +67,26 @@ class PgBouncer:
         )
 
 
-def required() -> str:
-    """The program; a test without it is skipped, or fails where it must not be missing."""
-    if PGBOUNCER is None:
-        if os.environ.get("REQUIRE_PGBOUNCER"):
-            pytest.fail("REQUIRE_PGBOUNCER is set, and there is no pgbouncer")
-        pytest.skip("pgbouncer is not installed")
-    return PGBOUNCER
-
-
 @contextmanager
-def running_pgbouncer(server: URL, folder: Path) -> Iterator[PgBouncer]:
-    """PgBouncer on a free port, for every database of a server."""
-    program = required()
+def running_pgbouncer(
+    server: URL, folder: Path, configuration: str | None = None
+) -> Iterator[PgBouncer]:
+    """PgBouncer on a free port, for every database of a server.
+
+    In `configuration`, which stands for the tests' own, `{port}` and `{target}` are filled in.
+    """
+    executable = program("pgbouncer")
     folder.mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         found = PgBouncer(probe.getsockname()[1], folder / "log")
-    configuration = folder / "pgbouncer.ini"
-    configuration.write_text(_configuration(server, found.port))
+    file = folder / "pgbouncer.ini"
+    file.write_text(
+        (configuration or _CONFIGURATION).format(port=found.port, target=target(server))
+    )
     with found.log.open("wb") as log:
         process = subprocess.Popen(
-            [*_as_somebody_else(), program, str(configuration)], stdout=log, stderr=log
+            [*_as_somebody_else(), executable, str(file)], stdout=log, stderr=log
         )
     try:
         _wait_for(found, process)
@@ -101,30 +115,15 @@ def _allow(rules: Path, line: str) -> None:
             file.write(line)
 
 
-def _configuration(server: URL, port: int) -> str:
+def target(server: URL) -> str:
+    """Where PgBouncer finds a server, in its own words."""
     where = {
         "host": server.query.get("host") or server.host,
         "port": server.query.get("port") or server.port,
         "user": server.username,
         "password": server.password,
     }
-    target = " ".join(f"{name}={value}" for name, value in where.items() if value)
-    return f"""
-[databases]
-* = {target}
-
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = {SHARED}
-max_client_conn = 500
-# A test's database goes with the test.
-server_idle_timeout = 2
-server_login_retry = 1
-"""
+    return " ".join(f"{name}={value}" for name, value in where.items() if value)
 
 
 def _as_somebody_else() -> list[str]:

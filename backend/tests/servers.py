@@ -5,7 +5,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ async def running_server(
     database_url: str, folder: Path, *options: str, **environment: str
 ) -> AsyncIterator[RunningServer]:
     """`deals serve` on a free port, answering; stopped at the end of the block."""
-    port = _free_port()
+    port = free_port()
     path = folder / "log"
     settings = {
         "PATH": str(DEALS.parent),
@@ -45,20 +45,27 @@ async def running_server(
             DEALS, "serve", "--port", str(port), *options, env=settings, stdout=log, stderr=log
         )
         try:
-            async with asyncio.timeout(60):
-                while not await answers(port):  # noqa: ASYNC110 - another process has no event here
-                    await asyncio.sleep(0.05)
+            await wait_until_it_answers(port)
             yield RunningServer(port, server.pid, path)
         finally:
-            server.terminate()
+            # A test may have ended it already.
+            with suppress(ProcessLookupError):
+                server.terminate()
             await server.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+async def wait_until_it_answers(port: int) -> None:
+    async with asyncio.timeout(60):
+        while not await answers(port):  # noqa: ASYNC110 - another process has no event here
+            await asyncio.sleep(0.05)
 
 
 async def answers(port: int) -> bool:

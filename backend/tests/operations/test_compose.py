@@ -3,6 +3,8 @@
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from tests.operations.files import BACKEND, ROOT, compose, seconds
@@ -13,12 +15,28 @@ from app.serving import DRAIN_SECONDS
 
 pytestmark = pytest.mark.integration
 
+CHECK = Path(sys.executable).with_name("check-jsonschema")
+
 # The services whose image is built here.
-OURS = ("backend", "worker")
+OURS = ("migrate", "backend", "worker", "backend-1", "backend-2")
+SCALED = {"pgbouncer", "backend-1", "backend-2", "proxy"}
 
 
 def test_compose_has_a_database_the_service_and_a_worker() -> None:
-    assert set(compose()["services"]) == {"db", "backend", "worker"}
+    services = compose()["services"]
+
+    assert {name for name in services if name not in SCALED} == {
+        *("db", "migrate", "backend", "worker")
+    }
+    # Not without being asked for.
+    assert {name for name, each in services.items() if each.get("profiles") == ["scale"]} == SCALED
+
+
+def test_compose_keeps_to_its_specification() -> None:
+    subprocess.run(
+        [CHECK, "--builtin-schema", "vendor.compose-spec", str(ROOT / "docker-compose.yml")],
+        check=True,
+    )
 
 
 def test_compose_publishes_ports_on_this_machine_only() -> None:
@@ -61,9 +79,11 @@ def test_compose_starts_the_service_when_the_database_answers() -> None:
 
     # Over TCP: the socket answers while the volume is still being prepared.
     assert services["db"]["healthcheck"]["test"][:3] == ["CMD", "pg_isready", "--host=127.0.0.1"]
-    assert services["backend"]["depends_on"] == {"db": {"condition": "service_healthy"}}
-    # Which has migrated then.
-    assert services["worker"]["depends_on"] == {"backend": {"condition": "service_healthy"}}
+    assert services["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
+    assert services["migrate"]["command"] == ["migrate"]
+    migrated = {"migrate": {"condition": "service_completed_successfully"}}
+    for name in ("backend", "worker", "backend-1", "backend-2"):
+        assert services[name]["depends_on"].items() >= migrated.items()
 
 
 def test_compose_takes_secrets_from_the_environment() -> None:
@@ -84,10 +104,11 @@ def test_compose_sets_only_variables_that_the_service_knows(name: str) -> None:
         for name, value in environment.items()
     }
 
-    assert set(defaults) <= set(Settings.model_fields)
+    assert defaults.keys() <= Settings.model_fields.keys()
     settings = load_settings(_env_file=None, app_env="production", **defaults)
-    assert settings.database_url is not None
-    assert settings.database_url.get_secret_value().endswith("://super:super@db:5432/super")
+    direct = settings.direct_database_url if settings.db_pgbouncer else settings.database_url
+    assert direct is not None
+    assert direct.get_secret_value().endswith("://super:super@db:5432/super")
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -103,10 +124,11 @@ def test_compose_leaves_the_service_no_more_than_it_needs(name: str) -> None:
 
 def test_compose_has_uploads_where_both_find_them() -> None:
     described = compose()
-    backend, worker = (described["services"][name]["volumes"] for name in OURS)
+    services = described["services"]
+    backend, worker = (services[name]["volumes"] for name in ("backend", "worker"))
     dockerfile = (BACKEND / "Dockerfile").read_text()
 
-    assert backend == ["uploads:/data"]
+    assert backend == services["backend-1"]["volumes"] == ["uploads:/data"]
     assert worker == ["uploads:/data", "scratch:/tmp"]
     assert {"uploads", "scratch"} <= set(described["volumes"])
     assert "DATA_DIR=/data" in dockerfile
@@ -119,7 +141,11 @@ def test_compose_waits_for_requests_under_way() -> None:
 
     assert seconds(services["backend"]["stop_grace_period"]) > DRAIN_SECONDS
     assert seconds(services["worker"]["stop_grace_period"]) > GRACE_SECONDS
-    assert {service["restart"] for service in services.values()} == {"unless-stopped"}
+    for name in ("backend-1", "backend-2"):
+        delay = int(services[name]["environment"]["DRAIN_DELAY"])
+        assert seconds(services[name]["stop_grace_period"]) > delay + DRAIN_SECONDS
+    once = {name for name, each in services.items() if each["restart"] == "no"}
+    assert once == {"migrate"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -136,3 +162,16 @@ def test_compose_is_what_docker_takes() -> None:
         pytest.skip("docker compose is not installed")
 
     subprocess.run([docker, "compose", "config", "--quiet"], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("name", ["proxy", "pgbouncer"])
+def test_compose_mounts_configurations_that_are_here(name: str) -> None:
+    service = compose()["services"][name]
+
+    for config in service["configs"]:
+        described = compose()["configs"][config["source"]]
+        assert "content" in described or (ROOT / described["file"]).is_file()
+    if "build" in service:
+        assert (ROOT / service["build"] / "Dockerfile").is_file()
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]

@@ -1,9 +1,12 @@
 """The image that backend/Dockerfile describes."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from tests.operations.files import BACKEND, dockerfile, last
+from tests.operations.files import BACKEND, ROOT, dockerfile, last
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +49,7 @@ def test_the_image_checks_its_health_with_what_it_has() -> None:
     check = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
 
     assert check[:2] == ["python", "-c"]
-    assert f"http://127.0.0.1:{last('EXPOSE')}/health" in check[2]
+    assert f"http://127.0.0.1:{last('EXPOSE')}/health/live'" in check[2]
     compile(check[2], "HEALTHCHECK", "exec")
 
 
@@ -62,3 +65,10 @@ def test_what_the_image_copies_is_let_through() -> None:
     assert ignored[ignored.index("*") + 1 :]
     assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
     assert all((BACKEND / name).exists() for name in copied)
+
+
+def test_dockerfiles_are_linted() -> None:
+    files = [BACKEND / "Dockerfile", ROOT / "ops" / "pgbouncer" / "Dockerfile"]
+    hadolint = Path(sys.executable).with_name("hadolint")
+
+    subprocess.run([hadolint, *map(str, files)], check=True)

@@ -1,0 +1,50 @@
+"""ops/pgbouncer, with a real PgBouncer."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import URL, select
+from tests.databases import as_text, dsn
+from tests.operations.files import ROOT, compose
+from tests.pgbouncer import let_in, running_pgbouncer
+
+from app.config import Settings
+from app.db.provision import DatabaseUrls
+from app.db.session import Database
+
+pytestmark = pytest.mark.integration
+
+CONFIGURATION = (ROOT / "ops" / "pgbouncer" / "pgbouncer.ini").read_text()
+
+
+async def test_the_configuration_serves_who_has_the_password(
+    server_url: URL, clone_url: URL, settings: Settings, tmp_path: Path
+) -> None:
+    """As it is, but for its port, and for the addresses of the database and of the users."""
+    users = tmp_path / "users"
+    users.write_text('"super" "secret"')
+    users.chmod(0o644)
+    here = CONFIGURATION.replace("* = host=db port=5432", "* = {target}")
+    here = here.replace("listen_port = 6432", "listen_port = {port}")
+    here = here.replace("/etc/pgbouncer/userlist.txt", str(users))
+    assert here.count("{") == 2
+    await let_in(server_url)
+
+    with running_pgbouncer(server_url, users.parent / "pgbouncer", here) as bouncer:
+        url = bouncer.url(clone_url).set(username="super", password="secret")  # noqa: S106
+        pooled = as_text(url)
+        database = Database(DatabaseUrls(pooled, pooled, as_text(clone_url), pooled=True), settings)
+        assert await database.reader.row(select(1)) is not None
+        await database.dispose()
+        with pytest.raises(asyncpg.PostgresError, match="authentication failed"):
+            await asyncpg.connect(dsn(url.set(password="wrong")))  # noqa: S106
+
+
+def test_compose_gives_the_pooler_its_user() -> None:
+    described = compose()
+    (config,) = described["services"]["pgbouncer"]["configs"]
+    content = described["configs"][config["source"]]["content"]
+
+    assert f"auth_file = {config['target']}" in CONFIGURATION
+    assert content == '"super" "${POSTGRES_PASSWORD:-super}"'

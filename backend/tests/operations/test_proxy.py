@@ -1,0 +1,160 @@
+"""ops/haproxy, with a real HAProxy before two processes of the service."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.operations.files import ROOT
+from tests.programs import program
+from tests.routers.bodies import HOTEL
+from tests.servers import RunningServer, answers, running_server
+
+pytestmark = pytest.mark.integration
+
+CONFIGURATION = ROOT / "ops" / "haproxy" / "haproxy.cfg"
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A proxy's client, and the processes behind it."""
+
+    client: httpx.AsyncClient
+    servers: tuple[RunningServer, RunningServer]
+
+
+@pytest.fixture
+async def behind(database_url: str, tmp_path: Path) -> AsyncIterator[Behind]:
+    haproxy = program("haproxy")
+    folders = [tmp_path / "1", tmp_path / "2"]
+    for folder in folders:
+        folder.mkdir()
+    shared = {"DATA_DIR": str(tmp_path / "data"), "DRAIN_DELAY": "3"}
+    async with (
+        running_server(database_url, folders[0], **shared) as one,
+        running_server(database_url, folders[1], **shared) as two,
+        _proxy(haproxy, tmp_path, (one, two)) as client,
+    ):
+        yield Behind(client, (one, two))
+
+
+@asynccontextmanager
+async def _proxy(
+    haproxy: str, folder: Path, servers: tuple[RunningServer, RunningServer]
+) -> AsyncIterator[httpx.AsyncClient]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = CONFIGURATION.read_text().replace("bind :8000", f"bind 127.0.0.1:{port}")
+    for number, server in enumerate(servers, 1):
+        text = text.replace(f"backend-{number}:8000", f"127.0.0.1:{server.port}")
+    file = folder / "haproxy.cfg"
+    file.write_text(text)
+    # Names are all resolved now: it has nothing to complain about.
+    check = await asyncio.create_subprocess_exec(
+        *(haproxy, "-c", "-V", "-f", str(file)), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await check.communicate()
+    assert (check.returncode, b"WARNING" in said) == (0, False), said
+    with (folder / "haproxy.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            haproxy, "-f", str(file), stdout=log, stderr=log
+        )
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        try:
+            async with asyncio.timeout(20):
+                while not await _answers(client):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+            yield client
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _answers(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/health/ready")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def test_requests_keep_their_id_and_metrics_stay_inside(behind: Behind) -> None:
+    answer = await behind.client.get("/deals", headers={"X-Request-ID": "my-trace-1"})
+
+    assert answer.status_code == 200
+    assert answer.headers["x-request-id"] == "my-trace-1"
+    assert (await behind.client.get("/metrics")).status_code == 404
+
+
+CUT_OFF = 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda each: each.name)
+async def test_other_processes_go_on_when_one_ends(behind: Behind, number: int) -> None:
+    """Nobody notices one that was asked to stop; of one that dies, whom it was answering."""
+    over = asyncio.Event()
+    statuses: list[int] = []
+    stops = number == signal.SIGTERM
+
+    async def ask(client: int) -> None:
+        for turn in count():
+            if over.is_set():
+                break
+            try:
+                statuses.append((await behind.client.get("/deals?limit=1")).status_code)
+            except httpx.RemoteProtocolError:
+                statuses.append(CUT_OFF)
+            if stops:
+                body = {**HOTEL, "name": f"{client}-{turn}", "phone": f"+{client}{turn:06}"}
+                statuses.append((await behind.client.post("/hotels", json=body)).status_code)
+
+    async def more() -> None:
+        enough = len(statuses) + 100
+        while len(statuses) < enough:  # noqa: ASYNC110 - requests, one by one
+            await asyncio.sleep(0.01)
+
+    asking = [asyncio.create_task(ask(client)) for client in range(4)]
+    await more()
+    os.kill(behind.servers[0].pid, number)
+    while await answers(behind.servers[0].port):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.01)
+    await more()
+    over.set()
+    await asyncio.gather(*asking)
+
+    if stops:
+        assert set(statuses) == {200, 201}
+    else:
+        assert set(statuses) <= {200, CUT_OFF}
+        assert statuses.count(CUT_OFF) <= len(asking)
+
+
+async def test_pieces_are_passed_on_as_they_come(behind: Behind) -> None:
+    """An upload that is not complete yet, and events of an import that nobody works on."""
+    content = b"id,hotel_name\n" * 100
+    sent = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield content
+        await asyncio.sleep(0.2)
+        yield content
+        sent.set()
+
+    headers = {"Content-Type": "text/csv"}
+    accepted = await behind.client.post("/imports", content=slowly(), headers=headers)
+    assert accepted.status_code == 202, accepted.text
+    assert sent.is_set()
+
+    url = f"/imports/{accepted.json()['id']}/events"
+    async with behind.client.stream("GET", url) as events:
+        assert events.headers["content-type"].startswith("text/event-stream")
+        async with asyncio.timeout(2):
+            first = await anext(events.aiter_bytes())
+    assert b"queued" in first
