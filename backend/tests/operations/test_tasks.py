@@ -39,6 +39,8 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "bench:pages",
         "soak",
         "assets",
+        "audit",
+        "sbom",
         "setup",
         "pre-commit",
     }
@@ -58,7 +60,7 @@ def test_tasks_need_nothing_but_uv() -> None:
     assert set(document) == {"tasks"}
     assert "{{" not in (ROOT / "mise.toml").read_text()
     assert all(
-        re.match(r'(cd "\$MISE_ORIGINAL_CWD" && )?uv (run|sync) ', line) for line in commands
+        re.match(r'(cd "\$MISE_ORIGINAL_CWD" && )?uv (run|sync|export) ', line) for line in commands
     )
 
 
