@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from tests.conftest import serving
+from tests.imports.database import run
 from tests.imports.files import row
 from tests.imports.uploaded import submit
 from tests.jobs.test_beside import children
@@ -19,6 +20,7 @@ from tests.servers import running_server
 from tests.test_cli import free_port
 
 from app.config import Settings
+from app.db.session import Database
 from app.errors import ConfigurationError
 from app.main import create_app
 from app.services.importing import ImportRunner
@@ -108,6 +110,17 @@ async def test_background_work(api: httpx.AsyncClient, runner: ImportRunner) -> 
     assert before.value("deals_import_rows_total") == 0
     assert after.value("deals_import_rows_total", outcome="inserted") == 2
     assert after.value("deals_import_rows_total", outcome="rejected") == 1
+
+
+async def test_a_worker_that_is_silent_is_none(api: httpx.AsyncClient, database: Database) -> None:
+    add = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '{}')"
+    await run(database, add.format("1 hour"))
+    before = await scrape(api)
+    await run(database, add.format("1 second"))
+    after = await scrape(api)
+
+    assert before.value("deals_workers") == 0
+    assert after.value("deals_workers") == 1
 
 
 async def test_a_database_that_is_away(settings: Settings, tmp_path: Path) -> None:

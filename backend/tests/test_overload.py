@@ -99,6 +99,35 @@ async def test_refusals_of_all_kinds(database_url: str, server: RunningServer) -
     assert len(again.headers["x-request-id"]) == 32
 
 
+async def test_who_waits_for_another_request_is_counted_too(
+    database_url: str, server: RunningServer
+) -> None:
+    """The second of two pipelined requests, when its turn comes."""
+    async with held(database_url, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /deals HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        async with asyncio.timeout(30):
+            first = await reader.readuntil(b"}")
+            second = await reader.readuntil(b"}}")
+        writer.close()
+        await writer.wait_closed()
+
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert second.startswith(b"HTTP/1.1 503 ")
+
+
+async def test_an_upload_that_stalls_is_not_waited_for(server: RunningServer) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+    writer.write(head + b"Content-Length: 100\r\n\r\nid,")
+    async with asyncio.timeout(30):
+        await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_requests_of_one_connection_wait_for_each_other(
     database_url: str, server: RunningServer
 ) -> None:
@@ -148,6 +177,9 @@ async def test_what_is_no_request_takes_nobodys_place(server: RunningServer) -> 
     ("sent", "answer"),
     [
         (b"", b""),
+        (b"\r\n", b""),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n\r\n", b"HTTP/1.1 200 OK\r\n"),
+        (b"PUT /imports HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx", b"HTTP/1.1 405 "),
         (b"GET /deals HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"HTTP/1.1 408 Request Timeout\r\n"),
         (b"GET /de", b"HTTP/1.1 408 Request Timeout\r\n"),
     ],

@@ -10,9 +10,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
 
-# What takes its time without taking the processor and has limits of its own, exports, uploads and
-# streams of events; and what is asked for just when there is too much.
-_UNCOUNTED = re.compile(r"/health(/live|/ready)?|/imports(/\d+/events)?|/deals/export", re.ASCII)
+_UPLOAD = "POST /imports"
+# What takes its time without taking the processor, exports, uploads and streams of events; and what
+# is asked for just when there is too much.
+_UNCOUNTED = re.compile(
+    rf"{_UPLOAD}|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)", re.ASCII
+)
+
+
+def is_upload(method: str, path: str) -> bool:
+    """Whether the body is a file, which takes what it takes."""
+    return f"{method} {path}" == _UPLOAD
 
 
 class Admission:
@@ -28,9 +36,9 @@ class Admission:
         # The server is about to stop, and takes what comes until then.
         self.draining = False
 
-    def counts(self, path: str) -> bool:
-        """Whether a request for this path is one of those that are counted."""
-        return path != self._also_uncounted and not _UNCOUNTED.fullmatch(path)
+    def counts(self, method: str, path: str) -> bool:
+        """Whether such a request is one of those that are counted."""
+        return path != self._also_uncounted and not _UNCOUNTED.fullmatch(f"{method} {path}")
 
     def enter(self) -> bool:
         """Whether one more may come in; it is in then, and `counted` must run it."""

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
 
     # In one process; what comes beyond is refused at once.
     max_requests_in_progress: Annotated[int, Field(ge=1)] = 128
-    # Seconds that a request may take to arrive, head and body; a file's upload takes what it takes.
+    # Seconds that a request may take to arrive, head and body; of an upload, each piece.
     request_arrival_timeout: Annotated[float, Field(gt=0)] = 20.0
     # Seconds from SIGTERM to the moment when nothing new is taken.
     drain_delay: Annotated[float, Field(ge=0, le=300)] = 0.0

@@ -60,11 +60,11 @@ class _Signalled:
     def __init__(self, loop: asyncio.AbstractEventLoop, stopping: Stopping) -> None:
         self._loop = loop
         self._stopping = stopping
-        self._begun = False
+        self._signals = 0
 
     def __call__(self, theirs: _Handler, number: int, frame: FrameType | None) -> None:
-        first, self._begun = not self._begun, True
-        if first and self._stopping.delay:
+        self._signals += 1
+        if self._signals == 1 and self._stopping.delay:
             self._loop.call_soon_threadsafe(self._begin, theirs, number)
             return
         self._loop.call_soon_threadsafe(self._stopping.begin)
@@ -76,5 +76,7 @@ class _Signalled:
         self._loop.call_later(self._stopping.delay, self._end, theirs, number)
 
     def _end(self, theirs: _Handler, number: int) -> None:
-        self._stopping.end()
-        theirs(number, None)
+        # Another signal has not waited for this; to uvicorn, one more means "now".
+        if self._signals == 1:
+            self._stopping.end()
+            theirs(number, None)

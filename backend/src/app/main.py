@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
 from app import error_handlers
 from app.admission import Admission
@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _metrics_routes(settings: Settings) -> list[Route]:
+def _metrics_routes(settings: Settings) -> list[BaseRoute]:
     beside_the_api = settings.metrics_path and settings.metrics_port is None
     return [metrics_route(settings.metrics_path)] if beside_the_api else []
 
@@ -90,7 +90,9 @@ def _lifespan(
             app.state.keys = KeyRing(database)
             app.state.health = HealthService(database)
             app.state.imports = ImportService(database, uploads, app.state.cursors, listener)
-            app.state.monitor = Monitor(database, BacklogService(database), app.state.admission)
+            app.state.monitor = Monitor(
+                database, BacklogService(database, settings.worker_heartbeat), app.state.admission
+            )
             await stack.enter_async_context(app.state.monitor.watching())
             if settings.metrics_port is not None:
                 served = metrics_served(

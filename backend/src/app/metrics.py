@@ -184,9 +184,13 @@ def observe_lag(seconds: float) -> None:
     _lag.observe(max(seconds, 0.0))
 
 
-def observe_process() -> None:
-    """Note what this process is, and how large."""
+def announce() -> None:
+    """Note that this process serves, and what it is."""
     _build.labels(version("hotel-deals"), platform.python_version()).set(1)
+
+
+def observe_process() -> None:
+    """Note how large this process is."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

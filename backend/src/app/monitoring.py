@@ -13,12 +13,12 @@ from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from app import metrics
 from app.admission import Admission
 from app.db.session import Database
 from app.errors import AppError, ConfigurationError
+from app.routers.plain import PlainRoute
 from app.schemas.backlog import Backlog
 from app.services.backlog import BacklogService
 
@@ -38,6 +38,7 @@ class Monitor:
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Look every second, for the length of the block."""
+        metrics.announce()
         task = asyncio.create_task(self._watch())
         try:
             yield
@@ -103,9 +104,9 @@ async def _serve(request: Request) -> Response:
     return Response(await monitor.exposition(), media_type=metrics.CONTENT_TYPE)
 
 
-def metrics_route(path: str) -> Route:
+def metrics_route(path: str) -> PlainRoute:
     """`GET` it for the metrics; it is in no document."""
-    return Route(path, _serve, methods=["GET"])
+    return PlainRoute(path, _serve, methods=["GET"])
 
 
 class _Server(uvicorn.Server):

@@ -5,9 +5,12 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from pydantic_core import to_json
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.admission import Admission
+from app.admission import Admission, is_upload
+from app.error_handlers import envelope
 from app.errors import AppError, OverloadedError, RequestTimeoutError
 from app.middleware import sane_request_id
 from app.routers.streaming import ABORT
@@ -16,8 +19,6 @@ from app.schemas.common import ErrorEnvelope
 # For how long a connection is not heard after a refusal. Whoever asks again at once would otherwise
 # cost more than those that are let in.
 DEAF_SECONDS = 0.1
-
-_UPLOADS = b"/imports"
 
 
 class Protocol(HttpToolsProtocol):
@@ -34,9 +35,11 @@ class Protocol(HttpToolsProtocol):
         self._counted = self.app.state.counted
         self._arrival_seconds: float = self.app.state.request_arrival_timeout
         self._refused = False
+        self._just_refused = False
         # After a refusal.
         self._closes = False
         self._arriving = False
+        self._uploads = False
         self._timer: asyncio.TimerHandle | None = None
 
     # --- what a request is given
@@ -49,28 +52,44 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self._refused = False
         self._arriving = True
+        self._uploads = False
         extensions: dict[str, Any] = {ABORT: self.transport.abort}
         self.scope["extensions"] = extensions
 
     def on_headers_complete(self) -> None:
         """Let the request in, or refuse it."""
-        path = self.url.partition(b"?")[0]
-        counts = not self._is_busy() and self._admission.counts(path.decode("ascii", "replace"))
-        if counts and not self._admission.enter():
+        path = self.url.partition(b"?")[0].decode("ascii", "replace")
+        method = self.parser.get_method().decode("ascii", "replace")
+        counts = self._admission.counts(method, path)
+        # Its turn comes later: so does the question whether there is room.
+        waits = self._is_busy()
+        if counts and not waits and not self._admission.enter():
             self._refuse()
             return
-        self.app = self._counted if counts else self._uncounted
-        self._arriving = path != _UPLOADS
+        self.app = self._uncounted
+        if counts:
+            self.app = self._in_its_turn if waits else self._counted
+        self._uploads = is_upload(method, path)
         before = self.cycle
         try:
             super().on_headers_complete()
         finally:
-            if counts and self.cycle is before:
+            if counts and not waits and self.cycle is before:
                 # An address that is none, for instance: nothing runs that would make room again.
                 self._admission.leave()
         if self._admission.draining:
             # Whoever keeps connections goes elsewhere for the next request.
             self.cycle.keep_alive = False
+
+    async def _in_its_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a request that waited for the one before it on the same connection."""
+        if self._admission.enter():
+            await self._counted(scope, receive, send)
+            return
+        refusal = envelope(
+            sane_request_id(Headers(scope=scope).get("x-request-id")), OverloadedError()
+        )
+        await refusal(scope, receive, send)
 
     def on_body(self, body: bytes) -> None:
         """Pass it on, unless nobody wants it."""
@@ -79,7 +98,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is here."""
-        self._arriving = False
+        self._arriving = self._uploads = False
         if not self._refused:
             super().on_message_complete()
         elif self._closes:
@@ -98,20 +117,26 @@ class Protocol(HttpToolsProtocol):
         self._wait_for_the_rest()
 
     def data_received(self, data: bytes) -> None:
-        """Parse it; a request that comes in pieces has a deadline for the last one."""
+        """Parse it; a request that comes in pieces has a deadline for the last one.
+
+        A file has one for each piece. Bytes that are no request are waited for no longer.
+        """
+        self._just_refused = False
         super().data_received(data)
-        if not self._arriving:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-        elif self._timer is None:
+        if not self._arriving and (self._is_busy() or self._just_refused):
+            self._stop_waiting()
+        elif self._timer is None or self._uploads:
+            self._stop_waiting()
             self._wait_for_the_rest()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline."""
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def _wait_for_the_rest(self) -> None:
@@ -121,6 +146,10 @@ class Protocol(HttpToolsProtocol):
         self._timer = None
         if self.transport.is_closing():
             return
+        if self.flow.read_paused and self._is_busy():
+            # It is we who do not read on.
+            self._wait_for_the_rest()
+            return
         if self._arriving and not self._refused and not self._is_busy():
             self._write(RequestTimeoutError(), close=True)
         self.transport.close()
@@ -128,7 +157,7 @@ class Protocol(HttpToolsProtocol):
     # --- too many
 
     def _refuse(self) -> None:
-        self._refused = True
+        self._refused = self._just_refused = True
         method = self.parser.get_method()
         self._closes = method not in {b"GET", b"HEAD"} or not self.parser.should_keep_alive()
         self._write(OverloadedError(), close=self._closes, with_body=method != b"HEAD")
@@ -139,7 +168,7 @@ class Protocol(HttpToolsProtocol):
         # connection, and the client might lose the answer.
 
     def _hear_again(self) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_busy():
             return
         self.flow.resume_reading()
         self._unset_keepalive_if_required()

@@ -33,6 +33,9 @@ def serve(
     """
     # OpenTelemetry's own variable, for whoever has not set it.
     os.environ.setdefault("OTEL_SERVICE_NAME", "hotel-deals")
+    if settings.metrics_port is not None:
+        # The workers share it, so that none of them notices somebody else there.
+        require_free_port(settings.metrics_host, settings.metrics_port, "METRICS_PORT")
     # Before any worker starts: what would stop each of them is one line.
     signing_key(settings)
     many = workers > 1 or reload
@@ -66,7 +69,7 @@ def _counting_together() -> Iterator[None]:
         yield
 
 
-def require_free_port(host: str, port: int) -> None:
+def require_free_port(host: str, port: int, setting: str = "--port") -> None:
     """Fail before the work that leads up to serving, not after it.
 
     Raises:
@@ -79,5 +82,5 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigurationError(
-                f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another with {setting}"
             ) from None

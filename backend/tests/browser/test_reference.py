@@ -25,6 +25,8 @@ SWAGGERS_OWN = dict.fromkeys(
     ("color-contrast", "nested-interactive", "scrollable-region-focusable", "select-name"),
     ("#reference *",),
 )
+# Examples that scroll, but take no focus.
+REDOCS_OWN = {"scrollable-region-focusable": ("#reference pre",)}
 DARK_ON_LIGHT = "rgb(59, 65, 81)"
 SUMMARY = ".opblock-summary-control"
 
@@ -38,7 +40,7 @@ async def operations(page: Page) -> list[tuple[str, str]]:
         for path in document["paths"].values()
         for operation in path.values()
     ]
-    tags = list(dict.fromkeys(tag for tag, _ in found))
+    tags = [tag["name"] for tag in document["tags"]]
     return sorted(found, key=lambda each: tags.index(each[0]))
 
 
@@ -82,9 +84,7 @@ async def test_docs_tries_a_read_out(page: Page, screenshot: Picture) -> None:
     await expect(answer).to_contain_text('"Berlin"')
     await expect(answer).to_contain_text("x-request-id")
     await expect(answer).to_contain_text("Request duration")
-    await expect(block.locator(".request-url")).to_contain_text(
-        "/deals?skip=0&limit=20&city=berlin"
-    )
+    await expect(block.locator(".request-url")).to_contain_text("/deals?limit=20&city=berlin")
     await screenshot(page, "docs-list-deals")
 
 
@@ -209,4 +209,4 @@ async def test_all_can_use_redoc(page: Page, axe: Axe) -> None:
         len(await operations(page))
     )
 
-    assert await axe(page) == []
+    assert await axe(page, except_for=REDOCS_OWN) == []

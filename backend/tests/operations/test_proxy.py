@@ -90,7 +90,8 @@ async def test_requests_keep_their_id_and_metrics_stay_inside(behind: Behind) ->
 
     assert answer.status_code == 200
     assert answer.headers["x-request-id"] == "my-trace-1"
-    assert (await behind.client.get("/metrics")).status_code == 404
+    for path in ("/metrics", "/%6detrics", "/%6d%65trics?x=1"):
+        assert (await behind.client.get(path)).status_code == 404
 
 
 CUT_OFF = 0

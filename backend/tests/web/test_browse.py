@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 from tests.conftest import serving
 from tests.routers.bodies import DEAL, HOTEL
 from tests.web.pages import addresses, statements, text_of
@@ -81,6 +82,29 @@ async def test_fields_that_are_not_filled_in_are_no_filters(client: httpx.AsyncC
     page = await client.get("/dashboard?q=&city=&price_min=&checkin_to=&sort=&limit=")
 
     assert shown(page) == shown(await client.get("/"))
+
+
+@pytest.mark.parametrize(
+    ("value", "checked"), [("true", True), ("1", True), ("0", False), ("off", False)]
+)
+async def test_the_box_is_what_the_filter_is(
+    client: httpx.AsyncClient, value: str, checked: bool
+) -> None:
+    for path in ("/dashboard", "/dashboard/cities"):
+        page = await client.get(path, params={"available_only": value})
+        box = re.search(r'<input [^>]*name="available_only"[^>]*>', page.text)
+
+        assert box is not None
+        assert ("checked" in box[0]) is checked
+
+
+async def test_the_log_knows_pages_by_their_template(client: httpx.AsyncClient) -> None:
+    with capture_logs() as lines:
+        await client.get("/dashboard/imports/7")
+        await client.get(next(a for a in addresses(await client.get("/")) if "/static/" in a))
+
+    routes = [line["route"] for line in lines if line["event"] == "request"]
+    assert routes == ["/dashboard/imports/{import_id}", "/", "/static/{address}"]
 
 
 async def test_each_part_is_one_statement(client: httpx.AsyncClient) -> None:

@@ -1,5 +1,8 @@
 """The pages of imports, as they come from the server."""
 
+import subprocess
+import sys
+
 import httpx
 import pytest
 from tests.imports.files import row
@@ -9,6 +12,7 @@ from tests.routers.test_keys import production as production  # noqa: PLC0414 - 
 from tests.web.pages import addresses, statements, text_of
 
 from app.db.session import Database
+from app.imports.fields import MAX_FIELD_BYTES
 from app.services.importing import ImportRunner
 
 pytestmark = pytest.mark.api
@@ -66,6 +70,25 @@ async def test_one_import_with_its_rejects(api: httpx.AsyncClient, runner: Impor
     assert f"/imports/{made['id']}/rejects" in addresses(page)
 
 
+async def test_a_field_of_any_length_was_rejected(
+    api: httpx.AsyncClient, runner: ImportRunner
+) -> None:
+    made = await submit(api, [row(1, hotel_name="x" * 200_000)])
+    await runner.run(made["id"])
+    page = await api.get(f"/dashboard/imports/{made['id']}")
+
+    assert page.status_code == 200
+    assert f"{'x' * 200}…" in page.text
+
+
+def test_the_api_reads_fields_of_any_length_by_itself() -> None:
+    """Without what only workers need, which would set the same limit."""
+    code = "import csv, app.main; print(csv.field_size_limit())"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert int(said.stdout) == MAX_FIELD_BYTES
+
+
 async def test_what_it_costs(api: httpx.AsyncClient, runner: ImportRunner) -> None:
     made = await submit(api, [row(1), row(2, price_per_night="-1")])
     await runner.run(made["id"])
@@ -82,12 +105,12 @@ async def test_one_that_waits_can_be_cancelled(api: httpx.AsyncClient) -> None:
     assert "hx-sse:connect" in page.text
 
 
-@pytest.mark.parametrize("number", ["7", str(2**63), "0", "9" * 400])
+@pytest.mark.parametrize("number", ["7", str(2**63), "0", "9" * 400, "9" * 5000, "x", "\u0663"])
 async def test_one_that_is_not_there(api: httpx.AsyncClient, number: str) -> None:
     page = await api.get(f"/dashboard/imports/{number}")
 
     assert page.status_code == 404
-    assert f"Import {number} does not exist" in text_of(page)
+    assert "There is no such import" in text_of(page) or "does not exist" in text_of(page)
 
 
 async def test_what_is_wrong_is_said(api: httpx.AsyncClient) -> None:

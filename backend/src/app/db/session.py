@@ -58,6 +58,7 @@ class Database:
             pooled=urls.pooled,
         )
         self.reader = Reader(self.read_engine)
+        self.replicated = urls.replica != urls.primary
         # For what must show as soon as it is written.
         self.primary_reader = Reader(self.write_engine)
         self._export_engine = _create_export_engine(urls, settings)

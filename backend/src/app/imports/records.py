@@ -14,12 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.imports.fields import MAX_FIELD_BYTES
 from app.imports.source import Source
 
-# Far more than any row needs; bounds the memory a piece can take.
-MAX_PIECE_BYTES = 1 << 24
-# The csv module gives up at 128 KiB a field; what is too long here is for the checks to say.
-csv.field_size_limit(MAX_PIECE_BYTES)
+# Bounds the memory a piece can take.
+MAX_PIECE_BYTES = MAX_FIELD_BYTES
 _LF, _CR, _QUOTE, _COMMA = b'\n\r",'
 
 

@@ -5,11 +5,13 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Self, TextIO
 
 from app.errors import DealsError
+from app.imports.fields import MAX_FIELD_BYTES as MAX_FIELD_BYTES  # noqa: PLC0414 - sets the csv module's limit
 from app.imports.header import Header
 from app.imports.rules import Problem
 
@@ -62,6 +64,12 @@ def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+def first_rows(content: bytes, most: int) -> list[list[str]]:
+    """The first of whole lines of a rejects file, the reasons before the fields."""
+    rows = islice(csv.reader(io.StringIO(content.decode(), newline="")), most)
+    return [[*row[-len(REASONS) :], *row[: -len(REASONS)]] for row in rows]
 
 
 class RejectsFile(AbstractContextManager["RejectsFile"]):

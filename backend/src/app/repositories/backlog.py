@@ -1,4 +1,6 @@
-from sqlalchemy import text
+from datetime import timedelta
+
+from sqlalchemy import Interval, bindparam, text
 
 from app.db.reading import AnyRow, Reader
 from app.repositories.jobs import QUEUE
@@ -27,7 +29,8 @@ _BACKLOG = text(
             FROM procrastinate_jobs AS jobs WHERE queue_name = :queue AND status <> 'succeeded'
          ) AS jobs
         ) AS jobs,
-        (SELECT count(*) AS alive FROM procrastinate_workers) AS workers,
+        (SELECT count(*) AS alive FROM procrastinate_workers
+         WHERE last_heartbeat > now() - :silence) AS workers,
         (SELECT
             coalesce(sum(inserted), 0)::bigint AS inserted,
             coalesce(sum(updated), 0)::bigint AS updated,
@@ -36,7 +39,7 @@ _BACKLOG = text(
          FROM import_chunks JOIN imports ON imports.id = import_id WHERE NOT dry_run
         ) AS imports
     """
-).bindparams(queue=QUEUE)
+).bindparams(bindparam("silence", type_=Interval), queue=QUEUE)
 
 
 class BacklogRepository:
@@ -45,12 +48,12 @@ class BacklogRepository:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def now(self) -> Backlog:
-        """As it is at this moment.
+    async def now(self, silence: timedelta) -> Backlog:
+        """As it is at this moment; a worker that has been silent for longer is none.
 
         Raises:
             ServiceUnavailableError: there was no answer.
         """
-        row: AnyRow | None = await self._reader.row(_BACKLOG)
+        row: AnyRow | None = await self._reader.row(_BACKLOG, {"silence": silence})
         assert row is not None  # noqa: S101 - aggregates have a row
         return Backlog(*row)

@@ -1,5 +1,8 @@
+from datetime import timedelta
+
 from app.db.session import Database
 from app.repositories.backlog import BacklogRepository
+from app.repositories.jobs import MISSED_HEARTBEATS
 from app.schemas.backlog import Backlog
 from app.services.asking import SharedQuestion
 
@@ -10,9 +13,10 @@ DEADLINE_SECONDS = 1.0
 class BacklogService:
     """What background work there is; one a process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heartbeat: float) -> None:
         backlog = BacklogRepository(database.primary_reader)
-        self._question = SharedQuestion(backlog.now, DEADLINE_SECONDS)
+        silence = timedelta(seconds=heartbeat * MISSED_HEARTBEATS)
+        self._question = SharedQuestion(lambda: backlog.now(silence), DEADLINE_SECONDS)
 
     async def now(self) -> Backlog:
         """As it is at this moment.

@@ -15,18 +15,21 @@ class HealthService:
     """Whether the service can do its work; one a process."""
 
     def __init__(self, database: Database) -> None:
-        health = HealthRepository(database.reader)
-        self._ping = SharedQuestion(health.ping, DEADLINE_SECONDS)
-        self._revisions = SharedQuestion(health.revisions, DEADLINE_SECONDS)
+        primary = HealthRepository(database.primary_reader)
+        replica = HealthRepository(database.reader)
+        self._revisions = SharedQuestion(primary.revisions, DEADLINE_SECONDS)
+        self._pings = [SharedQuestion(replica.ping, DEADLINE_SECONDS)]
+        if database.replicated:
+            self._pings.append(SharedQuestion(primary.ping, DEADLINE_SECONDS))
         self._head: str | None = None
 
     async def check(self) -> Health:
-        """`ok`, once the database has answered.
+        """`ok`, once the database has answered, and its replica if there is one.
 
         Raises:
             ServiceUnavailableError: it did not answer, or not within `DEADLINE_SECONDS`.
         """
-        await self._ping.answer()
+        await asyncio.gather(*(ping.answer() for ping in self._pings))
         return {"status": "ok"}
 
     async def ready(self) -> Health:

@@ -10,7 +10,7 @@ from app.db.notifications import Listener
 from app.db.session import Database, WriteSession
 from app.errors import AppError, ConflictError, NotFoundError, ServiceUnavailableError
 from app.imports.columns import NAMES
-from app.imports.rejects import RejectsLayout, as_csv
+from app.imports.rejects import RejectsLayout, as_csv, first_rows
 from app.repositories.import_store import ImportStore, NewImport
 from app.repositories.imports import FIELDS, ORDER, ImportRepository
 from app.repositories.jobs import JobQueue
@@ -155,6 +155,19 @@ class ImportService:
         if found["rejected"] and not found["rejects_kept"]:
             raise NotFoundError(f"The rejects of import {import_id} were removed after their time")
         return self._rejects(import_id, found["columns"] or NAMES)
+
+    async def first_rejects(self, import_id: int, most: int) -> list[list[str]]:
+        """The header of the rejects, the reasons in front, and the first `most` of the rows.
+
+        Raises:
+            NotFoundError: as `rejects`.
+        """
+        rows: list[list[str]] = []
+        async for piece in await self.rejects(import_id):
+            rows += first_rows(piece, most + 1 - len(rows))
+            if len(rows) > most:
+                break
+        return rows
 
     async def _rejects(self, import_id: int, columns: Sequence[str]) -> AsyncIterator[bytes]:
         yield as_csv([RejectsLayout(columns).header])

@@ -12,9 +12,9 @@ from pathlib import Path
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from app.routers.negotiation import takes_gzip
+from app.routers.plain import PlainRoute
 
 _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "static", _HERE / "vendor")
@@ -74,4 +74,4 @@ async def _serve(request: Request) -> Response:
     return Response(content, headers=headers)
 
 
-route = Route("/static/{address:path}", _serve, methods=["GET"])
+route = PlainRoute("/static/{address:path}", _serve, methods=["GET"])

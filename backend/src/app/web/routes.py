@@ -2,9 +2,9 @@
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from app.errors import NotFoundError
+from app.routers.plain import PlainRoute
 from app.web import assets, browse, cities, imports, reference
 from app.web.html import shown
 
@@ -14,14 +14,14 @@ async def _nothing(_: Request) -> Response:
     raise NotFoundError("There is no such page")
 
 
-routes: list[Route] = [
+routes: list[PlainRoute] = [
     assets.route,
-    Route("/", browse.browse),
-    Route(browse.PATH, browse.browse),
-    Route(cities.PATH, cities.cities),
-    Route(imports.PATH, imports.imports),
-    Route(f"{imports.PATH}/{{import_id:int}}", imports.one_import),
-    Route(f"{browse.PATH}/{{rest:path}}", _nothing),
-    Route("/docs", reference.swagger),
-    Route("/redoc", reference.redoc),
+    PlainRoute("/", browse.browse),
+    PlainRoute(browse.PATH, browse.browse),
+    PlainRoute(cities.PATH, cities.cities),
+    PlainRoute(imports.PATH, imports.imports),
+    PlainRoute(f"{imports.PATH}/{{import_id}}", imports.one_import),
+    PlainRoute(f"{browse.PATH}/{{rest:path}}", _nothing),
+    PlainRoute("/docs", reference.swagger),
+    PlainRoute("/redoc", reference.redoc),
 ]

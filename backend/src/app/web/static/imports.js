@@ -128,24 +128,33 @@ document.addEventListener("htmx:sse:before:connection", (event) => {
 
 /* --- cancelling, and files that need the key */
 
+/* The answer, or nothing once the page says why there is none. */
+const answered = async (address, options = {}) => {
+  try {
+    const answer = await fetch(address, { ...options, headers: headers() });
+    if (answer.ok) return answer;
+    trouble(complaint(answer.status, await answer.text()));
+  } catch {
+    trouble("The service does not answer. Try again.");
+  }
+  return null;
+};
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-cancel]");
   if (!button) return;
   button.disabled = true;
-  const answer = await fetch(button.dataset.cancel, { method: "DELETE", headers: headers() });
-  if (!answer.ok) trouble(complaint(answer.status, await answer.text()));
-  reload();
+  const answer = await answered(button.dataset.cancel, { method: "DELETE" });
+  if (answer) reload();
+  else button.disabled = false;
 });
 
 document.addEventListener("click", async (event) => {
   const link = event.target.closest("[data-download]");
   if (!link || !sessionStorage.getItem(KEY)) return;
   event.preventDefault();
-  const answer = await fetch(link.href, { headers: headers() });
-  if (!answer.ok) {
-    trouble(complaint(answer.status, await answer.text()));
-    return;
-  }
+  const answer = await answered(link.href);
+  if (!answer) return;
   const [, name = "rejects.csv"] = /filename="([^"]+)"/.exec(
     answer.headers.get("Content-Disposition") ?? "",
   ) ?? [];
