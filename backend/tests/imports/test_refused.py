@@ -7,6 +7,7 @@ import pytest
 from tests.imports.files import as_csv, row
 
 from app.errors import FileRefusedError
+from app.imports import source
 from app.imports.columns import NAMES
 from app.imports.reader import inspect
 
@@ -75,3 +76,18 @@ def test_header_with_spaces_extras_and_another_order(tmp_path: Path) -> None:
     header = inspect(path)
     assert header.positions == {name: names.index(name) for name in NAMES}
     assert header.ignored == ("note", "", "")
+
+
+def test_a_gzip_bomb_is_refused_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without being taken apart to its end, and whatever it would be in the end."""
+    monkeypatch.setattr(source, "EXPANSION_FREE", 1 << 20)
+    path = tmp_path / "deals.csv.gz"
+    row_of_file = GOOD.splitlines()[1] + "\n"
+    path.write_bytes(gzip.compress((GOOD + row_of_file * 400_000).encode())[:-100])
+
+    with pytest.raises(FileRefusedError, match="more than 100 times as large as the file"):
+        inspect(path)
+
+    # What is merely the same over and over may be loaded.
+    path.write_bytes(gzip.compress((GOOD + row_of_file * 5_000).encode()))
+    inspect(path)

@@ -12,6 +12,10 @@ from pathlib import Path
 from app.errors import FileRefusedError
 
 BLOCK_BYTES = 1 << 19
+# No file of deals is so much smaller when it is compressed; a bomb is 1,000 times. Below so many
+# bytes it does not matter.
+EXPANSION = 100
+EXPANSION_FREE = 1 << 28
 _GZIP = b"\x1f\x8b"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -70,6 +74,8 @@ class Source:
                 f"not UTF-8: byte 0x{byte:02x} at offset {self._offset + bad}, line {line}"
             ) from error
         self._offset += len(block)
+        if self._offset > max(EXPANSION_FREE, EXPANSION * self.bytes_read):
+            raise self.refusal(f"the gzip data is more than {EXPANSION} times as large as the file")
         self._line += block.count(b"\n")
 
 
