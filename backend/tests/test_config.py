@@ -102,6 +102,12 @@ def test_the_environment_wins_over_the_file(
         ("EXPORT_TIMEOUT", "0"),
         ("EXPORT_STALL_TIMEOUT", "-1"),
         ("SIGNING_KEY", "short"),
+        ("CORS_ORIGINS", "https://shop.example/"),
+        ("CORS_ORIGINS", "shop.example"),
+        ("CORS_ORIGINS", "https://shop.example,*"),
+        ("HSTS_SECONDS", "-1"),
+        ("FORWARDED_ALLOW_IPS", "proxy"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
         ("MAX_BODY_BYTES", "0"),
         ("MAX_UPLOAD_BYTES", "68719476737"),
         ("UPLOADS_URL", "gs://bucket"),
@@ -232,3 +238,12 @@ def test_a_pooler_needs_the_database_behind_it(monkeypatch: pytest.MonkeyPatch) 
     assert settings.direct_database_url is not None
     direct = settings.direct_database_url.get_secret_value()
     assert direct == "postgresql+asyncpg://server/deals"
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", "https://shop.example, http://localhost:3000,")
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.0/8,::1")
+    settings = load()
+
+    assert settings.cors_origins == ("https://shop.example", "http://localhost:3000")
+    assert settings.forwarded_allow_ips == ("10.0.0.0/8", "::1")

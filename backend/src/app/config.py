@@ -1,9 +1,10 @@
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import ConfigurationError
 
@@ -13,6 +14,9 @@ _HOME = _PROJECT if (_PROJECT / "pyproject.toml").is_file() else Path.cwd()
 
 # Credentials are no part of it, and neither is a query: either would be ignored.
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII)
+
+# As browsers write it: in lower case, without a path.
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 
 _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
 
@@ -79,8 +83,37 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
 
+    # Whose pages may ask; none without.
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    # How long browsers are to come by https only; 0: nothing is said of it.
+    hsts_seconds: Annotated[int, Field(ge=0)] = 0
+    # The proxies whose word on who a client is is taken.
+    forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = ()
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
+
+    @field_validator("cors_origins", "forwarded_allow_ips", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """One that ends in a slash, or has a path, would never be equal to a browser's."""
+        if value != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError("must look like https://host:port,https://other, or be *")
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            ip_network(address)
+        return value
 
     @field_validator("embedded_postgres_version", mode="before")
     @classmethod

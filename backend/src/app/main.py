@@ -6,10 +6,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import error_handlers
 from app.admission import Admission
 from app.config import Settings, load_settings
+from app.cors import CrossOrigin, Preflights
 from app.db.notifications import Listener
 from app.db.provision import provisioned_async
 from app.db.session import Database
@@ -58,12 +60,21 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.writes_are_open = settings.app_env == "development"
     app.state.export_stall_timeout = settings.export_stall_timeout
     app.state.cursors = CursorCodec(signing_key(settings))
+    # The last one is the outermost.
+    if settings.cors_origins:
+        app.add_middleware(Preflights)
     app.add_middleware(
         RequestMiddleware,
         max_body_bytes=settings.max_body_bytes,
         larger_bodies={"/imports": settings.max_upload_bytes},
         server_timing=settings.app_env == "development",
+        hsts_seconds=settings.hsts_seconds,
     )
+    if settings.cors_origins:
+        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
+    if settings.forwarded_allow_ips:
+        # Not uvicorn's own: it would come between its protocol and the application.
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.forwarded_allow_ips))
     error_handlers.install(app)
     return app
 

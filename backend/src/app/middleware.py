@@ -16,6 +16,12 @@ from app.error_handlers import envelope, internal_error
 from app.errors import PayloadTooLargeError
 from app.metrics import observe_request
 
+# What every answer says: a browser is to guess no type, and to tell no other host where it was.
+_ALWAYS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+)
+
 # Long enough for a UUID or a trace id, and nothing that could forge a log line.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
@@ -45,8 +51,12 @@ class RequestMiddleware:
         *,
         larger_bodies: Mapping[str, int] = MappingProxyType({}),
         server_timing: bool,
+        hsts_seconds: int = 0,
     ) -> None:
         self._app = app
+        self._always = _ALWAYS
+        if hsts_seconds:
+            self._always += ((b"strict-transport-security", b"max-age=%d" % hsts_seconds),)
         self._max_body_bytes = max_body_bytes
         self._larger_bodies = larger_bodies
         self._server_timing = server_timing
@@ -58,6 +68,7 @@ class RequestMiddleware:
             return
         limit = self._larger_bodies.get(scope["path"], self._max_body_bytes)
         exchange = _Exchange(scope, receive, send, limit, server_timing=self._server_timing)
+        exchange.always = self._always
         token = statement_statistics.set(exchange.statistics)
         try:
             if exchange.declared_length > limit:
@@ -88,6 +99,7 @@ class _Exchange:
         server_timing: bool,
     ) -> None:
         self._receive = receive
+        self.always = _ALWAYS
         self._body_bytes_left = max_body_bytes
         self._send = send
         self._started = time.perf_counter()
@@ -126,6 +138,8 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
+            # A copy: the same response may be sent again.
+            message = {**message, "headers": [*message["headers"], *self.always]}
             headers = MutableHeaders(raw=message["headers"])
             headers["X-Request-ID"] = self.request_id
             if self._server_timing:

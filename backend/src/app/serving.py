@@ -55,7 +55,7 @@ def serve(
             access_log=False,
             log_config=None,
             server_header=False,
-            # Nothing here depends on the client's address or on the scheme: links are relative.
+            # The application has its own, by FORWARDED_ALLOW_IPS.
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )

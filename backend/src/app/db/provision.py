@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.config import Settings
 from app.db.embedded import embedded_postgres
@@ -13,10 +13,11 @@ from app.db.embedded import embedded_postgres
 class DatabaseUrls:
     """SQLAlchemy URLs of the database that takes writes and of the one that answers reads."""
 
-    primary: str
-    replica: str
+    # Passwords and all, so not to be printed by whoever prints what has them.
+    primary: str = field(repr=False)
+    replica: str = field(repr=False)
     # Past a pooler of connections, for what needs a session; without one, `primary` again.
-    direct: str = ""
+    direct: str = field(default="", repr=False)
     # Whether `primary` and `replica` are PgBouncer's.
     pooled: bool = False
 

@@ -27,7 +27,6 @@ _HEADERS = {
     # What is at the address never changes: another content has another address.
     "Cache-Control": "public, max-age=31536000, immutable",
     "Vary": "Accept-Encoding",
-    "X-Content-Type-Options": "nosniff",
 }
 
 

@@ -51,9 +51,7 @@ def page(
         "Content-Type": "text/html; charset=utf-8",
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
         "Cache-Control": "no-cache",
-        "Referrer-Policy": "same-origin",
         "Vary": "Accept-Encoding",
-        "X-Content-Type-Options": "nosniff",
     }
     if takes_gzip(",".join(request.headers.getlist("accept-encoding"))):
         content = gzip.compress(content, compresslevel=5, mtime=0)
