@@ -225,3 +225,21 @@ def test_names_and_statements_cannot_draw_on_a_terminal(
     shown = capsys.readouterr().out
     assert shown.count("SELECT '[red] [2J done'") == 5
     assert not {"\x1b", "\x07"} & set(shown)
+
+
+async def test_it_looks_past_a_pooler(doctor: Doctor, database_url: str) -> None:
+    """Of which nobody answers here; of the replica behind it there is no address at all."""
+    nowhere = "postgresql://deals@127.0.0.1:1/deals"
+    pooled = {
+        "DB_PGBOUNCER": "true",
+        "DATABASE_URL": nowhere,
+        "READ_DATABASE_URL": nowhere,
+        "DIRECT_DATABASE_URL": database_url,
+    }
+
+    seen = await doctor("--json", **pooled)
+    refused = await doctor("--replica", **pooled)
+
+    assert report(seen).findings
+    assert "no address of the replica" in refused.stderr
+    assert refused.returncode not in {0, 1}

@@ -14,7 +14,12 @@ from app.config import Settings
 from app.db.examining import Examination, Target, examined
 from app.db.migrations import known_revisions
 from app.db.provision import provisioned_async
-from app.errors import DatabaseUnreachableError, DealsError, EmbeddedPostgresError
+from app.errors import (
+    ConfigurationError,
+    DatabaseUnreachableError,
+    DealsError,
+    EmbeddedPostgresError,
+)
 from app.services.doctor.ending import EndingService
 from app.services.doctor.examination import DoctorService
 from app.services.doctor.findings import Finding
@@ -70,7 +75,11 @@ def doctor(
 @asynccontextmanager
 async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[Examination]:
     """An embedded database is looked at as it is: not migrated, other than by all else."""
-    async with provisioned_async(settings) as urls:
+    async with provisioned_async(settings) as found:
+        if replica and found.pooled:
+            raise ConfigurationError("DB_PGBOUNCER: no address of the replica itself is known")
+        # A pooler's connection would be another one for each statement, and its settings refused.
+        urls = found.past_pooler()
         url = urls.replica if replica else urls.primary
         patience = max(LEAST_PATIENCE, settings.db_connect_timeout)
         async with examined(url, patience) as examination:
@@ -95,7 +104,8 @@ def _unreachable(error: DealsError, settings: Settings, *, replica: bool) -> Rep
     if isinstance(error, DatabaseUnreachableError):
         kind, advice = error.kind, error.advice
     finding = Finding("server", "problem", str(error), {"kind": kind}, advice)
-    url = (settings.read_database_url if replica else None) or settings.database_url
+    primary = settings.direct_database_url or settings.database_url
+    url = (settings.read_database_url if replica else None) or primary
     target = Target.of(url.get_secret_value()) if url else Target((), "deals", "deals")
     return Report.of(target, [finding])
 
