@@ -1,4 +1,4 @@
-"""Ten times as much as the service carries: what the requests that are let in notice of it.
+"""Ten times as many clients as are let in: what those that are let in notice of it.
 
 Each client sends its next request when it has the answer, also after a refusal.
 """
@@ -18,8 +18,8 @@ from benchmarks.api.load import Load
 from benchmarks.api.servers import servers
 
 _COMMAND = "mise run bench:overload"
-# The service is busy from some sixteen on; more only wait for each other.
-_CAPACITY = 64
+# As many as one process lets in (MAX_REQUESTS_IN_PROGRESS).
+_CAPACITY = 128
 _TIMES = 10
 _PAGES = [Request("GET", f"/deals?skip={skip}") for skip in range(0, 200, 20)]
 # Of the throughput that must be left, and how much later the last hundredth may come.
@@ -32,7 +32,7 @@ def main() -> int:
     arguments = _arguments()
     with postgres() as (server, folder), filled(server, folder, arguments.rows) as database:
         with servers(["service"], database, {}) as running:
-            client = BuiltIn(good_only=True)
+            client = BuiltIn(steady=True)
             found: dict[int, list[Load]] = {_CAPACITY: [], _CAPACITY * _TIMES: []}
             client.run(running["service"].port, _PAGES, connections=16, seconds=arguments.seconds)
             for number in range(arguments.rounds):

@@ -30,14 +30,14 @@ _LONG = 0.1
 class BuiltIn:
     """asyncio, in the benchmark's own process.
 
-    With `good_only`, answers of 400 and more are counted as failures, and neither as requests nor
-    in the percentiles.
+    With `steady`, it counts from the moment when every connection has had its first answer, and
+    answers of 400 and more are counted as failures only, not in the percentiles.
     """
 
     name = "built-in client"
 
-    def __init__(self, *, good_only: bool = False) -> None:
-        self._good_only = good_only
+    def __init__(self, *, steady: bool = False) -> None:
+        self._steady = steady
 
     def run(
         self, port: int, requests: Sequence[Request], *, connections: int, seconds: float
@@ -45,7 +45,7 @@ class BuiltIn:
         """Keep the connections busy for `seconds`."""
         raw = [request.raw() for request in requests]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_load(port, raw, connections, seconds, good_only=self._good_only))
+            return runner.run(_load(port, raw, connections, seconds, steady=self._steady))
 
 
 def suited(generator: Generator, warm_up: Load, seconds: float) -> Generator:
@@ -54,14 +54,19 @@ def suited(generator: Generator, warm_up: Load, seconds: float) -> Generator:
 
 
 async def _load(
-    port: int, raw: list[bytes], connections: int, seconds: float, *, good_only: bool
+    port: int, raw: list[bytes], connections: int, seconds: float, *, steady: bool
 ) -> Load:
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
-    run = _Run(itertools.cycle(raw), started + seconds, good_only=good_only)
+    # Until it begins anew, as long as that may take.
+    until = started + seconds + (_PATIENCE if steady else 0.0)
+    run = _Run(itertools.cycle(raw), until, steady=steady)
     clients = [_Client(run) for _ in range(connections)]
     for client in clients:
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+    if steady:
+        await asyncio.wait([client.answered for client in clients], timeout=_PATIENCE)
+        started = run.begin_anew(seconds)
     await asyncio.wait([client.done for client in clients], timeout=seconds + _PATIENCE)
     for client in clients:
         client.stop()
@@ -83,12 +88,20 @@ def _percentile(ordered: list[float], percent: int) -> float:
 class _Run:
     """What the connections share."""
 
-    def __init__(self, requests: Iterator[bytes], until: float, *, good_only: bool) -> None:
+    def __init__(self, requests: Iterator[bytes], until: float, *, steady: bool) -> None:
         self.requests = requests
         self.until = until
-        self.good_only = good_only
+        self.steady = steady
         self.latencies: list[float] = []
         self.failures = 0
+
+    def begin_anew(self, seconds: float) -> float:
+        """Forget what was counted; it is for so long from now, which is returned."""
+        now = time.perf_counter()
+        self.until = now + seconds
+        self.latencies.clear()
+        self.failures = 0
+        return now
 
 
 class _Client(asyncio.Protocol):
@@ -100,6 +113,7 @@ class _Client(asyncio.Protocol):
         self._sent = 0.0
         self._transport: asyncio.Transport
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's has the methods but not the class.
@@ -114,9 +128,11 @@ class _Client(asyncio.Protocol):
         length = _LENGTH.search(self._received, 0, head + 2)
         if len(self._received) < head + len(_END) + (int(length[1]) if length else 0):
             return
+        if not self.answered.done():
+            self.answered.set_result(None)
         failed = int(self._received[9:12]) >= _ERRORS_FROM
         self._run.failures += failed
-        if not (failed and self._run.good_only):
+        if not (failed and self._run.steady):
             self._run.latencies.append(time.perf_counter() - self._sent)
         self._received = b""
         self._send()

@@ -47,7 +47,7 @@ class Database:
     def environment(self) -> dict[str, str]:
         """For processes that use it: settings by their defaults, whatever `.env` and we have."""
         defaults = {
-            name.upper(): "" if field.default is None else str(field.default)
+            name.upper(): "" if field.default in (None, ()) else str(field.default)
             for name, field in Settings.model_fields.items()
         }
         return {

@@ -17,8 +17,8 @@ from app.routers.streaming import ABORT
 from app.schemas.common import ErrorEnvelope
 
 # For how long a connection is not heard after a refusal. Whoever asks again at once would otherwise
-# cost more than those that are let in.
-DEAF_SECONDS = 0.1
+# cost more than those that are let in; longer, and who is let in then has waited too long.
+DEAF_SECONDS = 0.25
 
 
 class Protocol(HttpToolsProtocol):
