@@ -5,7 +5,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,18 @@ class RunningServer:
         return f"http://127.0.0.1:{self.port}"
 
 
-@asynccontextmanager
-async def running_server(
+def running_server(
     database_url: str, folder: Path, *options: str, **environment: str
-) -> AsyncIterator[RunningServer]:
+) -> AbstractAsyncContextManager[RunningServer]:
     """`deals serve` on a free port, answering; stopped at the end of the block."""
-    port = free_port()
+    return running_server_at(free_port(), database_url, folder, *options, **environment)
+
+
+@asynccontextmanager
+async def running_server_at(
+    port: int, database_url: str, folder: Path, *options: str, **environment: str
+) -> AsyncIterator[RunningServer]:
+    """The same on this port."""
     path = folder / "log"
     settings = {
         "PATH": str(DEALS.parent),

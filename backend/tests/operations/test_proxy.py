@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.operations.files import ROOT
 from tests.programs import program
 from tests.routers.bodies import HOTEL
-from tests.servers import RunningServer, answers, running_server
+from tests.servers import NO_CERTIFICATES, RunningServer, answers, running_server, running_server_at
 
 pytestmark = pytest.mark.integration
 
@@ -135,6 +136,56 @@ async def test_other_processes_go_on_when_one_ends(behind: Behind, number: int) 
     else:
         assert set(statuses) <= {200, CUT_OFF}
         assert statuses.count(CUT_OFF) <= len(asking)
+
+
+async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path) -> None:
+    """Each process is replaced by another at its address, while clients read and write."""
+    haproxy = program("haproxy")
+    settings = {"DATA_DIR": str(tmp_path / "data"), "DRAIN_DELAY": "3"}
+    folders = [tmp_path / str(number) for number in range(4)]
+    for folder in folders:
+        folder.mkdir()
+    over = asyncio.Event()
+    statuses: list[int] = []
+
+    async def ask(client: httpx.AsyncClient, number: int) -> None:
+        for turn in count():
+            if over.is_set():
+                break
+            statuses.append((await client.get("/deals?limit=1")).status_code)
+            body = {**HOTEL, "name": f"{number}-{turn}", "phone": f"+{number}{turn:06}"}
+            statuses.append((await client.post("/hotels", json=body)).status_code)
+
+    async with AsyncExitStack() as stack:
+        places = [await stack.enter_async_context(AsyncExitStack()) for _ in range(2)]
+        servers = [
+            await place.enter_async_context(running_server(database_url, folder, **settings))
+            for place, folder in zip(places, folders, strict=False)
+        ]
+        client = await stack.enter_async_context(
+            _proxy(haproxy, tmp_path, (servers[0], servers[1]))
+        )
+        asking = [asyncio.create_task(ask(client, number)) for number in range(4)]
+        for place, server, folder in zip(places, servers, folders[2:], strict=True):
+            # SIGTERM, and the end of the process.
+            await place.aclose()
+            await place.enter_async_context(
+                running_server_at(server.port, database_url, folder, **settings)
+            )
+            async with asyncio.timeout(30):
+                # The proxy has found it.
+                while "/deals" not in await _routes(server):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+        over.set()
+        await asyncio.gather(*asking)
+
+    assert set(statuses) == {200, 201}
+
+
+async def _routes(server: RunningServer) -> set[str]:
+    """The routes that a process has answered."""
+    async with httpx.AsyncClient(base_url=server.url, verify=NO_CERTIFICATES) as client:
+        return set(re.findall(r'route="([^"]+)"', (await client.get("/metrics")).text))
 
 
 async def test_pieces_are_passed_on_as_they_come(behind: Behind) -> None:
