@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,10 +32,13 @@ def test_every_package_is_locked_with_its_hashes() -> None:
 
 
 def test_the_bill_of_materials_has_what_is_installed() -> None:
-    if shutil.which("uv") is None:
+    # Set by `uv run`, wherever uv is.
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
         pytest.skip("uv is not installed")
     command = TASKS["sbom"]["run"].split()
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    assert command[0] == "uv"
+    printed = subprocess.run([uv, *command[1:]], cwd=ROOT, capture_output=True, check=True).stdout
     bill = json.loads(printed)
     locked = {(each["name"], each.get("version")) for each in LOCK["package"]}
 
