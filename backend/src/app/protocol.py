@@ -14,7 +14,7 @@ from app.error_handlers import envelope
 from app.errors import AppError, OverloadedError, RequestTimeoutError
 from app.middleware import sane_request_id
 from app.routers.streaming import ABORT
-from app.schemas.common import ErrorEnvelope
+from app.schemas.problems import error_envelope
 
 # For how long a connection is not heard after a refusal. Whoever asks again at once would otherwise
 # cost more than those that are let in; longer, and who is let in then has waited too long.
@@ -179,7 +179,7 @@ class Protocol(HttpToolsProtocol):
     def _write(self, error: AppError, *, close: bool, with_body: bool = True) -> None:
         given = dict(self.headers or ()).get(b"x-request-id", b"")
         request_id = sane_request_id(given.decode("latin-1"))
-        body = _envelope(error, request_id)
+        body = to_json(error_envelope(error, request_id))
         lines = [
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode(),
             *(b"%s: %s" % header for header in self.server_state.default_headers),
@@ -192,10 +192,3 @@ class Protocol(HttpToolsProtocol):
             lines.append(b"connection: close")
         head = b"\r\n".join((*lines, b"", b""))
         self.transport.write(head + body if with_body else head)
-
-
-def _envelope(error: AppError, request_id: str) -> bytes:
-    envelope: ErrorEnvelope = {
-        "error": {"code": error.code, "message": error.message, "request_id": request_id}
-    }
-    return to_json(envelope)

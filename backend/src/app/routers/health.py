@@ -63,5 +63,5 @@ async def get_readiness(request: Request, _: NoQueryParameters, health: Checking
     503 says why not, and a proxy sends requests elsewhere.
     """
     if request.app.state.admission.draining:
-        raise type(STOPPING)(STOPPING.message)
+        raise ServiceUnavailableError(STOPPING.message)
     return _dump(await health.ready())

@@ -1,7 +1,5 @@
 """Deals in a table, with every filter and order of the API."""
 
-from dataclasses import dataclass
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,7 +7,7 @@ from app.dependencies import reading_categories, reading_deals
 from app.errors import InvalidInputError
 from app.schemas.deals import SORT_FIELDS, DealPage, DealQuery
 from app.web.html import page, shown
-from app.web.queries import Asked
+from app.web.queries import Asked, SortLink, answered, sort_link
 
 PATH = "/dashboard"
 
@@ -28,26 +26,11 @@ _DESCENDING_FIRST = frozenset({"discount_percent", "star_rating", "created_at"})
 _PAGE_SIZES = ("10", "20", "50", "100")
 
 
-@dataclass(frozen=True)
-class SortLink:
-    """A column's header: where it leads, and the order it stands for now."""
-
-    href: str
-    # The value of `aria-sort`.
-    order: str
-
-
 @shown
 async def browse(request: Request) -> Response:
     """Every part by itself: what is wrong with the filters hides the table, and nothing else."""
     deals = await reading_deals(request)
-    asked = Asked.of(DealQuery, request.query_params)
-    found: DealPage | None = None
-    if asked.query is not None:
-        try:
-            found = await deals.page(asked.query)
-        except InvalidInputError as error:
-            asked = asked.refused(error.details)
+    asked, found = await answered(Asked.of(DealQuery, request.query_params), deals.page)
     cities = await deals.statistics_by_city(available_only=False)
     categories = await (await reading_categories(request)).all()
     context = {
@@ -78,9 +61,7 @@ def _sorts(asked: Asked[DealQuery]) -> list[tuple[str, str]]:
 
 def _sort_link(asked: Asked[DealQuery], name: str) -> SortLink:
     now = asked.value("sort") or "id"
-    order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
-    descending_next = name in _DESCENDING_FIRST if order == "none" else order == "ascending"
-    return SortLink(asked.address(PATH, sort=f"{'-' if descending_next else ''}{name}"), order)
+    return sort_link(asked, PATH, name, now, descending_first=name in _DESCENDING_FIRST)
 
 
 def _pages(asked: Asked[DealQuery], found: DealPage | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from app.dependencies import reading_deals
 from app.errors import InvalidInputError
 from app.schemas.deals import CityStatistics, StatisticsQuery
 from app.web.html import page, shown
-from app.web.queries import Asked
+from app.web.queries import Asked, SortLink, sort_link
 
 PATH = "/dashboard/cities"
 
@@ -61,9 +61,6 @@ async def cities(request: Request) -> Response:
     return page(request, "cities.html", context, status=status)
 
 
-def _sort_link(asked: Asked[CitiesQuery], name: str) -> dict[str, str]:
+def _sort_link(asked: Asked[CitiesQuery], name: str) -> SortLink:
     now = asked.query.sort if asked.query else ""
-    order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
-    descending_next = name != "city" if order == "none" else order == "ascending"
-    sort = f"{'-' if descending_next else ''}{name}"
-    return {"href": asked.address(PATH, sort=sort), "order": order}
+    return sort_link(asked, PATH, name, now, descending_first=name != "city")

@@ -10,7 +10,7 @@ from app.errors import AppError, ForbiddenError, InvalidInputError, NotFoundErro
 from app.schemas.common import BIGINT_END
 from app.schemas.imports import FINAL_STATES, Import, ImportPage, ImportQuery
 from app.web.html import page, shown
-from app.web.queries import Asked
+from app.web.queries import Asked, answered
 
 PATH = "/dashboard/imports"
 
@@ -27,13 +27,8 @@ async def imports(request: Request) -> Response:
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)
-    asked = Asked.of(ImportQuery, request.query_params)
-    found: ImportPage | None = None
-    if asked.query is not None:
-        try:
-            found = await (await importing(request)).page(asked.query)
-        except InvalidInputError as error:
-            asked = asked.refused(error.details)
+    service = await importing(request)
+    asked, found = await answered(Asked.of(ImportQuery, request.query_params), service.page)
     items = found["items"] if found else []
     active = [each["id"] for each in reversed(items) if each["state"] not in FINAL_STATES]
     context = {

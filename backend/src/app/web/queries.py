@@ -1,7 +1,7 @@
 """What a page's address asks for, checked by the very models that check the API's requests."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Self, TypeVar, get_origin
 from urllib.parse import urlencode
@@ -9,10 +9,11 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import QueryParams
 
-from app.errors import ErrorDetail
+from app.errors import ErrorDetail, InvalidInputError
 from app.schemas.problems import MAX_DETAILS, error_detail
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 _PLACES = frozenset({"skip", "cursor"})
 
@@ -85,6 +86,34 @@ class Asked(Generic[M]):
         ]
         added = [(name, str(value)) for name, value in changes.items() if value is not None]
         return _address(path, [*kept, *added])
+
+
+@dataclass(frozen=True)
+class SortLink:
+    """A column's header: where it leads, and the order it stands for now."""
+
+    href: str
+    # The value of `aria-sort`.
+    order: str
+
+
+def sort_link(
+    asked: Asked[M], path: str, name: str, now: str, *, descending_first: bool
+) -> SortLink:
+    """The header of the column `name` of a page sorted by `now`; it turns the order round."""
+    order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
+    descending_next = descending_first if order == "none" else order == "ascending"
+    return SortLink(asked.address(path, sort=f"{'-' if descending_next else ''}{name}"), order)
+
+
+async def answered(asked: Asked[M], ask: Callable[[M], Awaitable[T]]) -> tuple[Asked[M], T | None]:
+    """What a service finds; nothing if the query is wrong, or the service says that it is."""
+    if asked.query is None:
+        return asked, None
+    try:
+        return asked, await ask(asked.query)
+    except InvalidInputError as error:
+        return asked.refused(error.details), None
 
 
 def _address(path: str, parameters: Iterable[tuple[str, str]]) -> str:
