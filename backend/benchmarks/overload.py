@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from benchmarks.api import docs, machine
-from benchmarks.api.cli import add_output, add_rows, guarded, say, write_json
+from benchmarks.api.cli import add_output, add_rows, bare_parser, guarded, say, write_json
 from benchmarks.api.client import BuiltIn
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.http import Request
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = argparse.ArgumentParser(prog=f"{_COMMAND} --", description=__doc__)
+    made = bare_parser(_COMMAND, __doc__)
     add_output(made)
     add_rows(made)
     made.add_argument("--rounds", type=int, default=5, help="turns (default %(default)s)")

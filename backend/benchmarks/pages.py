@@ -17,7 +17,7 @@ from typing import Any
 from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
 from benchmarks.api import docs, machine
-from benchmarks.api.cli import add_output, add_rows, guarded, say, write_json
+from benchmarks.api.cli import add_output, add_rows, bare_parser, guarded, say, write_json
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.servers import servers
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = argparse.ArgumentParser(prog=f"{_COMMAND} --", description=__doc__)
+    made = bare_parser(_COMMAND, __doc__)
     add_output(made)
     add_rows(made)
     made.add_argument("--rounds", type=int, default=7, help="visits (default %(default)s)")

@@ -15,7 +15,7 @@ from typing import IO
 
 import httpx
 import pytest
-from tests.servers import NO_CERTIFICATES
+from tests.servers import NO_CERTIFICATES, free_port
 
 from app.cli import Later
 from app.cli import app as commands
@@ -49,13 +49,6 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
         )
 
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def processes_of(folder: Path) -> list[str]:

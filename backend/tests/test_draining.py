@@ -14,8 +14,7 @@ from tests.imports.faults import until
 from tests.imports.files import row
 from tests.imports.uploaded import submit
 from tests.jobs.workers import until as until_true
-from tests.servers import answers, running_server
-from tests.test_cli import free_port
+from tests.servers import answers, free_port, running_server
 
 from app.db.session import Database
 from app.draining import Stopping, _Signalled, on_server_stop

@@ -16,8 +16,7 @@ from tests.imports.files import row
 from tests.imports.uploaded import submit
 from tests.jobs.test_beside import children
 from tests.jobs.workers import until
-from tests.servers import running_server
-from tests.test_cli import free_port
+from tests.servers import free_port, running_server
 
 from app.config import Settings
 from app.db.session import Database

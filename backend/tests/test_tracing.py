@@ -15,8 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from tests.routers.bodies import HOTEL
-from tests.servers import running_server
-from tests.test_cli import free_port
+from tests.servers import free_port, running_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

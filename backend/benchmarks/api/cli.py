@@ -23,9 +23,14 @@ _QUIET = 0.7
 HOW_TO_GET_WRK = "apt-get install wrk, brew install wrk, or https://github.com/wg/wrk"
 
 
+def bare_parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """Without any option yet, for a command that makes its load by itself."""
+    return argparse.ArgumentParser(prog=f"{command} --", description=description)
+
+
 def parser(command: str, description: str | None) -> argparse.ArgumentParser:
-    """With the options that every command has."""
-    made = argparse.ArgumentParser(prog=f"{command} --", description=description)
+    """With the options that every command has whose load a generator makes."""
+    made = bare_parser(command, description)
     made.add_argument(
         "--client",
         choices=("auto", "wrk", "built-in"),

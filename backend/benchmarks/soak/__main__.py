@@ -20,7 +20,7 @@ import httpx
 
 from app.imports.generator import generate
 from benchmarks.api import docs, machine, processes
-from benchmarks.api.cli import add_output, add_rows, guarded, say, write_json
+from benchmarks.api.cli import add_output, add_rows, bare_parser, guarded, say, write_json
 from benchmarks.api.database import Database, filled, postgres
 from benchmarks.api.servers import Server, servers
 from benchmarks.soak.clients import FIRST_ID, Client, Seen, Uploader
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = argparse.ArgumentParser(prog=f"{_COMMAND} --", description=__doc__)
+    made = bare_parser(_COMMAND, __doc__)
     add_output(made)
     add_rows(made)
     made.add_argument("--minutes", type=float, default=20.0, help="(default %(default)s)")

@@ -19,7 +19,8 @@ from tests.jobs.workers import (
     until,
     upload,
 )
-from tests.test_cli import DEALS, Run, environment, free_port, processes_of, run
+from tests.servers import free_port
+from tests.test_cli import DEALS, Run, environment, processes_of, run
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +15,14 @@ import pytest
 from tests.operations.files import ROOT
 from tests.programs import program
 from tests.routers.bodies import HOTEL
-from tests.servers import NO_CERTIFICATES, RunningServer, answers, running_server, running_server_at
+from tests.servers import (
+    NO_CERTIFICATES,
+    RunningServer,
+    answers,
+    free_port,
+    running_server,
+    running_server_at,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -50,9 +56,7 @@ async def behind(database_url: str, tmp_path: Path) -> AsyncIterator[Behind]:
 async def _proxy(
     haproxy: str, folder: Path, servers: tuple[RunningServer, RunningServer]
 ) -> AsyncIterator[httpx.AsyncClient]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     text = CONFIGURATION.read_text().replace("bind :8000", f"bind 127.0.0.1:{port}")
     for number, server in enumerate(servers, 1):
         text = text.replace(f"backend-{number}:8000", f"127.0.0.1:{server.port}")
