@@ -2,12 +2,15 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from app import metrics
 from app.config import Settings
@@ -18,6 +21,8 @@ from app.signing import signing_key
 
 # How long requests under way may take after SIGTERM before their connections are cut.
 DRAIN_SECONDS = 30
+# Connections, in a turn of the event loop.
+_TAKEN_AT_ONCE = 16
 
 
 def serve(
@@ -40,25 +45,48 @@ def serve(
     signing_key(settings)
     many = workers > 1 or reload
     with _counting_together() if workers > 1 else nullcontext():
-        uvicorn.run(
-            "app.main:app_from_environment" if many else create_app(settings),
-            factory=many,
-            host=host,
-            port=port,
-            workers=workers if workers > 1 else None,
-            reload=reload,
-            reload_dirs=[str(Path(__file__).parent)] if reload else None,
-            loop="uvloop",
-            http=Protocol,
-            # There are no WebSockets here, whatever is installed.
-            ws="none",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            # The application has its own, by FORWARDED_ALLOW_IPS.
-            proxy_headers=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
+        run(
+            uvicorn.Config(
+                "app.main:app_from_environment" if many else create_app(settings),
+                factory=many,
+                host=host,
+                port=port,
+                workers=workers if workers > 1 else None,
+                reload=reload,
+                reload_dirs=[str(Path(__file__).parent)] if reload else None,
+                loop="uvloop",
+                http=Protocol,
+                # There are no WebSockets here, whatever is installed.
+                ws="none",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                # The application has its own, by FORWARDED_ALLOW_IPS.
+                proxy_headers=False,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
         )
+
+
+def run(config: uvicorn.Config) -> None:
+    """As `uvicorn.run`, but listening more than once on the one socket.
+
+    libuv takes one connection from each in a turn of its loop (libuv's pull request 3696). When
+    turns take long, that is when there is much to do, new clients would wait for seconds before
+    they can be refused.
+    """
+    listening = config.bind_socket()
+    sockets = [listening, *(listening.dup() for _ in range(_TAKEN_AT_ONCE - 1))]
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        if config.should_reload:
+            ChangeReload(config, target=server.run, sockets=sockets).run()
+        elif config.workers > 1:
+            Multiprocess(config, sockets=sockets).run()
+        else:
+            server.run(sockets)
+    if not (server.started or config.should_reload or config.workers > 1):
+        sys.exit(STARTUP_FAILURE)
 
 
 @contextmanager
