@@ -29,28 +29,39 @@ async def server(database_url: str, tmp_path: Path) -> AsyncIterator[RunningServ
 
 
 @asynccontextmanager
+async def locked(database_url: str, table: str) -> AsyncIterator[None]:
+    """A table that nobody else can read."""
+    connection = await asyncpg.connect(dsn(make_url(database_url)))
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(f"LOCK TABLE {table}")
+        yield
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def until_so_many_are_in(client: httpx.AsyncClient, count: int) -> None:
+    async def are_in() -> bool:
+        found = Scraped(await client.get("/metrics"))
+        return found.value("deals_http_requests_in_progress") == count
+
+    await until(are_in, f"{count} are in")
+
+
+@asynccontextmanager
 async def held(database_url: str, server: RunningServer) -> AsyncIterator[list[asyncio.Task[int]]]:
     """As many requests as are let in, which cannot go on before the end of the block."""
-    connection = await asyncpg.connect(dsn(make_url(database_url)))
     async with httpx.AsyncClient(base_url=server.url) as client:
 
         async def ask() -> int:
             return (await client.get("/deals")).status_code
 
-        async def are_in() -> bool:
-            found = Scraped(await client.get("/metrics"))
-            return found.value("deals_http_requests_in_progress") == MOST
-
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            await connection.execute("LOCK TABLE deals")
+        async with locked(database_url, "deals"):
             asking = [asyncio.create_task(ask()) for _ in range(MOST)]
-            await until(are_in, "both are in")
+            await until_so_many_are_in(client, MOST)
             yield asking
-        finally:
-            await transaction.rollback()
-            await connection.close()
         await asyncio.gather(*asking)
 
 
@@ -97,6 +108,64 @@ async def test_refusals_of_all_kinds(database_url: str, server: RunningServer) -
     assert (post.status_code, post.headers["connection"]) == (503, "close")
     assert again.status_code == 503
     assert len(again.headers["x-request-id"]) == 32
+
+
+async def test_what_comes_too_early_is_kept_until_it_is_its_time(
+    database_url: str, server: RunningServer
+) -> None:
+    """More than is kept at once, sent when the refusal has just come, while nobody is let in."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with held(database_url, server):
+        writer.write(b"GET /deals HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 503 ")
+    body = json.dumps({"hotel_name": "x" * 500_000}).encode()
+    writer.write(
+        b"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    writer.write(body + b"GET /deals/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(30):
+        posted = await reader.readuntil(b"\r\n\r\n")
+        after = await reader.readuntil(b"Deal 1 does not exist")
+    writer.close()
+    await writer.wait_closed()
+
+    assert posted.startswith(b"HTTP/1.1 422 ")
+    assert b"HTTP/1.1 404 " in after
+
+
+@pytest.mark.parametrize("proxies", ["", "127.0.0.0/8"])
+async def test_who_comes_too_early_is_let_in_last(
+    database_url: str, tmp_path: Path, proxies: str
+) -> None:
+    """But for a proxy, whose next request is somebody else's."""
+    settings = {"MAX_REQUESTS_IN_PROGRESS": "3", "FORWARDED_ALLOW_IPS": proxies}
+    request = b"GET /categories HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with (
+        running_server(database_url, tmp_path, **settings) as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        async with locked(database_url, "deals"):
+            asking = [asyncio.create_task(client.get("/deals")) for _ in range(2)]
+            async with locked(database_url, "categories"):
+                asking.append(asyncio.create_task(client.get("/categories")))
+                await until_so_many_are_in(client, 3)
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(request)
+                assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 503 ")
+                if not proxies:
+                    writer.write(request)
+            # There is room for one, and still not for everybody.
+            await until_so_many_are_in(client, 2)
+            if proxies:
+                writer.write(request)
+            async with asyncio.timeout(30):
+                answer = await reader.readuntil(b"\r\n\r\n")
+        await asyncio.gather(*asking)
+        writer.close()
+        await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 200 " if proxies else b"HTTP/1.1 503 ")
 
 
 async def test_who_waits_for_another_request_is_counted_too(

@@ -1,7 +1,9 @@
 """How many requests are let in at a time.
 
 A process that takes more than it can carry makes everybody wait until everybody gives up. Requests
-up to a limit share what there is; what comes beyond is refused at once, and may come again.
+up to a limit share what there is; what comes beyond is refused at once, and may come again after
+a while. Whoever comes sooner is not let in before the rush is over: else those that wait as they
+were told would always find somebody before them, and refusals cost more than requests.
 """
 
 import re
@@ -33,6 +35,8 @@ class Admission:
         self._most = most
         self._also_uncounted = also_uncounted
         self.in_progress = 0
+        # Since there was no room, and until half of it is free again.
+        self._rush = False
         # The server is about to stop, and takes what comes until then.
         self.draining = False
 
@@ -40,9 +44,14 @@ class Admission:
         """Whether such a request is one of those that are counted."""
         return path != self._also_uncounted and not _UNCOUNTED.fullmatch(f"{method} {path}")
 
-    def enter(self) -> bool:
-        """Whether one more may come in; it is in then, and `counted` must run it."""
-        if self.in_progress >= self._most:
+    def enter(self, *, early: bool = False) -> bool:
+        """Whether one more may come in; it is in then, and `counted` must run it.
+
+        `early` is one that was refused, and comes again before the time it was told.
+        """
+        full = self.in_progress >= self._most
+        self._rush = self._rush or full
+        if full or (early and self._rush):
             metrics.shed.inc()
             return False
         self.in_progress += 1
@@ -51,6 +60,8 @@ class Admission:
     def leave(self) -> None:
         """One that has entered is over."""
         self.in_progress -= 1
+        if self.in_progress <= self._most // 2:
+            self._rush = False
 
     def drain(self) -> None:
         """Note that the server is about to stop."""

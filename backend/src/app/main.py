@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.admission = Admission(settings.max_requests_in_progress, settings.metrics_path)
     app.state.counted = app.state.admission.counted(app)
+    app.state.proxies = settings.forwarded_allow_ips
     app.state.request_arrival_timeout = settings.request_arrival_timeout
     app.state.writes_are_open = settings.app_env == "development"
     app.state.export_stall_timeout = settings.export_stall_timeout

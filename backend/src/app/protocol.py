@@ -1,7 +1,9 @@
 """HTTP as uvicorn speaks it, for clients that are many, slow, or gone."""
 
 import asyncio
+from functools import lru_cache
 from http import HTTPStatus
+from ipaddress import ip_address, ip_network
 from typing import Any, cast
 
 from pydantic_core import to_json
@@ -11,21 +13,26 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from app.admission import Admission, is_upload
 from app.error_handlers import envelope
-from app.errors import AppError, OverloadedError, RequestTimeoutError
+from app.errors import (
+    AppError,
+    OverloadedError,
+    RequestTimeoutError,
+    ServiceUnavailableError,
+)
 from app.middleware import sane_request_id
 from app.routers.streaming import ABORT
 from app.schemas.problems import error_envelope
 
-# For how long a connection is not heard after a refusal. Whoever asks again at once would otherwise
-# cost more than those that are let in; longer, and who is let in then has waited too long.
-DEAF_SECONDS = 0.25
+# Of what a client sends too early, kept until it is heard.
+_MOST_UNHEARD = 65_536
 
 
 class Protocol(HttpToolsProtocol):
     """A connection that is refused what is too much, and closed when it says nothing.
 
     The application's `state.admission` counts what is in progress. A refusal is written here: a
-    task and the application's layers would cost as much as a short request.
+    task and the application's layers would cost as much as a short request. Whoever was refused is
+    heard again after the time that Retry-After names, but for a proxy.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -33,11 +40,18 @@ class Protocol(HttpToolsProtocol):
         self._uncounted = self.app
         self._admission: Admission = self.app.state.admission
         self._counted = self.app.state.counted
+        self._proxies: tuple[str, ...] = self.app.state.proxies
         self._arrival_seconds: float = self.app.state.request_arrival_timeout
+        # One's connections carry what many people ask.
+        self._is_of_a_proxy = False
         self._refused = False
-        self._just_refused = False
         # After a refusal.
         self._closes = False
+        # From a refusal to the time when the client was told to come again: what it sends until
+        # then, and that it has come too early.
+        self._deaf: asyncio.TimerHandle | None = None
+        self._unheard = bytearray()
+        self._early = False
         self._arriving = False
         self._uploads = False
         self._timer: asyncio.TimerHandle | None = None
@@ -63,7 +77,7 @@ class Protocol(HttpToolsProtocol):
         counts = self._admission.counts(method, path)
         # Its turn comes later: so does the question whether there is room.
         waits = self._is_busy()
-        if counts and not waits and not self._admission.enter():
+        if counts and not waits and not self._admission.enter(early=self._early):
             self._refuse()
             return
         self.app = self._uncounted
@@ -114,6 +128,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, for so long."""
         super().connection_made(transport)
+        self._is_of_a_proxy = self.client is not None and _is_in(self._proxies, self.client[0])
         self._wait_for_the_rest()
 
     def data_received(self, data: bytes) -> None:
@@ -121,9 +136,13 @@ class Protocol(HttpToolsProtocol):
 
         A file has one for each piece. Bytes that are no request are waited for no longer.
         """
-        self._just_refused = False
+        if self._deaf is not None:
+            self._unheard += data
+            if len(self._unheard) > _MOST_UNHEARD:
+                self.flow.pause_reading()
+            return
         super().data_received(data)
-        if not self._arriving and (self._is_busy() or self._just_refused):
+        if not self._arriving and (self._is_busy() or self._deaf is not None):
             self._stop_waiting()
         elif self._timer is None or self._uploads:
             self._stop_waiting()
@@ -135,8 +154,10 @@ class Protocol(HttpToolsProtocol):
             self._timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
         self._stop_waiting()
+        if self._deaf is not None:
+            self._deaf.cancel()
         super().connection_lost(exc)
 
     def _wait_for_the_rest(self) -> None:
@@ -157,24 +178,30 @@ class Protocol(HttpToolsProtocol):
     # --- too many
 
     def _refuse(self) -> None:
-        self._refused = self._just_refused = True
+        self._refused = True
         method = self.parser.get_method()
         self._closes = method not in {b"GET", b"HEAD"} or not self.parser.should_keep_alive()
         self._write(OverloadedError(), close=self._closes, with_body=method != b"HEAD")
-        if not self._closes:
-            self.flow.pause_reading()
-            self.loop.call_later(DEAF_SECONDS, self._hear_again)
+        if not (self._closes or self._is_of_a_proxy or self._deaf is not None):
+            self._deaf = self.loop.call_later(OverloadedError.retry_after, self._hear_again)
         # Otherwise when its body is here, which has its deadline: to close before would reset the
         # connection, and the client might lose the answer.
 
     def _hear_again(self) -> None:
-        if self.transport.is_closing() or self._is_busy():
+        self._deaf = None
+        if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        if unheard := bytes(self._unheard):
+            self._unheard.clear()
+            self.flow.resume_reading()
+            self._early = True
+            self.data_received(unheard)
+            self._early = False
+        elif not self._is_busy():
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _write(self, error: AppError, *, close: bool, with_body: bool = True) -> None:
         given = dict(self.headers or ()).get(b"x-request-id", b"")
@@ -186,9 +213,14 @@ class Protocol(HttpToolsProtocol):
             b"content-type: application/json",
             b"content-length: %d" % len(body),
             b"x-request-id: %s" % request_id.encode(),
-            b"retry-after: 1",
+            b"retry-after: %d" % ServiceUnavailableError.retry_after,
         ]
         if close:
             lines.append(b"connection: close")
         head = b"\r\n".join((*lines, b"", b""))
         self.transport.write(head + body if with_body else head)
+
+
+@lru_cache(256)
+def _is_in(networks: tuple[str, ...], address: str) -> bool:
+    return any(ip_address(address) in ip_network(network) for network in networks)
