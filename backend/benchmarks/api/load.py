@@ -12,7 +12,9 @@ class Load:
     """What came of sending requests for a while.
 
     `requests` counts answers of any status, `failures` those of 400 and more, and connections that
-    broke or timed out.
+    broke or timed out. `refused_ms` is the 99th percentile of those, where they are not among the
+    others, and `settled_seconds` is when every connection had its first answer, where that is
+    waited for.
     """
 
     requests: int
@@ -20,6 +22,8 @@ class Load:
     p50_ms: float
     p99_ms: float
     failures: int
+    refused_ms: float = 0.0
+    settled_seconds: float = 0.0
 
 
 class Generator(Protocol):

@@ -63,7 +63,7 @@ GENERATORS = [
 
 
 class FakeServer:
-    """Answers with the status that is the path; hangs up for /0."""
+    """Answers with the status that is the path; hangs up for /0. A 503 is for a second."""
 
     def __init__(self) -> None:
         self.seen: Counter[tuple[str, bytes]] = Counter()
@@ -73,24 +73,24 @@ class FakeServer:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
+                asked = await reader.readuntil(b"\r\n\r\n")
                 length = next(
                     (
                         int(line.split(b":")[1])
-                        for line in head.splitlines()
+                        for line in asked.splitlines()
                         if line.lower().startswith(b"content-length")
                     ),
                     0,
                 )
                 body = await reader.readexactly(length)
-                path = head.split(b" ")[1].decode()
+                path = asked.split(b" ")[1].decode()
                 self.seen[path, body] += 1
                 if path == "/0":
                     return
                 content = b"" if path == "/304" else b"[1]"
-                writer.write(
-                    f"HTTP/1.1 {path[1:]} X\r\nContent-Length: {len(content)}\r\n\r\n".encode()
-                )
+                retry = "Retry-After: 1\r\n" if path == "/503" else ""
+                head = f"HTTP/1.1 {path[1:]} X\r\n{retry}Content-Length: {len(content)}\r\n\r\n"
+                writer.write(head.encode())
                 await asyncio.sleep(0)  # the head and the body by themselves
                 writer.write(content)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -168,6 +168,20 @@ def test_errors_are_failures(generator: Generator, server: FakeServer) -> None:
     load = generator.run(server.port, requests, connections=1, seconds=0.2)
 
     assert load.failures == pytest.approx(load.requests / 2, abs=1)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("patient", [False, True])
+def test_refusals_apart(server: FakeServer, *, patient: bool) -> None:
+    client = BuiltIn(steady=True, patient=patient)
+
+    load = client.run(server.port, [Request("GET", "/503")], connections=2, seconds=0.2)
+
+    # Who waits a second has asked once, before anything was counted.
+    assert (server.seen["/503", b""] == 2) == patient
+    assert (load.failures > 0) != patient
+    assert (load.requests, load.seconds, load.p99_ms) == (0, 0.2, 0.0)
+    assert (load.refused_ms > 0) != patient
 
 
 @pytest.mark.integration
