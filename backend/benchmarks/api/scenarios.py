@@ -8,7 +8,7 @@ from typing import Any, Literal
 from benchmarks.api.facts import Facts
 from benchmarks.api.http import Request
 
-Side = Literal["service", "floor", "naive"]
+Side = Literal["service", "floor", "naive", "unwatched"]
 Requests = Callable[[Facts, int], list[Request]]
 
 USUAL_CONNECTIONS = 16

@@ -92,6 +92,8 @@ def _command(side: Side) -> list[str]:
     """The service as a user starts it, its access log on; twins on the same uvicorn without one."""
     if side == "service":
         return [str(DEALS), "serve"]
+    if side == "unwatched":
+        return [sys.executable, "-m", "benchmarks.api.unwatched"]
     uvicorn = [sys.executable, "-m", "uvicorn", _TWINS[side], "--loop", "uvloop"]
     return [*uvicorn, "--http", "httptools", "--no-access-log", "--no-server-header"]
 

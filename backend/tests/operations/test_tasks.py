@@ -35,6 +35,7 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "bench:export",
         "bench:flame",
         "bench:imports",
+        "bench:overhead",
         "bench:overload",
         "bench:pages",
         "soak",

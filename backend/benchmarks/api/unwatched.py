@@ -1,0 +1,50 @@
+"""The service without what watches and limits it: nothing counted, logged or refused.
+
+For nothing but telling what that costs.
+"""
+
+import argparse
+import os
+from typing import Any
+from unittest.mock import patch
+
+import uvicorn
+
+from app.config import load_settings
+from app.logging import configure_logging
+from app.main import create_app
+
+
+def _nothing(*_arguments: Any) -> None:
+    pass
+
+
+def main() -> None:
+    """Serve until SIGTERM, by uvicorn's own protocol."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args().port
+    # No line for a request.
+    os.environ["LOG_LEVEL"] = "WARNING"
+    settings = load_settings()
+    configure_logging(settings)
+    with (
+        patch("app.middleware.observe_request", new=_nothing),
+        patch("app.monitoring.Monitor._look", new=_nothing),
+    ):
+        uvicorn.run(
+            create_app(settings),
+            host="127.0.0.1",
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+        )
+
+
+if __name__ == "__main__":
+    main()

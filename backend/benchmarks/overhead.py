@@ -1,0 +1,68 @@
+"""What metrics, logs and limits cost: the service beside itself without them.
+
+Both serve the first page in many short turns, because what is looked for is less than what a turn
+differs from the next.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+
+from benchmarks.api import docs, machine
+from benchmarks.api.cli import add_output, add_rows, generator, guarded, parser, say, write_json
+from benchmarks.api.database import filled, postgres
+from benchmarks.api.measure import Measurement
+from benchmarks.api.report import table
+from benchmarks.api.results import CaseResult, as_json
+from benchmarks.api.scenarios import BY_NAME, USUAL_CONNECTIONS, Case
+from benchmarks.api.servers import servers
+
+_COMMAND = "mise run bench:overhead"
+# Of the throughput without them.
+_LEAST = 0.95
+
+
+def main() -> int:
+    """Measure both in turns; 1 with --check when they cost too much."""
+    arguments = _arguments()
+    load = generator(arguments.client)
+    with postgres() as (server, folder), filled(server, folder, arguments.rows) as database:
+        measurement = Measurement(database, load, arguments.rounds, arguments.seconds)
+        result = _measured(measurement, dict(arguments.setting))
+        about = machine.about(database, load.name, arguments.setting)
+    print(found := table([result]))
+    for miss in result.misses():
+        say(f"MISSED {miss}")
+    if arguments.json:
+        write_json(arguments.json, as_json(about, [result]))
+    if arguments.write_docs:
+        docs.write("overhead", f"{docs.provenance(about, _COMMAND)}\n\n{found}", {})
+    failures = any(side.failures for side in result.sides.values())
+    return int(failures or (arguments.check and bool(result.misses())))
+
+
+def _arguments() -> argparse.Namespace:
+    made = parser(_COMMAND, __doc__)
+    add_output(made)
+    add_rows(made)
+    made.add_argument("--rounds", type=int, default=40, help="turns (default %(default)s)")
+    made.add_argument(
+        "--seconds", type=float, default=1.0, help="of each turn (default %(default)s)"
+    )
+    made.add_argument(
+        "--check", action="store_true", help=f"exit with 1 below {_LEAST} of the throughput"
+    )
+    return made.parse_args()
+
+
+def _measured(measurement: Measurement, settings: dict[str, str]) -> CaseResult:
+    scenario = replace(BY_NAME["first-page"], least={"unwatched": _LEAST})
+    case = Case(scenario, USUAL_CONNECTIONS)
+    with servers(["service", "unwatched"], measurement.database, settings) as running:
+        with measurement.database.logging_statements():
+            costs = measurement.compare(case, running)
+        return measurement.measure(case, running, costs)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
