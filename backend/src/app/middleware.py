@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.db.statistics import StatementStatistics, statement_statistics
 from app.error_handlers import envelope, internal_error
 from app.errors import PayloadTooLargeError
+from app.logging import log_request
 from app.metrics import observe_request
 
 # What every answer says: a browser is to guess no type, and to tell no other host where it was.
@@ -27,7 +28,6 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
-access_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.access")
 error_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.error")
 
 
@@ -170,8 +170,7 @@ class _Exchange:
         statistics = self.statistics
         sql = (statistics.statements, statistics.seconds)
         observe_request(self._method, route, self.status, seconds, sql)
-        access_log.info(
-            "request",
+        log_request(
             method=self._method,
             route=route,
             status=self.status,
