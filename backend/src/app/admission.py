@@ -7,6 +7,7 @@ were told would always find somebody before them, and refusals cost more than re
 """
 
 import re
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,11 +19,18 @@ _UPLOAD = "POST /imports"
 _UNCOUNTED = re.compile(
     rf"{_UPLOAD}|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)", re.ASCII
 )
+# How those begin; nothing else is looked at closely.
+_PERHAPS_UNCOUNTED = (b"/health", b"/imports", b"/deals/export")
 
 
-def is_upload(method: str, path: str) -> bool:
-    """Whether the body is a file, which takes what it takes."""
-    return f"{method} {path}" == _UPLOAD
+class Kind(NamedTuple):
+    """What kind of request it is: whether it counts, and whether its body is a file."""
+
+    counts: bool
+    is_upload: bool
+
+
+_USUAL = Kind(counts=True, is_upload=False)
 
 
 class Admission:
@@ -33,16 +41,25 @@ class Admission:
 
     def __init__(self, most: int, also_uncounted: str = "") -> None:
         self._most = most
-        self._also_uncounted = also_uncounted
+        self._also_uncounted = also_uncounted.encode()
+        self._perhaps_uncounted: tuple[bytes, ...] = _PERHAPS_UNCOUNTED
+        if also_uncounted:
+            self._perhaps_uncounted += (self._also_uncounted,)
         self.in_progress = 0
         # Since there was no room, and until half of it is free again.
         self._rush = False
         # The server is about to stop, and takes what comes until then.
         self.draining = False
 
-    def counts(self, method: str, path: str) -> bool:
-        """Whether such a request is one of those that are counted."""
-        return path != self._also_uncounted and not _UNCOUNTED.fullmatch(f"{method} {path}")
+    def kind(self, method: bytes, path: bytes) -> Kind:
+        """Of a request, by what its first line says."""
+        if not path.startswith(self._perhaps_uncounted):
+            return _USUAL
+        request = b"%s %s" % (method, path)
+        counts = path != self._also_uncounted and not _UNCOUNTED.fullmatch(
+            request.decode("ascii", "replace")
+        )
+        return Kind(counts, request == _UPLOAD.encode())
 
     def enter(self, *, early: bool = False) -> bool:
         """Whether one more may come in; it is in then, and `counted` must run it.

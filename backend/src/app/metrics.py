@@ -139,23 +139,24 @@ def observe_request(
         seconds: how long it took.
         sql: how many SQL statements it has cost, and the seconds of them.
     """
-    kind = method if method in _METHODS else "other"
-    path = route or "none"
-    _duration(kind, path, f"{status // 100}xx" if status else "none").observe(seconds)
+    duration, statements, sql_seconds = _instruments(
+        method if method in _METHODS else "other",
+        route or "none",
+        f"{status // 100}xx" if status else "none",
+    )
+    duration.observe(seconds)
     if sql[0]:
-        counted, timed = _sql(kind, path)
-        counted.inc(sql[0])
-        timed.inc(sql[1])
+        statements.inc(sql[0])
+        sql_seconds.inc(sql[1])
 
 
 @cache
-def _duration(method: str, route: str, status: str) -> Histogram:
-    return _requests.labels(method, route, status)
-
-
-@cache
-def _sql(method: str, route: str) -> tuple[Counter, Counter]:
-    return _statements.labels(method, route), _sql_seconds.labels(method, route)
+def _instruments(method: str, route: str, status: str) -> tuple[Histogram, Counter, Counter]:
+    return (
+        _requests.labels(method, route, status),
+        _statements.labels(method, route),
+        _sql_seconds.labels(method, route),
+    )
 
 
 class PoolGauges:

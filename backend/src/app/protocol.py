@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.admission import Admission, is_upload
+from app.admission import Admission
 from app.error_handlers import envelope
 from app.errors import (
     AppError,
@@ -42,6 +42,7 @@ class Protocol(HttpToolsProtocol):
         self._counted = self.app.state.counted
         self._proxies: tuple[str, ...] = self.app.state.proxies
         self._arrival_seconds: float = self.app.state.request_arrival_timeout
+        self._extensions: dict[str, Any] = {}
         # One's connections carry what many people ask.
         self._is_of_a_proxy = False
         self._refused = False
@@ -67,14 +68,13 @@ class Protocol(HttpToolsProtocol):
         self._refused = False
         self._arriving = True
         self._uploads = False
-        extensions: dict[str, Any] = {ABORT: self.transport.abort}
-        self.scope["extensions"] = extensions
+        self.scope["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:
         """Let the request in, or refuse it."""
-        path = self.url.partition(b"?")[0].decode("ascii", "replace")
-        method = self.parser.get_method().decode("ascii", "replace")
-        counts = self._admission.counts(method, path)
+        counts, self._uploads = self._admission.kind(
+            self.parser.get_method(), self.url.partition(b"?")[0]
+        )
         # Its turn comes later: so does the question whether there is room.
         waits = self._is_busy()
         if counts and not waits and not self._admission.enter(early=self._early):
@@ -83,7 +83,6 @@ class Protocol(HttpToolsProtocol):
         self.app = self._uncounted
         if counts:
             self.app = self._in_its_turn if waits else self._counted
-        self._uploads = is_upload(method, path)
         before = self.cycle
         try:
             super().on_headers_complete()
@@ -128,6 +127,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, for so long."""
         super().connection_made(transport)
+        self._extensions = {ABORT: transport.abort}
         self._is_of_a_proxy = self.client is not None and _is_in(self._proxies, self.client[0])
         self._wait_for_the_rest()
 
