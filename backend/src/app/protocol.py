@@ -4,7 +4,7 @@ import asyncio
 from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
-from typing import Any, cast
+from typing import Any
 
 from pydantic_core import to_json
 from starlette.datastructures import Headers
@@ -119,7 +119,7 @@ class Protocol(HttpToolsProtocol):
 
     def _is_busy(self) -> bool:
         """Whether the request before this one is still being answered."""
-        cycle = cast("RequestResponseCycle | None", self.cycle)
+        cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
     # --- clients that are slow
@@ -143,7 +143,8 @@ class Protocol(HttpToolsProtocol):
             return
         super().data_received(data)
         if not self._arriving and (self._is_busy() or self._deaf is not None):
-            self._stop_waiting()
+            if self._timer is not None:
+                self._stop_waiting()
         elif self._timer is None or self._uploads:
             self._stop_waiting()
             self._wait_for_the_rest()
