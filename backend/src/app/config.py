@@ -1,3 +1,4 @@
+import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
@@ -181,6 +182,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+
+def is_traced() -> bool:
+    """Whether there is a collector for traces: a variable of OpenTelemetry's names it.
+
+    Without one nobody is asked, for each request and statement, whether there is a trace.
+    """
+    return any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -1,7 +1,6 @@
 """Logs: one JSON object a line for machines, the same fields readable in a terminal."""
 
 import logging
-import os
 import sys
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -10,7 +9,7 @@ import structlog
 from opentelemetry import trace
 from pydantic_core import to_json
 
-from app.config import Settings
+from app.config import Settings, is_traced
 
 
 def _add_trace(_logger: Any, _method: str, event: Any) -> Any:
@@ -95,8 +94,7 @@ def configure_logging(settings: Settings) -> None:
     global _request_lines  # noqa: PLW0603 - as global as structlog's configuration
     _request_lines = None
     if as_json and level <= logging.INFO:
-        traced = any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
-        _request_lines = _JsonLines(sys.stderr.buffer, processors, traced=traced)
+        _request_lines = _JsonLines(sys.stderr.buffer, processors, traced=is_traced())
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),

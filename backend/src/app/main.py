@@ -10,7 +10,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import error_handlers
 from app.admission import Admission
-from app.config import Settings, load_settings
+from app.config import Settings, is_traced, load_settings
 from app.cors import CrossOrigin, Preflights
 from app.db.notifications import Listener
 from app.db.provision import provisioned_async
@@ -45,8 +45,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = DocumentedAPI(
         lifespan=_lifespan(settings, upload_store(settings)),
         redirect_slashes=False,
-        # Spans of requests, once OTEL_EXPORTER_OTLP_ENDPOINT says where to.
-        telemetry={"auto_configure": True, "metrics": False, "logs": False},
+        # Spans of requests, where OTEL_EXPORTER_OTLP_ENDPOINT says where to.
+        telemetry={"tracing": is_traced(), "metrics": False, "logs": False, "auto_configure": True},
         # As they are, not by include_router: those are looked for twice for each request.
         routes=[
             *(route for module in _ROUTERS for route in module.router.routes),
