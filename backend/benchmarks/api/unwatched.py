@@ -13,6 +13,7 @@ import uvicorn
 from app.config import load_settings
 from app.logging import configure_logging
 from app.main import create_app
+from app.writing import OneWrite
 
 
 def _nothing(*_arguments: Any) -> None:
@@ -20,7 +21,7 @@ def _nothing(*_arguments: Any) -> None:
 
 
 def main() -> None:
-    """Serve until SIGTERM, by uvicorn's own protocol."""
+    """Serve until SIGTERM, by a protocol that limits nothing."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
@@ -37,7 +38,7 @@ def main() -> None:
             host="127.0.0.1",
             port=port,
             loop="uvloop",
-            http="httptools",
+            http=OneWrite,
             ws="none",
             access_log=False,
             log_config=None,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.admission import Admission
 from app.error_handlers import envelope
@@ -22,12 +22,13 @@ from app.errors import (
 from app.middleware import sane_request_id
 from app.routers.streaming import ABORT
 from app.schemas.problems import error_envelope
+from app.writing import OneWrite
 
 # Of what a client sends too early, kept until it is heard.
 _MOST_UNHEARD = 65_536
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(OneWrite):
     """A connection that is refused what is too much, and closed when it says nothing.
 
     The application's `state.admission` counts what is in progress. A refusal is written here: a
