@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 
@@ -31,11 +32,18 @@ class DirectRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         self._arguments = _arguments(self)
+        self._is_one_path = "{" not in path
 
     @property
     def is_direct(self) -> bool:
         """Whether this is a route as described above."""
         return self._arguments is not None
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As FastAPI's, which tries a regular expression for each route up to the right one."""
+        if self._is_one_path and scope["path"] != self.path and not scope.get("root_path"):
+            return Match.NONE, {}
+        return super().matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let FastAPI refuse."""

@@ -6,6 +6,7 @@ from pydantic_core import to_json
 
 from app.dependencies import ExportingDeals
 from app.errors import NotAcceptableError, ServiceUnavailableError, TooManyExportsError
+from app.routers.direct import DirectRoute
 from app.routers.documented import DISPOSITION, PUBLIC, VARY, answer
 from app.routers.negotiation import MediaType, best_media_type, takes_gzip
 from app.routers.refusals import NOT_A_BOOLEAN, errors
@@ -13,7 +14,7 @@ from app.routers.streaming import StreamedResponse
 from app.schemas.deals import DEAL_EXAMPLE, Deal, DealFilters
 from app.services.exports import ExportFormat
 
-router = APIRouter(prefix="/deals", tags=["deals"])
+router = APIRouter(prefix="/deals", tags=["deals"], route_class=DirectRoute)
 
 _CSV = MediaType("text/csv", {"charset": "utf-8", "header": "present"})
 _NDJSON = MediaType("application/x-ndjson", {"charset": "utf-8"})
