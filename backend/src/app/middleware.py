@@ -3,11 +3,10 @@
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +25,7 @@ _ALWAYS: tuple[tuple[bytes, bytes], ...] = (
 # Long enough for a UUID or a trace id, and nothing that could forge a log line.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
-_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+_LENGTH = re.compile(rb"\d{1,18}")
 
 error_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.error")
 
@@ -110,10 +109,7 @@ class _Exchange:
             # A copy: the server keeps the original and would miss the body of a GET.
             scope = {**scope, "method": "GET"}
         self.scope = scope
-        headers = Headers(scope=scope)
-        self.request_id = sane_request_id(headers.get("x-request-id"))
-        length = headers.get("content-length", "")
-        self.declared_length = int(length) if _LENGTH.fullmatch(length) else 0
+        self.request_id, self.declared_length = _of_headers(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id
         # What streams its body need not make it.
@@ -139,11 +135,11 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
             # A copy: the same response may be sent again.
-            message = {**message, "headers": [*message["headers"], *self.always]}
-            headers = MutableHeaders(raw=message["headers"])
-            headers["X-Request-ID"] = self.request_id
+            headers = [*message["headers"], *self.always]
+            headers.append((b"x-request-id", self.request_id.encode()))
             if self._server_timing:
-                headers["Server-Timing"] = self._timing()
+                headers.append((b"server-timing", self._timing().encode()))
+            message = {**message, "headers": headers}
         elif self._without_body:
             if self._ended:
                 return
@@ -179,6 +175,17 @@ class _Exchange:
             sql_ms=statistics.milliseconds,
             request_id=self.request_id,
         )
+
+
+def _of_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
+    """A request's id, and how long it says that its body is; in one look, at what every one has."""
+    given, length = None, 0
+    for name, value in headers:
+        if name == b"x-request-id" and given is None:
+            given = value.decode("latin-1")
+        elif name == b"content-length" and _LENGTH.fullmatch(value):
+            length = int(value)
+    return sane_request_id(given), length
 
 
 def sane_request_id(given: str | None) -> str:

@@ -57,6 +57,8 @@ async def answered_once(
 
 def unless_current(if_none_match: str | None, response: Response) -> Response:
     """`response`, or 304 without a body when the client has this very representation."""
+    if if_none_match is None:
+        return response
     tag = response.headers["etag"]
     if is_current(if_none_match, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
