@@ -209,6 +209,6 @@ async def test_a_port_that_is_taken_is_named(own_settings: Settings) -> None:
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1") as other:
         port = other.sockets[0].getsockname()[1]
         taken = own_settings.model_copy(update={"metrics_port": port})
-        with pytest.raises(ConfigurationError, match=f"METRICS_PORT: cannot listen on .*{port}"):
+        with pytest.raises(ConfigurationError, match=f"cannot listen on .*{port}: .* METRICS_PORT"):
             async with serving(create_app(taken)):
                 pass

@@ -12,6 +12,7 @@ from app.db.provision import DatabaseUrls, provisioned
 from app.db.session import Database
 from app.imports.generator import generate
 from app.jobs.beside import worker_beside
+from app.listening import address_of, require_free_port
 from app.repositories.deals import DealRepository
 from app.repositories.paging import Place
 from app.services.loading import LoadingService
@@ -24,14 +25,14 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
     Raises:
         DealsError: one line on what is missing or in the way.
     """
-    serving.require_free_port(host, port)
+    require_free_port(host, port)
     # In production, say at once that there is no key, not after the load.
     signing_key(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with provisioned(settings) as urls:
         upgrade(urls.primary)
         asyncio.run(_fill(settings, urls, rows=rows, seed=seed))
-        base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        base = address_of(host, port)
         console.stdout.print(f"API       {base}/deals\nSwagger   {base}/docs\nCtrl-C stops it.")
         served = settings.model_copy(update={"database_url": SecretStr(urls.primary)})
         with worker_beside(served):

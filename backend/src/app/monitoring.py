@@ -1,7 +1,6 @@
 """Looking at the process itself, and telling Prometheus what was seen."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -17,7 +16,8 @@ from starlette.responses import Response
 from app import metrics
 from app.admission import Admission
 from app.db.session import Database
-from app.errors import AppError, ConfigurationError
+from app.errors import AppError
+from app.listening import listen
 from app.routers.plain import PlainRoute
 from app.schemas.backlog import Backlog
 from app.services.backlog import BacklogService
@@ -133,25 +133,10 @@ async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterato
         application, lifespan="off", access_log=False, log_config=None, server_header=False
     )
     server = _Server(config)
-    with _listening(host, port) as listening:
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await serving
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            listening.bind((host, port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}"
-            ) from None
-        yield listening
+    sockets = listen(host, port, "METRICS_PORT", shared=True)
+    serving = asyncio.create_task(server.serve(sockets=sockets))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving

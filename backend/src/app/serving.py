@@ -1,7 +1,7 @@
 """Starting uvicorn, the same way from every command."""
 
+import logging
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -14,10 +14,12 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from app import metrics
 from app.config import Settings
-from app.errors import ConfigurationError
+from app.listening import address_of, listen, require_free_port
 from app.main import create_app
 from app.protocol import Protocol
 from app.signing import signing_key
+
+logger = logging.getLogger(__name__)
 
 # How long requests under way may take after SIGTERM before their connections are cut.
 DRAIN_SECONDS = 30
@@ -74,9 +76,13 @@ def run(config: uvicorn.Config) -> None:
     libuv takes one connection from each in a turn of its loop (libuv's pull request 3696). When
     turns take long, that is when there is much to do, new clients would wait for seconds before
     they can be refused.
+
+    Raises:
+        ConfigurationError: nothing can listen there.
     """
-    listening = config.bind_socket()
-    sockets = [listening, *(listening.dup() for _ in range(_TAKEN_AT_ONCE - 1))]
+    sockets = listen(config.host, config.port, "--port")
+    logger.info("listening on %s", address_of(config.host, config.port))
+    sockets += [each.dup() for each in sockets for _ in range(_TAKEN_AT_ONCE - 1)]
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):
         if config.should_reload:
@@ -95,20 +101,3 @@ def _counting_together() -> Iterator[None]:
     with TemporaryDirectory(prefix="deals-metrics-") as folder:
         metrics.share(Path(folder))
         yield
-
-
-def require_free_port(host: str, port: int, setting: str = "--port") -> None:
-    """Fail before the work that leads up to serving, not after it.
-
-    Raises:
-        ConfigurationError: nothing can listen there.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port}: {error.strerror}; choose another with {setting}"
-            ) from None

@@ -9,6 +9,7 @@ from app.commands.options import Host, Port
 from app.db.migrations import upgrade
 from app.db.provision import provisioned
 from app.jobs.beside import worker_beside
+from app.listening import require_free_port
 
 app = typer.Typer(add_completion=False)
 
@@ -35,7 +36,7 @@ def serve(  # noqa: PLR0913 - an option each
     if reload and workers > 1:
         raise typer.BadParameter("--reload serves with one process", param_hint="--workers")
     settings = start()
-    serving.require_free_port(host, port)
+    require_free_port(host, port)
     with provisioned(settings) as urls:
         if migrate or (migrate is None and settings.app_env == "development"):
             upgrade(urls.direct)

@@ -1,0 +1,65 @@
+"""Where a server listens, and what is said when it cannot."""
+
+import socket
+
+import pytest
+from tests.servers import free_port
+
+from app.errors import ConfigurationError
+from app.listening import address_of, listen, require_free_port
+
+pytestmark = pytest.mark.unit
+
+
+def test_who_comes_before_the_server_waits_for_it() -> None:
+    port = free_port()
+    (listening,) = listen("127.0.0.1", port, "--port")
+    with listening, socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        taken, address = listening.accept()
+        with taken:
+            assert address == client.getsockname()
+
+
+def test_a_name_is_all_its_addresses_that_are_here() -> None:
+    sockets = listen("localhost", free_port(), "--port")
+    addresses = {each.getsockname()[0] for each in sockets}
+    for each in sockets:
+        each.close()
+
+    assert "127.0.0.1" in addresses
+    assert addresses <= {"127.0.0.1", "::1"}
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_address_of_ipv6_is_no_one_of_ipv4() -> None:
+    """Else clients of IPv4 would have addresses that are in none of their networks."""
+    port = free_port()
+    try:
+        (listening,) = listen("::", port, "--port")
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    with listening, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with X"
+        with pytest.raises(ConfigurationError) as refused:
+            require_free_port("127.0.0.1", port, "X")
+
+    assert str(refused.value) == said
+
+
+def test_so_is_an_address_that_is_not_here() -> None:
+    # One that is for documentation (RFC 5737).
+    with pytest.raises(ConfigurationError, match="cannot listen on 192.0.2.1:1: Cannot assign"):
+        listen("192.0.2.1", 1, "--host")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")]
+)
+def test_what_to_type_into_a_browser(host: str, address: str) -> None:
+    assert address_of(host, 80) == address
