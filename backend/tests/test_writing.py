@@ -43,7 +43,10 @@ class Written:
 
 
 async def answered(
-    respond: Callable[[Receive, Send], Awaitable[None]], request: bytes = b"GET / HTTP/1.1\r\n\r\n"
+    respond: Callable[[Receive, Send], Awaitable[None]],
+    request: bytes = b"GET / HTTP/1.1\r\n\r\n",
+    *,
+    made: Callable[[Written], None] = lambda _: None,
 ) -> Written:
     """What is written for a request until `respond` has ended."""
 
@@ -55,9 +58,12 @@ async def answered(
     state = ServerState()
     protocol = OneWrite(config=config, server_state=state, app_state={})
     transport = Written()
+    made(transport)
     protocol.connection_made(Mock(wraps=transport))
     protocol.data_received(request)
     await asyncio.gather(*state.tasks)
+    # What stood between refers to the response, which would refer to it for ever.
+    assert protocol.cycle.transport is protocol.transport
     return transport
 
 
@@ -149,3 +155,16 @@ async def test_the_head_of_a_response_that_fails_is_sent() -> None:
 
     assert [write[:15] for write in written.writes] == [b"HTTP/1.1 200 OK"]
     assert written.closed
+
+
+async def test_nothing_is_written_to_who_has_gone() -> None:
+    gone: list[Written] = []
+
+    async def respond(_receive: Receive, send: Send) -> None:
+        await send(start(LENGTH))
+        gone[0].closed = True
+        raise RuntimeError
+
+    written = await answered(respond, made=gone.append)
+
+    assert written.writes == []

@@ -22,28 +22,23 @@ class OneWrite(HttpToolsProtocol):
 
 
 class _Together:
-    """One response's."""
+    """One response's, until its body begins."""
 
-    __slots__ = ("_begun", "_cycle", "_head", "_transport")
+    __slots__ = ("_cycle", "_head", "_transport")
 
     def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
         self._cycle = cycle
         self._transport = transport
         self._head = b""
-        self._begun = False
 
     def write(self, data: bytes) -> None:
         """Hold the head back, unless nobody knows when its body comes."""
-        if self._begun or not self._cycle.response_started:
-            # More of the body; or 100 Continue, which comes before the head.
+        if not self._cycle.response_started:
+            # 100 Continue.
             self._transport.write(data)
-        elif self._head:
-            self._begun = True
-            self._transport.writelines([self._head, data])
-            self._head = b""
-        elif self._cycle.chunked_encoding or self._cycle.scope["method"] == "HEAD":
-            self._begun = True
-            self._transport.write(data)
+        elif self._head or self._cycle.chunked_encoding or self._cycle.scope["method"] == "HEAD":
+            head = self._released()
+            self._transport.writelines([head, data] if head else [data])
         else:
             self._head = data
 
@@ -53,6 +48,13 @@ class _Together:
 
     def close(self) -> None:
         """Send what is held back, and no more after it."""
-        if self._head:
-            self._transport.write(self._head)
+        head = self._released()
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
         self._transport.close()
+
+    def _released(self) -> bytes:
+        """What was held back; from here on the response has the transport itself."""
+        self._cycle.transport = self._transport
+        head, self._head = self._head, b""
+        return head
