@@ -15,15 +15,20 @@ from tests.jobs.workers import until
 from tests.servers import RunningServer, running_server
 from tests.test_metrics import Scraped
 
+from app.errors import OverloadedError
+
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 MOST = 2
+# Those that are held wait for a lock for as long as a test takes.
+PATIENT = dict.fromkeys(("DB_READ_TIMEOUT", "DB_STATEMENT_TIMEOUT", "DB_LOCK_TIMEOUT"), "60")
 
 
 @pytest.fixture
 async def server(database_url: str, tmp_path: Path) -> AsyncIterator[RunningServer]:
     """One that takes two requests at a time, and waits two seconds for one to arrive."""
     settings = {"MAX_REQUESTS_IN_PROGRESS": str(MOST), "REQUEST_ARRIVAL_TIMEOUT": "2"}
+    settings |= PATIENT
     async with running_server(database_url, tmp_path, **settings) as server:
         yield server
 
@@ -53,7 +58,7 @@ async def until_so_many_are_in(client: httpx.AsyncClient, count: int) -> None:
 @asynccontextmanager
 async def held(database_url: str, server: RunningServer) -> AsyncIterator[list[asyncio.Task[int]]]:
     """As many requests as are let in, which cannot go on before the end of the block."""
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
 
         async def ask() -> int:
             return (await client.get("/deals")).status_code
@@ -68,7 +73,7 @@ async def held(database_url: str, server: RunningServer) -> AsyncIterator[list[a
 async def test_what_is_too_much_is_refused_at_once(
     database_url: str, server: RunningServer
 ) -> None:
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
         async with held(database_url, server) as asking:
             refused = await client.get("/deals/1", headers={"X-Request-ID": "mine"})
             # What is asked for just then is answered.
@@ -95,7 +100,7 @@ async def test_what_is_too_much_is_refused_at_once(
 
 async def test_refusals_of_all_kinds(database_url: str, server: RunningServer) -> None:
     async with (
-        httpx.AsyncClient(base_url=server.url) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
         held(database_url, server),
     ):
         head = await client.head("/deals")
@@ -113,25 +118,80 @@ async def test_refusals_of_all_kinds(database_url: str, server: RunningServer) -
 async def test_what_comes_too_early_is_kept_until_it_is_its_time(
     database_url: str, server: RunningServer
 ) -> None:
-    """More than is kept at once, sent when the refusal has just come, while nobody is let in."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    async with held(database_url, server):
-        writer.write(b"GET /deals HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 503 ")
+    """More than is kept at once, sent when the refusal has just come."""
+    loop = asyncio.get_running_loop()
     body = json.dumps({"hotel_name": "x" * 500_000}).encode()
-    writer.write(
+    post = (
         b"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n" % len(body)
     )
-    writer.write(body + b"GET /deals/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with held(database_url, server):
+        asked = loop.time()
+        writer.write(b"GET /deals HTTP/1.1\r\nHost: x\r\n\r\n")
+        refused = await reader.readuntil(b"}}")
+        writer.write(post + body + b"GET /deals/1 HTTP/1.1\r\nHost: x\r\n\r\n")
     async with asyncio.timeout(30):
         posted = await reader.readuntil(b"\r\n\r\n")
+        waited = loop.time() - asked
         after = await reader.readuntil(b"Deal 1 does not exist")
     writer.close()
     await writer.wait_closed()
 
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert waited >= OverloadedError.retry_after
     assert posted.startswith(b"HTTP/1.1 422 ")
     assert b"HTTP/1.1 404 " in after
+
+
+async def test_many_at_once_on_one_connection_are_not_all_answered(
+    database_url: str, server: RunningServer
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with held(database_url, server):
+        writer.write(b"GET /deals HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        async with asyncio.timeout(30):
+            answers = await reader.read()
+    writer.close()
+
+    assert answers.count(b"HTTP/1.1 503 ") == 2
+    assert answers.count(b"connection: close") == 1
+
+
+async def test_nothing_counts_after_an_answer_that_closes(
+    database_url: str, server: RunningServer
+) -> None:
+    """Who is told so sends the rest again (RFC 9112, section 9.6): it must not be done twice."""
+    head = b"Host: x\r\nContent-Type: %s\r\nContent-Length: 3\r\n\r\nid,"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with held(database_url, server):
+        writer.write(b"POST /deals HTTP/1.1\r\n" + head % b"application/json")
+        writer.write(b"POST /imports HTTP/1.1\r\n" + head % b"text/csv")
+        async with asyncio.timeout(30):
+            answers = await reader.read()
+    writer.close()
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        imports = (await client.get("/imports")).json()
+
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert imports["items"] == []
+
+
+async def test_a_proxys_connection_outlives_refusals(database_url: str, tmp_path: Path) -> None:
+    """The deadline of a request that was refused is not that of the next ones."""
+    settings = {"REQUEST_ARRIVAL_TIMEOUT": "1", "FORWARDED_ALLOW_IPS": "127.0.0.0/8"} | PATIENT
+    settings["MAX_REQUESTS_IN_PROGRESS"] = str(MOST)
+    async with running_server(database_url, tmp_path, **settings) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        async with held(database_url, server):
+            for _ in range(15):
+                writer.write(b"GET /deals HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 503 ")
+                await asyncio.sleep(0.1)
+        writer.write(b"GET /deals/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 404 ")
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize("proxies", ["", "127.0.0.0/8"])
@@ -140,10 +200,11 @@ async def test_who_comes_too_early_is_let_in_last(
 ) -> None:
     """But for a proxy, whose next request is somebody else's."""
     settings = {"MAX_REQUESTS_IN_PROGRESS": "3", "FORWARDED_ALLOW_IPS": proxies}
+    settings |= PATIENT
     request = b"GET /categories HTTP/1.1\r\nHost: x\r\n\r\n"
     async with (
         running_server(database_url, tmp_path, **settings) as server,
-        httpx.AsyncClient(base_url=server.url) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
     ):
         async with locked(database_url, "deals"):
             asking = [asyncio.create_task(client.get("/deals")) for _ in range(2)]
@@ -234,7 +295,7 @@ async def test_what_is_no_request_takes_nobodys_place(server: RunningServer) -> 
             await reader.read()
         writer.close()
         await writer.wait_closed()
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
         assert (await client.get("/deals")).status_code == 200
         found = Scraped(await client.get("/metrics"))
 
@@ -275,7 +336,7 @@ async def test_a_body_that_does_not_come_holds_nothing(server: RunningServer) ->
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(head + b"Content-Length: 100\r\n\r\n{")
         slow.append((reader, writer))
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
 
         async def there_is_room() -> bool:
             return (await client.get("/deals")).status_code == 200

@@ -2,8 +2,8 @@
 
 A process that takes more than it can carry makes everybody wait until everybody gives up. Requests
 up to a limit share what there is; what comes beyond is refused at once, and may come again after
-a while. Whoever comes sooner is not let in before the rush is over: else those that wait as they
-were told would always find somebody before them, and refusals cost more than requests.
+a while. Who comes sooner on the same connection is not let in before the rush is over: else those
+that wait as they were told would find somebody before them, and refusals cost more than requests.
 """
 
 import re

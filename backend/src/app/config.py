@@ -187,7 +187,7 @@ class Settings(BaseSettings):
 def is_traced() -> bool:
     """Whether there is a collector for traces: a variable of OpenTelemetry's names it.
 
-    Without one nobody is asked, for each request and statement, whether there is a trace.
+    Without one nobody is asked, for each request, whether there is a trace.
     """
     return any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
 

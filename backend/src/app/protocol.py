@@ -1,7 +1,7 @@
 """HTTP as uvicorn speaks it, for clients that are many, slow, or gone."""
 
 import asyncio
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -24,7 +24,7 @@ from app.routers.streaming import ABORT
 from app.schemas.problems import error_envelope
 from app.writing import OneWrite
 
-# Of what a client sends too early, kept until it is heard.
+# Of what a client sends too early, when no more is read until it is heard.
 _MOST_UNHEARD = 65_536
 
 
@@ -47,6 +47,7 @@ class Protocol(OneWrite):
         # One's connections carry what many people ask.
         self._is_of_a_proxy = False
         self._refused = False
+        self._just_refused = False
         # After a refusal.
         self._closes = False
         # From a refusal to the time when the client was told to come again: what it sends until
@@ -73,6 +74,10 @@ class Protocol(OneWrite):
 
     def on_headers_complete(self) -> None:
         """Let the request in, or refuse it."""
+        if self.transport.is_closing():
+            # The last answer said so: nothing after that request counts (RFC 9112, section 9.6).
+            self._refused = True
+            return
         counts, self._uploads = self._admission.kind(
             self.parser.get_method(), self.url.partition(b"?")[0]
         )
@@ -83,7 +88,7 @@ class Protocol(OneWrite):
             return
         self.app = self._uncounted
         if counts:
-            self.app = self._in_its_turn if waits else self._counted
+            self.app = partial(self._in_its_turn, early=self._early) if waits else self._counted
         before = self.cycle
         try:
             super().on_headers_complete()
@@ -95,9 +100,11 @@ class Protocol(OneWrite):
             # Whoever keeps connections goes elsewhere for the next request.
             self.cycle.keep_alive = False
 
-    async def _in_its_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _in_its_turn(
+        self, scope: Scope, receive: Receive, send: Send, *, early: bool
+    ) -> None:
         """Run a request that waited for the one before it on the same connection."""
-        if self._admission.enter():
+        if self._admission.enter(early=early):
             await self._counted(scope, receive, send)
             return
         refusal = envelope(
@@ -137,18 +144,24 @@ class Protocol(OneWrite):
 
         A file has one for each piece. Bytes that are no request are waited for no longer.
         """
+        if self._deaf is not None and self.loop.time() >= self._deaf.when():
+            # Its time has come, and only the timer has not had its turn.
+            self._hear_again()
         if self._deaf is not None:
             self._unheard += data
             if len(self._unheard) > _MOST_UNHEARD:
                 self.flow.pause_reading()
             return
+        self._just_refused = False
         super().data_received(data)
-        if not self._arriving and (self._is_busy() or self._deaf is not None):
-            if self._timer is not None:
+        if self._arriving or not (self._is_busy() or self._just_refused):
+            if self._timer is None or self._uploads:
                 self._stop_waiting()
-        elif self._timer is None or self._uploads:
-            self._stop_waiting()
-            self._wait_for_the_rest()
+                self._wait_for_the_rest()
+            return
+        self._stop_waiting()
+        if self._just_refused:
+            self._wait_for_another()
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
@@ -158,8 +171,7 @@ class Protocol(OneWrite):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""
         self._stop_waiting()
-        if self._deaf is not None:
-            self._deaf.cancel()
+        self._stop_being_deaf()
         super().connection_lost(exc)
 
     def _wait_for_the_rest(self) -> None:
@@ -181,16 +193,26 @@ class Protocol(OneWrite):
 
     def _refuse(self) -> None:
         self._refused = True
+        if self.flow.write_paused:
+            # It does not even read what it is told.
+            self.transport.abort()
+            return
         method = self.parser.get_method()
-        self._closes = method not in {b"GET", b"HEAD"} or not self.parser.should_keep_alive()
+        self._closes = (
+            method not in {b"GET", b"HEAD"}
+            or not self.parser.should_keep_alive()
+            # One more, sent before the last refusal was read.
+            or self._just_refused
+        )
+        self._just_refused = True
         self._write(OverloadedError(), close=self._closes, with_body=method != b"HEAD")
-        if not (self._closes or self._is_of_a_proxy or self._deaf is not None):
+        if not (self._closes or self._is_of_a_proxy):
             self._deaf = self.loop.call_later(OverloadedError.retry_after, self._hear_again)
         # Otherwise when its body is here, which has its deadline: to close before would reset the
         # connection, and the client might lose the answer.
 
     def _hear_again(self) -> None:
-        self._deaf = None
+        self._stop_being_deaf()
         if self.transport.is_closing():
             return
         if unheard := bytes(self._unheard):
@@ -199,11 +221,22 @@ class Protocol(OneWrite):
             self._early = True
             self.data_received(unheard)
             self._early = False
-        elif not self._is_busy():
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        else:
+            self._wait_for_another()
+
+    def _stop_being_deaf(self) -> None:
+        if self._deaf is not None:
+            self._deaf.cancel()
+            self._deaf = None
+
+    def _wait_for_another(self) -> None:
+        """For as long as uvicorn keeps a connection on which nothing is asked, if it is one."""
+        if self._deaf is not None or self._is_busy() or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def _write(self, error: AppError, *, close: bool, with_body: bool = True) -> None:
         given = dict(self.headers or ()).get(b"x-request-id", b"")

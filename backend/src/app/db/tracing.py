@@ -7,9 +7,6 @@ is made here either.
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from app.config import is_traced
-
-_traced = is_traced()
 _tracer = trace.get_tracer("hotel-deals")
 
 
@@ -19,7 +16,7 @@ def begin_statement(sql: str) -> Span | None:
     Values are bound, so none is in it. Attributes are named as OpenTelemetry's semantic
     conventions for databases name them.
     """
-    if not (_traced and trace.get_current_span().is_recording()):
+    if not trace.get_current_span().is_recording():
         return None
     operation = sql.lstrip().partition(" ")[0].upper()
     attributes = {
