@@ -30,6 +30,15 @@ def test_a_name_is_all_its_addresses_that_are_here() -> None:
     assert addresses <= {"127.0.0.1", "::1"}
 
 
+def test_a_name_may_have_an_address_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /etc/hosts has it where localhost is in two of its lines."""
+    port = free_port()
+    found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found * 2)
+    (listening,) = listen("localhost", port, "--port")
+    listening.close()
+
+
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 def test_an_address_of_ipv6_is_no_one_of_ipv4() -> None:
     """Else clients of IPv4 would have addresses that are in none of their networks."""

@@ -22,9 +22,9 @@ def listen(host: str, port: int, setting: str, *, shared: bool = False) -> list[
     found: list[socket.socket] = []
     missing: OSError | None = None
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # A name that is in /etc/hosts twice has its address twice.
+        for family, kind, protocol, _, address in dict.fromkeys(addresses):
             listening = socket.socket(family, kind, protocol)
             found.append(listening)
             try:
