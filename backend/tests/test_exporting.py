@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -135,6 +137,24 @@ async def test_a_client_that_leaves_frees_the_connection(
 
     assert len(await whole_export(server)) == ROWS
     assert "Traceback" not in server.log.read_text()
+
+
+async def test_so_does_one_that_has_asked_for_more_before(server: RunningServer, sql: Sql) -> None:
+    """The export is told of it, not only the request that waits behind it."""
+    another = "Accept-Encoding: identity\r\n\r\nGET /deals HTTP/1.1\r\nHost: x"
+    async with client_of(server, another) as client:
+        await client.read(1000)
+        await exports_are(sql, 1)
+        client.leave()
+        await exports_are(sql, 0)
+
+    assert len(await whole_export(server)) == ROWS
+    os.kill(server.pid, signal.SIGTERM)
+    async with asyncio.timeout(_PATIENCE):
+        while '"Finished server process' not in server.log.read_text():  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    assert "Traceback" not in server.log.read_text()
+    assert "Cancel" not in server.log.read_text()
 
 
 async def test_a_client_that_leaves_before_the_first_row(

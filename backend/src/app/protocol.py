@@ -44,6 +44,7 @@ class Protocol(OneWrite):
         self._proxies: tuple[str, ...] = self.app.state.proxies
         self._arrival_seconds: float = self.app.state.request_arrival_timeout
         self._extensions: dict[str, Any] = {}
+        self._answering: RequestResponseCycle | None = None
         # One's connections carry what many people ask.
         self._is_of_a_proxy = False
         self._refused = False
@@ -99,6 +100,11 @@ class Protocol(OneWrite):
         if self._admission.draining:
             # Whoever keeps connections goes elsewhere for the next request.
             self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # uvicorn only tells its latest request of a lost connection, which may wait for its turn.
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     async def _in_its_turn(
         self, scope: Scope, receive: Receive, send: Send, *, early: bool
@@ -169,9 +175,12 @@ class Protocol(OneWrite):
             self._timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadlines."""
+        """Forget the deadlines, and tell the request that is being answered."""
         self._stop_waiting()
         self._stop_being_deaf()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def _wait_for_the_rest(self) -> None:
