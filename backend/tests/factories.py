@@ -9,6 +9,8 @@ from polyfactory.factories import DataclassFactory
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+CITIES = ["Berlin", "Paris", "Zürich", "Rome"]
+
 
 @dataclass
 class HotelRow:
@@ -40,7 +42,7 @@ class HotelFactory(DataclassFactory[HotelRow]):
     __random_seed__ = 7
 
     name = Use(lambda: f"{HotelFactory.__faker__.last_name()} {HotelFactory.__faker__.word()}")
-    city = Use(DataclassFactory.__random__.choice, ["Berlin", "Paris", "Zürich", "Rome"])
+    city = Use(DataclassFactory.__random__.choice, CITIES)
     country = "Somewhere"
     phone = Use(lambda: HotelFactory.__faker__.unique.numerify("+##-##-###-####"))
     id = 0
