@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import metrics
 
-_UPLOAD = "POST /imports"
+_UPLOAD = b"POST /imports"
 # What takes its time without taking the processor, exports, uploads and streams of events; and what
 # is asked for just when there is too much.
 _UNCOUNTED = re.compile(
-    rf"{_UPLOAD}|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)", re.ASCII
+    rb"%s|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)" % _UPLOAD
 )
 # How those begin; nothing else is looked at closely.
 _PERHAPS_UNCOUNTED = (b"/health", b"/imports", b"/deals/export")
@@ -56,10 +56,8 @@ class Admission:
         if not path.startswith(self._perhaps_uncounted):
             return _USUAL
         request = b"%s %s" % (method, path)
-        counts = path != self._also_uncounted and not _UNCOUNTED.fullmatch(
-            request.decode("ascii", "replace")
-        )
-        return Kind(counts, request == _UPLOAD.encode())
+        counts = path != self._also_uncounted and not _UNCOUNTED.fullmatch(request)
+        return Kind(counts, request == _UPLOAD)
 
     def enter(self, *, early: bool = False) -> bool:
         """Whether one more may come in; it is in then, and `counted` must run it.

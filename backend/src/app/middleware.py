@@ -109,7 +109,7 @@ class _Exchange:
             # A copy: the server keeps the original and would miss the body of a GET.
             scope = {**scope, "method": "GET"}
         self.scope = scope
-        self.request_id, self.declared_length = _of_headers(scope["headers"])
+        self.request_id, self.declared_length = told_by(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id
         # What streams its body need not make it.
@@ -177,7 +177,7 @@ class _Exchange:
         )
 
 
-def _of_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
+def told_by(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
     """A request's id, and how long it says that its body is; in one look, at what every one has."""
     given, length = None, 0
     for name, value in headers:
@@ -185,10 +185,10 @@ def _of_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
             given = value.decode("latin-1")
         elif name == b"content-length" and _LENGTH.fullmatch(value):
             length = int(value)
-    return sane_request_id(given), length
+    return _sane_request_id(given), length
 
 
-def sane_request_id(given: str | None) -> str:
+def _sane_request_id(given: str | None) -> str:
     """The client's own, if it is one; otherwise a new one."""
     if given and _SANE_REQUEST_ID.fullmatch(given):
         return given

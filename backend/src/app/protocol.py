@@ -7,7 +7,6 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from pydantic_core import to_json
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -19,7 +18,7 @@ from app.errors import (
     RequestTimeoutError,
     ServiceUnavailableError,
 )
-from app.middleware import sane_request_id
+from app.middleware import told_by
 from app.routers.streaming import ABORT
 from app.schemas.problems import error_envelope
 from app.writing import OneWrite
@@ -113,10 +112,8 @@ class Protocol(OneWrite):
         if self._admission.enter(early=early):
             await self._counted(scope, receive, send)
             return
-        refusal = envelope(
-            sane_request_id(Headers(scope=scope).get("x-request-id")), OverloadedError()
-        )
-        await refusal(scope, receive, send)
+        request_id, _ = told_by(scope["headers"])
+        await envelope(request_id, OverloadedError())(scope, receive, send)
 
     def on_body(self, body: bytes) -> None:
         """Pass it on, unless nobody wants it."""
@@ -248,8 +245,7 @@ class Protocol(OneWrite):
         )
 
     def _write(self, error: AppError, *, close: bool, with_body: bool = True) -> None:
-        given = dict(self.headers or ()).get(b"x-request-id", b"")
-        request_id = sane_request_id(given.decode("latin-1"))
+        request_id, _ = told_by(self.headers or ())
         body = to_json(error_envelope(error, request_id))
         lines = [
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode(),
