@@ -9,7 +9,16 @@ import sys
 from dataclasses import replace
 
 from benchmarks.api import docs, machine
-from benchmarks.api.cli import add_output, add_rows, generator, guarded, parser, say, write_json
+from benchmarks.api.cli import (
+    add_output,
+    add_rows,
+    add_turns,
+    generator,
+    guarded,
+    parser,
+    say,
+    write_json,
+)
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.measure import Measurement
 from benchmarks.api.report import table
@@ -45,10 +54,7 @@ def _arguments() -> argparse.Namespace:
     made = parser(_COMMAND, __doc__)
     add_output(made)
     add_rows(made)
-    made.add_argument("--rounds", type=int, default=40, help="turns (default %(default)s)")
-    made.add_argument(
-        "--seconds", type=float, default=1.0, help="of each turn (default %(default)s)"
-    )
+    add_turns(made, rounds=40, seconds=1.0, of="of each server")
     made.add_argument(
         "--check", action="store_true", help=f"exit with 1 below {_LEAST} of the throughput"
     )

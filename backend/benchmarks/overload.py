@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from benchmarks.api import docs, machine
-from benchmarks.api.cli import add_output, add_rows, bare_parser, guarded, say, write_json
+from benchmarks.api.cli import (
+    add_output,
+    add_rows,
+    add_turns,
+    bare_parser,
+    guarded,
+    say,
+    write_json,
+)
 from benchmarks.api.client import BuiltIn
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.http import Request
@@ -77,10 +85,7 @@ def _arguments() -> argparse.Namespace:
     made = bare_parser(_COMMAND, __doc__)
     add_output(made)
     add_rows(made)
-    made.add_argument("--rounds", type=int, default=12, help="turns (default %(default)s)")
-    made.add_argument(
-        "--seconds", type=float, default=3.0, help="of each turn (default %(default)s)"
-    )
+    add_turns(made, rounds=12, seconds=3.0, of="of each crowd")
     made.add_argument(
         "--check",
         action="store_true",

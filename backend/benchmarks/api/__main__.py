@@ -16,7 +16,17 @@ from typing import Any
 from app.db.embedded import EmbeddedServer
 from benchmarks.api import docs, machine
 from benchmarks.api.charts import Bars, bar_chart
-from benchmarks.api.cli import add_output, add_rows, generator, guarded, parser, say, write_json
+from benchmarks.api.cli import (
+    add_output,
+    add_rows,
+    add_scenarios,
+    add_turns,
+    generator,
+    guarded,
+    parser,
+    say,
+    write_json,
+)
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.measure import DifferentAnswersError, Measurement
 from benchmarks.api.report import number, table
@@ -39,20 +49,9 @@ def _arguments() -> argparse.Namespace:
     made = parser(_COMMAND, __doc__)
     add_output(made)
     add_rows(made)
-    made.add_argument(
-        "--rounds", type=int, default=5, help="turns of each server (default %(default)s)"
-    )
-    made.add_argument(
-        "--seconds", type=float, default=1.0, help="length of a turn (default %(default)s)"
-    )
+    add_turns(made, rounds=5, seconds=1.0, of="of each server")
     made.add_argument("--quick", action="store_true", help="one turn of each")
-    made.add_argument(
-        "--scenario",
-        action="append",
-        default=[],
-        choices=tuple(BY_NAME),
-        help="this one only; repeatable",
-    )
+    add_scenarios(made, BY_NAME)
     for name, what in (
         ("connections", "instead of the usual 16, and 128 for two scenarios"),
         ("workers", "instead of the usual 1, and 2 for one scenario"),

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,27 @@ def add_rows(made: argparse.ArgumentParser) -> None:
     """The option of a command that has one size."""
     made.add_argument(
         "--rows", type=int, default=50_000, help="how many deals (default %(default)s)"
+    )
+
+
+def add_turns(made: argparse.ArgumentParser, *, rounds: int, seconds: float, of: str) -> None:
+    """The options of a command that measures in turns, by `of`: "of each server", say."""
+    made.add_argument(
+        "--rounds", type=int, default=rounds, help=f"turns {of} (default %(default)s)"
+    )
+    made.add_argument(
+        "--seconds", type=float, default=seconds, help="length of a turn (default %(default)s)"
+    )
+
+
+def add_scenarios(made: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """The option of a command that has several things to measure."""
+    made.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        choices=tuple(names),
+        help="this one only; repeatable",
     )
 
 

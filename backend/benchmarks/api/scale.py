@@ -17,7 +17,16 @@ from typing import Any
 from app.db.embedded import EmbeddedServer
 from benchmarks.api import docs, machine
 from benchmarks.api.charts import line_chart
-from benchmarks.api.cli import add_output, generator, guarded, parser, say, write_json
+from benchmarks.api.cli import (
+    add_output,
+    add_scenarios,
+    add_turns,
+    generator,
+    guarded,
+    parser,
+    say,
+    write_json,
+)
 from benchmarks.api.client import BuiltIn, suited
 from benchmarks.api.database import Database, filled, postgres
 from benchmarks.api.errors import BenchmarkError
@@ -73,19 +82,8 @@ def _arguments() -> argparse.Namespace:
         default=[50_000, 500_000, 5_000_000],
         help="how many deals, one run each (default 50000 500000 5000000)",
     )
-    made.add_argument(
-        "--scenario",
-        action="append",
-        default=[],
-        choices=[scenario.name for scenario in _READS],
-        help="this one only; repeatable",
-    )
-    made.add_argument(
-        "--rounds", type=int, default=3, help="turns of each scenario (default %(default)s)"
-    )
-    made.add_argument(
-        "--seconds", type=float, default=2.0, help="length of a turn (default %(default)s)"
-    )
+    add_scenarios(made, (scenario.name for scenario in _READS))
+    add_turns(made, rounds=3, seconds=2.0, of="of each scenario")
     made.add_argument(
         "--connections", type=int, default=4, help="clients at a time (default %(default)s)"
     )
