@@ -8,11 +8,10 @@ import os
 from typing import Any
 from unittest.mock import patch
 
-import uvicorn
-
 from app.config import load_settings
 from app.logging import configure_logging
 from app.main import create_app
+from app.serving import configured, run
 from app.writing import OneWrite
 
 
@@ -33,18 +32,7 @@ def main() -> None:
         patch("app.middleware.observe_request", new=_nothing),
         patch("app.monitoring.Monitor._look", new=_nothing),
     ):
-        uvicorn.run(
-            create_app(settings),
-            host="127.0.0.1",
-            port=port,
-            loop="uvloop",
-            http=OneWrite,
-            ws="none",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-        )
+        run(configured(create_app(settings), http=OneWrite, host="127.0.0.1", port=port))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Starting uvicorn, the same way from every command."""
 
+import asyncio
 import logging
 import os
 import sys
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
@@ -48,7 +51,7 @@ def serve(
     many = workers > 1 or reload
     with _counting_together() if workers > 1 else nullcontext():
         run(
-            uvicorn.Config(
+            configured(
                 "app.main:app_from_environment" if many else create_app(settings),
                 factory=many,
                 host=host,
@@ -56,18 +59,28 @@ def serve(
                 workers=workers if workers > 1 else None,
                 reload=reload,
                 reload_dirs=[str(Path(__file__).parent)] if reload else None,
-                loop="uvloop",
-                http=Protocol,
-                # There are no WebSockets here, whatever is installed.
-                ws="none",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                # The application has its own, by FORWARDED_ALLOW_IPS.
-                proxy_headers=False,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )
+
+
+def configured(
+    application: ASGIApp | str, *, http: type[asyncio.Protocol] = Protocol, **options: Any
+) -> uvicorn.Config:
+    """What uvicorn is told of any server; `options` are its own, of this one."""
+    return uvicorn.Config(
+        application,
+        http=http,
+        loop="uvloop",
+        # There are no WebSockets here, whatever is installed.
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # The application has its own, by FORWARDED_ALLOW_IPS.
+        proxy_headers=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        **options,
+    )
 
 
 def run(config: uvicorn.Config) -> None:
