@@ -4,6 +4,7 @@ import random
 import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import structlog
@@ -53,12 +54,10 @@ class RequestMiddleware:
         hsts_seconds: int = 0,
     ) -> None:
         self._app = app
-        self._always = _ALWAYS
-        if hsts_seconds:
-            self._always += ((b"strict-transport-security", b"max-age=%d" % hsts_seconds),)
+        hsts = ((b"strict-transport-security", b"max-age=%d" % hsts_seconds),)
+        self._added = _Added(_ALWAYS + hsts if hsts_seconds else _ALWAYS, server_timing)
         self._max_body_bytes = max_body_bytes
         self._larger_bodies = larger_bodies
-        self._server_timing = server_timing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP passes through."""
@@ -66,8 +65,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         limit = self._larger_bodies.get(scope["path"], self._max_body_bytes)
-        exchange = _Exchange(scope, receive, send, limit, server_timing=self._server_timing)
-        exchange.always = self._always
+        exchange = _Exchange(scope, receive, send, limit, self._added)
         token = statement_statistics.set(exchange.statistics)
         try:
             if exchange.declared_length > limit:
@@ -85,20 +83,22 @@ class RequestMiddleware:
             exchange.log()
 
 
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What the head of every answer is given."""
+
+    always: tuple[tuple[bytes, bytes], ...]
+    server_timing: bool
+
+
 class _Exchange:
     """One request and what is known of its response."""
 
     def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        max_body_bytes: int,
-        *,
-        server_timing: bool,
+        self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int, added: _Added
     ) -> None:
         self._receive = receive
-        self.always = _ALWAYS
+        self._added = added
         self._body_bytes_left = max_body_bytes
         self._send = send
         self._started = time.perf_counter()
@@ -116,7 +116,6 @@ class _Exchange:
         state["wants_body"] = not self._without_body
         self.statistics = StatementStatistics()
         self.status: int | None = None
-        self._server_timing = server_timing
 
     async def receive(self) -> Message:
         """The server's next message; a body that was sent in chunks is counted as it comes.
@@ -135,9 +134,9 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
             # A copy: the same response may be sent again.
-            headers = [*message["headers"], *self.always]
+            headers = [*message["headers"], *self._added.always]
             headers.append((b"x-request-id", self.request_id.encode()))
-            if self._server_timing:
+            if self._added.server_timing:
                 headers.append((b"server-timing", self._timing().encode()))
             message = {**message, "headers": headers}
         elif self._without_body:
