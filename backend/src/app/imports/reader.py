@@ -1,6 +1,5 @@
 """A deals.csv as chunks of raw text columns, by pandas; files that cannot be loaded are refused."""
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pandas.errors import EmptyDataError, ParserError
 
 from app.imports.columns import NAMES
+from app.imports.fields import csv_records
 from app.imports.header import Header
 from app.imports.records import Piece, Record, RecordCutter
 from app.imports.source import Source, opened
@@ -136,8 +136,8 @@ def _parse_simple(text: bytes, width: int) -> pd.DataFrame:
 
 
 def _parse_lines(piece: Piece) -> list[Record]:
-    reader = csv.reader(io.StringIO(piece.text.decode(), newline=""))
-    return [Record(piece.line + number, fields) for number, fields in enumerate(reader)]
+    found = csv_records(io.StringIO(piece.text.decode(), newline=""))
+    return [Record(piece.line + number, fields) for number, fields in enumerate(found)]
 
 
 def _positions(width: int) -> list[str]:

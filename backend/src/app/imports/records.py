@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.imports.fields import MAX_FIELD_BYTES
+from app.imports.fields import MAX_FIELD_BYTES, csv_records
 from app.imports.source import Source
 
 # Bounds the memory a piece can take.
@@ -108,7 +108,7 @@ class RecordCutter:
 
     def _read_records(self, lines: "_Lines", rows: int) -> list[Record]:
         records: list[Record] = []
-        reader = csv.reader(lines)
+        reader = csv_records(lines)
         while len(records) < rows:
             start = (lines.taken, lines.count)
             line = self._line + lines.count

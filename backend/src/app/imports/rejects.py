@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Self, TextIO
 
 from app.errors import DealsError
-from app.imports.fields import MAX_FIELD_BYTES as MAX_FIELD_BYTES  # noqa: PLC0414 - sets the csv module's limit
+from app.imports.fields import csv_records
 from app.imports.header import Header
 from app.imports.rules import Problem
 
@@ -68,7 +68,7 @@ def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
 
 def first_rows(content: bytes, most: int) -> list[list[str]]:
     """The first of whole lines of a rejects file, the reasons before the fields."""
-    rows = islice(csv.reader(io.StringIO(content.decode(), newline="")), most)
+    rows = islice(csv_records(io.StringIO(content.decode(), newline="")), most)
     return [[*row[-len(REASONS) :], *row[: -len(REASONS)]] for row in rows]
 
 
