@@ -1,6 +1,8 @@
 """The service as an operator starts it, in a process of its own."""
 
 import asyncio
+import itertools
+import secrets
 import socket
 import ssl
 import sys
@@ -10,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from tests.patience import PATIENCE, PATIENT
 
 DEALS = Path(sys.executable).with_name("deals")
+# Below those that clients get by themselves (from 32768 on Linux); each process begins elsewhere.
+_PORTS = itertools.count(10_000 + secrets.randbelow(20_000))
 # For those who ask again and again: each client would read all the certificates there are.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -24,7 +29,10 @@ class RunningServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return url_of(self.port)
+
+    def client(self) -> httpx.AsyncClient:
+        return patient_client(self.url)
 
 
 def running_server(
@@ -44,6 +52,7 @@ async def running_server_at(
         "PATH": str(DEALS.parent),
         "DATABASE_URL": database_url,
         "DATA_DIR": str(folder / "data"),
+        **PATIENT,
         **environment,
     }
     with path.open("wb") as log:
@@ -60,23 +69,33 @@ async def running_server_at(
             await server.wait()
 
 
+def url_of(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def patient_client(url: str) -> httpx.AsyncClient:
+    """A client for a server of the tests."""
+    return httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=NO_CERTIFICATES)
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that was free a moment ago, and that nobody else is likely to be given."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            break
+    return port
 
 
 async def wait_until_it_answers(port: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not await answers(port):  # noqa: ASYNC110 - another process has no event here
             await asyncio.sleep(0.05)
 
 
 async def answers(port: int) -> bool:
     try:
-        async with httpx.AsyncClient(verify=NO_CERTIFICATES) as client:
-            return (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200
+        async with patient_client(url_of(port)) as client:
+            return (await client.get("/health")).status_code == 200
     except httpx.TransportError:
         return False

@@ -1,11 +1,13 @@
 """Reads that bypass the session: what is bound, and what becomes of the connection."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from sqlalchemy import Text, bindparam, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.pool import QueuePool
+from tests.imports.faults import until
 
 from app.config import Settings
 from app.db.session import Database
@@ -66,30 +68,34 @@ async def test_statements_are_counted_whether_they_succeed_or_not(database: Data
     assert statistics.seconds > 0
 
 
-async def test_a_read_that_is_given_up_leaves_the_pool_in_order(
-    database: Database, settings: Settings
-) -> None:
-    """Its connection is still busy with the answer, so it is not for the next to take."""
-    waiting = asyncio.create_task(database.reader.rows(text("SELECT pg_sleep(60)")))
-    while not await _sleeps(database):  # noqa: ASYNC110 - the server tells nobody
-        await asyncio.sleep(0.01)
+SLEEP = "SELECT pg_sleep(600)"
+SLEEPS = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+    f" AND query = '{SLEEP}' AND state = 'active'"
+)
 
+
+async def read(database: Database) -> None:
+    await database.reader.rows(text(SLEEP))
+
+
+async def write(database: Database) -> None:
+    async with database.transaction() as session:
+        await session.execute(text(SLEEP))
+
+
+@pytest.mark.parametrize("work", [read, write])
+async def test_what_is_given_up_ends_and_leaves_the_pool_in_order(
+    database: Database, settings: Settings, work: Callable[[Database], Coroutine[Any, Any, None]]
+) -> None:
+    """At the server, too. Its connection may still get the answer, so it is not for the next."""
+    waiting = asyncio.create_task(work(database))
+    await until(database, SLEEPS)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
-    pool = database.read_engine.pool
-    assert isinstance(pool, QueuePool)
-    assert pool.checkedout() == 0
+    await until(database, f"SELECT 1 WHERE NOT EXISTS ({SLEEPS})")
+    assert {pool.in_use for pool in database.pools().values()} == {0}
     for _ in range(settings.db_pool_size + 1):
         assert await database.reader.row(select(literal(7))) is not None
-
-
-async def _sleeps(database: Database) -> bool:
-    rows = await database.reader.rows(
-        text(
-            "SELECT 1 FROM pg_stat_activity"
-            " WHERE datname = current_database() AND query = 'SELECT pg_sleep(60)'"
-        )
-    )
-    return bool(rows)

@@ -4,6 +4,7 @@ An `AsyncSession` costs 0.28 ms of CPU for a statement that asyncpg runs in 0.05
 its connection until the request is over. Reads need none of what it does (docs/adr/0008).
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,9 +82,13 @@ class Reader:
         except asyncpg.PostgresError:
             # The server's own answer; should it have closed the connection, checkout notices.
             raise
+        except asyncio.CancelledError:
+            # Nobody waits for the answer: there is time to have the server end the statement.
+            connection.invalidate()
+            raise
         except BaseException:
-            # Cancelled, timed out or cut: the answer may still be on its way. Not with a goodbye,
-            # which a server that hangs would be waited for to hear.
+            # Timed out or cut: the answer may still be on its way. Not with a goodbye, which a
+            # server that hangs would be waited for to hear.
             driver.terminate()
             connection.invalidate()
             raise

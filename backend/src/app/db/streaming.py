@@ -113,9 +113,9 @@ class Streams:
         try:
             yield cast("asyncpg.Connection[asyncpg.Record]", pooled.driver_connection)
         except BaseException:
-            # Cut without a word: a goodbye would wait for what nobody wants any more. PostgreSQL
-            # also gets the driver's cancel request, which reaches a query that writes nothing yet.
-            pooled.invalidate()
+            # Within the driver's two seconds, with a cancel request: it reaches a query that writes
+            # nothing yet, which does not notice that the connection is gone.
+            await greenlet_spawn(pooled.invalidate)
             raise
         finally:
             await greenlet_spawn(pooled.close)

@@ -1,0 +1,20 @@
+"""How long tests wait for what works, also on a machine that does much else.
+
+What is wrong is to fail a test, and not who had to wait: these are far from what anything takes,
+and who tests a limit sets it.
+"""
+
+from typing import Any
+
+# Seconds.
+PATIENCE = 60.0
+
+# The service's limits of a connection and of a statement, as settings and as variables.
+LIMITS: dict[str, Any] = dict.fromkeys(
+    (
+        *("db_pool_timeout", "db_connect_timeout", "db_read_timeout"),
+        *("db_statement_timeout", "db_lock_timeout"),
+    ),
+    PATIENCE,
+)
+PATIENT = {name.upper(): str(seconds) for name, seconds in LIMITS.items()}
