@@ -23,6 +23,7 @@ from tests.databases import (
     temporary_database,
 )
 from tests.factories import CITIES, DealRow, HotelFactory, HotelRow, insert_catalog
+from tests.patience import LIMITS
 from tests.pgbouncer import PgBouncer, let_in, running_pgbouncer
 from tests.programs import program
 
@@ -71,6 +72,7 @@ def settings(run_dir: Path) -> Settings:
         read_database_url=None,
         db_pool_size=5,
         log_format="json",
+        **LIMITS,
     )
 
 

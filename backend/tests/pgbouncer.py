@@ -14,14 +14,15 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL
 from tests.databases import as_text, dsn
+from tests.patience import PATIENCE
 from tests.programs import program
+from tests.servers import free_port
 
 from app.config import Settings
 from app.db.provision import DatabaseUrls
 
 # So few connections of the server's that clients surely take turns.
 SHARED = 3
-_DEADLINE = 10.0
 
 _CONFIGURATION = f"""
 [databases]
@@ -61,8 +62,6 @@ class PgBouncer:
                 "database_url": SecretStr(as_text(self.url(database))),
                 "direct_database_url": SecretStr(as_text(database)),
                 "db_pgbouncer": True,
-                # Another process that wants the processor at that moment.
-                "db_connect_timeout": 5.0,
             }
         )
 
@@ -77,9 +76,7 @@ def running_pgbouncer(
     """
     executable = program("pgbouncer")
     folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found = PgBouncer(probe.getsockname()[1], folder / "log")
+    found = PgBouncer(free_port(), folder / "log")
     file = folder / "pgbouncer.ini"
     file.write_text(
         (configuration or _CONFIGURATION).format(port=found.port, target=target(server))
@@ -93,7 +90,7 @@ def running_pgbouncer(
         yield found
     finally:
         process.terminate()
-        process.wait(_DEADLINE)
+        process.wait(PATIENCE)
 
 
 async def let_in(server: URL) -> None:
@@ -135,7 +132,7 @@ def _as_somebody_else() -> list[str]:
 
 
 def _wait_for(bouncer: PgBouncer, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", bouncer.port)) == 0:

@@ -15,6 +15,7 @@ from typing import IO
 
 import httpx
 import pytest
+from tests.patience import PATIENCE, PATIENT
 from tests.servers import NO_CERTIFICATES, free_port
 
 from app.cli import Later
@@ -24,7 +25,6 @@ from app.imports.generator import generate
 pytestmark = pytest.mark.integration
 
 DEALS = str(Path(sys.executable).with_name("deals"))
-DEADLINE = 60.0
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -32,7 +32,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-    return {**kept, "DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": "", "COLUMNS": "200"}
+    return {
+        **kept,
+        **PATIENT,
+        "DATA_DIR": str(tmp_path / "data"),
+        "DATABASE_URL": "",
+        "COLUMNS": "200",
+    }
 
 
 @pytest.fixture
@@ -44,7 +50,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=DEADLINE,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -65,15 +71,19 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.05)
 
 
+def get(url: str) -> httpx.Response:
+    return httpx.get(url, verify=NO_CERTIFICATES, timeout=PATIENCE)
+
+
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url, verify=NO_CERTIFICATES).status_code == 200
+        return get(url).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -106,10 +116,10 @@ def test_demo_does_the_whole_job_and_leaves_nothing_running(
             started(["demo", "--port", str(port), "--rows", "700"], environment, output) as demo,
         ):
             wait_until(lambda: answers(f"{base}/health"), "healthy")
-            assert httpx.get(f"{base}/health").json() == {"status": "ok"}
-            assert httpx.get(f"{base}/deals").json()["total"] == 700
+            assert get(f"{base}/health").json() == {"status": "ok"}
+            assert get(f"{base}/deals").json()["total"] == 700
             demo.send_signal(stop)
-            assert demo.wait(DEADLINE) == 0
+            assert demo.wait(PATIENCE) == 0
         assert expected in log.read_text()
         assert f"{base}/docs" in log.read_text()
         assert "Traceback" not in log.read_text()
@@ -126,7 +136,7 @@ def test_interrupting_the_demo_early_leaves_nothing_running(
     ):
         wait_until(lambda: bool(processes_of(tmp_path / "data")), "the database starts")
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(DEADLINE) == 130
+        assert demo.wait(PATIENCE) == 130
     assert "Traceback" not in (tmp_path / "log").read_text()
     wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
 
@@ -141,10 +151,10 @@ def test_serve_with_two_workers_migrates_and_answers(
         started(["serve", "--port", str(port), "--workers", "2"], environment, output) as serve,
     ):
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
-        page = httpx.get(f"http://127.0.0.1:{port}/deals").json()
+        page = get(f"http://127.0.0.1:{port}/deals").json()
         assert (page["items"], page["total"]) == ([], 0)
         # Over a real connection: the server must not wait for a body that HEAD does not send.
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(timeout=PATIENCE, base_url=f"http://127.0.0.1:{port}") as client:
             for _ in range(2):
                 head = client.head("/deals")
                 assert (head.status_code, head.content) == (200, b"")
@@ -152,7 +162,7 @@ def test_serve_with_two_workers_migrates_and_answers(
                     head.headers["content-length"] == client.get("/deals").headers["content-length"]
                 )
         serve.send_signal(signal.SIGTERM)
-        serve.wait(DEADLINE)
+        serve.wait(PATIENCE)
     assert "Traceback" not in (tmp_path / "log").read_text()
     wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
 
@@ -310,9 +320,9 @@ def test_the_demo_leaves_what_a_user_has_loaded(
         started(["demo", "--port", str(port), "--rows", "700"], environment, output) as demo,
     ):
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
-        assert httpx.get(f"http://127.0.0.1:{port}/deals").json()["total"] == 5
+        assert get(f"http://127.0.0.1:{port}/deals").json()["total"] == 5
         demo.send_signal(signal.SIGINT)
-        demo.wait(DEADLINE)
+        demo.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("command", [["verify"], ["keys", "list"]])

@@ -5,10 +5,9 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 from tests.routers.bodies import DEAL, HOTEL
-from tests.servers import running_server
+from tests.servers import patient_client, running_server, url_of
 
 from app.db.session import Database
 from app.services.verification import VerificationService
@@ -38,7 +37,7 @@ async def leave_after(port: int, request: bytes, sent: int) -> None:
 async def test_they_leave_neither_half_a_write_nor_a_broken_connection(
     port: int, database: Database
 ) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with patient_client(url_of(port)) as client:
         hotel = (await client.post("/hotels", json=HOTEL)).json()
         body = json.dumps({**DEAL, "external_id": None, "hotel_id": hotel["id"]}).encode()
         head = (

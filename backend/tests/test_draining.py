@@ -7,14 +7,14 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
 from tests.imports.faults import until
 from tests.imports.files import row
 from tests.imports.uploaded import submit
 from tests.jobs.workers import until as until_true
-from tests.servers import answers, free_port, running_server
+from tests.patience import PATIENCE, PATIENT
+from tests.servers import answers, free_port, patient_client, running_server
 
 from app.db.session import Database
 from app.draining import Stopping, _Signalled, on_server_stop
@@ -22,7 +22,7 @@ from app.draining import Stopping, _Signalled, on_server_stop
 pytestmark = pytest.mark.integration
 
 # Long after which uvicorn would have cut the connections off, had nobody told the streams.
-PATIENCE = 60
+GRACE = 2 * int(PATIENCE)
 
 
 @pytest.fixture
@@ -32,16 +32,16 @@ async def server(
     """A real server without a worker, so that imports wait."""
     port = free_port()
     log = (tmp_path / "log").open("wb")
-    environment = {"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path / "data")}
+    environment = {"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path / "data")} | PATIENT
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "--factory", "app.main:app_from_environment"),
-        *("--port", str(port), "--timeout-graceful-shutdown", str(PATIENCE)),
+        *("--port", str(port), "--timeout-graceful-shutdown", str(GRACE)),
         env=environment,
         stdout=log,
         stderr=log,
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not await answers(port):  # noqa: ASYNC110 - another process has no event here
                 await asyncio.sleep(0.05)
         yield process, f"http://127.0.0.1:{port}"
@@ -58,7 +58,7 @@ async def test_open_streams_end_at_once(
     server: tuple[asyncio.subprocess.Process, str], number: signal.Signals
 ) -> None:
     process, url = server
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+    async with patient_client(url) as client:
         made = await submit(client, [row(1)])
         async with (
             client.stream("GET", made["links"]["events"]) as one,
@@ -68,7 +68,7 @@ async def test_open_streams_end_at_once(
             for stream in streams:
                 assert (await anext(stream)).startswith('data: {"id":')
             process.send_signal(number)
-            async with asyncio.timeout(PATIENCE / 2):
+            async with asyncio.timeout(PATIENCE):
                 # To a proper end, not cut off.
                 rest = [[line async for line in stream] for stream in streams]
                 await process.wait()
@@ -81,7 +81,7 @@ async def test_who_goes_away_is_waited_for_no_longer(
     server: tuple[asyncio.subprocess.Process, str], database: Database
 ) -> None:
     _, url = server
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with patient_client(url) as client:
         made = await submit(client, [row(1)])
         async with client.stream("GET", made["links"]["events"]) as stream:
             lines = stream.aiter_lines()
@@ -105,7 +105,7 @@ async def test_readiness_goes_down_first(database_url: str, tmp_path: Path) -> N
     """Requests are served on meanwhile, and connections are not kept for the next one."""
     async with (
         running_server(database_url, tmp_path, DRAIN_DELAY="300") as server,
-        httpx.AsyncClient(base_url=server.url) as client,
+        server.client() as client,
     ):
         assert (await client.get("/health/ready")).status_code == 200
         os.kill(server.pid, signal.SIGTERM)

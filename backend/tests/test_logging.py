@@ -8,9 +8,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
-from tests.servers import DEALS, free_port, wait_until_it_answers
+from tests.patience import PATIENT
+from tests.servers import DEALS, free_port, patient_client, url_of, wait_until_it_answers
 
 # A line about a request goes a shorter way than others: the same is written by both.
 PROGRAM = """
@@ -71,12 +71,12 @@ async def test_a_full_disk_under_the_log_stops_nothing(database_url: str, tmp_pa
     port = free_port()
     server = await asyncio.create_subprocess_shell(
         f"exec {DEALS} serve --port {port} >/dev/full 2>&1",
-        env={"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "PATH": "/nowhere"},
+        env={**PATIENT, "DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "PATH": "/no"},
         stdin=subprocess.DEVNULL,
     )
     try:
         await wait_until_it_answers(port)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with patient_client(url_of(port)) as client:
             statuses = [(await client.get("/deals")).status_code for _ in range(20)]
     finally:
         server.terminate()

@@ -17,7 +17,7 @@ from tests.imports.files import row
 from tests.imports.uploaded import submit
 from tests.jobs.test_beside import children
 from tests.jobs.workers import until
-from tests.servers import free_port, running_server
+from tests.servers import free_port, patient_client, running_server
 
 from app.config import Settings
 from app.db.session import Database
@@ -173,7 +173,7 @@ async def test_workers_count_together_to_the_request(
         async def both_are_there() -> bool:
             # A connection that waited for the worker that is killed below ends with it.
             with suppress(httpx.TransportError):
-                async with httpx.AsyncClient(base_url=base) as client:
+                async with patient_client(base) as client:
                     return (await scrape(client)).value("deals_build_info") == 2
             return False
 
@@ -181,15 +181,15 @@ async def test_workers_count_together_to_the_request(
 
         async def ask(number: int) -> int:
             # A connection each, so that both workers get some.
-            async with httpx.AsyncClient(base_url=server.url) as client:
+            async with server.client() as client:
                 return (await client.get(f"/deals/{number}")).status_code
 
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(ask(number)) for number in range(1, 101)]
         assert {each.result() for each in asked} == {404}
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with server.client() as client:
             assert (await client.get("/metrics")).status_code == (404 if own_port else 200)
-        async with httpx.AsyncClient(base_url=base) as client:
+        async with patient_client(base) as client:
             labels = {"route": "/deals/{deal_id}", "method": "GET", "status": "4xx"}
             assert (await scrape(client)).value(COUNT, **labels) == 100
 
@@ -201,7 +201,7 @@ async def test_workers_count_together_to_the_request(
             return victim not in children(server.pid) and await both_are_there()
 
         await until(another_is_there, "another is there")
-        async with httpx.AsyncClient(base_url=base) as client:
+        async with patient_client(base) as client:
             assert (await scrape(client)).value(COUNT, **labels) == 100
 
 

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import make_url
 from tests.databases import dsn
 from tests.jobs.workers import until
+from tests.patience import PATIENCE
 from tests.servers import RunningServer, running_server
 from tests.test_metrics import Scraped
 
@@ -20,15 +21,12 @@ from app.errors import OverloadedError
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 MOST = 2
-# Those that are held wait for a lock for as long as a test takes.
-PATIENT = dict.fromkeys(("DB_READ_TIMEOUT", "DB_STATEMENT_TIMEOUT", "DB_LOCK_TIMEOUT"), "60")
 
 
 @pytest.fixture
 async def server(database_url: str, tmp_path: Path) -> AsyncIterator[RunningServer]:
     """One that takes two requests at a time, and waits two seconds for one to arrive."""
     settings = {"MAX_REQUESTS_IN_PROGRESS": str(MOST), "REQUEST_ARRIVAL_TIMEOUT": "2"}
-    settings |= PATIENT
     async with running_server(database_url, tmp_path, **settings) as server:
         yield server
 
@@ -58,7 +56,7 @@ async def until_so_many_are_in(client: httpx.AsyncClient, count: int) -> None:
 @asynccontextmanager
 async def held(database_url: str, server: RunningServer) -> AsyncIterator[list[asyncio.Task[int]]]:
     """As many requests as are let in, which cannot go on before the end of the block."""
-    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+    async with server.client() as client:
 
         async def ask() -> int:
             return (await client.get("/deals")).status_code
@@ -73,7 +71,7 @@ async def held(database_url: str, server: RunningServer) -> AsyncIterator[list[a
 async def test_what_is_too_much_is_refused_at_once(
     database_url: str, server: RunningServer
 ) -> None:
-    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+    async with server.client() as client:
         async with held(database_url, server) as asking:
             refused = await client.get("/deals/1", headers={"X-Request-ID": "mine"})
             # What is asked for just then is answered.
@@ -100,7 +98,7 @@ async def test_what_is_too_much_is_refused_at_once(
 
 async def test_refusals_of_all_kinds(database_url: str, server: RunningServer) -> None:
     async with (
-        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
+        server.client() as client,
         held(database_url, server),
     ):
         head = await client.head("/deals")
@@ -130,8 +128,9 @@ async def test_what_comes_too_early_is_kept_until_it_is_its_time(
         asked = loop.time()
         writer.write(b"GET /deals HTTP/1.1\r\nHost: x\r\n\r\n")
         refused = await reader.readuntil(b"}}")
-        writer.write(post + body + b"GET /deals/1 HTTP/1.1\r\nHost: x\r\n\r\n")
-    async with asyncio.timeout(30):
+    # There is room when its time has come.
+    writer.write(post + body + b"GET /deals/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
         posted = await reader.readuntil(b"\r\n\r\n")
         waited = loop.time() - asked
         after = await reader.readuntil(b"Deal 1 does not exist")
@@ -150,7 +149,7 @@ async def test_many_at_once_on_one_connection_are_not_all_answered(
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     async with held(database_url, server):
         writer.write(b"GET /deals HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             answers = await reader.read()
     writer.close()
 
@@ -167,10 +166,10 @@ async def test_nothing_counts_after_an_answer_that_closes(
     async with held(database_url, server):
         writer.write(b"POST /deals HTTP/1.1\r\n" + head % b"application/json")
         writer.write(b"POST /imports HTTP/1.1\r\n" + head % b"text/csv")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             answers = await reader.read()
     writer.close()
-    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+    async with server.client() as client:
         imports = (await client.get("/imports")).json()
 
     assert answers.count(b"HTTP/1.1 ") == 1
@@ -179,7 +178,7 @@ async def test_nothing_counts_after_an_answer_that_closes(
 
 async def test_a_proxys_connection_outlives_refusals(database_url: str, tmp_path: Path) -> None:
     """The deadline of a request that was refused is not that of the next ones."""
-    settings = {"REQUEST_ARRIVAL_TIMEOUT": "1", "FORWARDED_ALLOW_IPS": "127.0.0.0/8"} | PATIENT
+    settings = {"REQUEST_ARRIVAL_TIMEOUT": "1", "FORWARDED_ALLOW_IPS": "127.0.0.0/8"}
     settings["MAX_REQUESTS_IN_PROGRESS"] = str(MOST)
     async with running_server(database_url, tmp_path, **settings) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -200,11 +199,10 @@ async def test_who_comes_too_early_is_let_in_last(
 ) -> None:
     """But for a proxy, whose next request is somebody else's."""
     settings = {"MAX_REQUESTS_IN_PROGRESS": "3", "FORWARDED_ALLOW_IPS": proxies}
-    settings |= PATIENT
     request = b"GET /categories HTTP/1.1\r\nHost: x\r\n\r\n"
     async with (
         running_server(database_url, tmp_path, **settings) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
+        server.client() as client,
     ):
         async with locked(database_url, "deals"):
             asking = [asyncio.create_task(client.get("/deals")) for _ in range(2)]
@@ -220,7 +218,7 @@ async def test_who_comes_too_early_is_let_in_last(
             await until_so_many_are_in(client, 2)
             if proxies:
                 writer.write(request)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 answer = await reader.readuntil(b"\r\n\r\n")
         await asyncio.gather(*asking)
         writer.close()
@@ -238,7 +236,7 @@ async def test_who_waits_for_another_request_is_counted_too(
         writer.write(
             b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /deals HTTP/1.1\r\nHost: x\r\n\r\n"
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             first = await reader.readuntil(b"}")
             second = await reader.readuntil(b"}}")
         writer.close()
@@ -252,7 +250,7 @@ async def test_an_upload_that_stalls_is_not_waited_for(server: RunningServer) ->
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     head = b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
     writer.write(head + b"Content-Length: 100\r\n\r\nid,")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -291,11 +289,11 @@ async def test_what_is_no_request_takes_nobodys_place(server: RunningServer) -> 
     for request_line in NO_REQUESTS * MOST:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(request_line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await reader.read()
         writer.close()
         await writer.wait_closed()
-    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+    async with server.client() as client:
         assert (await client.get("/deals")).status_code == 200
         found = Scraped(await client.get("/metrics"))
 
@@ -319,7 +317,7 @@ async def test_a_request_that_does_not_come_is_not_waited_for(
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(sent)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         received = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -336,7 +334,7 @@ async def test_a_body_that_does_not_come_holds_nothing(server: RunningServer) ->
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(head + b"Content-Length: 100\r\n\r\n{")
         slow.append((reader, writer))
-    async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+    async with server.client() as client:
 
         async def there_is_room() -> bool:
             return (await client.get("/deals")).status_code == 200

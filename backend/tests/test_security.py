@@ -72,7 +72,7 @@ async def test_keys_and_bodies_are_in_no_log(
     environment = {"APP_ENV": "production", "SIGNING_KEY": SIGNING_KEY, "LOG_LEVEL": "DEBUG"}
     async with (
         running_server(database_url, tmp_path, **environment) as server,
-        httpx.AsyncClient(base_url=server.url) as client,
+        server.client() as client,
     ):
         good = {"Authorization": f"Bearer {key}", "Idempotency-Key": "idem-potency-key"}
         assert (await client.post("/hotels", json=HOTEL, headers=good)).status_code == 201

@@ -68,7 +68,7 @@ async def test_a_request_its_sql_and_its_log_line_are_one_trace(
         tmp_path,
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
     ) as server:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with server.client() as client:
             parent = "0af7651916cd43dd8448eb211c80319c"
             headers = {"traceparent": f"00-{parent}-b7ad6b7169203331-01"}
             assert (await client.get("/deals?limit=1", headers=headers)).status_code == 200

@@ -146,7 +146,7 @@ def test_requests_are_sent_in_turn_and_all_counted(
 ) -> None:
     requests = [Request("GET", "/200"), Request("GET", "/304"), Request("POST", "/201", (), b"x")]
 
-    load = generator.run(server.port, requests, connections=3, seconds=0.2)
+    load = generator.run(server.port, requests, connections=3, seconds=1)
 
     first, second, third = (
         server.seen[key] for key in (("/200", b""), ("/304", b""), ("/201", b"x"))
@@ -157,7 +157,7 @@ def test_requests_are_sent_in_turn_and_all_counted(
     assert load.requests > 3
     assert load.failures == 0
     assert 0 < load.p50_ms <= load.p99_ms
-    assert load.seconds == pytest.approx(1.0 if isinstance(generator, Wrk) else 0.2, abs=0.3)
+    assert load.seconds >= 0.9
 
 
 @pytest.mark.integration

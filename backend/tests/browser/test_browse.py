@@ -2,7 +2,6 @@
 
 import re
 
-import httpx
 import pytest
 from playwright.async_api import Page, expect
 from tests.browser.conftest import Axe
@@ -19,7 +18,7 @@ async def ids(page: Page) -> list[str]:
 
 
 async def found(live: RunningServer, query: str) -> list[str]:
-    async with httpx.AsyncClient(base_url=live.url) as client:
+    async with live.client() as client:
         items = (await client.get(f"/deals?{query}")).json()["items"]
     return [f"deal-{deal['id']}" for deal in items]
 

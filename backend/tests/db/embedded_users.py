@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import asyncpg
+from tests.patience import PATIENCE
 
 from app.db.embedded import EmbeddedServer
 
 OPTIONS = {"fsync": "off"}
-PATIENCE = 60.0
 
 # The folder comes by the environment, so that a search of command lines finds servers only.
 _USER = """

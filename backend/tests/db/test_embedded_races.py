@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from tests.db.embedded_users import (
     OPTIONS,
-    PATIENCE,
     User,
     eventually,
     gone,
@@ -21,6 +20,7 @@ from tests.db.embedded_users import (
     supervisors_of,
     users,
 )
+from tests.patience import PATIENCE
 
 from app.db.embedded import embedded_postgres
 

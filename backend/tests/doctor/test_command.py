@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import URL
 from tests.doctor.states import Connection, connect, of
 from tests.jobs.workers import Workers, kill, until
-from tests.test_cli import DEADLINE, DEALS, processes_of
+from tests.patience import PATIENCE
+from tests.test_cli import DEALS, processes_of
 
 from app.commands import doctor_report
 from app.commands.doctor_report import Report
@@ -40,7 +41,7 @@ def run(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=DEADLINE,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import URL, text
 from tests.databases import as_text
 from tests.doctor.states import Connection, connect, examine, execute, of
+from tests.patience import PATIENCE
 
 from app.config import Settings
 from app.db.examining import APPLICATION, Target, examined
@@ -53,7 +54,7 @@ async def test_what_is_locked_is_not_waited_for(
     assert "somebody has locked it" in unseen["schema"]
     # All about tables is there: none was opened.
     assert of(findings, "sizes", "fine")[0].evidence["deals"]
-    assert seconds < 5
+    assert seconds < PATIENCE
 
 
 async def test_others_do_not_wait_for_the_doctor(url: URL) -> None:
@@ -161,7 +162,7 @@ async def test_a_session_is_ended(
             await ending.find(session.pid)
 
     assert session.application == "somebody"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await gone.wait()
 
 

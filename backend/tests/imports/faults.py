@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy import text
 from tests.imports.database import ask, run
+from tests.patience import PATIENCE
 
 from app.db.session import Database
 
@@ -14,7 +15,7 @@ _GATE = 4_711
 
 async def until(database: Database, statement: str) -> None:
     """Wait until the statement finds something."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not await ask(database, statement):  # noqa: ASYNC110 - the server has no event here
             await asyncio.sleep(0.01)
 

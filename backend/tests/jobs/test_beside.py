@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.jobs.workers import (
-    PATIENCE,
     Rows,
     deals_csv,
     ended,
@@ -19,7 +18,8 @@ from tests.jobs.workers import (
     until,
     upload,
 )
-from tests.servers import free_port
+from tests.patience import PATIENCE
+from tests.servers import free_port, patient_client, url_of
 from tests.test_cli import DEALS, Run, environment, processes_of, run
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -153,7 +153,7 @@ async def test_another_comes_when_it_is_killed(
         assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, server.pid)
         os.kill(worker, signal.SIGKILL)
         await worker_of(server.pid, worker)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with patient_client(url_of(int(port))) as client:
             made = await upload(client, deals_csv(tmp_path / "deals.csv", 50))
             assert (await ended(client, made))["inserted"] == 50
 
@@ -162,7 +162,7 @@ async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path)
     port = free_port()
     arguments = ["demo", "--port", str(port), "--rows", "20"]
     with started(arguments, environment, tmp_path / "log") as demo:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with patient_client(url_of(int(port))) as client:
 
             async def answers() -> bool:
                 with suppress(httpx.TransportError):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -126,11 +125,9 @@ async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: P
     made = await upload(home.api, deals_csv(tmp_path / "deals.csv", ROWS))
     worker = home.workers.start(chunk_rows=CHUNK_ROWS)
     await reaches(home.api, made, CHUNK_ROWS)
-    stopping = asyncio.create_task(home.restart(signal.SIGINT, 25))
+    stopping = asyncio.create_task(home.restart(signal.SIGINT, 3600))
     await asyncio.sleep(0.3)
-    started = time.monotonic()
     assert await stop(worker) == 0
-    assert time.monotonic() - started < 15
     stopping.cancel()
     await asyncio.wait([stopping])
     (supervisor,) = supervisors_of(home.folder)

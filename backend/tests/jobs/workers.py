@@ -12,13 +12,13 @@ from typing import Any
 
 import asyncpg
 import httpx
+from tests.patience import PATIENCE, PATIENT
 from tests.test_cli import DEALS
 
 from app.imports.generator import generate
 
 # How often a worker under test says that it lives, in seconds; it is taken for dead after three.
 HEARTBEAT = 1.0
-PATIENCE = 60.0
 # A look costs a request or a connection, which those who are waited for would use better.
 _POLL = 0.05
 
@@ -44,6 +44,7 @@ class Workers:
     def __init__(self, url: str, folder: Path) -> None:
         self._environment = {
             "PATH": os.environ["PATH"],
+            **PATIENT,
             "DATABASE_URL": url,
             "DATA_DIR": str(folder / "data"),
             "WORKER_HEARTBEAT": str(HEARTBEAT),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.operations.files import BACKEND, dockerfile, last
+from tests.patience import PATIENT
 from tests.servers import free_port, wait_until_it_answers
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -107,6 +108,7 @@ async def test_what_is_built_serves_and_stops_and_writes_nothing(
     command[command.index("--port") + 1] = str(port)
     environment = {
         **built.environment,
+        **PATIENT,
         "DATABASE_URL": empty_url,
         "SIGNING_KEY": "for-this-test-alone-and-nothing-else",
     }

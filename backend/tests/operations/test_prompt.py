@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import make_url
 from tests.databases import SERVER_OPTIONS, dsn
 from tests.operations.files import BACKEND, ROOT, TASKS
+from tests.patience import PATIENCE
 
 from app.db.embedded import embedded_postgres
 
 pytestmark = pytest.mark.integration
 
 UV = os.environ.get("UV") or shutil.which("uv")
-DEADLINE = 120
 
 NOTEBOOK = """\
 df = pd.read_csv("deals.csv")
@@ -85,7 +85,7 @@ def run_task(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=DEADLINE,
+        timeout=2 * PATIENCE,
         check=False,
     )
 
@@ -93,7 +93,7 @@ def run_task(
 def alembic(variables: dict[str, str], revision: str) -> None:
     uv = [str(UV), "run", "--directory", str(BACKEND)]
     subprocess.run(
-        [*uv, "alembic", "upgrade", revision], env=variables, timeout=DEADLINE, check=True
+        [*uv, "alembic", "upgrade", revision], env=variables, timeout=2 * PATIENCE, check=True
     )
 
 

@@ -13,15 +13,17 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.operations.files import ROOT
+from tests.patience import PATIENCE
 from tests.programs import program
 from tests.routers.bodies import HOTEL
 from tests.servers import (
-    NO_CERTIFICATES,
     RunningServer,
     answers,
     free_port,
+    patient_client,
     running_server,
     running_server_at,
+    url_of,
 )
 
 pytestmark = pytest.mark.integration
@@ -72,9 +74,9 @@ async def _proxy(
         process = await asyncio.create_subprocess_exec(
             haproxy, "-f", str(file), stdout=log, stderr=log
         )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    async with patient_client(url_of(port)) as client:
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while not await _answers(client):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.05)
             yield client
@@ -176,7 +178,7 @@ async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path)
             await place.enter_async_context(
                 running_server_at(server.port, database_url, folder, **settings)
             )
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 # The proxy has found it.
                 while "/deals" not in await _routes(server):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.05)
@@ -188,7 +190,7 @@ async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path)
 
 async def _routes(server: RunningServer) -> set[str]:
     """The routes that a process has answered."""
-    async with httpx.AsyncClient(base_url=server.url, verify=NO_CERTIFICATES) as client:
+    async with server.client() as client:
         return set(re.findall(r'route="([^"]+)"', (await client.get("/metrics")).text))
 
 
@@ -211,6 +213,6 @@ async def test_pieces_are_passed_on_as_they_come(behind: Behind) -> None:
     url = f"/imports/{accepted.json()['id']}/events"
     async with behind.client.stream("GET", url) as events:
         assert events.headers["content-type"].startswith("text/event-stream")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             first = await anext(events.aiter_bytes())
     assert b"queued" in first

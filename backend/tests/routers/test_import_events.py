@@ -13,6 +13,7 @@ from tests.imports.database import ask, run
 from tests.imports.faults import failing, until
 from tests.imports.files import row
 from tests.imports.uploaded import cancel, checked, find, submit
+from tests.patience import PATIENCE
 
 from app.config import Settings
 from app.db.session import Database
@@ -58,7 +59,7 @@ def events(response: httpx.Response) -> list[dict[str, Any]]:
 
 
 async def following(changes: AsyncIterator[Import]) -> Import:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         return await anext(changes)
 
 
@@ -82,7 +83,7 @@ async def test_the_stream_begins_with_what_is_and_ends_with_the_end(
     watching = asyncio.create_task(api.get(made["links"]["events"]))
     await until(database, LISTENING)
     await runner.run(made["id"])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         told = events(await watching)
 
     assert told[0]["state"] == "queued"
@@ -163,7 +164,7 @@ async def test_streams_end_when_the_service_is_told_to_stop(
     watching = [asyncio.create_task(api.get(made["links"]["events"])) for _ in range(3)]
     await until(database, LISTENING)
     service._listener.close()  # noqa: SLF001 - what the signal does
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE):
         responses = await asyncio.gather(*watching)
 
     assert {response.status_code for response in responses} == {200}
@@ -216,7 +217,7 @@ async def test_a_stream_holds_no_connection_of_the_pool(
     responses = await asyncio.gather(*(api.get("/deals") for _ in range(20)))
     assert {response.status_code for response in responses} == {200}
     await cancel(api, made["id"])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         told = [events(response)[-1]["state"] for response in await asyncio.gather(*watching)]
 
     assert told == ["cancelled"] * 30
@@ -233,7 +234,7 @@ async def test_an_import_that_is_not_there_is_no_stream(api: httpx.AsyncClient) 
 
 async def test_head_does_not_wait_for_the_end(api: httpx.AsyncClient, database: Database) -> None:
     made = await submit(api, ROWS)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         response = await api.head(made["links"]["events"])
 
     assert (response.status_code, response.content) == (200, b"")

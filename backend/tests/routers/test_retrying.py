@@ -7,6 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
+from tests.patience import PATIENCE
 from tests.routers.bodies import HOTEL
 
 from app.db.session import Database
@@ -149,6 +150,6 @@ async def someone_waits(database: Database) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await counted(database, waiting):  # noqa: ASYNC110 - no event for a lock
             await asyncio.sleep(0.01)

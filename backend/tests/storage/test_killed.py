@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 
 from app.config import Settings
 from app.storage.uploads import upload_store
@@ -34,7 +35,7 @@ async def test_what_it_leaves_is_found_and_removed(settings: Settings, tmp_path:
         sys.executable, "-c", PROGRAM, str(tmp_path), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         assert await process.stdout.readline() == b"there\n"
     process.kill()
     await process.wait()

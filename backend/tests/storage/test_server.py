@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from tests.patience import PATIENCE
 from tests.storage.places import BUCKET, BucketPlace, FolderPlace, Place, blocks, sha256
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -88,13 +89,13 @@ async def server(shared: Server) -> AsyncIterator[Server]:
 
 
 async def until_answered(server: Server, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while server.answered() < count:  # noqa: ASYNC110 - another process has no event here
             await asyncio.sleep(0.02)
 
 
 async def until_something_is_there(place: Place) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not place.leftovers():  # noqa: ASYNC110 - another process, as above
             await asyncio.sleep(0.02)
 
@@ -186,7 +187,7 @@ async def test_a_client_that_asks_first_is_refused_without_its_body(
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(HEAD + headers + b"\r\nExpect: 100-continue\r\n\r\n")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         # The first line of all: nobody has said 100, and nothing was sent.
         assert (await reader.readline()).split()[1] == status
     writer.close()
@@ -195,7 +196,7 @@ async def test_a_client_that_asks_first_is_refused_without_its_body(
 async def test_a_client_that_asks_first_is_told_to_go_on(server: Server) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(HEAD + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         assert (await reader.readline()).split()[1] == b"100"
         await reader.readline()
         writer.write(b"id\r\n")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 from tests.storage.places import BUCKET, Place, blocks, sha256, stuck
 
 from app.config import Settings
@@ -197,7 +198,7 @@ async def test_a_place_that_does_not_work_is_unavailable(
 ) -> None:
     settings = in_folder if kind == "a folder that is a file" else in_bucket
     store = await broken(kind, settings)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         for call in (
             store.put("name", blocks(500)),
             store.fetch("name", tmp_path / "target"),
