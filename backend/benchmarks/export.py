@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 
-from benchmarks.api import processes
-from benchmarks.api.cli import guarded
+from benchmarks.api import cli, processes
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.servers import Server, servers
@@ -125,4 +124,4 @@ def _requests(server: Server) -> Iterator[list[float]]:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

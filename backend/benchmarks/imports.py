@@ -21,8 +21,7 @@ from app.db.embedded import EmbeddedServer
 from app.db.migrations import upgrade
 from app.imports.generator import generate
 from benchmarks import uploading
-from benchmarks.api import docs, machine, processes
-from benchmarks.api.cli import add_output, generator, guarded, parser, say, write_json
+from benchmarks.api import cli, docs, machine, processes
 from benchmarks.api.client import BuiltIn
 from benchmarks.api.database import Database, postgres
 from benchmarks.api.http import Request, ask
@@ -49,8 +48,8 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = parser(_COMMAND, __doc__)
-    add_output(made)
+    made = cli.parser(_COMMAND, __doc__)
+    cli.add_output(made)
     made.add_argument("--rows", type=int, default=50_000, help="of the file that is timed")
     made.add_argument("--large", type=int, default=500_000, help="rows beside which is read")
     made.add_argument("--runs", type=int, default=5, help="of each that is timed")
@@ -78,7 +77,7 @@ def _database(server: EmbeddedServer, folder: Path) -> Iterator[Database]:
 
 
 def _run(arguments: argparse.Namespace, database: Database, folder: Path) -> int:
-    load = generator(arguments.client)
+    load = cli.generator(arguments.client)
     settings = dict(arguments.setting)
     small, large = folder / "small.csv", folder / "large.csv"
     generate(small, rows=arguments.rows)
@@ -98,7 +97,7 @@ def _run(arguments: argparse.Namespace, database: Database, folder: Path) -> int
     table = markdown(("", "measured", "aim"), rows)
     print(table)
     if arguments.json:
-        write_json(arguments.json, {**about, **found})
+        cli.write_json(arguments.json, {**about, **found})
     if arguments.write_docs:
         docs.write("imports", f"{docs.provenance(about, _COMMAND)}\n\n{table}", {})
     return int(arguments.check and not _aims_are_met(found))
@@ -123,7 +122,7 @@ def measure_memory(api: Server, megabytes: int) -> dict[str, float]:
     over.set()
     watching.join()
     _cancel(api, done)
-    say(f"memory: {(max(sizes) - before) / _MEGABYTE:+.1f} MB")
+    cli.say(f"memory: {(max(sizes) - before) / _MEGABYTE:+.1f} MB")
     return {
         "growth_mb": (max(sizes) - before) / _MEGABYTE,
         "from_mb": before / _MEGABYTE,
@@ -148,7 +147,7 @@ def measure_times(api: Server, database: Database, path: Path, runs: int) -> dic
         times["import"].append(time.monotonic() - done.sent)
         times["post"].append(done.answered - done.sent)
         times["first_progress"].append(progress - done.answered)
-        say(", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in times.items()))
+        cli.say(", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in times.items()))
     return times
 
 
@@ -166,7 +165,9 @@ def measure_reads(
         for n in _CONNECTIONS:
             found = waiting.run(api.port, requests, connections=n, seconds=_TURN_SECONDS)
             p99[kind][str(n)].append(found.p99_ms)
-            say(f"{kind}: {n} connections, p99 {found.p99_ms:.0f} ms, {found.failures} failures")
+            cli.say(
+                f"{kind}: {n} connections, p99 {found.p99_ms:.0f} ms, {found.failures} failures"
+            )
 
     for _ in range(2):
         turn("alone")
@@ -200,7 +201,7 @@ def kill_workers(api: Server, database: Database, path: Path, kills: int) -> dic
             worker.kill()
             worker.wait()
         reached.append(uploading.look(api.port, done.made)["rows_read"])
-        say(f"kill {number + 1} at {reached[-1]:,} rows")
+        cli.say(f"kill {number + 1} at {reached[-1]:,} rows")
     with uploading.worker(database, _KILLS):
         last = uploading.wait(api.port, done.made)
     chunks = database.rows(
@@ -273,4 +274,4 @@ def _report(found: dict[str, Any], arguments: argparse.Namespace) -> list[Row]:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

@@ -8,17 +8,7 @@ import argparse
 import sys
 from dataclasses import replace
 
-from benchmarks.api import docs, machine
-from benchmarks.api.cli import (
-    add_output,
-    add_rows,
-    add_turns,
-    generator,
-    guarded,
-    parser,
-    say,
-    write_json,
-)
+from benchmarks.api import cli, docs, machine
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.measure import Measurement
 from benchmarks.api.report import table
@@ -34,16 +24,16 @@ _LEAST = 0.95
 def main() -> int:
     """Measure both in turns; 1 with --check when they cost too much."""
     arguments = _arguments()
-    load = generator(arguments.client)
+    load = cli.generator(arguments.client)
     with postgres() as (server, folder), filled(server, folder, arguments.rows) as database:
         measurement = Measurement(database, load, arguments.rounds, arguments.seconds)
         result = _measured(measurement, dict(arguments.setting))
         about = machine.about(database, load.name, arguments.setting)
     print(found := table([result]))
     for miss in result.misses():
-        say(f"MISSED {miss}")
+        cli.say(f"MISSED {miss}")
     if arguments.json:
-        write_json(arguments.json, as_json(about, [result]))
+        cli.write_json(arguments.json, as_json(about, [result]))
     if arguments.write_docs:
         docs.write("overhead", f"{docs.provenance(about, _COMMAND)}\n\n{found}", {})
     failures = any(side.failures for side in result.sides.values())
@@ -51,10 +41,10 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = parser(_COMMAND, __doc__)
-    add_output(made)
-    add_rows(made)
-    add_turns(made, rounds=40, seconds=1.0, of="of each server")
+    made = cli.parser(_COMMAND, __doc__)
+    cli.add_output(made)
+    cli.add_rows(made)
+    cli.add_turns(made, rounds=40, seconds=1.0, of="of each server")
     made.add_argument(
         "--check", action="store_true", help=f"exit with 1 below {_LEAST} of the throughput"
     )
@@ -71,4 +61,4 @@ def _measured(measurement: Measurement, settings: dict[str, str]) -> CaseResult:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

@@ -10,16 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from benchmarks.api import docs, machine
-from benchmarks.api.cli import (
-    add_output,
-    add_rows,
-    add_turns,
-    bare_parser,
-    guarded,
-    say,
-    write_json,
-)
+from benchmarks.api import cli, docs, machine
 from benchmarks.api.client import BuiltIn
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.http import Request
@@ -64,7 +55,7 @@ def main() -> int:
     print(table := _table(found))
     if arguments.json:
         kept = [{**asdict(crowd), "loads": [*map(asdict, some)]} for crowd, some in found.items()]
-        write_json(arguments.json, {**about, "crowds": kept})
+        cli.write_json(arguments.json, {**about, "crowds": kept})
     if arguments.write_docs:
         docs.write("overload", f"{docs.provenance(about, _COMMAND)}\n\n{table}", {})
     return int(arguments.check and not all(_holds(found, crowd) for crowd in _CROWDS))
@@ -77,15 +68,15 @@ def _measured(port: int, rounds: int, seconds: float) -> _Found:
         for crowd, loads in found.items():
             client = BuiltIn(steady=True, patient=crowd.patient)
             loads.append(client.run(port, _PAGES, connections=crowd.clients, seconds=seconds))
-        say(f"round {number + 1} of {rounds}")
+        cli.say(f"round {number + 1} of {rounds}")
     return found
 
 
 def _arguments() -> argparse.Namespace:
-    made = bare_parser(_COMMAND, __doc__)
-    add_output(made)
-    add_rows(made)
-    add_turns(made, rounds=12, seconds=3.0, of="of each crowd")
+    made = cli.bare_parser(_COMMAND, __doc__)
+    cli.add_output(made)
+    cli.add_rows(made)
+    cli.add_turns(made, rounds=12, seconds=3.0, of="of each crowd")
     made.add_argument(
         "--check",
         action="store_true",
@@ -142,4 +133,4 @@ def _of_usual(crowd: _Crowd, ratio: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

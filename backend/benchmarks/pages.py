@@ -16,8 +16,7 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
-from benchmarks.api import docs, machine
-from benchmarks.api.cli import add_output, add_rows, bare_parser, guarded, say, write_json
+from benchmarks.api import cli, docs, machine
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.servers import servers
@@ -68,16 +67,16 @@ def main() -> int:
     print(table)
     if arguments.json:
         found = {name: [vars(each) for each in some] for name, some in visits.items()}
-        write_json(arguments.json, {**about, "pages": found})
+        cli.write_json(arguments.json, {**about, "pages": found})
     if arguments.write_docs:
         docs.write("pages", f"{docs.provenance(about, _COMMAND)}\n\n{table}", {})
     return int(arguments.check and not _within_limits(visits["first page"]))
 
 
 def _arguments() -> argparse.Namespace:
-    made = bare_parser(_COMMAND, __doc__)
-    add_output(made)
-    add_rows(made)
+    made = cli.bare_parser(_COMMAND, __doc__)
+    cli.add_output(made)
+    cli.add_rows(made)
     made.add_argument("--rounds", type=int, default=7, help="visits (default %(default)s)")
     made.add_argument(
         "--check", action="store_true", help="exit with 1 over 1 s or 100 kB without the chart"
@@ -95,7 +94,7 @@ async def _visits(program: str, origin: str, rounds: int) -> tuple[str, dict[str
         for number in range(rounds):
             for page, address in _PAGES.items():
                 found[page].append(await _visit(browser, origin, address))
-            say(f"round {number + 1} of {rounds}")
+            cli.say(f"round {number + 1} of {rounds}")
         await browser.close()
     return name, found
 
@@ -175,4 +174,4 @@ def _table(visits: dict[str, list[Visit]], rows: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

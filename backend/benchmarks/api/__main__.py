@@ -14,19 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from app.db.embedded import EmbeddedServer
-from benchmarks.api import docs, machine
+from benchmarks.api import cli, docs, machine
 from benchmarks.api.charts import Bars, bar_chart
-from benchmarks.api.cli import (
-    add_output,
-    add_rows,
-    add_scenarios,
-    add_turns,
-    generator,
-    guarded,
-    parser,
-    say,
-    write_json,
-)
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.measure import DifferentAnswersError, Measurement
 from benchmarks.api.report import number, table
@@ -46,12 +35,12 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = parser(_COMMAND, __doc__)
-    add_output(made)
-    add_rows(made)
-    add_turns(made, rounds=5, seconds=1.0, of="of each server")
+    made = cli.parser(_COMMAND, __doc__)
+    cli.add_output(made)
+    cli.add_rows(made)
+    cli.add_turns(made, rounds=5, seconds=1.0, of="of each server")
     made.add_argument("--quick", action="store_true", help="one turn of each")
-    add_scenarios(made, BY_NAME)
+    cli.add_scenarios(made, BY_NAME)
     for name, what in (
         ("connections", "instead of the usual 16, and 128 for two scenarios"),
         ("workers", "instead of the usual 1, and 2 for one scenario"),
@@ -65,8 +54,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) -> int:
-    load = generator(arguments.client)
-    say(f"loading {arguments.rows:,} deals; load by {load.name}")
+    load = cli.generator(arguments.client)
+    cli.say(f"loading {arguments.rows:,} deals; load by {load.name}")
     with filled(server, folder, arguments.rows) as database:
         measurement = Measurement(database, load, arguments.rounds, arguments.seconds)
         chosen = cases(arguments.scenario, arguments.connections, arguments.workers)
@@ -74,10 +63,10 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
         different: list[str] = []
         for case, found in _measured(measurement, in_turn(chosen), dict(arguments.setting)):
             if isinstance(found, DifferentAnswersError):
-                say(f"NOT MEASURED {found}")
+                cli.say(f"NOT MEASURED {found}")
                 different.append(str(found))
             else:
-                say(_progress(found))
+                cli.say(_progress(found))
                 results[case] = found
         about = machine.about(database, load.name, arguments.setting)
     found_results = [results[case] for case in chosen if case in results]
@@ -138,7 +127,7 @@ def _report(
     options = {name: getattr(arguments, name) for name in ("rows", "rounds", "seconds")}
     if arguments.json:
         about |= {"options": options, "different": different}
-        write_json(arguments.json, as_json(about, results))
+        cli.write_json(arguments.json, as_json(about, results))
     if arguments.write_docs:
         text = "\n\n".join([docs.provenance(about, _COMMAND), _embedded(), table(results)])
         docs.write("http", text, {_PICTURE: picture(results)})
@@ -175,4 +164,4 @@ def picture(results: Sequence[CaseResult]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

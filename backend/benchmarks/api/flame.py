@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from app.db.embedded import EmbeddedServer
-from benchmarks.api.cli import add_rows, generator, guarded, parser, say
+from benchmarks.api import cli
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.http import Request
@@ -39,8 +39,8 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = parser(_COMMAND, __doc__)
-    add_rows(made)
+    made = cli.parser(_COMMAND, __doc__)
+    cli.add_rows(made)
     made.add_argument("--path", default="/deals", help="what is asked for (default %(default)s)")
     made.add_argument("--out", type=Path, default=Path("flame.svg"), help="default %(default)s")
     made.add_argument("--seconds", type=float, default=20.0, help="default %(default)s")
@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) -> int:
-    load = generator(arguments.client)
+    load = cli.generator(arguments.client)
     out = folder / "stacks"
     # Native frames would need symbols, and take longer to walk than a request.
     spy = ["uvx", "py-spy", "record", "--format", "raw", "--output", str(out)]
@@ -61,7 +61,7 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
         servers(["service"], database, dict(arguments.setting), under=spy) as running,
     ):
         service = running["service"]
-        say(f"{arguments.path} for {arguments.seconds:g} s")
+        cli.say(f"{arguments.path} for {arguments.seconds:g} s")
         load.run(
             service.port,
             [Request("GET", arguments.path)],
@@ -99,4 +99,4 @@ def _written(service: Server, out: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

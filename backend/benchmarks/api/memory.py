@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.db.embedded import EmbeddedServer
-from benchmarks.api import docs, machine, processes
-from benchmarks.api.cli import add_output, add_rows, generator, guarded, parser, say, write_json
+from benchmarks.api import cli, docs, machine, processes
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.facts import Facts, learn
@@ -56,9 +55,9 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = parser(_COMMAND, __doc__)
-    add_output(made)
-    add_rows(made)
+    made = cli.parser(_COMMAND, __doc__)
+    cli.add_output(made)
+    cli.add_rows(made)
     made.add_argument(
         "--requests", type=int, default=200_000, help="how many, at least (default %(default)s)"
     )
@@ -79,7 +78,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) -> int:
-    load = generator(arguments.client)
+    load = cli.generator(arguments.client)
     with (
         filled(server, folder, arguments.rows) as database,
         servers(["service"], database, dict(arguments.setting)) as running,
@@ -94,7 +93,7 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
         while sizes[-1][0] < arguments.requests:
             sending.send(arguments.requests // _STEPS)
             sizes.append((sending.sent - before, sending.size()))
-            say(f"{sizes[-1][0]:>9,} requests: {sizes[-1][1] / _MEGABYTE:.1f} MB")
+            cli.say(f"{sizes[-1][0]:>9,} requests: {sizes[-1][1] / _MEGABYTE:.1f} MB")
     growth = (sizes[-1][1] - sizes[0][1]) / _MEGABYTE
     result = (
         f"{growth:+.1f} MB after {sizes[-1][0]:,} requests of all kinds that followed a warm-up of "
@@ -103,7 +102,7 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
     )
     print(result)
     if arguments.json:
-        write_json(arguments.json, {**about, "sizes": sizes, "failed": sending.failed})
+        cli.write_json(arguments.json, {**about, "sizes": sizes, "failed": sending.failed})
     if arguments.write_docs:
         docs.write("memory", f"{docs.provenance(about, _COMMAND)}\n\n{result}.", {})
     return int(bool(sending.failed) or (arguments.check and growth > arguments.most))
@@ -161,4 +160,4 @@ def _list(chance: random.Random) -> Request:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

@@ -15,18 +15,8 @@ from statistics import median
 from typing import Any
 
 from app.db.embedded import EmbeddedServer
-from benchmarks.api import docs, machine
+from benchmarks.api import cli, docs, machine
 from benchmarks.api.charts import line_chart
-from benchmarks.api.cli import (
-    add_output,
-    add_scenarios,
-    add_turns,
-    generator,
-    guarded,
-    parser,
-    say,
-    write_json,
-)
 from benchmarks.api.client import BuiltIn, suited
 from benchmarks.api.database import Database, filled, postgres
 from benchmarks.api.errors import BenchmarkError
@@ -73,8 +63,8 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    made = parser(_COMMAND, __doc__)
-    add_output(made)
+    made = cli.parser(_COMMAND, __doc__)
+    cli.add_output(made)
     made.add_argument(
         "--sizes",
         type=int,
@@ -82,8 +72,8 @@ def _arguments() -> argparse.Namespace:
         default=[50_000, 500_000, 5_000_000],
         help="how many deals, one run each (default 50000 500000 5000000)",
     )
-    add_scenarios(made, (scenario.name for scenario in _READS))
-    add_turns(made, rounds=3, seconds=2.0, of="of each scenario")
+    cli.add_scenarios(made, (scenario.name for scenario in _READS))
+    cli.add_turns(made, rounds=3, seconds=2.0, of="of each scenario")
     made.add_argument(
         "--connections", type=int, default=4, help="clients at a time (default %(default)s)"
     )
@@ -103,16 +93,16 @@ def _require_space(folder: Path, deals: int) -> None:
     )
     if free < needed:
         raise BenchmarkError(f"{said}; TMPDIR says where")
-    say(said)
+    cli.say(said)
 
 
 def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) -> int:
-    load = generator(arguments.client)
+    load = cli.generator(arguments.client)
     points: list[Point] = []
     wrong: list[str] = []
     about: dict[str, Any] = {}
     for size in sorted(set(arguments.sizes)):
-        say(f"loading {size:,} deals")
+        cli.say(f"loading {size:,} deals")
         with (
             filled(server, folder, size) as database,
             servers(["service"], database, dict(arguments.setting)) as running,
@@ -138,7 +128,7 @@ def _at_size(
         )
         turns = _turns(arguments, load, server, requests)
         points.append(_point(scenario, facts, turns))
-        say(f"{points[-1].deals:,} deals, {points[-1].title}: {number(points[-1].p50_ms)} ms")
+        cli.say(f"{points[-1].deals:,} deals, {points[-1].title}: {number(points[-1].p50_ms)} ms")
     return points, wrong
 
 
@@ -194,7 +184,7 @@ def _report(
         print(f"{failures} requests failed")
     if arguments.json:
         everything = {**about, "points": [asdict(point) for point in points], "wrong": wrong}
-        write_json(arguments.json, everything)
+        cli.write_json(arguments.json, everything)
     if arguments.write_docs:
         image = f"![p50 against the number of deals]({_PICTURE})"
         text = "\n\n".join([docs.provenance(about, _COMMAND), image, table(points)])
@@ -241,4 +231,4 @@ def picture(points: Sequence[Point]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))

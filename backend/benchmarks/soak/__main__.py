@@ -19,8 +19,7 @@ import asyncpg
 import httpx
 
 from app.imports.generator import generate
-from benchmarks.api import docs, machine, processes
-from benchmarks.api.cli import add_output, add_rows, bare_parser, guarded, say, write_json
+from benchmarks.api import cli, docs, machine, processes
 from benchmarks.api.database import Database, filled, postgres
 from benchmarks.api.servers import Server, servers
 from benchmarks.soak.clients import FIRST_ID, Client, Seen, Uploader
@@ -89,16 +88,16 @@ def main() -> int:
     report = _report(arguments, outcome)
     print(report)
     if arguments.json:
-        write_json(arguments.json, {**about, "report": report, "broken": outcome.broken})
+        cli.write_json(arguments.json, {**about, "report": report, "broken": outcome.broken})
     if arguments.write_docs:
         docs.write("soak", f"{docs.provenance(about, _COMMAND)}\n\n{report}", {})
     return int(bool(outcome.broken))
 
 
 def _arguments() -> argparse.Namespace:
-    made = bare_parser(_COMMAND, __doc__)
-    add_output(made)
-    add_rows(made)
+    made = cli.bare_parser(_COMMAND, __doc__)
+    cli.add_output(made)
+    cli.add_rows(made)
     made.add_argument("--minutes", type=float, default=20.0, help="(default %(default)s)")
     made.add_argument(
         "--every", type=float, default=60.0, help="seconds between faults (default %(default)s)"
@@ -155,7 +154,7 @@ async def _disturb(arguments: argparse.Namespace, faults: Faults, outcome: Outco
         await asyncio.sleep(arguments.every)
         name, make = kinds[number % len(kinds)]
         number += 1
-        say(f"{name}: {outcome.ledger.confirmed:,} writes confirmed so far")
+        cli.say(f"{name}: {outcome.ledger.confirmed:,} writes confirmed so far")
         # What is in the way of one fault, such as the last one, is no finding.
         with contextlib.suppress(OSError, asyncpg.PostgresError):
             await make()
@@ -215,4 +214,4 @@ def _report(arguments: argparse.Namespace, outcome: Outcome) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(cli.guarded(main))
