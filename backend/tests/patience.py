@@ -8,6 +8,8 @@ from typing import Any
 
 # Seconds.
 PATIENCE = 60.0
+# And a limit that is not to end what a test waits for.
+FOREVER = 10 * PATIENCE
 
 # The service's limits of a connection and of a statement, as settings and as variables.
 LIMITS: dict[str, Any] = dict.fromkeys(
@@ -15,6 +17,6 @@ LIMITS: dict[str, Any] = dict.fromkeys(
         *("db_pool_timeout", "db_connect_timeout", "db_read_timeout"),
         *("db_statement_timeout", "db_lock_timeout"),
     ),
-    PATIENCE,
+    FOREVER,
 )
 PATIENT = {name.upper(): str(seconds) for name, seconds in LIMITS.items()}

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
 import pytest
 from sqlalchemy import Text, bindparam, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -79,12 +80,18 @@ async def read(database: Database) -> None:
     await database.reader.rows(text(SLEEP))
 
 
+async def read_in_a_scope(database: Database) -> None:
+    """Of anyio's, as streams of events do: it cancels again and again."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(read, database)
+
+
 async def write(database: Database) -> None:
     async with database.transaction() as session:
         await session.execute(text(SLEEP))
 
 
-@pytest.mark.parametrize("work", [read, write])
+@pytest.mark.parametrize("work", [read, read_in_a_scope, write])
 async def test_what_is_given_up_ends_and_leaves_the_pool_in_order(
     database: Database, settings: Settings, work: Callable[[Database], Coroutine[Any, Any, None]]
 ) -> None:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import asyncpg
+from anyio import CancelScope
 from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -83,8 +84,10 @@ class Reader:
             # The server's own answer; should it have closed the connection, checkout notices.
             raise
         except asyncio.CancelledError:
-            # Nobody waits for the answer: there is time to have the server end the statement.
-            connection.invalidate()
+            # Nobody waits for the answer: there is time to have the server end the statement, two
+            # seconds. A scope of anyio's, such as streams of events have, cancels again and again.
+            with CancelScope(shield=True):  # noqa: ASYNC100 - inside a greenlet; this does wait
+                connection.invalidate()
             raise
         except BaseException:
             # Timed out or cut: the answer may still be on its way. Not with a goodbye, which a

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import asyncpg
+from anyio import CancelScope
 from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
@@ -113,9 +114,10 @@ class Streams:
         try:
             yield cast("asyncpg.Connection[asyncpg.Record]", pooled.driver_connection)
         except BaseException:
-            # Within the driver's two seconds, with a cancel request: it reaches a query that writes
+            # Within SQLAlchemy's two seconds, with a cancel request: it reaches a query that writes
             # nothing yet, which does not notice that the connection is gone.
-            await greenlet_spawn(pooled.invalidate)
+            with CancelScope(shield=True):
+                await greenlet_spawn(pooled.invalidate)
             raise
         finally:
             await greenlet_spawn(pooled.close)

@@ -20,7 +20,7 @@ _PIECE = 64 * 1024
 _GZIP = 31
 _LEVEL = 4
 
-# The extension of the ASGI scope by which a connection is cut; see `app.serving`.
+# The extension of the ASGI scope by which a connection is cut; see `app.protocol`.
 ABORT = "app.abort"
 
 
