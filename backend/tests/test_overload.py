@@ -104,6 +104,8 @@ async def test_refusals_of_all_kinds(database_url: str, server: RunningServer) -
         head = await client.head("/deals")
         post = await client.post("/deals", content=b"x" * 1_000_000)
         again = await client.get("/deals", headers={"X-Request-ID": "no\tsane one"})
+        twice = [("X-Request-ID", "first"), ("X-Request-ID", "second")]
+        named = await client.get("/deals", headers=twice)
 
     assert (head.status_code, head.content) == (503, b"")
     assert int(head.headers["content-length"]) > 0
@@ -111,12 +113,13 @@ async def test_refusals_of_all_kinds(database_url: str, server: RunningServer) -
     assert (post.status_code, post.headers["connection"]) == (503, "close")
     assert again.status_code == 503
     assert len(again.headers["x-request-id"]) == 32
+    assert (named.status_code, named.headers["x-request-id"]) == (503, "first")
 
 
 async def test_what_comes_too_early_is_kept_until_it_is_its_time(
     database_url: str, server: RunningServer
 ) -> None:
-    """More than is kept at once, sent when the refusal has just come."""
+    """More than is kept at once, sent a moment after the refusal has come."""
     loop = asyncio.get_running_loop()
     body = json.dumps({"hotel_name": "x" * 500_000}).encode()
     post = (

@@ -101,8 +101,6 @@ async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve
     def serve(app_env: str) -> Iterator[dict[str, str]]:
         changes = {
             "app_env": app_env,
-            # What is tested is the service, not how busy the machine is.
-            "db_connect_timeout": 30.0,
             "database_url": SecretStr(as_text(clone_url)),
             "signing_key": SecretStr("k" * 32),
         }

@@ -102,12 +102,14 @@ async def test_a_lock_is_not_waited_for_too_long(
         pgbouncer.urls(clone_url), settings.model_copy(update={"db_lock_timeout": 0.25})
     )
     lock = text("LOCK TABLE hotels IN EXCLUSIVE MODE")
-    async with pooled.transaction() as first:
-        await first.execute(lock)
-        with pytest.raises(ConflictError):
-            async with hasty.transaction() as second:
-                await second.execute(lock)
-    await hasty.dispose()
+    try:
+        async with pooled.transaction() as first:
+            await first.execute(lock)
+            with pytest.raises(ConflictError):
+                async with hasty.transaction() as second:
+                    await second.execute(lock)
+    finally:
+        await hasty.dispose()
 
 
 async def test_many_clients_take_turns_and_get_their_own_answers(pooled: Database) -> None:

@@ -99,7 +99,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_unavailable(
             response = await client.get("/health")
 
     assert response.status_code == 503
-    assert time.monotonic() - started < hung.db_statement_timeout
+    assert time.monotonic() - started < PATIENCE
 
 
 async def test_service_resumes_when_connections_were_cut(
@@ -141,12 +141,12 @@ async def frozen(url: URL) -> AsyncIterator[None]:
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops a process of the server")
-async def test_a_database_that_hangs_is_unavailable_within_the_connect_timeout(
+async def test_a_database_that_hangs_is_unavailable_within_a_second_or_so(
     settings: Settings, clone_url: URL
 ) -> None:
     """With a connection that was good a moment ago: no new one is needed to find out."""
-    changes = {"database_url": SecretStr(as_text(clone_url)), "db_connect_timeout": 2.0}
-    async with serving(create_app(settings.model_copy(update=changes))) as client:
+    url = SecretStr(as_text(clone_url))
+    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
         assert (await client.get("/health")).status_code == 200
         async with frozen(clone_url):
             started = time.monotonic()
@@ -156,7 +156,7 @@ async def test_a_database_that_hangs_is_unavailable_within_the_connect_timeout(
         again = await client.get("/health")
 
     assert statuses == {503}
-    assert waited < settings.db_statement_timeout
+    assert waited < PATIENCE
     assert again.status_code == 200
 
 

@@ -13,7 +13,7 @@ from tests.imports.database import ask, run
 from tests.imports.faults import failing, until
 from tests.imports.files import row
 from tests.imports.uploaded import cancel, checked, find, submit
-from tests.patience import PATIENCE
+from tests.patience import FOREVER, PATIENCE
 
 from app.config import Settings
 from app.db.session import Database
@@ -46,7 +46,7 @@ async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 def service(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> ImportService:
     """Without the pauses that are for busy clients; what it learns, it learns by being told."""
     monkeypatch.setattr(imports, "SHORTEST_PAUSE", 0)
-    monkeypatch.setattr(imports, "LONGEST_SILENCE", 60)
+    monkeypatch.setattr(imports, "LONGEST_SILENCE", FOREVER)
     found: ImportService = app.state.imports
     return found
 
