@@ -15,7 +15,7 @@ FOREVER = 10 * PATIENCE
 LIMITS: dict[str, Any] = dict.fromkeys(
     (
         *("db_pool_timeout", "db_connect_timeout", "db_read_timeout"),
-        *("db_statement_timeout", "db_lock_timeout"),
+        *("db_statement_timeout", "db_lock_timeout", "db_health_timeout"),
     ),
     FOREVER,
 )

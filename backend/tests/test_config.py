@@ -98,6 +98,7 @@ def test_the_environment_wins_over_the_file(
         ("DB_READ_TIMEOUT", "0"),
         ("DB_STATEMENT_TIMEOUT", "0"),
         ("DB_LOCK_TIMEOUT", "soon"),
+        ("DB_HEALTH_TIMEOUT", "0"),
         ("EXPORT_CONCURRENCY", "0"),
         ("EXPORT_TIMEOUT", "0"),
         ("EXPORT_STALL_TIMEOUT", "-1"),

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     db_read_timeout: Annotated[float, Field(gt=0)] = 3.0
     db_statement_timeout: Annotated[float, Field(gt=0)] = 10.0
     db_lock_timeout: Annotated[float, Field(gt=0)] = 5.0
+    # For the questions of who watches the service; one without an answer by then is down.
+    db_health_timeout: Annotated[float, Field(gt=0)] = 1.0
 
     export_concurrency: Annotated[int, Field(ge=1, le=100)] = 2
     export_timeout: Annotated[float, Field(gt=0)] = 3600.0

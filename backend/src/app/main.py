@@ -100,11 +100,12 @@ def _lifespan(
             stack.push_async_callback(listener.aclose)
             app.state.database = database
             app.state.keys = KeyRing(database)
-            app.state.health = HealthService(database)
+            app.state.health = HealthService(database, settings.db_health_timeout)
             app.state.imports = ImportService(database, uploads, app.state.cursors, listener)
-            app.state.monitor = Monitor(
-                database, BacklogService(database, settings.worker_heartbeat), app.state.admission
+            backlog = BacklogService(
+                database, settings.worker_heartbeat, settings.db_health_timeout
             )
+            app.state.monitor = Monitor(database, backlog, app.state.admission)
             await stack.enter_async_context(app.state.monitor.watching())
             if settings.metrics_port is not None:
                 served = metrics_served(

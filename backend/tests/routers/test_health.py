@@ -93,7 +93,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_unavailable(
         silent.bind(str(tmp_path / ".s.PGSQL.5432"))
         silent.listen()
         url = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
-        hung = settings.model_copy(update={"database_url": url, "db_connect_timeout": 0.2})
+        hung = settings.model_copy(update={"database_url": url, "db_health_timeout": 0.2})
         async with serving(create_app(hung)) as client:
             started = time.monotonic()
             response = await client.get("/health")
@@ -124,6 +124,12 @@ async def test_service_resumes_when_connections_were_cut(
     assert statuses[0] in {200, 503}
 
 
+async def until_healthy(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (await client.get("/health")).status_code != 200:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def frozen(url: URL) -> AsyncIterator[None]:
     """The server's processes for this database stand still: connected, and silent."""
@@ -145,19 +151,18 @@ async def test_a_database_that_hangs_is_unavailable_within_a_second_or_so(
     settings: Settings, clone_url: URL
 ) -> None:
     """With a connection that was good a moment ago: no new one is needed to find out."""
-    url = SecretStr(as_text(clone_url))
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
-        assert (await client.get("/health")).status_code == 200
+    changes = {"database_url": SecretStr(as_text(clone_url)), "db_health_timeout": 1.0}
+    async with serving(create_app(settings.model_copy(update=changes))) as client:
+        await until_healthy(client)
         async with frozen(clone_url):
             started = time.monotonic()
             answers = [await client.get("/health") for _ in range(2)]
             waited = time.monotonic() - started
         statuses = {response.status_code for response in answers}
-        again = await client.get("/health")
+        await until_healthy(client)
 
     assert statuses == {503}
     assert waited < PATIENCE
-    assert again.status_code == 200
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops processes of the server")
@@ -170,6 +175,7 @@ async def test_every_request_has_an_answer_while_the_database_hangs(
         "db_pool_size": len(EVERY_ROUTE),
         "db_read_timeout": 2.0,
         "db_statement_timeout": 2.0,
+        "db_health_timeout": 2.0,
     }
     async with serving(create_app(settings.model_copy(update=changes))) as client:
 
@@ -180,12 +186,15 @@ async def test_every_request_has_an_answer_while_the_database_hangs(
             )
             return {response.status_code for response in answers}
 
-        before = await ask_all()
+        # By a busy machine some may be answered too late at first.
+        async with asyncio.timeout(PATIENCE):
+            while 503 in await ask_all():
+                pass
         async with frozen(clone_url), asyncio.timeout(PATIENCE):
             during = await ask_all()
+        await until_healthy(client)
         after = await client.get("/deals")
 
-    assert 503 not in before
     assert during == {503}
     assert after.status_code == 200
 

@@ -6,17 +6,17 @@ from app.repositories.jobs import MISSED_HEARTBEATS
 from app.schemas.backlog import Backlog
 from app.services.asking import SharedQuestion
 
-# A scrape has seconds; who has no answer by then is told that the database is down.
-DEADLINE_SECONDS = 1.0
-
 
 class BacklogService:
-    """What background work there is; one a process."""
+    """What background work there is; one a process.
 
-    def __init__(self, database: Database, heartbeat: float) -> None:
+    A scrape has seconds: without an answer after `patience` seconds the database is down.
+    """
+
+    def __init__(self, database: Database, heartbeat: float, patience: float) -> None:
         backlog = BacklogRepository(database.primary_reader)
         silence = timedelta(seconds=heartbeat * MISSED_HEARTBEATS)
-        self._question = SharedQuestion(lambda: backlog.now(silence), DEADLINE_SECONDS)
+        self._question = SharedQuestion(lambda: backlog.now(silence), patience)
 
     async def now(self) -> Backlog:
         """As it is at this moment.

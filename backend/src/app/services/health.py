@@ -7,27 +7,27 @@ from app.repositories.health import HealthRepository
 from app.schemas.health import Health
 from app.services.asking import SharedQuestion
 
-# How long a database may take to answer before it counts as down.
-DEADLINE_SECONDS = 1.0
-
 
 class HealthService:
-    """Whether the service can do its work; one a process."""
+    """Whether the service can do its work; one a process.
 
-    def __init__(self, database: Database) -> None:
+    A database that has not answered after `patience` seconds counts as down.
+    """
+
+    def __init__(self, database: Database, patience: float) -> None:
         primary = HealthRepository(database.primary_reader)
         replica = HealthRepository(database.reader)
-        self._revisions = SharedQuestion(primary.revisions, DEADLINE_SECONDS)
-        self._pings = [SharedQuestion(replica.ping, DEADLINE_SECONDS)]
+        self._revisions = SharedQuestion(primary.revisions, patience)
+        self._pings = [SharedQuestion(replica.ping, patience)]
         if database.replicated:
-            self._pings.append(SharedQuestion(primary.ping, DEADLINE_SECONDS))
+            self._pings.append(SharedQuestion(primary.ping, patience))
         self._head: str | None = None
 
     async def check(self) -> Health:
         """`ok`, once the database has answered, and its replica if there is one.
 
         Raises:
-            ServiceUnavailableError: it did not answer, or not within `DEADLINE_SECONDS`.
+            ServiceUnavailableError: it did not answer, or not in time.
         """
         await asyncio.gather(*(ping.answer() for ping in self._pings))
         return {"status": "ok"}
