@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 import structlog
 from fastapi import FastAPI
@@ -39,6 +40,12 @@ from app.storage.uploads import UploadStore, upload_store
 # Log lines go nowhere unless a test captures them; a traceback is pytest's to show.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[])
 
+
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 # Linux has a file system in memory there; a container's usually has no room.
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest's folder in it is the user's own

@@ -1,5 +1,6 @@
 """Random but valid rows, and how to put them into a database without the code under test."""
 
+import itertools
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -38,10 +39,18 @@ class DealRow:
     categories: list[str] = field(default_factory=list)
 
 
+# Two hotels of a city have no name in common.
+_NUMBERS = itertools.count(1)
+
+
 class HotelFactory(DataclassFactory[HotelRow]):
     __random_seed__ = 7
 
-    name = Use(lambda: f"{HotelFactory.__faker__.last_name()} {HotelFactory.__faker__.word()}")
+    name = Use(
+        lambda: (
+            f"{HotelFactory.__faker__.last_name()} {HotelFactory.__faker__.word()} {next(_NUMBERS)}"
+        )
+    )
     city = Use(DataclassFactory.__random__.choice, CITIES)
     country = "Somewhere"
     phone = Use(lambda: HotelFactory.__faker__.unique.numerify("+##-##-###-####"))

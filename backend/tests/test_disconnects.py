@@ -20,7 +20,7 @@ POOL = 2
 @pytest.fixture
 async def port(database_url: str, tmp_path: Path) -> AsyncIterator[int]:
     """A real server with two connections, so that a leaked one is soon missed."""
-    pool = {"DB_POOL_SIZE": str(POOL), "DB_MAX_OVERFLOW": "0", "DB_POOL_TIMEOUT": "2"}
+    pool = {"DB_POOL_SIZE": str(POOL), "DB_MAX_OVERFLOW": "0"}
     async with running_server(database_url, tmp_path, **pool) as server:
         yield server.port
     assert "Traceback" not in server.log.read_text()

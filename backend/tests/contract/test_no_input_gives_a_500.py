@@ -88,7 +88,7 @@ async def status_and_body(app: FastAPI, path: str, query: str = "") -> tuple[int
     return sent[0]["status"], body
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def app(catalog: Catalog, settings: Settings) -> AsyncIterator[FastAPI]:
     url = SecretStr(as_text(catalog.url))
     app = create_app(settings.model_copy(update={"database_url": url}))

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import URL
 from tests.doctor.states import Connection, connect, of
 from tests.jobs.workers import Workers, kill, until
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, PATIENT
 from tests.test_cli import DEALS, processes_of
 
 from app.commands import doctor_report
@@ -33,10 +33,11 @@ def run(
     folder: Path, *arguments: str, stdin: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    given = {"DATA_DIR": str(folder / "data"), "DATABASE_URL": "", "COLUMNS": "200", **variables}
+    given = {"DATA_DIR": str(folder / "data"), "DATABASE_URL": "", "COLUMNS": "200"}
+    given |= PATIENT | variables
     return subprocess.run(
         [DEALS, "doctor", *arguments],
-        env={**kept, **given},
+        env=kept | given,
         cwd=folder,
         input=stdin,
         capture_output=True,

@@ -1,6 +1,7 @@
 """The doctor does no harm, and says what it cannot see."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -230,8 +231,8 @@ async def test_why_a_host_does_not_answer() -> None:
         unknown = await refusal("postgresql+asyncpg://me:s3cret@nowhere.invalid/x")
 
     assert (hanging.kind, refused.kind, unknown.kind) == ("timeout", "refused", "unknown host")
-    assert f"127.0.0.1:{port} (database x, user me): refused after 0.0" in str(refused)
-    assert "after 0.2" in str(hanging)
+    assert f"127.0.0.1:{port} (database x, user me): refused after " in str(refused)
+    assert float(re.findall(r"after (\d+\.\d\d) s", str(hanging))[0]) >= 0.2
     assert not any("s3cret" in str(error) for error in (hanging, refused, unknown))
 
 

@@ -3,8 +3,6 @@
 import asyncio
 import random
 import signal
-import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from tests.imports.database import content, run
+from tests.imports.faults import gate
 from tests.imports.files import counts, write
 from tests.jobs.workers import (
     ATTEMPTS,
     CHUNKS,
     EVENTS,
-    HEARTBEAT,
     JOBS,
     Import,
     Rows,
@@ -99,6 +97,13 @@ async def taken_up_again(rows: Rows, made: Import, attempt: int) -> None:
 async def test_killed_again_and_again(
     whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
 ) -> None:
+    # So long for each chunk that there is something left for the last.
+    await run(
+        database,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$",
+        "CREATE TRIGGER slow BEFORE INSERT ON import_chunks FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
     made = await upload(api, whole.path)
     chance = random.Random(20261121)  # noqa: S311 - which moments is no secret
     for _ in range(5):
@@ -116,13 +121,11 @@ async def test_the_next_worker_takes_over_soon(
     whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
 ) -> None:
     both = {await registered(workers, rows, count): count - 1 for count in (1, 2)}
-    made = await upload(api, whole.path)
-    await reaches(api, made, CHUNK_ROWS)
-    busy = workers.running()[both[await rows.one(_WHO_LOADS)]]
-    started = time.monotonic()
-    kill(busy)
+    async with gate(database, "import_chunks", "NEW.number = 3") as halt:
+        made = await upload(api, whole.path)
+        await halt.somebody_waits()
+        kill(workers.running()[both[await rows.one(_WHO_LOADS)]])
     await taken_up_again(rows, made, 1)
-    assert time.monotonic() - started > 2 * HEARTBEAT
     await is_whole(whole, api, made, database, rows)
 
 
@@ -138,32 +141,24 @@ async def registered(workers: Workers, rows: Rows, count: int) -> int:
     return newest_id
 
 
-async def hang_in_a_transaction(worker: subprocess.Popen[bytes], rows: Rows) -> None:
-    async def hangs() -> bool:
-        worker.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(0.05)
-        if await rows(_TRANSACTIONS):
-            return True
-        worker.send_signal(signal.SIGCONT)
-        return False
-
-    await until(hangs, "it hangs in the middle of a chunk")
-
-
 async def test_one_that_hangs_holds_nothing_up_and_does_no_harm_later(
     whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
 ) -> None:
     made = await upload(api, whole.path)
-    hanging = workers.start(chunk_rows=CHUNK_ROWS)
-    await reaches(api, made, 2 * CHUNK_ROWS)
-    await hang_in_a_transaction(hanging, rows)
-    workers.start(chunk_rows=CHUNK_ROWS)
-    await taken_up_again(rows, made, 1)
-    so_far = (await look(api, made))["rows_read"]
-    # Not held up by what the other one had locked.
-    await reaches(api, made, so_far + 5 * CHUNK_ROWS)
-    hanging.send_signal(signal.SIGCONT)
-    await is_whole(whole, api, made, database, rows)
+    async with gate(database, "import_chunks", "NEW.number = 3") as halt:
+        hanging = workers.start(chunk_rows=CHUNK_ROWS)
+        await halt.somebody_waits()
+        hanging.send_signal(signal.SIGSTOP)
+        halt.open()
+        await until(lambda: rows(_TRANSACTIONS), "it hangs in the middle of a chunk")
+        # It takes the other for dead after nine seconds, and itself not after a moment's pause.
+        workers.start(chunk_rows=CHUNK_ROWS, WORKER_HEARTBEAT="3")
+        await taken_up_again(rows, made, 1)
+        so_far = (await look(api, made))["rows_read"]
+        # Not held up by what the other one had locked.
+        await reaches(api, made, so_far + 5 * CHUNK_ROWS)
+        hanging.send_signal(signal.SIGCONT)
+        await is_whole(whole, api, made, database, rows)
     # The one that came back has neither taken the import away again nor ended its job.
     assert await rows.one(ATTEMPTS, made["id"]) == 2
     assert await rows.one(EVENTS, "started") == 2

@@ -115,12 +115,12 @@ async def test_no_room_at_the_worker(
             pytest.skip("there is no prlimit")
         cramped = workers.start(prefix=["prlimit", "--fsize=1000000"])
 
-    async def has_been_put_back() -> bool:
+    async def error_of_the_first() -> str | None:
         found = await look(api, made)
-        return bool(found["state"] == "queued" and found["error"])
+        return found["error"] if found["state"] == "queued" else None
 
-    await until(has_been_put_back, "it is put back")
-    assert (await look(api, made))["error"] == "There is no room to store the file"
+    told = await until(error_of_the_first, "it is put back")
+    assert told == "There is no room to store the file"
     assert cramped.poll() is None
     kill(cramped)
     workers.start()

@@ -9,6 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.db.test_notifications import LISTENING
+from tests.imports.faults import gate
+from tests.imports.faults import until as until_found
 from tests.jobs.workers import (
     ATTEMPTS,
     CHUNKS,
@@ -17,11 +20,13 @@ from tests.jobs.workers import (
     Workers,
     deals_csv,
     ended,
-    reaches,
     stop,
     until,
     upload,
 )
+from tests.patience import PATIENCE
+
+from app.db.session import Database
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -31,13 +36,15 @@ async def is_registered(rows: Rows) -> bool:
 
 
 async def test_an_upload_is_loaded(
-    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+    api: httpx.AsyncClient, workers: Workers, rows: Rows, database: Database, tmp_path: Path
 ) -> None:
     made = await upload(api, deals_csv(tmp_path / "deals.csv", 3000))
     assert (made["state"], made["started_at"], made["rows_read"]) == ("queued", None, 0)
+    watching = asyncio.create_task(api.get(made["links"]["events"], timeout=PATIENCE))
+    await until_found(database, LISTENING)
     workers.start(chunk_rows=500)
 
-    body = (await api.get(made["links"]["events"], timeout=60)).text
+    body = (await watching).text
     events: list[dict[str, Any]] = [
         json.loads(line.removeprefix("data:"))
         for line in body.splitlines()
@@ -65,15 +72,16 @@ async def test_an_idle_worker_stops(workers: Workers, rows: Rows, number: signal
 
 
 async def test_a_busy_worker_stops_within_its_grace_and_the_next_goes_on(
-    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+    api: httpx.AsyncClient, workers: Workers, rows: Rows, database: Database, tmp_path: Path
 ) -> None:
     made = await upload(api, deals_csv(tmp_path / "deals.csv", 12_000))
     later = await upload(api, deals_csv(tmp_path / "later.csv", 10))
     # So long that nobody is taken for dead in this test.
     worker = workers.start(chunk_rows=100, WORKER_HEARTBEAT="60")
-    await reaches(api, made, 200)
+    async with gate(database, "import_chunks", "NEW.number = 5") as halt:
+        await halt.somebody_waits()
 
-    assert await stop(worker) == 0
+        assert await stop(worker) == 0
 
     assert await rows(JOBS) == [("todo",), ("todo",)]
     before = (await api.get(made["links"]["self"])).json()

@@ -74,7 +74,7 @@ DEAL_FIELDS: list[tuple[str, list[Any]]] = [
 CASES = [(field, value) for field, values in DEAL_FIELDS for value in values]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def api(catalog: Catalog, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     url = SecretStr(as_text(catalog.url))
     async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:

@@ -109,6 +109,8 @@ async def test_a_real_deadlock_is_solved_by_the_request(
         await session.execute(
             text(
                 "CREATE FUNCTION second() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                # It looks for a deadlock once, after so long; ours must have come by then.
+                " PERFORM set_config('deadlock_timeout', '5s', true);"
                 " UPDATE hotels SET country = 'Spain' WHERE phone = '+49-30-1'; RETURN NULL; END $$"
             )
         )

@@ -164,16 +164,19 @@ async def test_rejects_and_counters_show_while_it_runs(
     rows = [row(n) if n % 10 else row(n, id="x") for n in range(1, 51)]
     made = await submit(api, rows)
     async with halted(database, runner, made["id"], 3) as (halt, running):
-        now = await find(api, made["id"])
-        assert now["state"] == "running"
         # Another chunk may be under way, or be done before the one that waits.
+        now, again = None, await find(api, made["id"])
+        while now != again:
+            now = again
+            response = await api.get(now["links"]["rejects"])
+            again = await find(api, made["id"])
+        assert now is not None
+        assert now["state"] == "running"
         assert now["rows_read"] in {20, 30, 40}
         assert counts(now) == {
             "inserted": now["rows_read"] * 9 // 10,
             "rejected": now["rows_read"] // 10,
         }
-        assert now["links"]["rejects"] is not None
-        response = await api.get(now["links"]["rejects"])
         assert response.text.count("\n") == 1 + now["rejected"]
         assert 0 < now["bytes_read"] <= now["bytes_total"]
         halt.open()
