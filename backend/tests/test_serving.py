@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.jobs.workers import until
-from tests.servers import free_port, wait_until_it_answers
+from tests.servers import free_port, running_server, wait_until_it_answers
 
 pytestmark = pytest.mark.integration
 
@@ -82,3 +82,17 @@ async def test_clients_that_come_at_once_need_not_wait_for_a_turn_each(tmp_path:
         await server.wait()
 
     assert max(turns) - min(turns) < CLIENTS / 2
+
+
+@pytest.mark.slow
+async def test_workers_that_start_slowly_are_waited_for(database_url: str, tmp_path: Path) -> None:
+    """As on a machine that has much else to do; uvicorn by itself would kill them after 5 s."""
+    (tmp_path / "sitecustomize.py").write_text(
+        'import sys, time\nif any("spawn_main" in each for each in sys.orig_argv): time.sleep(6)\n'
+    )
+    slow = {"PYTHONPATH": str(tmp_path)}
+    async with running_server(database_url, tmp_path, "--workers", "2", **slow) as server:
+        log = server.log.read_text()
+
+    assert "Application startup complete" in log
+    assert " died" not in log

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 # How long requests under way may take after SIGTERM before their connections are cut.
 DRAIN_SECONDS = 30
+# After so many seconds of silence a worker is killed, and another one started. uvicorn's 5 are less
+# than starting takes on a busy machine, where none would ever get there.
+_WORKER_SILENCE = 30
 # Connections, in a turn of the event loop.
 _TAKEN_AT_ONCE = 16
 
@@ -79,6 +82,7 @@ def configured(
         # The application has its own, by FORWARDED_ALLOW_IPS.
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_worker_healthcheck=_WORKER_SILENCE,
         **options,
     )
 
