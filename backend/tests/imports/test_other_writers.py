@@ -56,6 +56,7 @@ async def test_a_lost_connection_leaves_whole_chunks(
                 progress=lambda progress: begun.set() if progress.rows_read > 300 else None,
             )
         failed.set()
+    assert {pool.in_use for pool in database.pools().values()} == {0}
     stored = len(await ids(database))
     assert stored % 100 == 0
     assert (stored == 0) == strict

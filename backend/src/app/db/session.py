@@ -6,11 +6,11 @@ when it does not.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from sqlalchemy import event
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -74,8 +74,15 @@ class Database:
         """
         with database_errors():
             async with WriteSession(self.write_engine, expire_on_commit=False) as session:
-                yield session
-                await session.commit()
+                try:
+                    yield session
+                    await session.commit()
+                except BaseException:
+                    # Closing would do so, too, and lose the connection when it fails: a driver that
+                    # was cut off in the middle of a COPY refuses.
+                    with suppress(DBAPIError):
+                        await session.rollback()
+                    raise
 
     @asynccontextmanager
     async def named(self, name: str) -> AsyncIterator["Database"]:
