@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, cast
 
 import asyncpg
-from anyio import CancelScope
 from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,6 +19,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from app.db.errors import database_errors
+from app.db.pool import end
 from app.db.statistics import statement_statistics
 from app.db.tracing import begin_statement, end_statement
 
@@ -84,10 +84,8 @@ class Reader:
             # The server's own answer; should it have closed the connection, checkout notices.
             raise
         except asyncio.CancelledError:
-            # Nobody waits for the answer: there is time to have the server end the statement, two
-            # seconds. A scope of anyio's, such as streams of events have, cancels again and again.
-            with CancelScope(shield=True):  # noqa: ASYNC100 - inside a greenlet; this does wait
-                connection.invalidate()
+            # Nobody waits for the answer: there is time to have the server end the statement.
+            end(connection)
             raise
         except BaseException:
             # Timed out or cut: the answer may still be on its way. Not with a goodbye, which a

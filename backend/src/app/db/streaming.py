@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import asyncpg
-from anyio import CancelScope
 from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from app.db.errors import database_errors
+from app.db.pool import end
 from app.db.reading import prepared
 from app.db.statistics import StatementStatistics, statement_statistics
 from app.errors import TooManyExportsError
@@ -114,10 +114,7 @@ class Streams:
         try:
             yield cast("asyncpg.Connection[asyncpg.Record]", pooled.driver_connection)
         except BaseException:
-            # Within SQLAlchemy's two seconds, with a cancel request: it reaches a query that writes
-            # nothing yet, which does not notice that the connection is gone.
-            with CancelScope(shield=True):
-                await greenlet_spawn(pooled.invalidate)
+            await greenlet_spawn(end, pooled)
             raise
         finally:
             await greenlet_spawn(pooled.close)
