@@ -74,7 +74,7 @@ async def test_killed_at_any_moment(database: Database, database_url: str, tmp_p
         assert again.inserted + again.unchanged == expected.inserted
         assert (again.duplicates, again.rejected) == (expected.duplicates, expected.rejected)
         assert await content(database) == whole
-    assert partial
+    assert partial > 5
 
 
 def chunk_sizes(deals: list[tuple[Any, ...]]) -> set[tuple[int, int]]:
