@@ -40,7 +40,7 @@ async def hasty(
     pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> AsyncIterator[Database]:
     """For statements that are ended; one that is answered may take longer on a busy machine."""
-    timeouts = {"db_statement_timeout": 0.5, "db_read_timeout": 0.5}
+    timeouts = {"db_statement_timeout": 0.5, "db_read_timeout": 0.5, "db_lock_timeout": 0.25}
     database = Database(pgbouncer.urls(clone_url), settings.model_copy(update=timeouts))
     yield database
     await database.dispose()
@@ -95,21 +95,13 @@ async def test_a_statement_is_ended_in_time(hasty: Database) -> None:
             await session.execute(text("SELECT pg_sleep(5)"))
 
 
-async def test_a_lock_is_not_waited_for_too_long(
-    pooled: Database, pgbouncer: PgBouncer, clone_url: URL, settings: Settings
-) -> None:
-    hasty = Database(
-        pgbouncer.urls(clone_url), settings.model_copy(update={"db_lock_timeout": 0.25})
-    )
+async def test_a_lock_is_not_waited_for_too_long(pooled: Database, hasty: Database) -> None:
     lock = text("LOCK TABLE hotels IN EXCLUSIVE MODE")
-    try:
-        async with pooled.transaction() as first:
-            await first.execute(lock)
-            with pytest.raises(ConflictError):
-                async with hasty.transaction() as second:
-                    await second.execute(lock)
-    finally:
-        await hasty.dispose()
+    async with pooled.transaction() as first:
+        await first.execute(lock)
+        with pytest.raises(ConflictError):
+            async with hasty.transaction() as second:
+                await second.execute(lock)
 
 
 async def test_many_clients_take_turns_and_get_their_own_answers(pooled: Database) -> None:

@@ -162,7 +162,7 @@ async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path)
     port = free_port()
     arguments = ["demo", "--port", str(port), "--rows", "20"]
     with started(arguments, environment, tmp_path / "log") as demo:
-        async with patient_client(url_of(int(port))) as client:
+        async with patient_client(url_of(port)) as client:
 
             async def answers() -> bool:
                 with suppress(httpx.TransportError):
