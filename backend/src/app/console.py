@@ -63,7 +63,13 @@ def print_summary(summary: LoadSummary) -> None:
         f"{summary.unchanged:,} unchanged, {summary.duplicates:,} duplicates, "
         f"{summary.rejected:,} rejected"
     )
+    for warning in summary.warnings:
+        stdout.print(f"warning: {warning.message} ({_rows(warning.rows)})", markup=False)
     if summary.ignored_columns:
         stdout.print(f"ignored columns: {', '.join(summary.ignored_columns)}", markup=False)
     if summary.rejects_file is not None:
         stdout.print(f"rejected rows are in {summary.rejects_file}", markup=False)
+
+
+def _rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number:,} rows"

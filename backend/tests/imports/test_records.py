@@ -100,18 +100,27 @@ def closes_its_quotes(text: str) -> bool:
     ("text", "simple"),
     [
         (b'1,"a,b",c\n2,"a""b",c\r\n3,"",""\n', True),
-        (b"1,2\n3,4", True),
-        (b'1,"a\nb"\n', False),
+        (b"1,2,3\n4,5,6", True),
+        (b"1,2\n3,4", False),
+        (b"1,2,3\n4,5,6,7\n", False),
+        (b'1,"2,3"\n4,5,6\n', False),
+        (b'1,2,3\n"4,5",6\n', False),
+        (b"\xef\xbb\xbf1,2,3\n", False),
+        (b'1,"a\nb",2\n', False),
         (b'1,a"b,"x\n', False),
         (b'a"b,c"d\n', False),
-        (b"1,2\n\n3,4\n", False),
+        (b"1,2,3\n\n3,4,5\n", False),
         (b"1,2\r3,4\n", False),
         (b"1,\0\n", False),
         (b'"a" ,b\n', False),
     ],
 )
 def test_simple(text: bytes, *, simple: bool) -> None:
-    assert is_simple(text) is simple
+    assert is_simple(text, width=3) is simple
+
+
+def test_is_simple_without_width_accepts_any() -> None:
+    assert is_simple(b'1,2\n3,"4,5",6\n')
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -48,6 +48,7 @@ async def test_a_file_becomes_a_queued_import_with_a_job(
         "sha256": hashlib.sha256(FILE).hexdigest(),
         "rows_read": 0,
         "rows_per_second": 0,
+        "warnings": [],
         "ignored_columns": [],
         "error": None,
         "created_by": "development",

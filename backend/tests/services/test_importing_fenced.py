@@ -140,7 +140,7 @@ async def test_an_overtaken_attempt_can_note_nothing(
         for _ in range(2):
             assert await ImportStore(session).take_up(made["id"], 10) is not None
     before = await ask(database, "SELECT imports::text FROM imports")
-    chunk = ChunkNote(0, 10, 10, 0, 0, 0, 0, 100, None, [])
+    chunk = ChunkNote(0, 10, 10, 0, 0, 0, 0, 100, None, [], {})
     async with database.transaction() as session:
         overtaken = AttemptStore(session, made["id"], 1)
         assert not await overtaken.begin(["id"])

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from app.db.session import WriteSession
 from app.imports.header import Header
+from app.imports.load_warnings import SURPLUS_EMPTY_FIELDS
 from app.imports.reader import Chunk
 from app.imports.rejects import Reject
 from app.imports.staging import NOTHING_MERGED, Merged
@@ -24,6 +25,12 @@ class Outcome:
     duplicates: int
     rejects: list[Reject]
     merged: Merged = NOTHING_MERGED
+
+    @property
+    def warnings(self) -> dict[str, int]:
+        """Numbers of odd rows, by code; without zeros."""
+        found = {SURPLUS_EMPTY_FIELDS: self.chunk.surplus_fields}
+        return {code: rows for code, rows in found.items() if rows}
 
 
 class Journal(Protocol):

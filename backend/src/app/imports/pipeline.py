@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +31,7 @@ class Tally:
     unchanged: int = 0
     duplicates: int = 0
     bytes_read: int = 0
+    warnings: Counter[str] = field(default_factory=Counter)
 
     def add(self, merged: Merged) -> None:
         """Count rows that are stored."""
@@ -122,6 +124,7 @@ class Load:
         """Say how far the load is, after what came of a chunk is committed."""
         self.tally.rows += outcome.chunk.rows
         self.tally.duplicates += outcome.duplicates
+        self.tally.warnings.update(outcome.warnings)
         # With lanes, the last chunk that was merged need not be the last that was read.
         self.tally.bytes_read = max(self.tally.bytes_read, outcome.chunk.bytes_read)
         self.progress(self.tally)

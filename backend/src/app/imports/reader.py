@@ -25,14 +25,16 @@ class Chunk:
     """Consecutive records of a file, untouched.
 
     `frame` has one text column per field, named by position ("0", "1", …), and a row per record of
-    the right length; `lines[i]` is the physical line row i starts in. Records with more or fewer
-    fields than the header are in `misshapen`. `bytes_read` is the file's position after the chunk.
+    the right length; `lines[i]` is the physical line row i starts in. Of `surplus_fields` of these
+    records, empty fields past the header's width were dropped. Records with more or fewer fields
+    than the header are in `misshapen`. `bytes_read` is the file's position after the chunk.
     """
 
     frame: pd.DataFrame
     lines: NDArray[np.int64]
     misshapen: tuple[Record, ...]
     bytes_read: int
+    surplus_fields: int = 0
 
     @property
     def rows(self) -> int:
@@ -66,8 +68,9 @@ def chunks(source: Source, header: Header, rows: int) -> Iterator[Chunk]:
     cutter = RecordCutter(source)
     if _header(source, cutter.first_record()) != header:
         raise source.refusal("the file has changed while it was loaded")
-    for piece in cutter.pieces(rows):
-        yield _chunk(piece, len(header.names), source.bytes_read)
+    width = len(header.names)
+    for piece in cutter.pieces(rows, width):
+        yield _chunk(piece, width, source.bytes_read)
 
 
 def _header(source: Source, record: Record | None) -> Header:
@@ -106,16 +109,46 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
         try:
             frame = _parse_simple(piece.text, width)
         except (ParserError, EmptyDataError):
-            # Some record has another number of fields: the slow way says which.
+            # A record that is larger than the parser's blocks, for one.
             records = _parse_lines(piece)
         else:
             lines = np.arange(piece.line, piece.line + len(frame), dtype=np.int64)
             return Chunk(frame, lines, (), bytes_read)
-    good = [record for record in records if len(record.fields) == width]
-    misshapen = tuple(record for record in records if len(record.fields) != width)
-    frame = pd.DataFrame([record.fields for record in good], columns=_positions(width), dtype="str")
+    fitted = [_without_surplus(record, width) for record in records]
+    good = [record for record in fitted if len(record.fields) == width]
     lines = np.fromiter((record.line for record in good), np.int64, len(good))
-    return Chunk(frame, lines, misshapen, bytes_read)
+    return Chunk(
+        _frame(good, width),
+        lines,
+        misshapen=tuple(record for record in fitted if len(record.fields) != width),
+        bytes_read=bytes_read,
+        surplus_fields=sum(
+            len(after.fields) < len(before.fields)
+            for before, after in zip(records, fitted, strict=True)
+        ),
+    )
+
+
+def _without_surplus(record: Record, width: int) -> Record:
+    """Drop the fields past the header's width when all of them are empty.
+
+    A separator at the end of each line makes one; what a spreadsheet saves may have several.
+    """
+    if len(record.fields) <= width or any(field.strip() for field in record.fields[width:]):
+        return record
+    return Record(record.line, record.fields[:width])
+
+
+def _frame(records: Sequence[Record], width: int) -> pd.DataFrame:
+    """Make the text columns of records that have `width` fields each; there may be none."""
+    fields = [record.fields for record in records]
+    columns = zip(*fields, strict=True) if fields else ((),) * width
+    return pd.DataFrame(
+        {
+            name: pd.Series(column, dtype="str")
+            for name, column in zip(_positions(width), columns, strict=True)
+        }
+    )
 
 
 def _parse_simple(text: bytes, width: int) -> pd.DataFrame:

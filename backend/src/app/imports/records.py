@@ -1,9 +1,10 @@
 """Text cut into records, each with the number of the line it starts in.
 
-Nearly all of a file is *simple*: each record is one line, quotes stand where quotes belong. That
-is proven for a whole piece with a few passes of numpy, and the piece goes to a fast parser. A
-piece with anything else in it (a line break inside quotes, a stray quote, a blank line, NUL, a
-lone CR) goes record by record through the csv module, which then is the authority.
+Nearly all of a file is *simple*: each record is one line, has as many fields as the header, and
+quotes stand where quotes belong. That is proven for a whole piece with a few passes of numpy, and
+the piece goes to a fast parser. A piece with anything else in it (a record of another width, a line
+break inside quotes, a stray quote, a blank line, NUL, a lone CR, a second byte order mark) goes
+record by record through the csv module, which then is the authority.
 """
 
 import codecs
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.imports.fields import MAX_FIELD_BYTES, csv_records
 from app.imports.source import Source
@@ -20,6 +22,9 @@ from app.imports.source import Source
 # Bounds the memory a piece can take.
 MAX_PIECE_BYTES = MAX_FIELD_BYTES
 _LF, _CR, _QUOTE, _COMMA = b'\n\r",'
+
+_Bytes = NDArray[np.uint8]
+_Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +68,18 @@ class RecordCutter:
                 self._more()
         return None
 
-    def pieces(self, rows: int) -> Iterator[Piece]:
+    def pieces(self, rows: int, width: int | None = None) -> Iterator[Piece]:
         """All that follows, `rows` records at a time or fewer where records are huge.
+
+        Records of a simple piece have `width` fields each, or any number when that is None.
 
         Raises:
             FileRefusedError: a quote is never closed, or the source's own errors.
         """
-        while piece := self._next(rows):
+        while piece := self._next(rows, width):
             yield piece
 
-    def _next(self, rows: int) -> Piece | None:
+    def _next(self, rows: int, width: int | None) -> Piece | None:
         newlines = self._buffer.count(b"\n")
         while newlines < rows and len(self._buffer) < MAX_PIECE_BYTES and not self._at_end:
             newlines += self._more()
@@ -80,7 +87,7 @@ class RecordCutter:
             return None
         end = len(self._buffer) if self._at_end and newlines < rows else self._line_end(rows)
         text = self._buffer[:end]
-        if not text or not is_simple(text):
+        if not text or not is_simple(text, width):
             return self._careful(rows)
         piece = Piece(self._line, text, None)
         self._advance(end, text.count(b"\n"))
@@ -174,26 +181,47 @@ class _Lines:
         return line
 
 
-def is_simple(text: bytes) -> bool:
-    """Whether every line of `text` is one record, on which all parsers agree.
+def is_simple(text: bytes, width: int | None = None) -> bool:
+    """Return whether each line of `text` is one record, the same to every parser.
 
-    With quotes taken in turn as opening and closing: each opens at the start of a field and closes
-    at the end of one (two in a row are a quote within the field), and both are in the same line.
+    With a `width`, each record must have that many fields, too. Quotes are taken in turn as opening
+    and closing: each opens at the start of a field and closes at the end of one (two in a row are a
+    quote within the field), and both are in the same line.
     """
     if b"\0" in text or text.count(b"\r") != text.count(b"\r\n"):
         return False
     if text.startswith((b"\n", b"\r\n")) or b"\n\n" in text or b"\n\r\n" in text:
         return False
-    if b'"' not in text:
+    # A fast parser takes it for a mark at the start of its input, and drops it.
+    if text.startswith(codecs.BOM_UTF8):
+        return False
+    if b'"' not in text and width is None:
         return True
-    characters = np.frombuffer(b"\n" + text + b"\n", np.uint8)
+    characters = np.frombuffer(b"\n" + text + (b"" if text.endswith(b"\n") else b"\n"), np.uint8)
+    ends = np.flatnonzero(characters == _LF)
     quotes = np.flatnonzero(characters == _QUOTE)
+    if not _are_well_placed(characters, quotes, ends):
+        return False
+    return width is None or bool((_widths(characters, quotes, ends) == width).all())
+
+
+def _are_well_placed(characters: _Bytes, quotes: _Places, ends: _Places) -> bool:
+    """Return whether quotes come in pairs, at the ends of a field, both in one line."""
     if len(quotes) % 2:
         return False
     opening, closing = quotes[::2], quotes[1::2]
-    line_ends = np.flatnonzero(characters == _LF)
     return bool(
         np.isin(characters[opening - 1], (_LF, _COMMA, _QUOTE)).all()
         and np.isin(characters[closing + 1], (_LF, _CR, _COMMA, _QUOTE)).all()
-        and (np.searchsorted(line_ends, opening) == np.searchsorted(line_ends, closing)).all()
+        and (np.searchsorted(ends, opening) == np.searchsorted(ends, closing)).all()
     )
+
+
+def _widths(characters: _Bytes, quotes: _Places, ends: _Places) -> NDArray[np.int64]:
+    """Return the number of fields of each line, whose quotes are well placed."""
+    commas = np.flatnonzero(characters == _COMMA)
+    separators = np.diff(np.searchsorted(commas, ends))
+    before_opening, before_closing = np.searchsorted(commas, quotes).reshape(-1, 2).T
+    line = np.searchsorted(ends, quotes[::2]) - 1
+    quoted = np.bincount(line, weights=before_closing - before_opening, minlength=len(separators))
+    return separators - quoted.astype(np.int64) + 1

@@ -16,7 +16,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
@@ -74,7 +74,7 @@ class ImportChunk(Base):
     """What became of a chunk of an upload, stored together with its rows.
 
     `rejects` are the rejected rows as gzip-compressed CSV, null once they have been removed;
-    `rejected_lines` the physical lines they start in.
+    `rejected_lines` the physical lines they start in. `warnings` are numbers of rows by code.
     """
 
     __tablename__ = "import_chunks"
@@ -92,3 +92,4 @@ class ImportChunk(Base):
     bytes_read: Mapped[int] = mapped_column(BigInteger)
     rejects: Mapped[bytes | None] = mapped_column(LargeBinary)
     rejected_lines: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    warnings: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))

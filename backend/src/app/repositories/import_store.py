@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, LargeBinary, Row, Text, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.session import WriteSession
 from app.repositories.jobs import LOAD_IMPORT
@@ -65,15 +66,17 @@ _NOTE = text(
     WITH running AS ({_RUNNING})
     INSERT INTO import_chunks (
         import_id, number, rows_read, inserted, updated, unchanged, duplicates, rejected,
-        bytes_read, rejects, rejected_lines
+        bytes_read, rejects, rejected_lines, warnings
     )
     SELECT id, :number, :rows_read, :inserted, :updated, :unchanged, :duplicates, :rejected,
-        :bytes_read, :rejects, :rejected_lines
+        :bytes_read, :rejects, :rejected_lines, :warnings
     FROM running
     RETURNING pg_notify('imports', import_id::text)
     """  # noqa: S608 - a constant
 ).bindparams(
-    bindparam("rejects", type_=LargeBinary), bindparam("rejected_lines", type_=ARRAY(BigInteger))
+    bindparam("rejects", type_=LargeBinary),
+    bindparam("rejected_lines", type_=ARRAY(BigInteger)),
+    bindparam("warnings", type_=JSONB),
 )
 
 # In the transaction of the rows, which may have begun long ago.
@@ -168,6 +171,7 @@ class ChunkNote:
     bytes_read: int
     rejects: bytes | None
     rejected_lines: list[int]
+    warnings: Mapping[str, int]
 
 
 class ImportStore:

@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, false, func, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    bindparam,
+    false,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
 from app.db.reading import AnyRow, Reader
 from app.models import Import, ImportChunk
@@ -45,7 +55,7 @@ _COUNTERS = (
     ImportChunk.duplicates,
     ImportChunk.rejected,
 )
-_DERIVED = ("bytes_read", "rejects_kept", "seconds")
+_DERIVED = ("bytes_read", "rejects_kept", "warnings", "seconds")
 # What a row of `page` and `get` has, in this order.
 FIELDS = (*(column.key for column in (*_OWN, *_COUNTERS)), *_DERIVED)
 
@@ -89,6 +99,11 @@ def _with_counters(imports: AnySelect) -> AnySelect:
                 func.bool_and(ImportChunk.rejects.is_not(None)).filter(ImportChunk.rejected > 0),
                 false(),
             ).label("rejects_kept"),
+            # A JSON array of each chunk's: to add them up by code is the service's.
+            func.jsonb_agg(ImportChunk.warnings)
+            .filter(ImportChunk.warnings != literal_column("'{}'::jsonb"))
+            .cast(Text)
+            .label("warnings"),
         )
         .where(ImportChunk.import_id == found.c.id)
         .lateral("sums")

@@ -31,6 +31,14 @@ class ImportLinks(TypedDict):
     ]
 
 
+class RowWarning(TypedDict):
+    """What is odd about some rows, which count as any other."""
+
+    code: Annotated[str, Field(description="For programs", examples=["surplus_empty_fields"])]
+    message: Annotated[str, Field(description="For people")]
+    rows: Annotated[int, Field(ge=1, description="How many rows are so")]
+
+
 IMPORT_EXAMPLE: dict[str, Any] = {
     "id": 1,
     "state": "queued",
@@ -48,6 +56,7 @@ IMPORT_EXAMPLE: dict[str, Any] = {
     "rejected": 0,
     "held_back": 0,
     "rows_per_second": 0.0,
+    "warnings": [],
     "ignored_columns": [],
     "error": None,
     "created_by": "nightly-feed",
@@ -102,6 +111,9 @@ class Import(TypedDict):
     rejected: Count
     held_back: Count
     rows_per_second: Annotated[float, Field(ge=0, description="Since it was started")]
+    warnings: Annotated[
+        list[RowWarning], Field(description="Oddities of rows that are stored all the same")
+    ]
     ignored_columns: Annotated[list[str], Field(description="Columns of the file without meaning")]
     error: Annotated[str | None, Field(description="What went wrong last")]
     created_by: Annotated[str, Field(description="Name of the API key")]

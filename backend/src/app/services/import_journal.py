@@ -73,6 +73,7 @@ class ImportJournal:
             bytes_read=outcome.chunk.bytes_read,
             rejects=rejects,
             rejected_lines=[reject.line for reject in outcome.rejects],
+            warnings=outcome.warnings,
         )
         _require(await self._of(session).note(note))
 

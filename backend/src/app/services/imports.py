@@ -1,8 +1,10 @@
 import asyncio
 import gzip
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +12,7 @@ from app.db.notifications import Listener
 from app.db.session import Database, WriteSession
 from app.errors import AppError, ConflictError, NotFoundError, ServiceUnavailableError
 from app.imports.columns import NAMES
+from app.imports.load_warnings import load_warnings
 from app.imports.rejects import RejectsLayout, as_csv, first_rows
 from app.repositories.import_store import ImportStore, NewImport
 from app.repositories.imports import FIELDS, ORDER, ImportRepository
@@ -215,6 +218,7 @@ def _import(row: Sequence[Any]) -> Import:
     columns = found.pop("columns") or ()
     seconds = found.pop("seconds")
     rejects_kept = found.pop("rejects_kept")
+    warnings = sum(map(Counter[str], json.loads(found["warnings"] or "[]")), Counter[str]())
     path = f"/imports/{found['id']}"
     done = found["state"] == "succeeded"
     shaped = {
@@ -223,6 +227,7 @@ def _import(row: Sequence[Any]) -> Import:
         "bytes_read": found["bytes_total"] if done else found["bytes_read"],
         "held_back": found["rows_read"] - sum(found[name] for name in _DECIDED),
         "rows_per_second": round(found["rows_read"] / float(seconds), 1) if seconds else 0.0,
+        "warnings": [asdict(warning) for warning in load_warnings(warnings)],
         "ignored_columns": [name for name in columns if name not in NAMES],
         "links": {
             "self": path,

@@ -1,8 +1,11 @@
 """What is said of a load, without what it takes to do one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from app.imports.load_warnings import LoadWarning
 
 LoadMode = Literal["rows", "strict", "dry-run"]
 
@@ -22,7 +25,8 @@ class LoadSummary:
 
     `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (identical rows with
     an id the file has had before), `rejected` and `held_back` (good rows that a strict load did
-    not store, because another row was rejected; then the first three are 0).
+    not store, because another row was rejected; then the first three are 0). `warnings` tell of
+    rows that are odd and count as any other.
     """
 
     rows_read: int
@@ -35,3 +39,4 @@ class LoadSummary:
     rejects_file: Path | None
     seconds: float
     held_back: int = 0
+    warnings: Sequence[LoadWarning] = ()

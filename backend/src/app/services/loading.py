@@ -11,6 +11,7 @@ from app.imports.chunkwise import ChunkLoad
 from app.imports.guard import exclusive_load
 from app.imports.header import Header
 from app.imports.journal import Journal, NoJournal
+from app.imports.load_warnings import load_warnings
 from app.imports.pipeline import Load, Tally
 from app.imports.reader import inspect
 from app.imports.rejects import RejectsFile
@@ -104,4 +105,5 @@ def _summary(
         rejects_file=rejects if rejected else None,
         seconds=seconds,
         held_back=tally.rows - stored - tally.duplicates - rejected,
+        warnings=load_warnings(tally.warnings),
     )

@@ -1,0 +1,27 @@
+"""What is odd about rows that are loaded all the same; counted by code, never in the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SURPLUS_EMPTY_FIELDS = "surplus_empty_fields"
+
+_MESSAGES: Mapping[str, str] = {
+    SURPLUS_EMPTY_FIELDS: "Empty fields after the header's last column were dropped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadWarning:
+    """A kind of oddity, and in how many rows it was found."""
+
+    code: str
+    message: str
+    rows: int
+
+
+def load_warnings(rows_by_code: Mapping[str, int]) -> list[LoadWarning]:
+    """Return the warnings in order of their codes; a code of another release speaks for itself."""
+    return [
+        LoadWarning(code, _MESSAGES.get(code, code), rows)
+        for code, rows in sorted(rows_by_code.items())
+    ]
