@@ -114,7 +114,9 @@ async def test_a_mended_rejects_file_is_loaded(
 
 
 async def test_no_rejects_no_file(loading: LoadingService, deals: Path, rejects: Path) -> None:
-    rejects.write_text("from an earlier load")
+    write(deals, [row(1, id="x")])
+    await loading.load(deals, rejects=rejects)
+    assert rejects.exists()
     summary = await loading.load(write(deals, [row(1)]), rejects=rejects)
     assert summary.rejects_file is None
     assert sorted(file.name for file in deals.parent.iterdir()) == ["deals.csv"]

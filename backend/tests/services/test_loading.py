@@ -152,7 +152,8 @@ async def test_a_failing_listener_fails_the_load_between_chunks(
     loading: LoadingService, database: Database, deals: Path, rejects: Path
 ) -> None:
     write(deals, [row(i) if i % 2 else row(i, id="x") for i in range(1, 41)])
-    rejects.write_text("from an earlier load")
+    earlier = "line,column,code,message\n1,,from,an earlier load\n"
+    rejects.write_text(earlier)
 
     def stop(progress: LoadProgress) -> None:
         if progress.rows_read >= 20:
@@ -162,7 +163,7 @@ async def test_a_failing_listener_fails_the_load_between_chunks(
         await loading.load(deals, progress=stop, chunk_rows=4, rejects=rejects)
     assert len(await ids(database)) % 2 == 0
     # What the unfinished load rejected is not passed off as all.
-    assert rejects.read_text() == "from an earlier load"
+    assert rejects.read_text() == earlier
     assert not list(rejects.parent.glob("*.part"))
     assert counts(await loading.load(deals))["rejected"] == 20
     assert await ids(database) == list(range(1, 40, 2))

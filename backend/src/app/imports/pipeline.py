@@ -15,7 +15,7 @@ from app.imports.guard import Guard
 from app.imports.header import Header
 from app.imports.journal import Journal, Outcome
 from app.imports.reader import chunks
-from app.imports.rejects import RejectsFile
+from app.imports.rejects_file import RejectsFile
 from app.imports.seen import SeenIds
 from app.imports.source import Source
 from app.imports.staging import Merged, Staging

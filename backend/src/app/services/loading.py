@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.db.session import Database
-from app.errors import DealsError
 from app.imports.chunkwise import ChunkLoad
 from app.imports.guard import exclusive_load
 from app.imports.header import Header
@@ -14,7 +13,7 @@ from app.imports.journal import Journal, NoJournal
 from app.imports.load_warnings import load_warnings
 from app.imports.pipeline import Load, Tally
 from app.imports.reader import inspect
-from app.imports.rejects import RejectsFile
+from app.imports.rejects_file import RejectsFile, check_rejects_path
 from app.imports.seen import SeenIds
 from app.imports.source import opened
 from app.imports.whole import DryRun, StrictLoad
@@ -50,12 +49,13 @@ class LoadingService:
 
         When strict, rows are stored only if none is rejected; in a dry run none is, and the summary
         says what would have been. Rejected rows are written to `rejects`, when given; with none, an
-        older file of that name is removed. A second load of the same database waits for the first.
-        What the journal has of an earlier attempt is not loaded again, nor in the summary.
+        older rejects file of that name is removed. A second load of the same database waits for
+        the first. What the journal has of an earlier attempt is not loaded again, nor in the
+        summary.
 
         Raises:
             FileRefusedError: the file as a whole cannot be loaded; nothing was.
-            DealsError: the rejects cannot be written.
+            DealsError: the rejects cannot be written, or would replace something else.
             ServiceUnavailableError: the database went away; whole chunks may be stored.
             ConflictError: other writers kept changing the same hotels or deals.
             LoadStoppedError: the journal says that the load is not to go on.
@@ -70,7 +70,7 @@ class LoadingService:
                     progress(LoadProgress(tally.bytes_read, source.bytes_total, tally.rows))
 
             async with exclusive_load(self._database, self._journal.name) as guard:
-                with SeenIds() as seen, RejectsFile(rejects, header) as rejected:
+                with SeenIds() as seen, RejectsFile(rejects, header, path) as rejected:
                     load = _KINDS[mode](
                         self._database, guard, seen, rejected, self._journal, report
                     )
@@ -84,10 +84,9 @@ class LoadingService:
 
 
 def _inspected(path: Path, rejects: Path | None) -> Header:
-    header = inspect(path)
-    if rejects and rejects.resolve() == path.resolve():
-        raise DealsError(f"{rejects}: the rejected rows would overwrite the file being loaded")
-    return header
+    if rejects:
+        check_rejects_path(rejects, path)
+    return inspect(path)
 
 
 def _summary(
