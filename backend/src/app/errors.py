@@ -41,6 +41,10 @@ class LoadStoppedError(DealsError):
     """A load is not to go on: it was cancelled, or another process has taken it over."""
 
 
+class TemporaryFileError(DealsError):
+    """A temporary file of this process cannot be written: the disk is full, say."""
+
+
 class FileRefusedError(DealsError):
     """A deals.csv that cannot be loaded at all; nothing of it was."""
 

@@ -52,7 +52,17 @@ SESSION = Session(
     True, False,  # noqa: FBT003
 )  # fmt: skip
 QUEUE = Queue(0, 0, 0, 0, None, None)
-IMPORT = OpenImport(1, "running", 1, 0, None, 10.0, "doing", 1.0)
+IMPORT = OpenImport(
+    id=1,
+    state="running",
+    attempt=1,
+    failures=0,
+    error=None,
+    waits_for_retry=False,
+    seconds=10.0,
+    job="doing",
+    silent_seconds=1.0,
+)
 
 
 def named(**values: Any) -> dict[str, Setting]:
@@ -476,6 +486,11 @@ def test_jobs(changes: dict[str, Any], expected: list[str]) -> None:
         ({"job": None, "seconds": 15.0}, "problem"),
         ({"failures": 3, "job": "todo", "silent_seconds": None}, "warning"),
         ({"seconds": 3600.0}, "warning"),
+        ({"state": "queued", "job": None, "seconds": 60.0}, "problem"),
+        (
+            {"state": "queued", "job": None, "seconds": 60.0, "waits_for_retry": True},
+            "fine",
+        ),
     ],
 )
 def test_imports(changes: dict[str, Any], severity: str) -> None:

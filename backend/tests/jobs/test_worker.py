@@ -85,7 +85,7 @@ async def test_a_busy_worker_stops_within_its_grace_and_the_next_goes_on(
 
     assert await rows(JOBS) == [("todo",), ("todo",)]
     before = (await api.get(made["links"]["self"])).json()
-    assert (before["state"], before["error"]) == ("queued", "the worker was stopped")
+    assert (before["state"], before["error"]) == ("queued", "The worker was stopped")
     assert await rows.one("SELECT failures FROM imports WHERE id = $1", made["id"]) == 0
     assert 200 <= before["rows_read"] < 12_000
     workers.start(chunk_rows=100, WORKER_HEARTBEAT="60")

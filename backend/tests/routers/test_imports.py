@@ -51,6 +51,7 @@ async def test_a_file_becomes_a_queued_import_with_a_job(
         "warnings": [],
         "ignored_columns": [],
         "error": None,
+        "retry_at": None,
         "created_by": "development",
         "started_at": None,
     }

@@ -146,7 +146,8 @@ async def test_an_overtaken_attempt_can_note_nothing(
         assert not await overtaken.begin(["id"])
         assert not await overtaken.note(chunk)
         assert not await overtaken.note_merged(1, 2, 3)
-        assert not await overtaken.put_back("it was me", failures=1)
+        assert not await overtaken.put_back("it was me")
+        assert not await overtaken.retry_later("it was me", 1)
         assert not await overtaken.end("succeeded")
     assert await ask(database, "SELECT imports::text FROM imports") == before
     assert await ask(database, "SELECT 1 FROM import_chunks") == []

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import DealsError
+from app.errors import TemporaryFileError
 
 _RUN_ROWS = 1 << 18
 
@@ -51,7 +51,7 @@ class SeenIds:
         """Remember rows; none of `ids` may have been added before.
 
         Raises:
-            DealsError: the disk of temporary files is full.
+            TemporaryFileError: the disk of temporary files is full.
         """
         if not len(ids):
             return
@@ -98,7 +98,7 @@ def _temporary_file_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DealsError(
+        raise TemporaryFileError(
             f"{tempfile.gettempdir()}: cannot write a temporary file: {error.strerror or error}"
         ) from error
 

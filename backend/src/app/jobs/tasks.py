@@ -9,7 +9,7 @@ from procrastinate.retry import BaseRetryStrategy
 from app.jobs.own import OwnJobs
 from app.repositories.jobs import LOAD_IMPORT, QUEUE
 from app.services.housekeeping import HousekeepingService
-from app.services.importing import ImportRunner, TryLaterError
+from app.services.importing import ImportRunner
 
 # Minute 17 of each hour: when others' jobs do not all start, too.
 _HOURLY = "17 * * * *"
@@ -21,16 +21,14 @@ _POOL_SIZE = 4
 _POOL_PATIENCE = 3
 
 
-class WhenTold(BaseRetryStrategy):
-    """Again when the task says so, as often as it does; it counts by itself.
+class WhenStopped(BaseRetryStrategy):
+    """At once, by another worker, when this one was stopped: the job keeps its place in the queue.
 
-    And at once, by another worker, when this one was stopped: the job keeps its place in the queue.
+    Never after a failure: a job that waits for its next try would hold up those behind its lock.
     """
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:  # noqa: ARG002
         """When to run a job that ended by `exception` once more."""
-        if isinstance(exception, TryLaterError):
-            return RetryDecision(retry_in={"seconds": exception.seconds})
         if isinstance(exception, asyncio.CancelledError):
             return RetryDecision(retry_in={"seconds": 0})
         return None
@@ -46,7 +44,7 @@ def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingServi
 
     app.job_manager = OwnJobs(app.connector)
 
-    @app.task(name=LOAD_IMPORT, queue=QUEUE, retry=WhenTold())
+    @app.task(name=LOAD_IMPORT, queue=QUEUE, retry=WhenStopped())
     async def load_import(import_id: int) -> None:
         await runner.run(import_id)
 

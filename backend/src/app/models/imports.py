@@ -26,8 +26,9 @@ class Import(Base):
     """One upload. Its counters are the sums of its chunks'.
 
     `attempt` counts the times that a worker has taken it up: only the last one may store anything
-    for it. `failures` counts those that failed and may go better later. `chunk_rows` is
-    what a chunk was in the first attempt, and so is in all. `columns` are the file's, as soon as it
+    for it. `failures` counts those that failed and may go better later; the next one begins at
+    `retry_at`, and there is no job before that. `chunk_rows` is what a chunk was in the first
+    attempt, and so is in all. `columns` are the file's, as soon as it
     was opened. `object_name` is null once the upload has been removed.
     """
 
@@ -39,6 +40,7 @@ class Import(Base):
         CheckConstraint(
             "(finished_at IS NULL) = (state IN ('queued', 'running'))", name="finished_at"
         ),
+        CheckConstraint("retry_at IS NULL OR state = 'queued'", name="retry_at"),
         CheckConstraint("char_length(file_name) BETWEEN 1 AND 255", name="file_name"),
         CheckConstraint("bytes_total > 0", name="bytes_total"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256"),
@@ -65,6 +67,7 @@ class Import(Base):
     chunk_rows: Mapped[int | None] = mapped_column(Integer)
     columns: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     error: Mapped[str | None] = mapped_column(Text)
+    retry_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -38,7 +38,7 @@ _ADD = text(
 _TAKE_UP = text(
     """
     UPDATE imports SET
-        state = 'running', attempt = attempt + 1, error = NULL,
+        state = 'running', attempt = attempt + 1, error = NULL, retry_at = NULL,
         started_at = coalesce(started_at, now()), chunk_rows = coalesce(chunk_rows, :chunk_rows)
     WHERE id = :import_id AND state IN ('queued', 'running')
     RETURNING attempt, strict, dry_run, object_name, bytes_total, sha256, failures,
@@ -104,7 +104,16 @@ _END = text(
 
 _PUT_BACK = text(
     """
-    UPDATE imports SET state = 'queued', error = :error, failures = failures + :failures
+    UPDATE imports SET state = 'queued', error = :error
+    WHERE id = :import_id AND attempt = :attempt AND state = 'running'
+    RETURNING pg_notify('imports', id::text)
+    """
+)
+
+_RETRY_LATER = text(
+    """
+    UPDATE imports SET state = 'queued', error = :error, failures = failures + 1,
+        retry_at = now() + make_interval(secs => :seconds)
     WHERE id = :import_id AND attempt = :attempt AND state = 'running'
     RETURNING pg_notify('imports', id::text)
     """
@@ -112,7 +121,7 @@ _PUT_BACK = text(
 
 _CANCEL = text(
     """
-    UPDATE imports SET state = 'cancelled', finished_at = now()
+    UPDATE imports SET state = 'cancelled', finished_at = now(), retry_at = NULL
     WHERE id = :import_id AND state IN ('queued', 'running')
     RETURNING pg_notify('imports', id::text)
     """
@@ -126,8 +135,8 @@ _FORGET_CHUNKS = text("DELETE FROM import_chunks WHERE import_id = :import_id")
 
 _FORGOTTEN = text(
     """
-    SELECT id FROM imports
-    WHERE state IN ('queued', 'running') AND NOT EXISTS (
+    SELECT id, retry_at IS NOT NULL AS retried FROM imports
+    WHERE state IN ('queued', 'running') AND coalesce(retry_at <= now(), true) AND NOT EXISTS (
         SELECT FROM procrastinate_jobs
         WHERE task_name = :task AND status IN ('todo', 'doing')
             AND args = jsonb_build_object('import_id', imports.id)
@@ -213,9 +222,13 @@ class ImportStore:
         """Begin anew what stores nothing before its end."""
         await self._session.execute(_FORGET_CHUNKS, {"import_id": import_id})
 
-    async def forgotten(self) -> Sequence[int]:
-        """Imports that wait and have no job; two workers never get the same one at once."""
-        return (await self._session.scalars(_FORGOTTEN, {"task": LOAD_IMPORT})).all()
+    async def forgotten(self) -> Sequence[Row[Any]]:
+        """Return `id` and `retried` of imports that are due and have no job.
+
+        `retried` are those whose pause after a failed attempt is over; the others were lost. Two
+        workers never get the same one at once.
+        """
+        return (await self._session.execute(_FORGOTTEN, {"task": LOAD_IMPORT})).all()
 
     async def end_connections(self, name: str) -> None:
         """Cut the connections of that `application_name`: a process that hangs gives up no lock."""
@@ -256,9 +269,13 @@ class AttemptStore:
         """Give the import its last state."""
         return await self._done(_END, {"state": state, "error": error})
 
-    async def put_back(self, error: str, *, failures: int) -> bool:
-        """Leave the import to a later attempt, and say why; it counts for so many failures."""
-        return await self._done(_PUT_BACK, {"error": error, "failures": failures})
+    async def put_back(self, error: str) -> bool:
+        """Leave the import to a later attempt, and say why."""
+        return await self._done(_PUT_BACK, {"error": error})
+
+    async def retry_later(self, error: str, seconds: float) -> bool:
+        """Count a failure, and leave the import to an attempt in so many seconds."""
+        return await self._done(_RETRY_LATER, {"error": error, "seconds": seconds})
 
     async def _done(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
         found = await self._session.execute(statement, {**self._attempt, **parameters})

@@ -42,6 +42,7 @@ _OWN = (
     Import.dry_run,
     Import.columns,
     Import.error,
+    Import.retry_at,
     Import.created_by,
     Import.created_at,
     Import.started_at,

@@ -59,6 +59,7 @@ IMPORT_EXAMPLE: dict[str, Any] = {
     "warnings": [],
     "ignored_columns": [],
     "error": None,
+    "retry_at": None,
     "created_by": "nightly-feed",
     "created_at": "2026-11-21T11:35:02.886107Z",
     "started_at": None,
@@ -116,6 +117,9 @@ class Import(TypedDict):
     ]
     ignored_columns: Annotated[list[str], Field(description="Columns of the file without meaning")]
     error: Annotated[str | None, Field(description="What went wrong last")]
+    retry_at: Annotated[
+        Timestamp | None, Field(description="When it is tried again; null unless it waits for that")
+    ]
     created_by: Annotated[str, Field(description="Name of the API key")]
     created_at: Timestamp
     started_at: Annotated[Timestamp | None, Field(description="Null while it is queued")]

@@ -1,4 +1,4 @@
-"""Loading an upload in the background: again and again, until it has come to an end."""
+"""Loading an upload in the background: retried while that may help, until it has come to an end."""
 
 import asyncio
 import logging
@@ -7,8 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.db.session import Database
-from app.errors import AppError, DealsError, FileRefusedError, LoadStoppedError, NotFoundError
+from app.db.session import Database, WriteSession
+from app.errors import (
+    AppError,
+    ConflictError,
+    FileRefusedError,
+    LoadStoppedError,
+    NotFoundError,
+    ServiceUnavailableError,
+    StorageFullError,
+    TemporaryFileError,
+)
 from app.imports.guard import connection_name
 from app.repositories.import_store import AttemptStore, ImportStore
 from app.repositories.jobs import JobQueue
@@ -19,19 +28,18 @@ from app.storage.uploads import Stored, UploadStore
 
 logger = logging.getLogger(__name__)
 
-# How often what may go better later is tried, and the longest pause before that, in seconds.
+# How many attempts that may go better later are made, and the longest pause between, in seconds.
 MAX_FAILURES = 10
 LONGEST_PAUSE = 60
 # How often workers may die of an import before it is taken for the cause.
 MAX_ATTEMPTS = 100
 
 
-class TryLaterError(Exception):
-    """An attempt has failed in a way that may pass; `seconds` is when to make the next one."""
-
-    def __init__(self, seconds: int) -> None:
-        self.seconds = seconds
-        super().__init__(f"try again in {seconds} s")
+# The database or the storage is away or full, or other writers were faster too often. Whatever else
+# goes wrong would go wrong again.
+_RETRYABLE = (ServiceUnavailableError, StorageFullError, ConflictError)
+_UNEXPECTED = "The import failed because of an unexpected error; the worker's log has the cause"
+_NO_DISK = "The worker could not write its temporary files; the worker's log has the cause"
 
 
 @dataclass(frozen=True)
@@ -61,16 +69,19 @@ class ImportRunner:
         self._chunk_rows = chunk_rows
 
     async def run(self, import_id: int) -> None:
-        """Load an import to its end, unless it has one.
+        """Make the next attempt at an import, unless it has ended.
 
-        Raises:
-            TryLaterError: it has none yet.
+        An attempt that failed and may go better later leaves the import queued, with the time of
+        the next one: `requeue_forgotten` asks for its job then. So the job that called this is
+        over in any case, and holds up no other import.
         """
-        async with self._database.named(connection_name(journal_name(import_id))) as database:
+        name = connection_name(journal_name(import_id))
+        async with self._database.named(name) as database:
             try:
                 attempt = await _take_up(database, import_id, self._chunk_rows)
             except AppError as error:
-                raise TryLaterError(1) from error
+                logger.warning("import %s could not be begun: %s", import_id, error)
+                return
             if attempt is not None:
                 await self._work_on(attempt)
 
@@ -84,31 +95,35 @@ class ImportRunner:
         except asyncio.CancelledError:
             # The worker stops; without this the import would wait until it is taken for dead.
             with suppress(AppError):
-                await asyncio.shield(_put_back(attempt, "the worker was stopped", failures=0))
+                await asyncio.shield(_put_back(attempt, "The worker was stopped"))
             raise
-        except TryLaterError:
-            raise
-        except AppError as error:
-            await _fail(attempt, error.message)
-        except DealsError as error:
-            # About the worker's machine, its temporary files for one: for its operator.
+        except _RETRYABLE as error:
+            await _retry_later(attempt, error.message)
+        except (TemporaryFileError, OSError) as error:
+            # About the worker's machine: for its operator.
             logger.warning("import %s: %s", attempt.import_id, error)
-            await _fail(attempt, "a worker could not go on; its log says why")
+            await _retry_later(attempt, _NO_DISK)
+        except AppError as error:
+            await _end(attempt, "failed", error.message)
         except Exception:
             logger.exception("import %s has failed", attempt.import_id)
-            await _fail(attempt, "internal error")
+            await _end(attempt, "failed", _UNEXPECTED)
 
     async def requeue_forgotten(self) -> None:
-        """Ask for a job for each import that waits and has none.
+        """Ask for a job for each import that is due and has none.
 
-        The queue loses none; but a worker that hung while another took over its job says in the end
-        that the job is done.
+        Those whose pause after a failed attempt is over, and those that were lost: the queue loses
+        none, but a worker that hung while another took over its job says in the end that the job is
+        done.
         """
         async with self._database.transaction() as session:
             queue = JobQueue(session)
-            for import_id in await ImportStore(session).forgotten():
-                await queue.load_import(import_id)
-                logger.warning("import %s goes on: nobody was working on it", import_id)
+            for found in await ImportStore(session).forgotten():
+                await queue.load_import(found.id)
+                if found.retried:
+                    logger.info("import %s is tried again", found.id)
+                else:
+                    logger.warning("import %s goes on: nobody was working on it", found.id)
 
     async def _load(self, attempt: _Attempt) -> None:
         if attempt.number > MAX_ATTEMPTS:
@@ -159,32 +174,38 @@ async def _take_up(database: Database, import_id: int, chunk_rows: int) -> _Atte
         )
 
 
-async def _fail(attempt: _Attempt, error: str) -> None:
-    """Try again later, or not any more, or leave it to who has taken it over."""
+async def _retry_later(attempt: _Attempt, error: str) -> None:
+    """Try again later, or not any more, or leave it to the worker that has taken it over."""
     if attempt.failures + 1 >= MAX_FAILURES:
         await _end(attempt, "failed", error)
         return
-    # Without a database there is nobody to tell; the next attempt takes it up as it is.
-    with suppress(AppError):
-        if not await _put_back(attempt, error, failures=1):
-            logger.info("import %s is no longer this worker's: %s", attempt.import_id, error)
-            return
-    raise TryLaterError(min(2**attempt.failures, LONGEST_PAUSE))
+    pause = min(2**attempt.failures, LONGEST_PAUSE)
+    try:
+        async with attempt.database.transaction() as session:
+            kept = await _store(session, attempt).retry_later(error, pause)
+    except AppError as failure:
+        logger.warning("import %s waits for the database: %s", attempt.import_id, failure)
+        return
+    if not kept:
+        logger.info("import %s is no longer this worker's: %s", attempt.import_id, error)
 
 
-async def _put_back(attempt: _Attempt, error: str, *, failures: int) -> bool:
+async def _put_back(attempt: _Attempt, error: str) -> None:
     async with attempt.database.transaction() as session:
-        store = AttemptStore(session, attempt.import_id, attempt.number)
-        return await store.put_back(error, failures=failures)
+        await _store(session, attempt).put_back(error)
 
 
 async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
+    """Store the last state; without a database the import stays as it is, for another attempt."""
     try:
         async with attempt.database.transaction() as session:
-            store = AttemptStore(session, attempt.import_id, attempt.number)
-            await store.end(state, error)
+            await _store(session, attempt).end(state, error)
     except AppError as failure:
-        raise TryLaterError(1) from failure
+        logger.warning("the end of import %s is not stored: %s", attempt.import_id, failure)
+
+
+def _store(session: WriteSession, attempt: _Attempt) -> AttemptStore:
+    return AttemptStore(session, attempt.import_id, attempt.number)
 
 
 def _ending(attempt: _Attempt, summary: LoadSummary) -> tuple[str, str | None]:

@@ -220,6 +220,8 @@ class OpenImport:
     attempt: int
     failures: int
     error: str | None
+    # Between two attempts, when it has no job.
+    waits_for_retry: bool
     seconds: float
     job: str | None
     # Of the worker that has the job.

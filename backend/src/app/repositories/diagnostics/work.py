@@ -51,9 +51,11 @@ _WORKERS = text(
     """  # noqa: S608 - a constant
 )
 
+# By way of JSON, because the schema may be older than the column.
 _IMPORTS = text(
     f"""
     SELECT imports.id, state, attempt, failures, left(error, 300) AS error,
+        coalesce((to_jsonb(imports)->>'retry_at')::timestamptz > now(), false) AS waits_for_retry,
         extract(epoch FROM now() - coalesce(started_at, created_at))::float8 AS seconds,
         job.status AS job, job.silent_seconds
     FROM imports LEFT JOIN LATERAL (

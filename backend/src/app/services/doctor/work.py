@@ -100,7 +100,8 @@ def _import(one: OpenImport, silence: float) -> Finding | None:
     cancel = f"curl -X DELETE localhost:8000/imports/{one.id}"
     # A worker that was killed leaves its job; one that was removed since has no heartbeat at all.
     lost = one.job == "doing" and (one.silent_seconds is None or one.silent_seconds >= silence)
-    if (one.job is None and one.seconds >= silence) or lost:
+    orphaned = one.job is None and not one.waits_for_retry and one.seconds >= silence
+    if orphaned or lost:
         what = "its worker is dead" if lost else "it has no job"
         title = f"import {one.id} is {one.state}, and nobody works on it: {what}"
         advice = "a worker takes it up again where it stopped"

@@ -1,0 +1,124 @@
+"""An import that fails holds up no other: neither one that fails for good nor one that waits."""
+
+import httpx
+import pytest
+from procrastinate import App
+from tests.imports.database import ask, run
+from tests.imports.faults import failing
+from tests.imports.files import row
+from tests.imports.uploaded import counts, find, submit
+
+from app.config import Settings
+from app.db.session import Database
+from app.jobs.conninfo import conninfo
+from app.jobs.tasks import job_app
+from app.repositories.jobs import QUEUE
+from app.services.housekeeping import HousekeepingService
+from app.services.importing import ImportRunner
+from app.storage.uploads import UploadStore
+
+pytestmark = pytest.mark.integration
+
+POISON = "NEW.external_id = 666"
+UNKNOWN_ERROR, SHUTDOWN = "XX001", "57P01"
+UNEXPECTED = "The import failed because of an unexpected error; the worker's log has the cause"
+DUE = """
+SELECT id FROM procrastinate_jobs
+WHERE status = 'todo' AND coalesce(scheduled_at <= now(), true) AND task_name = 'load_import'
+"""
+JOBS = """
+SELECT status::text, count(*)::int FROM procrastinate_jobs
+WHERE task_name = 'load_import' GROUP BY status
+"""
+
+
+@pytest.fixture
+def app(
+    database_url: str,
+    database: Database,
+    runner: ImportRunner,
+    uploads: UploadStore,
+    own_settings: Settings,
+) -> App:
+    """The tasks of a worker on the test's own database."""
+    housekeeping = HousekeepingService(database, uploads, own_settings)
+    return job_app(conninfo(database_url, "hotel-deals worker"), runner, housekeeping)
+
+
+async def work_off(app: App, database: Database) -> None:
+    """Run what is due, as a worker does, until nothing is.
+
+    A worker that is not to wait ends when the next job waits for another one's lock.
+    """
+    async with app.open_async():
+        while await ask(database, DUE):
+            await app.run_worker_async(
+                queues=[QUEUE], concurrency=4, wait=False, install_signal_handlers=False
+            )
+
+
+async def submit_ten(api: httpx.AsyncClient) -> list[int]:
+    """Ten imports, two of them dry runs."""
+    return [
+        (await submit(api, [row(number)], dry_run=number in {3, 7}))["id"]
+        for number in range(1, 11)
+    ]
+
+
+async def test_import_with_unexpected_error_fails_once_and_others_go_on(
+    api: httpx.AsyncClient, app: App, database: Database
+) -> None:
+    poisoned = (await submit(api, [row(666)]))["id"]
+    good = await submit_ten(api)
+    async with failing(database, "deals", POISON, sqlstate=UNKNOWN_ERROR):
+        await work_off(app, database)
+
+    failed = await find(api, poisoned)
+    assert (failed["state"], failed["error"]) == ("failed", UNEXPECTED)
+    assert await ask(database, f"SELECT attempt FROM imports WHERE id = {poisoned}") == [(1,)]
+    for number in good:
+        done = await find(api, number)
+        assert (done["state"], counts(done)) == ("succeeded", {"inserted": 1})
+        assert done["started_at"] >= failed["finished_at"]
+    assert await ask(database, JOBS) == [("succeeded", 11)]
+
+
+async def test_import_between_attempts_holds_up_no_other(
+    api: httpx.AsyncClient, app: App, runner: ImportRunner, database: Database
+) -> None:
+    poisoned = [(await submit(api, [row(666), row(number)]))["id"] for number in (1001, 1002)]
+    good = await submit_ten(api)
+    async with failing(database, "deals", POISON, sqlstate=SHUTDOWN):
+        await work_off(app, database)
+
+    for number in good:
+        assert (await find(api, number))["state"] == "succeeded"
+    for number in poisoned:
+        waiting = await find(api, number)
+        assert waiting["state"] == "queued"
+        assert waiting["retry_at"] is not None
+    assert await ask(database, JOBS) == [("succeeded", 12)]
+    # Not before its time, and not lost after it.
+    await run(
+        database, "UPDATE imports SET retry_at = now() + interval '1 h' WHERE state = 'queued'"
+    )
+    await runner.requeue_forgotten()
+    assert await ask(database, JOBS) == [("succeeded", 12)]
+    await run(database, f"UPDATE imports SET retry_at = now() WHERE id = {poisoned[0]}")
+    await runner.requeue_forgotten()
+    await work_off(app, database)
+
+    assert (await find(api, poisoned[0]))["state"] == "succeeded"
+    assert (await find(api, poisoned[1]))["state"] == "queued"
+
+
+async def test_cancel_import_between_attempts_ends_it(
+    api: httpx.AsyncClient, runner: ImportRunner, database: Database
+) -> None:
+    made = await submit(api, [row(666)])
+    async with failing(database, "deals", POISON, sqlstate=SHUTDOWN):
+        await runner.run(made["id"])
+    assert (await api.delete(f"/imports/{made['id']}")).status_code == 200
+
+    cancelled = await find(api, made["id"])
+    assert (cancelled["state"], cancelled["retry_at"]) == ("cancelled", None)
