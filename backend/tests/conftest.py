@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-import shutil
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from tests.databases import (
     as_text,
     create_database,
     pools,
+    run_id,
     run_server,
     temporary_database,
 )
@@ -47,18 +48,13 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-# Linux has a file system in memory there; a container's usually has no room.
-MEMORY = Path("/dev/shm")  # noqa: S108 - pytest's folder in it is the user's own
-ROOM = 4 * 2**30
+pytest_plugins = [
+    "tests.plugins.run_folder",
+]
 
-
-def pytest_configure() -> None:
-    """Have temporary folders in memory where there is room: they are mostly files of databases.
-
-    `PYTEST_DEBUG_TEMPROOT`, pytest's own variable, has them elsewhere.
-    """
-    if MEMORY.is_mount() and shutil.disk_usage(MEMORY).free > ROOM:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+# The tests start hundreds of Python processes; each would compile all modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")
@@ -103,9 +99,9 @@ def version_url(request: pytest.FixtureRequest, run_dir: Path) -> Iterator[URL]:
 
 
 @pytest.fixture(scope="session")
-async def template(server_url: URL, run_dir: Path, testrun_uid: str) -> str:
+async def template(server_url: URL, run_dir: Path) -> str:
     """The name of an empty database at head; the first worker to come builds it for all."""
-    name = f"template_{testrun_uid}"
+    name = f"template_{run_id()}"
     done = run_dir / "template.done"
     with (run_dir / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

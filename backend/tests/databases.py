@@ -14,8 +14,22 @@ from app.db.embedded import embedded_postgres
 from app.db.provision import DatabaseUrls
 from app.db.session import Database
 
-# Nobody mourns a test's data, so nobody waits for the disk.
-SERVER_OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+# The id of a run is part of the names of its databases.
+RUN_ID = "TEST_RUN_ID"
+
+# The data of a test may be lost, so the server does not wait for the disk. Its shared memory is in
+# its data folder, because a killed server leaves its segments in /dev/shm.
+SERVER_OPTIONS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "dynamic_shared_memory_type": "mmap",
+}
+
+
+def run_id() -> str:
+    """Return the id of this run, which tests/plugins/run_folder.py has chosen."""
+    return os.environ[RUN_ID]
 
 
 @contextmanager
@@ -67,7 +81,7 @@ async def drop_database(url: URL, server: URL) -> None:
 @asynccontextmanager
 async def temporary_database(server: URL, template: str = "template0") -> AsyncIterator[URL]:
     """A database for the length of the block."""
-    url = await create_database(server, f"test_{uuid4().hex}", template)
+    url = await create_database(server, f"test_{run_id()}_{uuid4().hex}", template)
     try:
         yield url
     finally:

@@ -16,15 +16,16 @@ from tests.patience import PATIENCE
 
 from app.db.embedded import EmbeddedServer
 
-OPTIONS = {"fsync": "off"}
+# Shared memory is in the data folder, because a killed server leaves its segments in /dev/shm.
+OPTIONS = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
 
 # The folder comes by the environment, so that a search of command lines finds servers only.
-_USER = """
+_USER = f"""
 import os, pathlib, sys
 from app.db.embedded import embedded_postgres
 from app.errors import EmbeddedPostgresError
 try:
-    with embedded_postgres(pathlib.Path(os.environ["FOLDER"]), options={"fsync": "off"}) as server:
+    with embedded_postgres(pathlib.Path(os.environ["FOLDER"]), options={OPTIONS}) as server:
         print(server.url(), flush=True)
         sys.stdin.read()
 except EmbeddedPostgresError as error:

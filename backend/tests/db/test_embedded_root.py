@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from tests.db.embedded_users import OPTIONS, gone, postmaster_of, query
+from tests.plugins.leftovers import shared_memory, unused_segments
 
 from app.db.embedded import embedded_postgres
 from app.errors import EmbeddedPostgresError
@@ -154,9 +155,13 @@ def test_full_disk_is_named(tmp_path: Path) -> None:
     )
     if mounted.returncode:
         pytest.skip("mounting is not allowed here")
+    segments = shared_memory()
     try:
         assert "MB free" in fails(disk / "data")
         assert not (disk / "data/postgres/data").exists()
         assert gone(disk)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+        # An initdb that runs out of space leaves its shared memory.
+        for segment in unused_segments(shared_memory() - segments):
+            segment.unlink()

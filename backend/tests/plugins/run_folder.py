@@ -1,0 +1,132 @@
+"""One temporary folder for a run, in memory where there is room, and a check that nothing is left.
+
+The controller makes the folder and locks a file in it. The kernel releases the lock however the run
+ends, so the next run recognizes the folders of killed runs and removes them.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+from tests.databases import RUN_ID
+from tests.plugins import leftovers
+
+# Linux has a file system in memory here; that of a container is usually too small.
+MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a random name
+ROOM = 4 * 2**30
+PREFIX = "deals-tests-"
+
+_LOCK = "lock"
+# What every run has; the folders of failed tests are beside them.
+_OF_EVERY_RUN = ("postgres*", "data", "template.*")
+
+_run = pytest.StashKey["_Run"]()
+
+
+class _Run:
+    """A locked folder: `tests` for pytest, `tmp` for whatever takes TMPDIR."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
+        self._lock = (self.folder / _LOCK).open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # Tests that change users have folders that those users can reach.
+        self.folder.chmod(0o711)
+        self.tmp.mkdir()
+        self.tmp.chmod(0o1777)
+        self.segments = leftovers.shared_memory()
+        self.left: list[str] = []
+        self.failed = False
+
+    @property
+    def tmp(self) -> Path:
+        return self.folder / "tmp"
+
+    @property
+    def tests(self) -> Path:
+        return self.folder / "tests"
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+    def keep_failed_tests(self) -> None:
+        """Remove all but the folders of failed tests, which the next run removes."""
+        shutil.rmtree(self.tmp, ignore_errors=True)
+        for pattern in _OF_EVERY_RUN:
+            for path in self.tests.glob(pattern):
+                shutil.rmtree(path, ignore_errors=True)
+        self._lock.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder, unless `--basetemp` names another; `PYTEST_DEBUG_TEMPROOT` moves it."""
+    if hasattr(config, "workerinput"):
+        return
+    os.environ[RUN_ID] = uuid.uuid4().hex[:8]
+    if config.option.basetemp:
+        return
+    root = _root()
+    _remove_dead(root)
+    run = config.stash[_run] = _Run(root)
+    config.option.basetemp = str(run.tests)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(run.tmp)
+
+
+def _root() -> Path:
+    given = os.environ.get("PYTEST_DEBUG_TEMPROOT")
+    if given:
+        return Path(given)
+    in_memory = MEMORY.is_mount() and shutil.disk_usage(MEMORY).free > ROOM
+    return MEMORY if in_memory else Path(tempfile.gettempdir())
+
+
+def _remove_dead(root: Path) -> None:
+    """Remove the folders of this user's runs that have ended."""
+    for folder in root.glob(f"{PREFIX}*"):
+        if folder.stat().st_uid != os.getuid() or folder.is_symlink():
+            continue
+        with (folder / _LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a green run that leaves something behind, after its workers and fixtures have ended."""
+    run = session.config.stash.get(_run, None)
+    if run is None:
+        return
+    run.left = leftovers.of_run(run.folder, run.tmp, run.segments, os.environ[RUN_ID])
+    if run.left and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    run.failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what is left, and where the folders of failed tests are."""
+    run = config.stash.get(_run, None)
+    if run is None:
+        return
+    for line in run.left:
+        terminalreporter.write_line(f"LEFT BEHIND {line}", red=True)
+    if run.failed:
+        terminalreporter.write_line(f"The folders of failed tests are in {run.tests}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the folder, or all of it but the folders of failed tests."""
+    run = config.stash.get(_run, None)
+    if run is not None:
+        run.keep_failed_tests() if run.failed else run.remove()
