@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from tests.environment import inherited
 from tests.patience import PATIENCE, PATIENT
 
 DEALS = Path(sys.executable).with_name("deals")
@@ -49,6 +50,7 @@ async def running_server_at(
     """The same on this port."""
     path = folder / "log"
     settings = {
+        **inherited(),
         "PATH": str(DEALS.parent),
         "DATABASE_URL": database_url,
         "DATA_DIR": str(folder / "data"),

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from typing import IO
 
 import httpx
 import pytest
+from tests.environment import inherited
 from tests.patience import PATIENCE, PATIENT
 from tests.servers import NO_CERTIFICATES, free_port
 
@@ -31,9 +31,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     return {
-        **kept,
+        **inherited(),
         **PATIENT,
         "DATA_DIR": str(tmp_path / "data"),
         "DATABASE_URL": "",

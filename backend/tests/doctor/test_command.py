@@ -12,6 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import URL
 from tests.doctor.states import Connection, connect, of
+from tests.environment import inherited
 from tests.jobs.workers import Workers, kill, until
 from tests.patience import PATIENCE, PATIENT
 from tests.test_cli import DEALS, processes_of
@@ -32,12 +33,11 @@ REPORT = TypeAdapter(Report)
 def run(
     folder: Path, *arguments: str, stdin: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     given = {"DATA_DIR": str(folder / "data"), "DATABASE_URL": "", "COLUMNS": "200"}
     given |= PATIENT | variables
     return subprocess.run(
         [DEALS, "doctor", *arguments],
-        env=kept | given,
+        env=inherited() | given,
         cwd=folder,
         input=stdin,
         capture_output=True,

@@ -1,7 +1,6 @@
 """Workers as real processes, and what they have made of imports."""
 
 import asyncio
-import os
 import re
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+from tests.environment import inherited
 from tests.patience import PATIENCE, PATIENT
 from tests.test_cli import DEALS
 
@@ -43,7 +43,7 @@ class Workers:
 
     def __init__(self, url: str, folder: Path) -> None:
         self._environment = {
-            "PATH": os.environ["PATH"],
+            **inherited(),
             **PATIENT,
             "DATABASE_URL": url,
             "DATA_DIR": str(folder / "data"),
