@@ -49,6 +49,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tests")
 
 pytest_plugins = [
+    "tests.plugins.failures",
+    "tests.plugins.repeat",
     "tests.plugins.run_folder",
 ]
 

@@ -1,0 +1,63 @@
+"""Run each failed test once more, alone, after a run of pytest with `--failures FILE`.
+
+A test that passes then is flaky: its name and both outputs are printed, and it counts as passed.
+Exit status: 0 if all of them pass, 1 if one fails again or the failure has another cause. A run
+with more than ten failed tests, or with a module that cannot be imported, is not repeated.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+MOST = 10
+
+
+def main() -> int:
+    """Read the file and run its tests, each in a process of its own."""
+    parser = argparse.ArgumentParser(description="Run failed tests once more, each alone.")
+    parser.add_argument("failures", type=Path, help="what pytest wrote for --failures")
+    path = parser.parse_args().failures
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        return _refuse(f"pytest did not get to its end: {path}: {error}")
+    tests: dict[str, str] = found["tests"]
+    if found["modules"]:
+        return _refuse(f"these modules cannot be imported: {', '.join(found['modules'])}")
+    if not tests:
+        return _refuse("pytest failed, but no test did: see its last lines")
+    if len(tests) > MOST:
+        return _refuse(f"{len(tests)} tests failed, and at most {MOST} are run once more")
+    # All of them run, so that one log names every test that is broken.
+    return max([_run_again(name, first) for name, first in tests.items()])
+
+
+def _run_again(name: str, first: str) -> int:
+    # The options in PYTEST_ADDOPTS are those of the first run.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
+    second = subprocess.run(  # noqa: S603 - our own interpreter and a test's name
+        [sys.executable, "-m", "pytest", "-n", "0", name],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    verdict = "FAILED AGAIN" if second.returncode else "FLAKY"
+    parts = [f"{verdict} {name}", "--- the first run:", first, "--- alone:", second.stdout]
+    sys.stdout.write("\n".join(parts) + "\n")
+    sys.stdout.flush()
+    return 1 if second.returncode else 0
+
+
+def _refuse(reason: str) -> int:
+    sys.stdout.write(f"no test is run once more: {reason}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
