@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, make_url, text
 from tests.databases import (
     SERVER_OPTIONS,
+    VERSIONS,
     as_text,
     create_database,
     pools,
@@ -52,6 +53,7 @@ pytest_plugins = [
     "tests.plugins.failures",
     "tests.plugins.repeat",
     "tests.plugins.run_folder",
+    "tests.plugins.tiers",
 ]
 
 # The tests start hundreds of Python processes; each would compile all modules again.
@@ -87,7 +89,7 @@ def server_url(run_dir: Path) -> Iterator[URL]:
         yield url
 
 
-@pytest.fixture(scope="session", params=[16, 18])
+@pytest.fixture(scope="session", params=VERSIONS)
 def version_url(request: pytest.FixtureRequest, run_dir: Path) -> Iterator[URL]:
     """A server of each supported version; 18 may be the one at `TEST_DATABASE_URL`."""
     if request.param == 18:

@@ -7,12 +7,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import pytest
 from sqlalchemy import URL, make_url
 
 from app.config import Settings
 from app.db.embedded import embedded_postgres
 from app.db.provision import DatabaseUrls
 from app.db.session import Database
+
+# Each is supported; the quick tier runs on the newer one.
+VERSIONS = [pytest.param(16, marks=pytest.mark.slow), 18]
 
 # The id of a run is part of the names of its databases.
 RUN_ID = "TEST_RUN_ID"

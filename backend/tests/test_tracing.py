@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tests.routers.bodies import HOTEL
 from tests.servers import free_port, running_server
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
 
 class Collector:

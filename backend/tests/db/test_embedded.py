@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
+from tests.databases import VERSIONS
 from tests.db.embedded_users import OPTIONS, eventually, gone, processes_of, query
 
 from app.db import embedded_commands
@@ -21,7 +22,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize("version", [16, 18])
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_starts_keeps_data_and_leaves_no_process(tmp_path: Path, version: int) -> None:
     with embedded_postgres(tmp_path, version=version, options=OPTIONS) as server:
         assert server.version == version

@@ -93,6 +93,7 @@ def test_churn_among_killed_processes_never_fails(tmp_path: Path) -> None:
     assert gone(tmp_path)
 
 
+@pytest.mark.slow
 async def test_arriving_while_the_last_one_leaves_works(tmp_path: Path) -> None:
     with embedded_postgres(tmp_path, options=OPTIONS):
         pass
@@ -107,6 +108,7 @@ async def test_arriving_while_the_last_one_leaves_works(tmp_path: Path) -> None:
     assert gone(tmp_path)
 
 
+@pytest.mark.slow
 async def test_interrupted_leaver_still_stops_the_server(tmp_path: Path) -> None:
     with users(tmp_path, 1) as (user,):
         pipe = user.process.stdin
@@ -119,6 +121,7 @@ async def test_interrupted_leaver_still_stops_the_server(tmp_path: Path) -> None
     assert gone(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["", "PG_VERSION", "base/1", "base/5"])
 async def test_killed_while_making_the_data_folder(tmp_path: Path, point: str) -> None:
     draft = tmp_path / "postgres/data.new" / point

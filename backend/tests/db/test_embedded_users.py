@@ -59,6 +59,7 @@ async def test_two_processes_share_one_server_and_the_last_stops_it(folder: Path
         assert gone(folder)
 
 
+@pytest.mark.slow
 async def test_killed_user_of_two_leaves_the_server_to_the_other(folder: Path) -> None:
     with users(folder, 1) as (starter,), embedded_postgres(folder) as server:
         starter.kill()
@@ -80,6 +81,7 @@ async def test_killed_only_user_takes_the_server_along(
         eventually(lambda: gone(folder), patience=20)
 
 
+@pytest.mark.slow
 def test_server_is_out_of_the_reach_of_the_terminal(folder: Path) -> None:
     with users(folder, 1):
         for pid in (*supervisors_of(folder), postmaster_of(folder)):
@@ -89,6 +91,7 @@ def test_server_is_out_of_the_reach_of_the_terminal(folder: Path) -> None:
                 assert target in {"/dev/null", f"{folder}/postgres/log/postgresql.log"}
 
 
+@pytest.mark.slow
 async def test_killed_supervisor_does_not_stop_the_service(folder: Path) -> None:
     with embedded_postgres(folder, options=OPTIONS) as server:
         postmaster = postmaster_of(folder)
@@ -102,12 +105,14 @@ async def test_killed_supervisor_does_not_stop_the_service(folder: Path) -> None
     assert gone(folder)
 
 
+@pytest.mark.slow
 async def test_last_user_stops_a_server_without_supervisor(folder: Path) -> None:
     with embedded_postgres(folder, options=OPTIONS):
         kill_supervisor(folder)
     assert gone(folder)
 
 
+@pytest.mark.slow
 async def test_leaving_user_gives_the_server_a_new_supervisor(folder: Path) -> None:
     with users(folder, 2) as (first, second):
         kill_supervisor(folder)
@@ -130,6 +135,7 @@ async def test_killed_postmaster_comes_back_with_the_data(folder: Path) -> None:
     assert gone(folder)
 
 
+@pytest.mark.slow
 async def test_new_user_after_a_crash_waits_for_the_restart(folder: Path) -> None:
     with users(folder, 1):
         os.kill(postmaster_of(folder), signal.SIGKILL)
@@ -137,6 +143,7 @@ async def test_new_user_after_a_crash_waits_for_the_restart(folder: Path) -> Non
             assert await query(server, "SELECT 1") == 1
 
 
+@pytest.mark.slow
 async def test_adopted_server_comes_back_too(folder: Path) -> None:
     with embedded_postgres(folder, options=OPTIONS) as server:
         kill_supervisor(folder)
@@ -145,6 +152,7 @@ async def test_adopted_server_comes_back_too(folder: Path) -> None:
             await eventually_answers(server)
 
 
+@pytest.mark.slow
 async def test_everything_killed_starts_again(folder: Path) -> None:
     with users(folder, 1) as (user,):
         kill_supervisor(folder)
@@ -162,6 +170,7 @@ async def test_recorded_id_of_another_program_is_no_server(folder: Path) -> None
         assert await query(server, "SELECT 1") == 1
 
 
+@pytest.mark.slow
 async def test_supervisor_told_to_stop_does_so_and_the_next_user_starts_anew(folder: Path) -> None:
     with users(folder, 1):
         (pid,) = supervisors_of(folder)
@@ -170,6 +179,7 @@ async def test_supervisor_told_to_stop_does_so_and_the_next_user_starts_anew(fol
             assert await query(server, "SELECT 1") == 1
 
 
+@pytest.mark.slow
 async def test_forked_child_keeps_the_server(folder: Path) -> None:
     script = """
 import os, pathlib, sys
@@ -203,6 +213,7 @@ async def test_gives_up_restarting_what_cannot_start(folder: Path) -> None:
             assert await answers(server)
 
 
+@pytest.mark.slow
 async def test_long_path_survives_kills_without_piling_up_folders(tmp_path: Path) -> None:
     folder = tmp_path.joinpath(*["deep" * 10] * 4)
     seen = set()
@@ -220,6 +231,7 @@ async def test_long_path_survives_kills_without_piling_up_folders(tmp_path: Path
     assert not server.socket_dir.exists()
 
 
+@pytest.mark.slow
 def test_recorded_socket_folder_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
     folder = tmp_path.joinpath(*["deep" * 10] * 4)
     planted = tmp_path / "hotel-deals-planted"
@@ -233,12 +245,14 @@ def test_recorded_socket_folder_that_others_may_enter_is_not_used(tmp_path: Path
     assert planted.exists()
 
 
+@pytest.mark.slow
 def test_too_many_clients_is_still_a_running_server(folder: Path) -> None:
     options = OPTIONS | {"max_connections": "4", "superuser_reserved_connections": "0"}
     with embedded_postgres(folder, options=options), users(folder, 2):
         pass
 
 
+@pytest.mark.slow
 def test_users_the_rules_do_not_know_are_told_so(folder: Path) -> None:
     with embedded_postgres(folder, options=OPTIONS):
         rules = folder / "postgres/ident.conf"

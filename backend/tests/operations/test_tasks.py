@@ -16,6 +16,7 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "dev:backend",
         "worker",
         "test:backend",
+        "test:slow",
         "flaky",
         "test:pgbouncer",
         "typecheck:backend",

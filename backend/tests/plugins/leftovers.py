@@ -1,4 +1,4 @@
-"""What a run of the tests has left on the machine: processes, files, shared memory, databases."""
+"""What a run of the tests has left on the machine: processes, files, databases."""
 
 import asyncio
 import os
@@ -16,13 +16,10 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only listed
 _PATIENCE = 30.0
 
 
-def of_run(folder: Path, tmp: Path, segments: set[Path], run: str) -> list[str]:
+def of_run(folder: Path, tmp: Path, run: str) -> list[str]:
     """Return a line for each thing that is still there after a while."""
     found = _after_a_while(lambda: _processes(folder))
     found += [f"file {path}" for path in sorted(tmp.iterdir())]
-    found += _after_a_while(
-        lambda: [f"file {path}" for path in unused_segments(shared_memory() - segments)]
-    )
     server = os.environ.get("TEST_DATABASE_URL")
     if server:
         found += [f"database {name}" for name in asyncio.run(_databases(server, run))]

@@ -38,7 +38,6 @@ class _Run:
         self.folder.chmod(0o711)
         self.tmp.mkdir()
         self.tmp.chmod(0o1777)
-        self.segments = leftovers.shared_memory()
         self.left: list[str] = []
         self.failed = False
 
@@ -105,7 +104,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     run = session.config.stash.get(_run, None)
     if run is None:
         return
-    run.left = leftovers.of_run(run.folder, run.tmp, run.segments, os.environ[RUN_ID])
+    run.left = leftovers.of_run(run.folder, run.tmp, os.environ[RUN_ID])
     if run.left and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     run.failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED

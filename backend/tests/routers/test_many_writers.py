@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.db.session import Database
 from app.services.verification import VerificationService
 
-pytestmark = [pytest.mark.api, pytest.mark.slow]
+pytestmark = pytest.mark.api
 
 CLIENTS = 12
 WRITES = 300

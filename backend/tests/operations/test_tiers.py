@@ -1,0 +1,137 @@
+"""Which tests run, and what a run leaves behind, on tests of a folder of their own."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.operations.files import BACKEND
+from tests.operations.pythons import run
+from tests.plugins import leftovers
+from tests.plugins.tiers import LONG
+
+pytestmark = pytest.mark.integration
+
+_PYTEST_INI = """
+[pytest]
+addopts = -p xdist -p tests.plugins.tiers -p tests.plugins.run_folder
+tmp_path_retention_policy = failed
+markers = slow
+"""
+
+_TESTS = """
+import os, pathlib, pytest, tempfile
+
+def test_quick(tmp_path):
+    (tmp_path / "file").touch()
+
+@pytest.mark.slow
+def test_slow():
+    pass
+
+@pytest.mark.slow
+def test_slow_too():
+    pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "pytest.ini").write_text(_PYTEST_INI)
+    (tmp_path / "tests" / "test_some.py").write_text(_TESTS)
+    return tmp_path
+
+
+def temporary(folder: Path) -> list[Path]:
+    return list((folder / "temporary").iterdir())
+
+
+def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    root = {"PYTEST_DEBUG_TEMPROOT": str(folder / "temporary")}
+    return run(folder, "-m", "pytest", "-rA", *arguments, **root)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([], {"test_quick"}),
+        (["tests"], {"test_quick"}),
+        (["-n", "2"], {"test_quick"}),
+        (["-m", "slow"], {"test_slow", "test_slow_too"}),
+        (["-m", "slow or not slow"], {"test_quick", "test_slow", "test_slow_too"}),
+        (["tests/test_some.py"], {"test_quick", "test_slow", "test_slow_too"}),
+        (["tests/test_some.py::test_slow"], {"test_slow"}),
+        (["-n", "2", "tests/test_some.py::test_slow"], {"test_slow"}),
+    ],
+)
+def test_slow_tests_run_when_they_are_asked_for(
+    folder: Path, arguments: list[str], names: set[str]
+) -> None:
+    result = pytest_in(folder, *arguments)
+
+    passed = re.findall(r"^PASSED tests/test_some.py::(\w+)", result.stdout, re.MULTILINE)
+    assert set(passed) == names
+    # xdist prints nothing of the collection.
+    if "-n" not in arguments:
+        assert ("2 slow tests left out" in result.stdout) == (names == {"test_quick"})
+
+
+def test_long_modules_are_there() -> None:
+    assert [name for name in LONG if not (BACKEND / name).is_file()] == []
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_green_run_leaves_nothing(folder: Path, workers: str) -> None:
+    assert pytest_in(folder, "-n", workers).returncode == 0
+    assert temporary(folder) == []
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_folders_of_failed_tests_stay_until_the_next_run(folder: Path, workers: str) -> None:
+    failing = _TESTS + (
+        "\ndef test_failing(tmp_path):\n    (tmp_path / 'evidence').touch()\n    assert False\n"
+    )
+    (folder / "tests" / "test_some.py").write_text(failing)
+    assert pytest_in(folder, "-n", workers).returncode == 1
+    (kept,) = temporary(folder)
+    assert [path.parent.name for path in kept.rglob("evidence")] == ["test_failing0"]
+    assert not list(kept.rglob("test_quick0"))
+
+    (folder / "tests" / "test_some.py").write_text(_TESTS)
+    assert pytest_in(folder, "-n", workers).returncode == 0
+    assert temporary(folder) == []
+
+
+def test_the_folder_of_a_killed_run_goes_with_the_next(folder: Path) -> None:
+    killing = "import os, signal\n\ndef test_killing(tmp_path):\n    os.kill(os.getpid(), 9)\n"
+    (folder / "tests" / "test_some.py").write_text(killing)
+    assert pytest_in(folder).returncode == -9
+    assert len(temporary(folder)) == 1
+
+    (folder / "tests" / "test_some.py").write_text(_TESTS)
+    assert pytest_in(folder).returncode == 0
+    assert temporary(folder) == []
+
+
+def test_a_file_that_is_left_fails_a_green_run(folder: Path) -> None:
+    leaving = _TESTS + "\ndef test_leaving():\n    tempfile.mkdtemp(prefix='left-')\n"
+    (folder / "tests" / "test_some.py").write_text(leaving)
+    result = pytest_in(folder)
+
+    assert result.returncode == 1
+    assert re.search(r"LEFT BEHIND file \S+/tmp/left-", result.stdout)
+
+
+def test_a_process_that_is_left_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "_PATIENCE", 0.0)
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-c", "input()", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        (found,) = leftovers.of_run(tmp_path, tmp_path / "tmp", "of no run")
+        process.communicate(b"\n")
+
+    assert found.startswith(f"process {process.pid}: {sys.executable} -c input()")
+    assert leftovers.of_run(tmp_path, tmp_path / "tmp", "of no run") == []

@@ -1,0 +1,69 @@
+"""Which tests run, and in which order: the quick tier by default, long modules first.
+
+A test marked `slow` runs when `-m` says so, or when its file or its name is on the command line.
+"""
+
+from pathlib import Path
+
+import pytest
+
+# The modules that take longest, of both tiers. A worker that starts one of them last keeps the
+# other workers waiting, because a module's tests stay together.
+LONG = (
+    "tests/clients/test_generated.py",
+    "tests/operations/test_proxy.py",
+    "tests/contract/test_schemathesis.py",
+    "tests/jobs/test_lost_workers.py",
+    "tests/test_cli.py",
+    "tests/test_overload.py",
+    "tests/test_exporting.py",
+    "tests/browser/test_reference.py",
+    "tests/jobs/test_database_away.py",
+    "tests/services/test_loading_killed.py",
+    "tests/operations/test_image_built.py",
+    "tests/services/test_importing_resumed.py",
+    "tests/db/test_embedded.py",
+    "tests/db/test_embedded_users.py",
+    "tests/jobs/test_worker.py",
+    "tests/jobs/test_beside.py",
+)
+
+_left_out = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests that nobody asked for; move long modules to the front.
+
+    pytest-randomly shuffles before every other implementation of this hook runs.
+    """
+    if not config.getoption("-m"):
+        _leave_out(config, items)
+    order = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(_module(item), len(order)))
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    named = _named_files(config)
+    out = [item for item in items if item.get_closest_marker("slow") and item.path not in named]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        unwanted = set(out)
+        items[:] = [item for item in items if item not in unwanted]
+    config.stash[_left_out] = len(out)
+
+
+def _named_files(config: pytest.Config) -> set[Path]:
+    """Return the files on the command line, alone or before the name of a test."""
+    folder = config.invocation_params.dir
+    paths = {(folder / argument.partition("::")[0]).resolve() for argument in config.args}
+    return {path for path in paths if path.is_file()}
+
+
+def _module(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say how to run what was left out."""
+    count = config.stash.get(_left_out, 0)
+    return [f"{count} slow tests left out: name a file or a test, or use -m slow"] if count else []
