@@ -18,6 +18,7 @@ def test_every_task_is_there_and_says_what_it_does() -> None:
         "test:backend",
         "test:slow",
         "flaky",
+        "coverage",
         "test:pgbouncer",
         "typecheck:backend",
         "lint:backend",
