@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 from tests.jobs.workers import Rows, Workers, deals_csv, ended, kill, look, until, upload
+from tests.programs import program
 
 from app.config import Settings
 from app.main import create_app
@@ -111,9 +112,7 @@ async def test_no_room_at_the_worker(
     if where == "disk":
         cramped = workers.start(TMPDIR=str(request.getfixturevalue("small_disk")))
     else:
-        if shutil.which("prlimit") is None:
-            pytest.skip("there is no prlimit")
-        cramped = workers.start(prefix=["prlimit", "--fsize=1000000"])
+        cramped = workers.start(prefix=[program("prlimit"), "--fsize=1000000"])
 
     async def error_of_the_first() -> str | None:
         found = await look(api, made)

@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from tests.databases import SERVER_OPTIONS, dsn
 from tests.operations.files import BACKEND, ROOT, TASKS
 from tests.patience import PATIENCE
+from tests.programs import program
 
 from app.db.embedded import embedded_postgres
 
@@ -60,12 +61,11 @@ LINKS = """
 
 def environment(data_dir: Path, working: Path) -> dict[str, str]:
     """What mise gives a task that was typed in `working`."""
-    if UV is None:
-        pytest.skip("uv is not installed")
+    uv = UV or program("uv")
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     return {
         **kept,
-        "PATH": f"{Path(UV).parent}:{os.environ['PATH']}",
+        "PATH": f"{Path(uv).parent}:{os.environ['PATH']}",
         "UV_NO_SYNC": "1",  # other tests run in this environment
         "DATA_DIR": str(data_dir),
         "DATABASE_URL": "",

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from tests.operations.files import BACKEND, ROOT, TASKS
+from tests.programs import program
 
 pytestmark = pytest.mark.integration
 
@@ -33,9 +33,7 @@ def test_every_package_is_locked_with_its_hashes() -> None:
 
 def test_the_bill_of_materials_has_what_is_installed() -> None:
     # Set by `uv run`, wherever uv is.
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if uv is None:
-        pytest.skip("uv is not installed")
+    uv = os.environ.get("UV") or program("uv")
     command = TASKS["sbom"]["run"].split()
     assert command[0] == "uv"
     printed = subprocess.run([uv, *command[1:]], cwd=ROOT, capture_output=True, check=True).stdout
