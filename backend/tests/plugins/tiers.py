@@ -28,8 +28,6 @@ LONG = (
     "tests/jobs/test_beside.py",
 )
 
-_left_out = pytest.StashKey[int]()
-
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests that nobody asked for; move long modules to the front.
@@ -49,7 +47,6 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
         config.hook.pytest_deselected(items=out)
         unwanted = set(out)
         items[:] = [item for item in items if item not in unwanted]
-    config.stash[_left_out] = len(out)
 
 
 def _named_files(config: pytest.Config) -> set[Path]:
@@ -63,7 +60,8 @@ def _module(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say how to run what was left out."""
-    count = config.stash.get(_left_out, 0)
-    return [f"{count} slow tests left out: name a file or a test, or use -m slow"] if count else []
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which tests run."""
+    if config.getoption("-m"):
+        return []
+    return ["quick tier: slow tests run if their file is named, or with -m slow"]
