@@ -67,6 +67,7 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_test_that_passes_alone_is_flaky_and_shown_with_both_outputs(folder: Path) -> None:
     again = rerun(folder, "test_some.py::test_fails_first", "test_some.py::test_sound")
 
@@ -85,6 +86,7 @@ def test_a_test_that_fails_again_is_red_beside_a_flaky_one(folder: Path) -> None
     assert again.stdout.count("\nwhat it prints\n") == 2
 
 
+@pytest.mark.slow
 def test_a_module_that_cannot_be_imported_is_red(folder: Path) -> None:
     (folder / "test_some.py").write_text("import nothing_of_this_name")
     again = rerun(folder)
@@ -127,6 +129,7 @@ def test_one_test_runs_many_times_under_load(folder: Path) -> None:
     assert processes_in(folder) == []
 
 
+@pytest.mark.slow
 def test_a_name_of_several_tests_is_refused(folder: Path) -> None:
     several = flaky(folder, "test_some.py")
 
@@ -135,6 +138,7 @@ def test_a_name_of_several_tests_is_refused(folder: Path) -> None:
     assert "test_some.py::test_sound" in several.stderr
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_ended(folder: Path) -> None:
     endless = flaky(folder, "endless", "--times", "2", "--minutes", "0.05")
 

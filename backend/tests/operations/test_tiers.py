@@ -36,6 +36,9 @@ def test_slow_too():
 """
 
 
+EVERY = {"test_quick", "test_slow", "test_slow_too"}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "tests").mkdir()
@@ -58,13 +61,15 @@ def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     ("arguments", "names"),
     [
         ([], {"test_quick"}),
-        (["tests"], {"test_quick"}),
-        (["-n", "2"], {"test_quick"}),
+        pytest.param(["tests"], {"test_quick"}, marks=pytest.mark.slow),
+        pytest.param(["-n", "2"], {"test_quick"}, marks=pytest.mark.slow),
         (["-m", "slow"], {"test_slow", "test_slow_too"}),
-        (["-m", "slow or not slow"], {"test_quick", "test_slow", "test_slow_too"}),
-        (["tests/test_some.py"], {"test_quick", "test_slow", "test_slow_too"}),
         (["tests/test_some.py::test_slow"], {"test_slow"}),
-        (["-n", "2", "tests/test_some.py::test_slow"], {"test_slow"}),
+        pytest.param(["tests/test_some.py"], EVERY, marks=pytest.mark.slow),
+        pytest.param(["-m", "slow or not slow"], EVERY, marks=pytest.mark.slow),
+        pytest.param(
+            ["-n", "2", "tests/test_some.py::test_slow"], {"test_slow"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_slow_tests_run_when_they_are_asked_for(
@@ -81,12 +86,13 @@ def test_long_modules_are_there() -> None:
     assert [name for name in LONG if not (BACKEND / name).is_file()] == []
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_green_run_leaves_nothing(folder: Path, workers: str) -> None:
     assert pytest_in(folder, "-n", workers).returncode == 0
     assert temporary(folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_folders_of_failed_tests_stay_until_the_next_run(folder: Path, workers: str) -> None:
     failing = _TESTS + (
@@ -103,6 +109,7 @@ def test_folders_of_failed_tests_stay_until_the_next_run(folder: Path, workers: 
     assert temporary(folder) == []
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_killed_run_goes_with_the_next(folder: Path) -> None:
     killing = "import os, signal\n\ndef test_killing(tmp_path):\n    os.kill(os.getpid(), 9)\n"
     (folder / "tests" / "test_some.py").write_text(killing)
@@ -114,6 +121,7 @@ def test_the_folder_of_a_killed_run_goes_with_the_next(folder: Path) -> None:
     assert temporary(folder) == []
 
 
+@pytest.mark.slow
 def test_a_file_that_is_left_fails_a_green_run(folder: Path) -> None:
     leaving = _TESTS + "\ndef test_leaving():\n    tempfile.mkdtemp(prefix='left-')\n"
     (folder / "tests" / "test_some.py").write_text(leaving)
