@@ -1,4 +1,8 @@
-"""The `deals` command as its users run it: real processes, real signals, a folder of their own."""
+"""The `deals` command as its users run it, in a folder of their own.
+
+Usage, settings and exit statuses are tested within the process of the tests; signals, the demo and
+the embedded database with real processes.
+"""
 
 import gzip
 import json
@@ -9,11 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import httpx
 import pytest
+from tests.commands import Command, Ended, in_process
 from tests.environment import inherited
 from tests.patience import PATIENCE, PATIENT
 from tests.servers import NO_CERTIFICATES, free_port
@@ -54,6 +60,12 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command within this process."""
+    return in_process(tmp_path, capsys)
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -101,8 +113,9 @@ def started(
         process.wait()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_demo_does_the_whole_job_and_leaves_nothing_running(
     environment: dict[str, str], tmp_path: Path, stop: signal.Signals
 ) -> None:
@@ -166,20 +179,31 @@ def test_serve_with_two_workers_migrates_and_answers(
     wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
 
 
-def test_a_taken_port_is_one_line(run: Run) -> None:
+def test_a_taken_port_is_one_line(invoke: Command) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         for command in ("demo", "serve"):
-            result = run(command, "--port", str(port))
+            result = invoke(command, "--port", str(port))
             assert result.returncode == 3
             assert result.stderr.startswith(f"deals: cannot listen on 127.0.0.1:{port}")
             assert result.stderr.count("\n") == 1
 
 
+def test_generate_load_load_again_and_verify(
+    invoke: Command, database_url: str, tmp_path: Path
+) -> None:
+    _load_twice(partial(invoke, DATABASE_URL=database_url), tmp_path)
+
+
 @pytest.mark.slow
-def test_generate_load_load_again_and_verify(run: Run, tmp_path: Path) -> None:
+def test_commands_one_after_the_other_share_an_embedded_database(run: Run, tmp_path: Path) -> None:
+    _load_twice(run, tmp_path)
+    assert processes_of(tmp_path / "data") == []
+
+
+def _load_twice(run: Command | Run, folder: Path) -> None:
     assert run("generate", "--rows", "300", "--seed", "5", "--out", "deals.csv").returncode == 0
 
     first = run("load", "deals.csv", "--json")
@@ -191,19 +215,19 @@ def test_generate_load_load_again_and_verify(run: Run, tmp_path: Path) -> None:
     assert again.returncode == 0
     assert "0 inserted, 0 updated, 300 unchanged, 0 duplicates, 0 rejected" in again.stdout
     assert (verified.returncode, verified.stdout) == (0, "every derived number is right\n")
-    assert not (tmp_path / "deals.csv.rejects.csv").exists()
-    assert processes_of(tmp_path / "data") == []
+    assert not (folder / "deals.csv.rejects.csv").exists()
 
 
-@pytest.mark.slow
-def test_rejected_rows_make_exit_status_1(run: Run, database_url: str, tmp_path: Path) -> None:
+def test_rejected_rows_make_exit_status_1(
+    invoke: Command, database_url: str, tmp_path: Path
+) -> None:
     generate(tmp_path / "deals.csv.gz", rows=20, seed=5)
     header, first, *rest = gzip.decompress((tmp_path / "deals.csv.gz").read_bytes()).splitlines()
     bad = b",".join([b"x", *first.split(b",")[1:]])
     (tmp_path / "bad.csv").write_bytes(b"\n".join([header, bad, *rest]))
 
-    strict = run("load", "bad.csv", "--strict", "--json", DATABASE_URL=database_url)
-    lenient = run("load", "bad.csv", "--json", "--rejects", "out.csv", DATABASE_URL=database_url)
+    strict = invoke("load", "bad.csv", "--strict", "--json", DATABASE_URL=database_url)
+    lenient = invoke("load", "bad.csv", "--json", "--rejects", "out.csv", DATABASE_URL=database_url)
 
     assert strict.returncode == lenient.returncode == 1
     assert json.loads(strict.stdout)["inserted"] == 0
@@ -215,12 +239,12 @@ def test_rejected_rows_make_exit_status_1(run: Run, database_url: str, tmp_path:
 
 @pytest.mark.parametrize("content", [None, b"", b"id,hotel_name\n1,x\n", b"\x00\x01\xff" * 100])
 def test_a_refused_file_is_one_line_and_exit_status_2(
-    run: Run, database_url: str, tmp_path: Path, content: bytes | None
+    invoke: Command, database_url: str, tmp_path: Path, content: bytes | None
 ) -> None:
     if content is not None:
         (tmp_path / "deals.csv").write_bytes(content)
 
-    result = run("load", "deals.csv", DATABASE_URL=database_url)
+    result = invoke("load", "deals.csv", DATABASE_URL=database_url)
 
     assert result.returncode == 2
     assert result.stdout == ""
@@ -228,11 +252,11 @@ def test_a_refused_file_is_one_line_and_exit_status_2(
     assert line.startswith("deals: ")
 
 
-def test_no_database_is_one_line_and_exit_status_3(run: Run, tmp_path: Path) -> None:
+def test_no_database_is_one_line_and_exit_status_3(invoke: Command, tmp_path: Path) -> None:
     (tmp_path / "deals.csv").write_bytes(b"id\n")
     url = f"postgresql+asyncpg://deals@/deals?host={tmp_path}"
-    for command in (["migrate"], ["verify"]):
-        result = run(*command, DATABASE_URL=url)
+    for command in ("migrate", "verify"):
+        result = invoke(command, DATABASE_URL=url)
         assert result.returncode == 3
         assert "deals: The database is not available" in result.stderr
         assert "Traceback" not in result.stderr
@@ -247,9 +271,9 @@ def test_no_database_is_one_line_and_exit_status_3(run: Run, tmp_path: Path) -> 
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
-    run: Run, variables: dict[str, str], named: str
+    invoke: Command, variables: dict[str, str], named: str
 ) -> None:
-    result = run("migrate", **variables)
+    result = invoke("migrate", **variables)
 
     assert result.returncode == 3
     assert result.stderr.startswith(f"deals: wrong settings: {named}")
@@ -260,23 +284,30 @@ def test_a_wrong_setting_is_one_line_that_names_it(
 @pytest.mark.parametrize(
     "arguments", [["nothing"], ["load"], ["serve", "--port", "0"], ["demo", "--rows", "x"]]
 )
-def test_wrong_usage_gets_help_and_not_a_traceback(run: Run, arguments: list[str]) -> None:
-    result = run(*arguments)
+def test_wrong_usage_gets_help_and_not_a_traceback(invoke: Command, arguments: list[str]) -> None:
+    result = invoke(*arguments)
 
     assert result.returncode == 2
     assert "--help" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(
-    "command",
-    [[], ["demo"], ["serve"], ["generate"], ["load"], ["migrate"], ["verify"], ["doctor"]],
-)
-def test_every_command_has_help(run: Run, command: list[str]) -> None:
-    result = run(*command, "--help")
+@pytest.mark.parametrize("command", ["", *commands.commands])
+def test_every_command_has_help(invoke: Command, command: str) -> None:
+    result = invoke(*command.split(), "--help")
 
     assert result.returncode == 0
-    assert "Usage: deals" in result.stdout
+    assert f"Usage: deals {command}" in result.stdout
+
+
+def test_the_installed_command_exits_as_its_function_does(run: Run) -> None:
+    shown = run("verify", "--help")
+    refused = run("migrate", DB_POOL_SIZE="many")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "Usage: deals verify" in shown.stdout
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert refused.stderr.startswith("deals: wrong settings: DB_POOL_SIZE")
 
 
 @pytest.mark.parametrize("command", commands.commands.values(), ids=commands.commands)
@@ -284,12 +315,11 @@ def test_the_line_of_a_command_is_its_own(command: Later) -> None:
     assert command.get_short_help_str(200) == command.load().get_short_help_str(200)
 
 
-@pytest.mark.slow
-def test_keys_are_made_listed_and_revoked(run: Run, empty_url: str) -> None:
-    def keys(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return run("keys", *arguments, DATABASE_URL=empty_url)
+def test_keys_are_made_listed_and_revoked(invoke: Command, empty_url: str) -> None:
+    def keys(*arguments: str) -> Ended:
+        return invoke("keys", *arguments, DATABASE_URL=empty_url)
 
-    assert run("migrate", DATABASE_URL=empty_url).returncode == 0
+    assert invoke("migrate", DATABASE_URL=empty_url).returncode == 0
     made = keys("create", "ci", "--scope", "deals:write", "--scope", "imports:write")
     listed = keys("list")
     revoked = keys("revoke", "ci")
@@ -324,15 +354,19 @@ def test_the_demo_leaves_what_a_user_has_loaded(
         demo.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("command", [["verify"], ["keys", "list"]])
+@pytest.mark.parametrize(
+    "command", [["verify"], pytest.param(["keys", "list"], marks=pytest.mark.slow)]
+)
 def test_a_new_embedded_database_is_migrated_first(run: Run, command: list[str]) -> None:
     assert run(*command).returncode == 0
 
 
-async def test_an_unmigrated_database_is_one_line(run: Run, empty_url: str, tmp_path: Path) -> None:
+def test_an_unmigrated_database_is_one_line(
+    invoke: Command, empty_url: str, tmp_path: Path
+) -> None:
     generate(tmp_path / "deals.csv", rows=5, seed=5)
     for command in (["verify"], ["keys", "list"], ["load", "deals.csv"]):
-        result = run(*command, DATABASE_URL=empty_url)
+        result = invoke(*command, DATABASE_URL=empty_url)
         assert result.returncode == 3, command
         assert "run `deals migrate`" in result.stderr
         assert "Traceback" not in result.stderr

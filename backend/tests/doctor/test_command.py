@@ -1,74 +1,53 @@
-"""`deals doctor` as its users run it: processes, exit statuses, what a script reads."""
+"""`deals doctor` as its users run it: exit statuses, what people read and what scripts read."""
 
-import asyncio
 import os
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import asyncpg
+import psycopg
 import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import URL
-from tests.doctor.states import Connection, connect, of
-from tests.environment import inherited
-from tests.jobs.workers import Workers, kill, until
-from tests.patience import PATIENCE, PATIENT
-from tests.test_cli import DEALS, processes_of
+from tests.commands import Command, Ended, in_process
+from tests.databases import dsn
+from tests.doctor.states import of
+from tests.jobs.workers import Workers, kill
+from tests.test_cli import processes_of, wait_until
 
 from app.commands import doctor_report
 from app.commands.doctor_report import Report
 from app.db.embedded import embedded_postgres
 from app.db.examining import Target
-from app.db.migrations import upgrade_async
+from app.db.migrations import upgrade
 from app.services.doctor.findings import SEVERITIES, Finding
 
 pytestmark = pytest.mark.integration
 
-Doctor: TypeAlias = Callable[..., "asyncio.Future[subprocess.CompletedProcess[str]]"]
 REPORT = TypeAdapter(Report)
-
-
-def run(
-    folder: Path, *arguments: str, stdin: str = "", **variables: str
-) -> subprocess.CompletedProcess[str]:
-    given = {"DATA_DIR": str(folder / "data"), "DATABASE_URL": "", "COLUMNS": "200"}
-    given |= PATIENT | variables
-    return subprocess.run(
-        [DEALS, "doctor", *arguments],
-        env=inherited() | given,
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+Session: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 
 @pytest.fixture
-def doctor(database_url: str, tmp_path: Path) -> Doctor:
-    """Run the command on the test's own database."""
-
-    def examine(
-        *arguments: str, **variables: str
-    ) -> "asyncio.Future[subprocess.CompletedProcess[str]]":
-        given = {"DATABASE_URL": database_url, **variables}
-        return asyncio.ensure_future(asyncio.to_thread(run, tmp_path, *arguments, **given))
-
-    return examine
+def anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command, without a database."""
+    return partial(in_process(tmp_path, capsys), "doctor")
 
 
 @pytest.fixture
-async def somebody(clone_url: URL) -> AsyncIterator[Connection]:
-    connection = await connect(clone_url)
-    await connection.execute("SET application_name = 'somebody'")
-    yield connection
-    await connection.close()
+def doctor(database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command on the test's own database."""
+    return partial(in_process(tmp_path, capsys, DATABASE_URL=database_url), "doctor")
 
 
-def report(result: subprocess.CompletedProcess[str]) -> Report:
+@pytest.fixture
+def somebody(clone_url: URL) -> Iterator[Session]:
+    with psycopg.connect(dsn(clone_url), application_name="somebody", autocommit=True) as session:
+        yield session
+
+
+def report(result: Ended) -> Report:
     """What was written as JSON, if it is what is documented."""
     found = REPORT.validate_json(result.stdout, strict=False)
     assert [one.severity for one in found.findings] == sorted(
@@ -80,9 +59,9 @@ def report(result: subprocess.CompletedProcess[str]) -> Report:
     return found
 
 
-async def test_what_a_person_reads_and_what_a_script_reads(doctor: Doctor) -> None:
-    for_people = await doctor()
-    found = report(await doctor("--json"))
+def test_what_a_person_reads_and_what_a_script_reads(doctor: Command) -> None:
+    for_people = doctor()
+    found = report(doctor("--json"))
 
     # The tests' server does not wait for the disk: a problem.
     assert for_people.returncode == 1
@@ -97,38 +76,40 @@ async def test_what_a_person_reads_and_what_a_script_reads(doctor: Doctor) -> No
     assert of(found.findings, "numbers", "fine")[0].remedy == "deals verify"
 
 
-async def test_a_session_is_ended_when_somebody_says_so(
-    doctor: Doctor, somebody: Connection
-) -> None:
-    pid = str(somebody.get_server_pid())
-    await somebody.execute("BEGIN; SELECT 'its last words'")
+def is_alive(session: Session) -> bool:
+    try:
+        return session.execute("SELECT true").fetchone() == (True,)
+    except psycopg.OperationalError:
+        return False
 
-    unsaid = await doctor("--kill", pid)
-    no = await doctor("--kill", pid, stdin="n\n")
-    assert await somebody.fetchval("SELECT 1") == 1
-    yes = await doctor("--kill", pid, stdin="y\n")
+
+def test_a_session_is_ended_when_somebody_says_so(doctor: Command, somebody: Session) -> None:
+    pid = str(somebody.info.backend_pid)
+    somebody.execute("BEGIN")
+    somebody.execute("SELECT 'its last words'")
+
+    unsaid = doctor("--kill", pid)
+    no = doctor("--kill", pid, stdin="n\n")
+    assert is_alive(somebody)
+    yes = doctor("--kill", pid, stdin="y\n")
 
     assert unsaid.returncode == no.returncode == 1
     assert "End it?" in no.stderr
     assert yes.returncode == 0, yes.stderr
     assert "application: somebody" in yes.stdout
     assert yes.stdout.splitlines()[-1] == f"{pid} is ended; what it had not committed is undone"
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
-        await somebody.fetchval("SELECT 1")
+    assert not is_alive(somebody)
 
 
-async def test_ending_without_being_asked_and_what_is_refused(
-    doctor: Doctor, somebody: Connection, server_url: URL
+def test_ending_without_being_asked_and_what_is_refused(
+    doctor: Command, somebody: Session, server_url: URL
 ) -> None:
-    pid = str(somebody.get_server_pid())
-    elsewhere = await connect(server_url)
-    try:
-        foreign = await doctor("--kill", str(elsewhere.get_server_pid()), "--yes")
-        assert await elsewhere.fetchval("SELECT 1") == 1
-    finally:
-        await elsewhere.close()
-    done = await doctor("--kill", pid, "--yes")
-    gone = await doctor("--kill", pid, "--yes")
+    pid = str(somebody.info.backend_pid)
+    with psycopg.connect(dsn(server_url), autocommit=True) as elsewhere:
+        foreign = doctor("--kill", str(elsewhere.info.backend_pid), "--yes")
+        assert is_alive(elsewhere)
+    done = doctor("--kill", pid, "--yes")
+    gone = doctor("--kill", pid, "--yes")
 
     assert foreign.returncode == gone.returncode == 3
     assert "only sessions of this one are ended here" in foreign.stderr
@@ -136,12 +117,12 @@ async def test_ending_without_being_asked_and_what_is_refused(
     assert gone.stderr == f"deals: there is no session {pid}; deals doctor lists them\n"
 
 
-def test_no_connection_is_one_line_and_a_finding(tmp_path: Path) -> None:
+def test_no_connection_is_one_line_and_a_finding(anywhere: Command, tmp_path: Path) -> None:
     url = f"postgresql+asyncpg://deals:s3cret@/deals?host={tmp_path}"
 
-    for_people = run(tmp_path, DATABASE_URL=url)
-    for_scripts = run(tmp_path, "--json", DATABASE_URL=url)
-    killing = run(tmp_path, "--kill", "1", "--yes", DATABASE_URL=url)
+    for_people = anywhere(DATABASE_URL=url)
+    for_scripts = anywhere("--json", DATABASE_URL=url)
+    killing = anywhere("--kill", "1", "--yes", DATABASE_URL=url)
 
     assert for_people.returncode == for_scripts.returncode == killing.returncode == 3
     where = f"{tmp_path}:5432 (database deals, user deals)"
@@ -154,8 +135,8 @@ def test_no_connection_is_one_line_and_a_finding(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_embedded_database_is_looked_at_as_it_is(tmp_path: Path) -> None:
-    result = run(tmp_path)
+def test_an_embedded_database_is_looked_at_as_it_is(anywhere: Command, tmp_path: Path) -> None:
+    result = anywhere()
 
     assert result.returncode == 1
     assert result.stdout.startswith("problem  schema: the database has no schema yet\n")
@@ -165,10 +146,10 @@ def test_an_embedded_database_is_looked_at_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", [16, 18])
-async def test_a_replica(tmp_path: Path, version: int) -> None:
+def test_a_replica(anywhere: Command, tmp_path: Path, version: int) -> None:
     home = tmp_path / "data"
     with embedded_postgres(home, version=version) as server:
-        await upgrade_async(server.url())
+        upgrade(server.url())
     data = home / "postgres" / "data"
     # A standby that gets nothing to replay is one, too.
     signal = data / "standby.signal"
@@ -177,10 +158,8 @@ async def test_a_replica(tmp_path: Path, version: int) -> None:
     os.chown(signal, status.st_uid, status.st_gid)
 
     with embedded_postgres(home, version=version) as server:
-        primary = await asyncio.to_thread(run, tmp_path, "--json", DATABASE_URL=server.url())
-        replica = await asyncio.to_thread(
-            run,
-            tmp_path,
+        primary = anywhere("--json", DATABASE_URL=server.url())
+        replica = anywhere(
             "--replica",
             "--json",
             DATABASE_URL="postgresql://nobody@nowhere.invalid/x",
@@ -196,16 +175,16 @@ async def test_a_replica(tmp_path: Path, version: int) -> None:
 
 
 @pytest.mark.slow
-async def test_a_worker_that_was_killed(doctor: Doctor, workers: Workers) -> None:
+def test_a_worker_that_was_killed(doctor: Command, workers: Workers) -> None:
     worker = workers.start()
 
-    async def says(severity: str, words: str) -> bool:
-        found = report(await doctor("--json", WORKER_HEARTBEAT="1"))
+    def says(severity: str, words: str) -> bool:
+        found = report(doctor("--json", WORKER_HEARTBEAT="1"))
         return any(words in one.title for one in of(found.findings, "workers", severity))
 
-    await until(lambda: says("fine", "1 workers are alive"), "it is seen alive")
+    wait_until(lambda: says("fine", "1 workers are alive"), "it is seen alive")
     kill(worker)
-    await until(lambda: says("warning", "is dead, or hangs: silent for"), "it is seen dead")
+    wait_until(lambda: says("warning", "is dead, or hangs: silent for"), "it is seen dead")
 
 
 @pytest.fixture
@@ -229,7 +208,7 @@ def test_names_and_statements_cannot_draw_on_a_terminal(
     assert not {"\x1b", "\x07"} & set(shown)
 
 
-async def test_it_looks_past_a_pooler(doctor: Doctor, database_url: str) -> None:
+def test_it_looks_past_a_pooler(doctor: Command, database_url: str) -> None:
     """Of which nobody answers here; of the replica behind it there is no address at all."""
     nowhere = "postgresql://deals@127.0.0.1:1/deals"
     pooled = {
@@ -239,8 +218,8 @@ async def test_it_looks_past_a_pooler(doctor: Doctor, database_url: str) -> None
         "DIRECT_DATABASE_URL": database_url,
     }
 
-    seen = await doctor("--json", **pooled)
-    refused = await doctor("--replica", **pooled)
+    seen = doctor("--json", **pooled)
+    refused = doctor("--replica", **pooled)
 
     assert report(seen).findings
     assert "no address of the replica" in refused.stderr
