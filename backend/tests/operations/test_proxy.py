@@ -12,6 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import URL
+from tests.databases import as_text, temporary_database
 from tests.operations.files import ROOT
 from tests.patience import PATIENCE
 from tests.programs import program
@@ -39,19 +41,39 @@ class Behind:
     servers: tuple[RunningServer, RunningServer]
 
 
-@pytest.fixture
-async def behind(database_url: str, tmp_path: Path) -> AsyncIterator[Behind]:
+@asynccontextmanager
+async def _two_servers(database_url: str, folder: Path, **settings: str) -> AsyncIterator[Behind]:
     haproxy = program("haproxy")
-    folders = [tmp_path / "1", tmp_path / "2"]
-    for folder in folders:
-        folder.mkdir()
-    shared = {"DATA_DIR": str(tmp_path / "data"), "DRAIN_DELAY": "3"}
+    folders = [folder / "1", folder / "2"]
+    for each in folders:
+        each.mkdir()
+    shared = {"DATA_DIR": str(folder / "data"), **settings}
     async with (
         running_server(database_url, folders[0], **shared) as one,
         running_server(database_url, folders[1], **shared) as two,
-        _proxy(haproxy, tmp_path, (one, two)) as client,
+        _proxy(haproxy, folder, (one, two)) as client,
     ):
         yield Behind(client, (one, two))
+
+
+@pytest.fixture
+async def behind(database_url: str, tmp_path: Path) -> AsyncIterator[Behind]:
+    """Two processes that a test may end."""
+    async with _two_servers(database_url, tmp_path, DRAIN_DELAY="3") as behind:
+        yield behind
+
+
+@pytest.fixture(scope="module")
+async def behind_for_all(
+    server_url: URL, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Behind]:
+    """Two processes that no test ends."""
+    folder = tmp_path_factory.mktemp("proxy")
+    async with (
+        temporary_database(server_url, template) as url,
+        _two_servers(as_text(url), folder) as behind,
+    ):
+        yield behind
 
 
 @asynccontextmanager
@@ -94,18 +116,19 @@ async def _answers(client: httpx.AsyncClient) -> bool:
         return False
 
 
-async def test_requests_keep_their_id_and_metrics_stay_inside(behind: Behind) -> None:
-    answer = await behind.client.get("/deals", headers={"X-Request-ID": "my-trace-1"})
+async def test_requests_keep_their_id_and_metrics_stay_inside(behind_for_all: Behind) -> None:
+    answer = await behind_for_all.client.get("/deals", headers={"X-Request-ID": "my-trace-1"})
 
     assert answer.status_code == 200
     assert answer.headers["x-request-id"] == "my-trace-1"
     for path in ("/metrics", "/%6detrics", "/%6d%65trics?x=1"):
-        assert (await behind.client.get(path)).status_code == 404
+        assert (await behind_for_all.client.get(path)).status_code == 404
 
 
 CUT_OFF = 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda each: each.name)
 async def test_other_processes_go_on_when_one_ends(behind: Behind, number: int) -> None:
     """Nobody notices one that was asked to stop; of one that dies, whom it was answering."""
@@ -146,6 +169,7 @@ async def test_other_processes_go_on_when_one_ends(behind: Behind, number: int) 
         assert statuses.count(CUT_OFF) <= len(asking)
 
 
+@pytest.mark.slow
 async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path) -> None:
     """Each process is replaced by another at its address, while clients read and write."""
     haproxy = program("haproxy")
@@ -196,7 +220,7 @@ async def _routes(server: RunningServer) -> set[str]:
         return set(re.findall(r'route="([^"]+)"', (await client.get("/metrics")).text))
 
 
-async def test_pieces_are_passed_on_as_they_come(behind: Behind) -> None:
+async def test_pieces_are_passed_on_as_they_come(behind_for_all: Behind) -> None:
     """An upload that is not complete yet, and events of an import that nobody works on."""
     content = b"id,hotel_name\n" * 100
     sent = asyncio.Event()
@@ -208,12 +232,12 @@ async def test_pieces_are_passed_on_as_they_come(behind: Behind) -> None:
         sent.set()
 
     headers = {"Content-Type": "text/csv"}
-    accepted = await behind.client.post("/imports", content=slowly(), headers=headers)
+    accepted = await behind_for_all.client.post("/imports", content=slowly(), headers=headers)
     assert accepted.status_code == 202, accepted.text
     assert sent.is_set()
 
     url = f"/imports/{accepted.json()['id']}/events"
-    async with behind.client.stream("GET", url) as events:
+    async with behind_for_all.client.stream("GET", url) as events:
         assert events.headers["content-type"].startswith("text/event-stream")
         async with asyncio.timeout(PATIENCE):
             first = await anext(events.aiter_bytes())

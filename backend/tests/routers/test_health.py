@@ -147,11 +147,9 @@ async def frozen(url: URL) -> AsyncIterator[None]:
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops a process of the server")
-async def test_a_database_that_hangs_is_unavailable_within_a_second_or_so(
-    settings: Settings, clone_url: URL
-) -> None:
+async def test_a_database_that_hangs_is_unavailable(settings: Settings, clone_url: URL) -> None:
     """With a connection that was good a moment ago: no new one is needed to find out."""
-    changes = {"database_url": SecretStr(as_text(clone_url)), "db_health_timeout": 1.0}
+    changes = {"database_url": SecretStr(as_text(clone_url)), "db_health_timeout": 0.2}
     async with serving(create_app(settings.model_copy(update=changes))) as client:
         await until_healthy(client)
         async with frozen(clone_url):
@@ -173,9 +171,9 @@ async def test_every_request_has_an_answer_while_the_database_hangs(
     changes = {
         "database_url": SecretStr(as_text(clone_url)),
         "db_pool_size": len(EVERY_ROUTE),
-        "db_read_timeout": 2.0,
-        "db_statement_timeout": 2.0,
-        "db_health_timeout": 2.0,
+        "db_read_timeout": 0.5,
+        "db_statement_timeout": 0.5,
+        "db_health_timeout": 0.5,
     }
     async with serving(create_app(settings.model_copy(update=changes))) as client:
 
@@ -192,11 +190,11 @@ async def test_every_request_has_an_answer_while_the_database_hangs(
                 pass
         async with frozen(clone_url), asyncio.timeout(PATIENCE):
             during = await ask_all()
-        await until_healthy(client)
-        after = await client.get("/deals")
+        async with asyncio.timeout(PATIENCE):
+            while 503 in await ask_all():
+                pass
 
     assert during == {503}
-    assert after.status_code == 200
 
 
 async def test_the_process_lives_whatever_the_database_does(

@@ -99,21 +99,14 @@ async def test_a_refusal_of_the_service_is_not_repeated(
 async def test_a_real_deadlock_is_solved_by_the_request(
     api: httpx.AsyncClient, database: Database
 ) -> None:
-    """The request holds the hotel it has inserted and waits for a phone that is held by another
-    transaction, which then waits for the hotel: PostgreSQL undoes who waited longest, the request.
+    """The request holds the hotel that it has inserted, and waits for a phone that another
+    transaction holds. The other transaction waits for the request's hotel.
     """
     other = {**HOTEL, "name": "Other", "phone": "+49-30-2"}
     async with database.transaction() as session:
         await insert(session, HOTEL)
-        # One request, two rows: a trigger adds the second, in the opposite order of ours.
-        await session.execute(
-            text(
-                "CREATE FUNCTION second() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-                # It looks for a deadlock once, after so long; ours must have come by then.
-                " PERFORM set_config('deadlock_timeout', '5s', true);"
-                " UPDATE hotels SET country = 'Spain' WHERE phone = '+49-30-1'; RETURN NULL; END $$"
-            )
-        )
+        # One request, two rows: a trigger changes the second, in the opposite order of ours.
+        await session.execute(text(SECOND_ROW))
         await session.execute(
             text(
                 "CREATE TRIGGER second AFTER INSERT ON hotels FOR EACH ROW"
@@ -123,17 +116,37 @@ async def test_a_real_deadlock_is_solved_by_the_request(
     async with database.transaction() as session:
         await session.execute(text("SET LOCAL session_replication_role = replica"))
         await session.execute(text("UPDATE hotels SET name = 'Held' WHERE phone = '+49-30-1'"))
-        request = asyncio.create_task(api.post("/hotels", json=other))
-        await someone_waits(database)
-        # The same phone: this waits for the end of the request's transaction.
-        await session.execute(text("SET LOCAL deadlock_timeout = '1min'"))
-        await insert(session, {**other, "name": "First", "country": "Italy"})
+        # Who looks for a deadlock is undone: not this transaction.
+        await session.execute(text("SET LOCAL deadlock_timeout = '1h'"))
+        async with database.transaction() as gate:
+            await gate.execute(text("SELECT pg_advisory_xact_lock(1)"))
+            request = asyncio.create_task(api.post("/hotels", json=other))
+            await waiting(database, 1)
+            # The same phone: this waits for the end of the request's transaction.
+            ours = asyncio.create_task(
+                insert(session, {**other, "name": "First", "country": "Italy"})
+            )
+            await waiting(database, 2)
+        await ours
 
     answer = await request
 
-    # Ours was undone, tried again, and then found the phone taken: a clash, not a deadlock.
+    # The request was undone and tried again, and then found the phone taken: a clash.
     assert answer.status_code == 409
     assert answer.json()["error"]["message"] == "Another hotel has this phone"
+
+
+# The lock is the test's: it opens when the other transaction waits. PostgreSQL looks for a deadlock
+# once in each wait, after the timeout.
+SECOND_ROW = """
+    CREATE FUNCTION second() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_advisory_xact_lock(1);
+        PERFORM set_config('deadlock_timeout', '10ms', true);
+        UPDATE hotels SET country = 'Spain' WHERE phone = '+49-30-1';
+        RETURN NULL;
+    END $$
+"""
 
 
 async def insert(session: Any, hotel: dict[str, str]) -> None:
@@ -146,12 +159,12 @@ async def insert(session: Any, hotel: dict[str, str]) -> None:
     )
 
 
-async def someone_waits(database: Database) -> None:
-    """Until a statement of this database waits for a lock."""
-    waiting = (
+async def waiting(database: Database, count: int) -> None:
+    """Wait until so many statements of this database wait for locks."""
+    query = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     async with asyncio.timeout(PATIENCE):
-        while not await counted(database, waiting):  # noqa: ASYNC110 - no event for a lock
+        while await counted(database, query) < count:  # noqa: ASYNC110 - no event for a lock
             await asyncio.sleep(0.01)
