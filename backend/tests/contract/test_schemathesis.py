@@ -6,12 +6,14 @@ tests/contract/test_schemathesis.py` looks further, and elsewhere each time.
 """
 
 import asyncio
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -36,12 +38,17 @@ from app.db.session import Database
 from app.main import create_app
 from app.services.keys import KeyService
 
-pytestmark = [pytest.mark.api, pytest.mark.slow]
+pytestmark = pytest.mark.api
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
+DOCUMENT: dict[str, Any] = json.loads(Path(__file__).with_name("openapi.json").read_text())
+# The operations of each tag: the parts of a long run, which can be made in parallel.
+TAGS = Counter(
+    operation["tags"][0] for path in DOCUMENT["paths"].values() for operation in path.values()
+)
 
 # There is no worker; a stream of events would go on until there is.
 IMPORTS_HAVE_ENDED = """
@@ -110,14 +117,16 @@ async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve
     return serve
 
 
-def run(environment: dict[str, str], folder: Path, *options: str) -> tuple[int, str]:
-    """Exit status and output of the command; it keeps what it found in the folder."""
+def run(
+    environment: dict[str, str], folder: Path, *options: str, examples: int = EXAMPLES or 10
+) -> tuple[int, str]:
+    """Return the exit status and the output of the command, which keeps findings in `folder`."""
     result = subprocess.run(
         [
             SCHEMATHESIS,
             *("--config-file", CONFIG),
             *("run", f"{environment['BASE_URL']}/openapi.json", "--no-color"),
-            *("--max-examples", str(EXAMPLES or 10)),
+            *("--max-examples", str(examples)),
             *([] if EXAMPLES else ["--generation-deterministic"]),
             *options,
         ],
@@ -130,15 +139,28 @@ def run(environment: dict[str, str], folder: Path, *options: str) -> tuple[int, 
     return result.returncode, result.stdout + result.stderr
 
 
-def test_every_operation_by_itself(serve: Serve, tmp_path: Path) -> None:
-    """Examples, the edges of every schema, and random requests: right ones and wrong ones."""
+def test_every_operation_keeps_to_the_document(serve: Serve, tmp_path: Path) -> None:
+    """The document's examples, and a few random requests to each operation."""
     with serve("production") as environment:
-        status, output = run(environment, tmp_path, "--phases", "examples,coverage,fuzzing")
+        status, output = run(environment, tmp_path, "--phases", "examples,fuzzing", examples=3)
 
     assert status == 0, output
     assert re.search(r"(\d+) selected / \1 total", output)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("tag", TAGS)
+def test_every_operation_by_itself(serve: Serve, tmp_path: Path, tag: str) -> None:
+    """Examples, the edges of every schema, and random requests: right ones and wrong ones."""
+    phases = ("--phases", "examples,coverage,fuzzing")
+    with serve("production") as environment:
+        status, output = run(environment, tmp_path, *phases, "--include-tag", tag)
+
+    assert status == 0, output
+    assert f" {TAGS[tag]} selected / {TAGS.total()} total" in output
+
+
+@pytest.mark.slow
 def test_a_service_that_needs_no_key_is_noticed(serve: Serve, tmp_path: Path) -> None:
     """In development writes are open, which the document does not say."""
     only = ("--phases", "fuzzing", "--include-operation-id", "create_hotel", "--mode", "positive")
@@ -149,6 +171,7 @@ def test_a_service_that_needs_no_key_is_noticed(serve: Serve, tmp_path: Path) ->
     assert "without authentication" in output, output
 
 
+@pytest.mark.slow
 def test_operations_in_sequences(
     serve: Serve, clone_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
