@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 from tests.browser.accessibility import SOURCE, violations
-from tests.browser.watching import Watch, opened
+from tests.browser.watching import MILLISECONDS, Watch, opened
 from tests.conftest import Catalog
 from tests.databases import as_text
 from tests.servers import RunningServer, running_server
@@ -35,8 +35,8 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
-# Every expectation waits for what it expects; this ends one that is in vain, on a busy machine too.
-expect.set_options(timeout=20_000)
+# Every expectation waits for what it expects; this ends one that is in vain.
+expect.set_options(timeout=MILLISECONDS)
 
 
 def missing(what: str) -> NoReturn:

@@ -151,6 +151,7 @@ async def test_the_keyboard_goes_to_the_content(page: Page) -> None:
     await expect(page.get_by_role("main")).to_be_focused()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "?city=nowhere", "?price_min=x&y=1"])
 async def test_everybody_can_use_it(
     page: Page, dark_page: Page, phone_page: Page, axe: Axe, watch: Watch, query: str

@@ -1,6 +1,7 @@
 """`/docs` and `/redoc`, as somebody uses them who writes a client."""
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -29,6 +30,19 @@ SWAGGERS_OWN = dict.fromkeys(
 REDOCS_OWN = {"scrollable-region-focusable": ("#reference pre",)}
 DARK_ON_LIGHT = "rgb(59, 65, 81)"
 SUMMARY = ".opblock-summary-control"
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest) -> Picture:
+    """Keep a picture where `SCREENSHOTS` says so: these are long pages, and take seconds."""
+    if os.environ.get("SCREENSHOTS"):
+        kept: Picture = request.getfixturevalue("screenshot")
+        return kept
+
+    async def none(_page: Page, _name: str) -> bytes:
+        return b""
+
+    return none
 
 
 async def operations(page: Page) -> list[tuple[str, str]]:
@@ -73,7 +87,7 @@ async def test_docs_lists_everything_in_the_documents_order(page: Page) -> None:
     await expect(page.locator("img[alt='Online validator badge']")).to_have_count(0)
 
 
-async def test_docs_tries_a_read_out(page: Page, screenshot: Picture) -> None:
+async def test_docs_tries_a_read_out(page: Page, picture: Picture) -> None:
     await page.goto("/docs")
     block = await opened(page, "deals", "list_deals")
     await block.get_by_placeholder("city").fill("berlin")
@@ -85,7 +99,7 @@ async def test_docs_tries_a_read_out(page: Page, screenshot: Picture) -> None:
     await expect(answer).to_contain_text("x-request-id")
     await expect(answer).to_contain_text("Request duration")
     await expect(block.locator(".request-url")).to_contain_text("/deals?limit=20&city=berlin")
-    await screenshot(page, "docs-list-deals")
+    await picture(page, "docs-list-deals")
 
 
 async def authorize(page: Page, key: str) -> None:
@@ -132,7 +146,7 @@ async def test_docs_opens_what_a_link_says(page: Page, watch: Watch) -> None:
     await expect(page.get_by_role("button", name="Execute")).to_have_count(1)
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+@pytest.mark.parametrize("path", ["/docs", pytest.param("/redoc", marks=pytest.mark.slow)])
 async def test_a_link_cannot_bring_another_document(page: Page, watch: Watch, path: str) -> None:
     names = ("url", "configUrl", "config", "urls.primaryName", "spec-url", "specUrl")
     hostile = "&".join(f"{name}=https://example.com/x" for name in names)
@@ -146,7 +160,7 @@ async def test_a_link_cannot_bring_another_document(page: Page, watch: Watch, pa
     assert watch.elsewhere() == []
 
 
-async def test_redoc_shows_every_operation(page: Page, screenshot: Picture) -> None:
+async def test_redoc_shows_every_operation(page: Page, picture: Picture) -> None:
     await page.goto("/redoc")
 
     for tag, operation in await operations(page):
@@ -157,7 +171,7 @@ async def test_redoc_shows_every_operation(page: Page, screenshot: Picture) -> N
     sidebar = page.locator(".menu-content")
     await expect(sidebar).to_have_css("position", "sticky")
     await expect(page.locator("img")).to_have_count(0)
-    await screenshot(page, "redoc")
+    await picture(page, "redoc")
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
@@ -172,25 +186,27 @@ async def test_without_scripts_there_is_a_word_and_a_link(plain_page: Page, path
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 async def test_on_a_phone_nothing_is_wider_than_it(
-    phone_page: Page, path: str, screenshot: Picture
+    phone_page: Page, path: str, picture: Picture
 ) -> None:
     await phone_page.goto(path)
     await expect(phone_page.get_by_role("heading", name="Hotel deals")).to_be_visible()
 
     assert await phone_page.evaluate("document.documentElement.scrollWidth") == 360
-    await screenshot(phone_page, f"{path[1:]}-phone")
+    await picture(phone_page, f"{path[1:]}-phone")
 
 
-async def test_docs_comes_in_dark(dark_page: Page, screenshot: Picture) -> None:
+@pytest.mark.slow
+async def test_docs_comes_in_dark(dark_page: Page, picture: Picture) -> None:
     await dark_page.goto("/docs")
 
     title = dark_page.get_by_role("heading", name="Hotel deals")
     await expect(title).not_to_have_css("color", DARK_ON_LIGHT)
-    await screenshot(dark_page, "docs-dark")
+    await picture(dark_page, "docs-dark")
     await dark_page.emulate_media(color_scheme="light")
     await expect(title).to_have_css("color", DARK_ON_LIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colors", ["light", "dark"])
 async def test_all_can_use_what_is_ours_of_docs(
     live: RunningServer, visit: Visit, watch: Watch, axe: Axe, colors: str
@@ -203,6 +219,7 @@ async def test_all_can_use_what_is_ours_of_docs(
     assert await axe(page, except_for=SWAGGERS_OWN) == []
 
 
+@pytest.mark.slow
 async def test_all_can_use_redoc(page: Page, axe: Axe) -> None:
     await page.goto("/redoc")
     await expect(page.locator("[data-section-id*='/operation/']")).to_have_count(

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, WebError
+from tests.patience import PATIENCE
+
+# How long Playwright waits.
+MILLISECONDS = PATIENCE * 1000
 
 
 @dataclass
@@ -55,6 +59,7 @@ async def opened(
     context = await browser.new_context(
         base_url=origin, service_workers="block", reduced_motion="reduce", **options
     )
+    context.set_default_timeout(MILLISECONDS)
     try:
         await context.route(re.compile(rf"^(?!{re.escape(origin)}/|data:|blob:)"), _abort)
         context.on("request", lambda request: watch.requests.append(request.url))
