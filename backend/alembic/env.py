@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.config import load_settings
+from app.db import migrations
 from app.db.base import Base
-from app.db.migrations import MIGRATION_LOCK
 from app.db.provision import provisioned
 from app.errors import ConfigurationError
 from app.models import access, catalog, derived, idempotency, imports
@@ -49,8 +49,8 @@ def run(connection: Connection) -> None:
         process_revision_directives=number,
     )
     with context.begin_transaction():
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({migrations.MIGRATION_LOCK})"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{migrations.LOCK_TIMEOUT}'"))
         context.run_migrations()
 
 

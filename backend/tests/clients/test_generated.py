@@ -1,6 +1,7 @@
 """Clients that are generated from the document work as they come, with the types that they have."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,24 +95,29 @@ def test_typescript(service: Service, tmp_path: Path) -> None:
     assert output == "all done\n"
 
 
-@pytest.mark.parametrize(
-    ("line", "wrong"),
-    [
-        ("limit: 2 }", 'limit: "two" }'),
-        ('room_type: "suite"', "room_type: 5"),
-        ('  room_type: "suite",\n', ""),
-        ("hotel.name", "hotel.title"),
-        ("error.code", "error.kode"),
-    ],
-)
-def test_a_program_that_is_wrong_is_no_typescript(tmp_path: Path, line: str, wrong: str) -> None:
-    """That the types are not `any`."""
-    assert line in PROGRAM
-    folder = tmp_path / "typescript"
-    typescript(folder, str(DOCUMENT), PROGRAM.replace(line, wrong))
+WRONG = [
+    ("limit: 2 }", 'limit: "two" }'),
+    ('room_type: "suite"', "room_type: 5"),
+    ('  room_type: "suite",\n', ""),
+    ("hotel.name", "hotel.title"),
+    ("error.code", "error.kode"),
+]
 
-    with pytest.raises(AssertionError, match="error TS2"):
-        run(folder, node.BIN / "tsc", "--strict", "--noEmit", *LANGUAGE, "use.ts")
+
+def test_programs_that_are_wrong_are_no_typescript(tmp_path: Path) -> None:
+    """That the types are not `any`."""
+    folder = tmp_path / "typescript"
+    typescript(folder, str(DOCUMENT), PROGRAM)
+    names = [f"wrong{number}.ts" for number in range(len(WRONG))]
+    for name, (line, wrong) in zip(names, WRONG, strict=True):
+        assert line in PROGRAM
+        (folder / name).write_text(PROGRAM.replace(line, wrong))
+
+    with pytest.raises(AssertionError, match="error TS2") as refused:
+        run(folder, node.BIN / "tsc", "--strict", "--noEmit", *LANGUAGE, "use.ts", *names)
+
+    said = str(refused.value)
+    assert set(re.findall(r"(\w+\.ts)\(\d+,\d+\): error TS2", said)) == set(names), said
 
 
 def test_python(service: Service, tmp_path: Path) -> None:

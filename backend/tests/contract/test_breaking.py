@@ -211,6 +211,7 @@ def test_without_a_break_nothing_need_be_stated() -> None:
     assert lint_api.unstated([], {"a": "why"}, ("0.1.0", "0.1.0"))
 
 
+@pytest.mark.slow
 def test_the_document_passes(document: Document, capsys: pytest.CaptureFixture[str]) -> None:
     assert lint_api.main() == 0, capsys.readouterr().out
 

@@ -17,6 +17,7 @@ from pytest_alembic.tests import (
 from sqlalchemy import URL, make_url
 from tests.databases import as_text, dsn, temporary_database
 
+from app.db import migrations
 from app.db.migrations import head_revision, upgrade_async
 from app.errors import ConfigurationError, ConflictError
 
@@ -121,6 +122,7 @@ async def test_autogenerate_finds_nothing_at_head(url: str, alembic_config_for: 
     await asyncio.to_thread(command.check, alembic_config_for)
 
 
+@pytest.mark.slow
 async def test_two_starters_at_once_do_not_collide(url: str) -> None:
     starter = "import sys; from app.db.migrations import upgrade; upgrade(sys.argv[1])"
     starters = [
@@ -136,14 +138,18 @@ async def test_two_starters_at_once_do_not_collide(url: str) -> None:
     assert [row[0] for row in versions] == [head_revision()]
 
 
-async def test_a_migration_does_not_queue_behind_a_long_transaction(url: str) -> None:
+async def test_a_migration_does_not_queue_behind_a_long_transaction(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await upgrade_async(url, "0002")
     connection = await asyncpg.connect(dsn(make_url(url)))
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE deals IN ACCESS SHARE MODE")
-            with pytest.raises(ConflictError):
-                await upgrade_async(url)
+            with monkeypatch.context() as patch:
+                patch.setattr(migrations, "LOCK_TIMEOUT", "100ms")
+                with pytest.raises(ConflictError):
+                    await upgrade_async(url)
         assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0002"
     finally:
         await connection.close()

@@ -155,7 +155,11 @@ def test_a_failing_script_ends_with_its_error(database_url: str, tmp_path: Path)
     ("url", "said"),
     [
         ("postgresql://user:hidden@127.0.0.1:1/deals", "the database is not available: "),
-        ("mysql://user:hidden@127.0.0.1/deals", "wrong settings: DATABASE_URL: "),
+        pytest.param(
+            "mysql://user:hidden@127.0.0.1/deals",
+            "wrong settings: DATABASE_URL: ",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_no_database_is_one_line(url: str, said: str, tmp_path: Path) -> None:

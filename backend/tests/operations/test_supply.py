@@ -46,6 +46,7 @@ def test_the_bill_of_materials_has_what_is_installed() -> None:
     assert "pytest" not in {each["name"] for each in bill["components"]}
 
 
+@pytest.mark.slow
 def test_the_source_has_nothing_that_bandit_finds() -> None:
     bandit = Path(sys.executable).with_name("bandit")
 

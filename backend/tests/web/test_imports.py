@@ -81,6 +81,7 @@ async def test_a_field_of_any_length_was_rejected(
     assert f"{'x' * 200}…" in page.text
 
 
+@pytest.mark.slow
 def test_the_api_reads_fields_of_any_length_by_itself() -> None:
     """Without what only workers need, which would set the same limit."""
     code = "import csv, app.main; print(csv.field_size_limit())"

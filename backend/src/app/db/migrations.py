@@ -14,6 +14,8 @@ from app.errors import ConfigurationError, InvalidInputError
 
 # Any number, as long as nothing else in the database uses it for an advisory lock.
 MIGRATION_LOCK = 7_364_201_101
+# How long a migration waits for a table before it gives up, in PostgreSQL's units.
+LOCK_TIMEOUT = "5s"
 
 # Alembic keeps its context in module globals: two threads would migrate each other's database.
 _ONE_AT_A_TIME = threading.Lock()
