@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import asyncpg
 from sqlalchemy import URL
 from tests.databases import as_text, dsn
+from tests.patience import PATIENCE
 
 from app.config import Settings
 from app.db.examining import examined
@@ -38,7 +39,7 @@ async def examine(url: URL | str, settings: Settings, **changes: Any) -> list[Fi
         **changes,
     }
     text = url if isinstance(url, str) else as_text(url)
-    async with examined(text, 5) as examination:
+    async with examined(text, PATIENCE) as examination:
         return await DoctorService(examination, Situation(**situation)).findings()
 
 
