@@ -3,27 +3,29 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+from tests.local_servers import LocalServer, local_server
 from tests.routers.bodies import DEAL, HOTEL
-from tests.servers import patient_client, running_server, url_of
 
+from app.config import Settings
 from app.db.session import Database
 from app.services.verification import VerificationService
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
 POOL = 2
 
 
 @pytest.fixture
-async def port(database_url: str, tmp_path: Path) -> AsyncIterator[int]:
-    """A real server with two connections, so that a leaked one is soon missed."""
-    pool = {"DB_POOL_SIZE": str(POOL), "DB_MAX_OVERFLOW": "0"}
-    async with running_server(database_url, tmp_path, **pool) as server:
-        yield server.port
-    assert "Traceback" not in server.log.read_text()
+async def server(
+    own_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[LocalServer]:
+    """A server with two connections, so that a leaked one is soon missed."""
+    changed = {"db_pool_size": POOL, "db_max_overflow": 0}
+    async with local_server(own_settings.model_copy(update=changed)) as server:
+        yield server
+    assert "Traceback" not in caplog.text
 
 
 async def leave_after(port: int, request: bytes, sent: int) -> None:
@@ -35,9 +37,9 @@ async def leave_after(port: int, request: bytes, sent: int) -> None:
 
 
 async def test_they_leave_neither_half_a_write_nor_a_broken_connection(
-    port: int, database: Database
+    server: LocalServer, database: Database
 ) -> None:
-    async with patient_client(url_of(port)) as client:
+    async with server.client() as client:
         hotel = (await client.post("/hotels", json=HOTEL)).json()
         body = json.dumps({**DEAL, "external_id": None, "hotel_id": hotel["id"]}).encode()
         head = (
@@ -47,7 +49,7 @@ async def test_they_leave_neither_half_a_write_nor_a_broken_connection(
         whole = head + body
         places = [len(head) // 2, len(head), len(whole) - 1, len(whole)]
 
-        await asyncio.gather(*(leave_after(port, whole, place) for place in places * 10))
+        await asyncio.gather(*(leave_after(server.port, whole, place) for place in places * 10))
         # More than the pool has connections, so that one that was lost would be missed.
         later = await asyncio.gather(*(client.get("/deals?limit=1") for _ in range(4 * POOL)))
         made = await asyncio.gather(

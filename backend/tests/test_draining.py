@@ -13,9 +13,11 @@ from tests.imports.faults import until
 from tests.imports.files import row
 from tests.imports.uploaded import submit
 from tests.jobs.workers import until as until_true
+from tests.local_servers import local_server
 from tests.patience import PATIENCE, PATIENT
 from tests.servers import answers, free_port, patient_client, running_server
 
+from app.config import Settings
 from app.db.session import Database
 from app.draining import Stopping, _Signalled, on_server_stop
 
@@ -53,7 +55,9 @@ async def server(
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 async def test_open_streams_end_at_once(
     server: tuple[asyncio.subprocess.Process, str], number: signal.Signals
 ) -> None:
@@ -78,10 +82,9 @@ async def test_open_streams_end_at_once(
 
 
 async def test_who_goes_away_is_waited_for_no_longer(
-    server: tuple[asyncio.subprocess.Process, str], database: Database
+    own_settings: Settings, database: Database
 ) -> None:
-    _, url = server
-    async with patient_client(url) as client:
+    async with local_server(own_settings) as server, server.client() as client:
         made = await submit(client, [row(1)])
         async with client.stream("GET", made["links"]["events"]) as stream:
             lines = stream.aiter_lines()
