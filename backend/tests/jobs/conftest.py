@@ -1,14 +1,10 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from pydantic import SecretStr
-from tests.conftest import serving
-from tests.jobs.workers import Rows, Workers
+from tests.jobs.workers import LocalWorkers, Rows, Workers
 
 from app.config import Settings
-from app.main import create_app
 
 
 @pytest.fixture
@@ -19,13 +15,15 @@ def workers(database_url: str, tmp_path: Path) -> Iterator[Workers]:
 
 
 @pytest.fixture
-async def api(
-    database_url: str, settings: Settings, tmp_path: Path
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application that the workers work for."""
-    changed = {"database_url": SecretStr(database_url), "data_dir": tmp_path / "data"}
-    async with serving(create_app(settings.model_copy(update=changed))) as client:
-        yield client
+async def local_workers(
+    own_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[LocalWorkers]:
+    """Workers of the application that `api` is."""
+    started = LocalWorkers(own_settings)
+    yield started
+    await started.end()
+    told = [record.getMessage() for record in caplog.get_records("call")]
+    assert not [message for message in told if "has failed" in message]
 
 
 @pytest.fixture

@@ -4,42 +4,33 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
-from pydantic import SecretStr
-from tests.jobs.workers import Rows, Workers, deals_csv, ended, kill, look, until, upload
+from tests.jobs.workers import (
+    LocalWorkers,
+    Rows,
+    Workers,
+    deals_csv,
+    ended,
+    kill,
+    look,
+    until,
+    upload,
+)
+from tests.local_servers import local_server
 from tests.programs import program
 
 from app.config import Settings
-from app.main import create_app
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-
-@pytest.fixture
-async def port(database_url: str, settings: Settings, tmp_path: Path) -> AsyncIterator[int]:
-    """The application on a real socket."""
-    changed = {"database_url": SecretStr(database_url), "data_dir": tmp_path / "data"}
-    app = create_app(settings.model_copy(update=changed))
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, http="httptools", log_config=None, access_log=False)
-    )
-    serving = asyncio.create_task(server.serve())
-
-    async def has_started() -> bool:
-        return server.started
-
-    await until(has_started, "it serves")
-    yield int(server.servers[0].sockets[0].getsockname()[1])
-    server.should_exit = True
-    await serving
+pytestmark = pytest.mark.integration
 
 
-async def test_one_that_is_cut_off_leaves_nothing(port: int, rows: Rows, tmp_path: Path) -> None:
+async def test_one_that_is_cut_off_leaves_nothing(
+    own_settings: Settings, rows: Rows, tmp_path: Path
+) -> None:
     body = b"x" * 3_000_000
     head = (
         "POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
@@ -53,19 +44,20 @@ async def test_one_that_is_cut_off_leaves_nothing(port: int, rows: Rows, tmp_pat
     async def is_gone() -> bool:
         return not list(folder.iterdir())
 
-    for sent in (len(body) // 2, len(body) - 1):
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head + body[:sent])
-        await writer.drain()
-        await until(is_arriving, "it arrives")
-        writer.transport.abort()
-        await until(is_gone, "it is taken back")
+    async with local_server(own_settings) as server:
+        for sent in (len(body) // 2, len(body) - 1):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(head + body[:sent])
+            await writer.drain()
+            await until(is_arriving, "it arrives")
+            writer.transport.abort()
+            await until(is_gone, "it is taken back")
     assert await rows("SELECT 1 FROM imports") == []
     assert await rows("SELECT 1 FROM procrastinate_jobs") == []
 
 
 async def test_one_that_has_changed_fails(
-    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+    api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
     changed, removed = [
         await upload(api, deals_csv(tmp_path / f"{n}.csv", 10, seed=n)) for n in range(2)
@@ -77,7 +69,7 @@ async def test_one_that_has_changed_fails(
     content = stored[changed["id"]].read_bytes()
     stored[changed["id"]].write_bytes(content.replace(b",True,", b",False,"))
     stored[removed["id"]].unlink()
-    workers.start()
+    local_workers.start()
     error = (await ended(api, changed, "failed"))["error"]
     assert error == "The stored file is not the one that was uploaded"
     error = (await ended(api, removed, "failed"))["error"]
@@ -100,6 +92,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["disk", "limit"])
 async def test_no_room_at_the_worker(
     api: httpx.AsyncClient,

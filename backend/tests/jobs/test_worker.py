@@ -1,4 +1,4 @@
-"""A worker in the foreground: what it does with an upload, and how it stops."""
+"""What a worker does with an upload, and how it stops."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ from tests.jobs.workers import (
     ATTEMPTS,
     CHUNKS,
     JOBS,
+    LocalWorkers,
     Rows,
     Workers,
     deals_csv,
@@ -28,7 +29,7 @@ from tests.patience import PATIENCE
 
 from app.db.session import Database
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
 
 async def is_registered(rows: Rows) -> bool:
@@ -36,13 +37,17 @@ async def is_registered(rows: Rows) -> bool:
 
 
 async def test_an_upload_is_loaded(
-    api: httpx.AsyncClient, workers: Workers, rows: Rows, database: Database, tmp_path: Path
+    api: httpx.AsyncClient,
+    local_workers: LocalWorkers,
+    rows: Rows,
+    database: Database,
+    tmp_path: Path,
 ) -> None:
-    made = await upload(api, deals_csv(tmp_path / "deals.csv", 3000))
+    made = await upload(api, deals_csv(tmp_path / "deals.csv", 300))
     assert (made["state"], made["started_at"], made["rows_read"]) == ("queued", None, 0)
     watching = asyncio.create_task(api.get(made["links"]["events"], timeout=PATIENCE))
     await until_found(database, LISTENING)
-    workers.start(chunk_rows=500)
+    local_workers.start(chunk_rows=50)
 
     body = (await watching).text
     events: list[dict[str, Any]] = [
@@ -55,13 +60,15 @@ async def test_an_upload_is_loaded(
     assert events[-1] == await ended(api, made)
     read = [event["rows_read"] for event in events]
     assert read == sorted(read)
-    assert (read[-1], events[-1]["inserted"]) == (3000, 3000 - events[-1]["rejected"])
+    assert (read[-1], events[-1]["inserted"]) == (300, 300 - events[-1]["rejected"])
     # A moment after the import.
     await until(lambda: _jobs(rows, ["succeeded"]), "the job is done")
     assert await rows.one(CHUNKS, made["id"]) == list(range(6))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 async def test_an_idle_worker_stops(workers: Workers, rows: Rows, number: signal.Signals) -> None:
     worker = workers.start()
     await until(lambda: is_registered(rows), "it works")
@@ -72,40 +79,43 @@ async def test_an_idle_worker_stops(workers: Workers, rows: Rows, number: signal
 
 
 async def test_a_busy_worker_stops_within_its_grace_and_the_next_goes_on(
-    api: httpx.AsyncClient, workers: Workers, rows: Rows, database: Database, tmp_path: Path
+    api: httpx.AsyncClient,
+    local_workers: LocalWorkers,
+    rows: Rows,
+    database: Database,
+    tmp_path: Path,
 ) -> None:
-    made = await upload(api, deals_csv(tmp_path / "deals.csv", 12_000))
+    made = await upload(api, deals_csv(tmp_path / "deals.csv", 600))
     later = await upload(api, deals_csv(tmp_path / "later.csv", 10))
-    # So long that nobody is taken for dead in this test.
-    worker = workers.start(chunk_rows=100, WORKER_HEARTBEAT="60")
+    worker = local_workers.start(chunk_rows=20, grace_seconds=0.1)
     async with gate(database, "import_chunks", "NEW.number = 5") as halt:
         await halt.somebody_waits()
 
-        assert await stop(worker) == 0
+        await worker.stop()
 
     assert await rows(JOBS) == [("todo",), ("todo",)]
     before = (await api.get(made["links"]["self"])).json()
     assert (before["state"], before["error"]) == ("queued", "The worker was stopped")
     assert await rows.one("SELECT failures FROM imports WHERE id = $1", made["id"]) == 0
-    assert 200 <= before["rows_read"] < 12_000
-    workers.start(chunk_rows=100, WORKER_HEARTBEAT="60")
+    assert 40 <= before["rows_read"] < 600
+    local_workers.start(chunk_rows=20)
     done = await ended(api, made)
     assert done["started_at"] == before["started_at"]
-    assert done["rows_read"] == 12_000
+    assert done["rows_read"] == 600
     assert done["error"] is None
-    assert await rows.one(CHUNKS, made["id"]) == list(range(120))
+    assert await rows.one(CHUNKS, made["id"]) == list(range(30))
     assert await rows.one(ATTEMPTS, made["id"]) == 2
     # In the order in which they came.
     assert (await ended(api, later))["started_at"] >= done["finished_at"]
 
 
 async def test_an_import_without_a_job_gets_another(
-    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+    api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
     made = await upload(api, deals_csv(tmp_path / "deals.csv", 20))
     await rows("DELETE FROM procrastinate_jobs")
-    workers.start()
-    workers.start()
+    local_workers.start()
+    local_workers.start()
 
     assert (await ended(api, made))["inserted"] > 0
 
@@ -118,18 +128,18 @@ async def _jobs(rows: Rows, states: list[str]) -> bool:
 
 
 async def test_ten_imports_and_two_workers(
-    api: httpx.AsyncClient, workers: Workers, rows: Rows, tmp_path: Path
+    api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
     # So rarely that nobody finds by a look of his own that the job before is done.
     for _ in range(2):
-        workers.start(WORKER_HEARTBEAT="60")
+        local_workers.start()
     # The same ids in all, with other rows; the same hotels in some.
-    files = [deals_csv(tmp_path / f"{n}.csv", 100 + n, seed=n // 2) for n in range(10)]
+    files = [deals_csv(tmp_path / f"{n}.csv", 20 + n, seed=n // 2) for n in range(10)]
 
     made = await asyncio.gather(*(upload(api, file) for file in files))
     done = [await ended(api, each) for each in made]
 
-    assert [each["rows_read"] for each in done] == [100 + n for n in range(10)]
+    assert [each["rows_read"] for each in done] == [20 + n for n in range(10)]
     assert await rows("SELECT DISTINCT attempt FROM imports") == [(1,)]
     await until(lambda: _jobs(rows, ["succeeded"] * 10), "the jobs are done")
     in_turn = sorted(done, key=lambda each: each["started_at"])

@@ -1,4 +1,4 @@
-"""Workers as real processes, and what they have made of imports."""
+"""Workers, as processes or as tasks of the test, and what they have made of imports."""
 
 import asyncio
 import re
@@ -13,26 +13,31 @@ import asyncpg
 import httpx
 from tests.environment import inherited
 from tests.patience import PATIENCE, PATIENT
-from tests.test_cli import DEALS
+from tests.servers import DEALS
 
+from app.config import Settings
 from app.imports.generator import generate
+from app.jobs.worker import WorkerOptions, work
+from app.services.loading import CHUNK_ROWS
 
 # How often a worker under test says that it lives, in seconds; it is taken for dead after three.
 HEARTBEAT = 1.0
 # A look costs a request or a connection, which those who are waited for would use better.
 _POLL = 0.05
 
-# `deals worker`, with chunks so small that there are many moments to be killed at, and not much
-# patience when it is to stop.
+# Not much patience when a worker is to stop, and for the database.
 GRACE = 1.0
+_PAUSE = 0.05
+# `deals worker`, with chunks so small that there are many moments to be killed at.
 _SMALL_CHUNKS = f"""
 import sys
-from app.cli import main
-from app.jobs import worker
-from app.services.importing import ImportRunner
-ImportRunner.__init__.__kwdefaults__["chunk_rows"] = int(sys.argv.pop(1))
-worker.GRACE_SECONDS = {GRACE}
-main()
+from app.config import load_settings
+from app.jobs.process import run_worker
+from app.jobs.worker import WorkerOptions
+from app.logging import configure_logging
+settings = load_settings()
+configure_logging(settings)
+run_worker(settings, WorkerOptions(grace_seconds={GRACE}, chunk_rows=int(sys.argv[1])))
 """
 
 Import = dict[str, Any]
@@ -59,7 +64,7 @@ class Workers:
         """`deals worker`; `prefix` is a command that runs it."""
         command = [DEALS, "worker"]
         if chunk_rows is not None:
-            command = [sys.executable, "-c", _SMALL_CHUNKS, str(chunk_rows), "worker"]
+            command = [sys.executable, "-c", _SMALL_CHUNKS, str(chunk_rows)]
         with self.log(len(self._started)).open("wb") as log:
             process = subprocess.Popen(
                 [*prefix, *command],
@@ -91,6 +96,55 @@ class Workers:
         assert not any(line.startswith("Traceback") for line in self.logs().splitlines())
         failed = re.findall(r"[^\n]*has failed[^\n]*", self.logs())
         assert not failed, "\n".join(failed)[-3000:]
+
+
+class LocalWorker:
+    """A worker that is a task of the test; death and signals need a process."""
+
+    def __init__(self, settings: Settings, options: WorkerOptions) -> None:
+        self._stop = asyncio.Event()
+        self._running = asyncio.create_task(work(settings, self._stop, options))
+
+    @property
+    def runs(self) -> bool:
+        return not self._running.done()
+
+    async def stop(self) -> None:
+        """Tell it to stop, as a signal does, and wait until it has."""
+        self._stop.set()
+        await self._running
+
+
+class LocalWorkers:
+    """Starts such workers, and stops them in the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started: list[LocalWorker] = []
+
+    def start(
+        self,
+        *,
+        heartbeat: float = PATIENCE,
+        grace_seconds: float = GRACE,
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> LocalWorker:
+        """Start one that takes none for dead, unless its heartbeat is short."""
+        worker = LocalWorker(
+            self._settings.model_copy(update={"worker_heartbeat": heartbeat}),
+            WorkerOptions(
+                grace_seconds=grace_seconds,
+                pause_seconds=_PAUSE,
+                niceness=0,
+                chunk_rows=chunk_rows,
+            ),
+        )
+        self._started.append(worker)
+        return worker
+
+    async def end(self) -> None:
+        for worker in self._started:
+            await worker.stop()
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

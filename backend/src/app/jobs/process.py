@@ -6,20 +6,20 @@ import signal
 
 from app.config import Settings
 from app.jobs.limits import SIGNALS
-from app.jobs.worker import work
+from app.jobs.worker import DEFAULTS, WorkerOptions, work
 from app.logging import configure_logging
 
 
-def run_worker(settings: Settings) -> None:
+def run_worker(settings: Settings, options: WorkerOptions = DEFAULTS) -> None:
     """Work on jobs until SIGINT or SIGTERM, or until the process that started this one is gone.
 
     Raises:
         DealsError: one line on what is missing or in the way.
     """
-    asyncio.run(_run(settings))
+    asyncio.run(_run(settings, options))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, options: WorkerOptions) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
@@ -29,7 +29,7 @@ async def _run(settings: Settings) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         loop.add_reader(parent.sentinel, stop.set)
-    await work(settings, stop)
+    await work(settings, stop, options)
 
 
 def run_as_child(settings: Settings) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import psycopg
 from procrastinate import App
@@ -20,19 +21,37 @@ from app.jobs.tasks import job_app
 from app.repositories.jobs import MISSED_HEARTBEATS, QUEUE
 from app.services.housekeeping import HousekeepingService
 from app.services.importing import ImportRunner
+from app.services.loading import CHUNK_ROWS
 from app.storage.uploads import upload_store
 
 logger = logging.getLogger(__name__)
 
+# How soon a task that has not ended is cancelled once more.
+_CANCEL_SECONDS = 1.0
 # Jobs at a time; of loads there is one at a time in a database anyway.
 CONCURRENCY = 4
-# What a request wants of a processor that is busy comes first.
-_NICENESS = 5
-# How long to wait for the database before the next try.
-_PAUSE_SECONDS = 1.0
 
 
-async def work(settings: Settings, stop: asyncio.Event) -> None:
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Limits of a worker that no operator sets.
+
+    A job under way may take `grace_seconds` after the signal to stop; then it is given back. The
+    worker waits `pause_seconds` for the database before the next try. `niceness` is what the
+    process adds to its own, so that requests come first on a busy processor. `chunk_rows` is how
+    many rows of a file are stored at a time.
+    """
+
+    grace_seconds: float = GRACE_SECONDS
+    pause_seconds: float = 1.0
+    niceness: int = 5
+    chunk_rows: int = CHUNK_ROWS
+
+
+DEFAULTS = WorkerOptions()
+
+
+async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions = DEFAULTS) -> None:
     """Work on jobs until told to stop; when the database is away, wait for it.
 
     Raises:
@@ -44,28 +63,32 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     async with provisioned_async(settings) as found:
         urls = found.past_pooler()
         # Now, because an embedded PostgreSQL that was started here is everybody's.
-        os.nice(_NICENESS)
+        os.nice(options.niceness)
         database = Database(urls, settings.patient())
         try:
-            runner = ImportRunner(database, uploads)
+            runner = ImportRunner(database, uploads, chunk_rows=options.chunk_rows)
             housekeeping = HousekeepingService(database, uploads, settings)
             queue = conninfo(urls.primary, "hotel-deals worker")
             logger.info("working on background jobs")
             while not stop.is_set():
                 app = job_app(queue, runner, housekeeping)
-                await _work_while_connected(app, runner, settings.worker_heartbeat, stop)
+                await _work_while_connected(app, runner, settings.worker_heartbeat, stop, options)
         finally:
             await database.dispose()
 
 
 async def _work_while_connected(
-    app: App, runner: ImportRunner, heartbeat: float, stop: asyncio.Event
+    app: App,
+    runner: ImportRunner,
+    heartbeat: float,
+    stop: asyncio.Event,
+    options: WorkerOptions,
 ) -> None:
     """Until told to stop or the database goes away.
 
     The library's worker then ends, sometimes without an error, and never begins anew by itself.
     """
-    working = asyncio.create_task(_work(app, runner, heartbeat))
+    working = asyncio.create_task(_work(app, runner, heartbeat, options))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -79,11 +102,11 @@ async def _work_while_connected(
         logger.warning("the job queue is not available: %s", error.__cause__ or error)
     if not stop.is_set():
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PAUSE_SECONDS):
+            async with asyncio.timeout(options.pause_seconds):
                 await stop.wait()
 
 
-async def _work(app: App, runner: ImportRunner, heartbeat: float) -> None:
+async def _work(app: App, runner: ImportRunner, heartbeat: float, options: WorkerOptions) -> None:
     # Says at once, and best, what is wrong with the database; the queue's own pool waits for it.
     await runner.requeue_forgotten()
     try:
@@ -93,7 +116,7 @@ async def _work(app: App, runner: ImportRunner, heartbeat: float) -> None:
                 queues=[QUEUE],
                 concurrency=CONCURRENCY,
                 install_signal_handlers=False,
-                shutdown_graceful_timeout=GRACE_SECONDS,
+                shutdown_graceful_timeout=options.grace_seconds,
                 fetch_job_polling_interval=heartbeat,
                 update_heartbeat_interval=heartbeat,
                 stalled_worker_timeout=heartbeat * MISSED_HEARTBEATS,
@@ -113,7 +136,7 @@ async def _watched(app: App, runner: ImportRunner, heartbeat: float) -> AsyncIte
         # More than once: a connection that breaks at this moment takes it for its own.
         while not watching.done():
             watching.cancel()
-            await asyncio.wait([watching], timeout=_PAUSE_SECONDS)
+            await asyncio.wait([watching], timeout=_CANCEL_SECONDS)
 
 
 async def _watch(app: App, runner: ImportRunner, heartbeat: float) -> None:
