@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.db.embedded_users import processes_of
 from tests.jobs.workers import (
     Rows,
     deals_csv,
@@ -18,14 +19,14 @@ from tests.jobs.workers import (
     until,
     upload,
 )
-from tests.patience import PATIENCE
-from tests.servers import free_port, patient_client, url_of
-from tests.test_cli import DEALS, Run, environment, processes_of, run
+from tests.patience import PATIENCE, PATIENT
+from tests.servers import DEALS, free_port, patient_client, url_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+from app import cli
+from app.config import Settings
+from app.jobs.beside import worker_beside
 
-# Fixtures of the command's tests.
-__all__ = ["environment", "run"]
+pytestmark = pytest.mark.integration
 
 
 @contextmanager
@@ -95,12 +96,22 @@ async def is_at_work(rows: Rows, count: int) -> None:
 
 
 @pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        **PATIENT,
+        "DATA_DIR": str(tmp_path / "data"),
+        "DATABASE_URL": "",
+    }
+
+
+@pytest.fixture
 def serving(environment: dict[str, str], database_url: str) -> tuple[list[str], dict[str, str]]:
     arguments = ["serve", "--with-worker", "--port", str(free_port())]
     return arguments, {**environment, "DATABASE_URL": database_url, "WORKER_HEARTBEAT": "0.5"}
 
 
-@pytest.mark.parametrize("ending", ["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize("ending", ["SIGTERM", pytest.param("Ctrl-C", marks=pytest.mark.slow)])
 async def test_it_ends_with_the_server(
     serving: tuple[list[str], dict[str, str]], rows: Rows, tmp_path: Path, ending: str
 ) -> None:
@@ -117,6 +128,7 @@ async def test_it_ends_with_the_server(
         assert await rows("SELECT 1 FROM procrastinate_workers") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0, 0.4])
 async def test_ctrl_c_before_the_worker_has_started(
     serving: tuple[list[str], dict[str, str]], tmp_path: Path, seconds: float
@@ -130,6 +142,7 @@ async def test_ctrl_c_before_the_worker_has_started(
         await is_gone(worker)
 
 
+@pytest.mark.slow
 async def test_it_ends_when_the_server_is_killed(
     serving: tuple[list[str], dict[str, str]], rows: Rows, tmp_path: Path
 ) -> None:
@@ -143,21 +156,22 @@ async def test_it_ends_when_the_server_is_killed(
 
 
 async def test_another_comes_when_it_is_killed(
-    serving: tuple[list[str], dict[str, str]], rows: Rows, tmp_path: Path
+    api: httpx.AsyncClient, own_settings: Settings, rows: Rows, tmp_path: Path
 ) -> None:
-    port = serving[0][-1]
-    with started(*serving, tmp_path / "log") as server:
-        worker = await worker_of(server.pid)
+    server = os.getpid()
+    with worker_beside(own_settings.model_copy(update={"worker_heartbeat": 0.5})):
+        worker = await worker_of(server)
         await is_at_work(rows, 1)
         # It gives way to requests.
-        assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, server.pid)
+        assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, server)
         os.kill(worker, signal.SIGKILL)
-        await worker_of(server.pid, worker)
-        async with patient_client(url_of(int(port))) as client:
-            made = await upload(client, deals_csv(tmp_path / "deals.csv", 50))
-            assert (await ended(client, made))["inserted"] == 50
+        another = await worker_of(server, worker)
+        made = await upload(api, deals_csv(tmp_path / "deals.csv", 50))
+        assert (await ended(api, made))["inserted"] == 50
+    await is_gone(another)
 
 
+@pytest.mark.slow
 async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path) -> None:
     port = free_port()
     arguments = ["demo", "--port", str(port), "--rows", "20"]
@@ -193,10 +207,22 @@ async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path)
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
-    run: Run, variables: dict[str, str], named: str
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+    variables: dict[str, str],
+    named: str,
 ) -> None:
-    result = run("worker", **variables)
-    assert result.returncode == 3
-    assert result.stderr.startswith(f"deals: wrong settings: {named}")
-    assert "s3cret" not in result.stderr
-    assert result.stderr.count("\n") == 1
+    for name, value in {**environment, **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["deals", "worker"])
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    signal.signal(signal.SIGTERM, handler)
+    error = capfd.readouterr().err
+
+    assert caught.value.code == 3
+    assert error.startswith(f"deals: wrong settings: {named}")
+    assert "s3cret" not in error
+    assert error.count("\n") == 1

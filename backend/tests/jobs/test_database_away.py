@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -13,10 +13,11 @@ from pydantic import SecretStr
 from tests.conftest import serving
 from tests.databases import SERVER_OPTIONS
 from tests.db.embedded_users import eventually_answers, postmaster_of, supervisors_of
-from tests.imports.database import ask, run
+from tests.imports.database import run
 from tests.jobs.workers import (
     CHUNKS,
     JOBS,
+    LocalWorkers,
     Rows,
     Workers,
     deals_csv,
@@ -34,10 +35,10 @@ from app.db.provision import DatabaseUrls
 from app.db.session import Database
 from app.main import create_app
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
-ROWS = 6000
-CHUNK_ROWS = 100
+ROWS = 2000
+CHUNK_ROWS = 50
 _END_ALL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
@@ -88,40 +89,45 @@ async def home(server: tuple[Path, str], tmp_path: Path, settings: Settings) -> 
         workers.end()
 
 
-async def is_done(home: Home, path: Path, *, disturb: str | signal.Signals) -> None:
-    """An import that is disturbed in its middle ends well, with one worker and one start of it."""
-    made = await upload(home.api, path)
-    worker = home.workers.start(chunk_rows=CHUNK_ROWS)
-    await reaches(home.api, made, 5 * CHUNK_ROWS)
-    if isinstance(disturb, str):
-        await home.rows(disturb)
-    else:
-        await home.restart(disturb, 2)
+async def goes_on(
+    api: httpx.AsyncClient, rows: Rows, path: Path, disturb: Callable[[], Awaitable[object]]
+) -> None:
+    """Disturb an import in its middle; it ends well, and the same worker does the next one."""
+    made = await upload(api, path)
+    await reaches(api, made, 5 * CHUNK_ROWS)
+    await disturb()
     # Its requests fail while the server is away, and a while after that.
-    done = await ended(home.api, made)
-    assert worker.poll() is None
+    done = await ended(api, made)
     assert (done["rows_read"], done["inserted"]) == (ROWS, ROWS)
-    assert await home.rows.one(CHUNKS, made["id"]) == list(range(ROWS // CHUNK_ROWS))
-    assert await home.rows.one("SELECT count(*) FROM deals") == ROWS
-    await until(lambda: _succeeded(home), "the job is done")
-    # The same worker goes on.
-    again = await upload(home.api, path, force=True)
-    assert (await ended(home.api, again))["unchanged"] == ROWS
+    assert await rows.one(CHUNKS, made["id"]) == list(range(ROWS // CHUNK_ROWS))
+    assert await rows.one("SELECT count(*) FROM deals") == ROWS
+    await until(lambda: _succeeded(rows), "the job is done")
+    again = await upload(api, path, force=True)
+    assert (await ended(api, again))["unchanged"] == ROWS
 
 
-async def _succeeded(home: Home) -> bool:
-    return set(await home.rows(JOBS)) == {("succeeded",)}
+async def _succeeded(rows: Rows) -> bool:
+    return set(await rows(JOBS)) == {("succeeded",)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
 async def test_the_database_restarts(home: Home, tmp_path: Path, how: signal.Signals) -> None:
-    await is_done(home, deals_csv(tmp_path / "deals.csv", ROWS), disturb=how)
+    worker = home.workers.start(chunk_rows=CHUNK_ROWS)
+    path = deals_csv(tmp_path / "deals.csv", ROWS)
+    await goes_on(home.api, home.rows, path, lambda: home.restart(how, 2))
+    assert worker.poll() is None
 
 
-async def test_all_connections_are_ended(home: Home, tmp_path: Path) -> None:
-    await is_done(home, deals_csv(tmp_path / "deals.csv", ROWS), disturb=_END_ALL)
+async def test_all_connections_are_ended(
+    api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
+) -> None:
+    worker = local_workers.start(chunk_rows=CHUNK_ROWS, heartbeat=0.5)
+    await goes_on(api, rows, deals_csv(tmp_path / "deals.csv", ROWS), lambda: rows(_END_ALL))
+    assert worker.runs
 
 
+@pytest.mark.slow
 async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: Path) -> None:
     made = await upload(home.api, deals_csv(tmp_path / "deals.csv", ROWS))
     worker = home.workers.start(chunk_rows=CHUNK_ROWS)
@@ -144,37 +150,34 @@ async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: P
 
 
 async def test_a_worker_waits_for_the_schema(
-    empty_url: str, tmp_path: Path, settings: Settings
+    empty_url: str, own_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    workers = Workers(empty_url, tmp_path)
+    settings = own_settings.model_copy(update={"database_url": SecretStr(empty_url)})
+    workers = LocalWorkers(settings)
+    rows = Rows(empty_url)
     try:
-        worker = workers.start()
+        workers.start()
 
         async def says_so() -> bool:
-            return "run `deals migrate`" in workers.logs()
+            return "run `deals migrate`" in caplog.text
 
         await until(says_so, "it says what is missing")
         await upgrade_async(empty_url)
-        database = Database(DatabaseUrls(empty_url, empty_url), settings)
-        await until(
-            lambda: ask(database, "SELECT 1 FROM procrastinate_workers"), "it works without a start"
-        )
-        await database.dispose()
-        assert await stop(worker) == 0
+        await until(lambda: rows("SELECT 1 FROM procrastinate_workers"), "it works without a start")
     finally:
-        workers.end()
+        await workers.end()
 
 
-async def test_a_worker_stops_while_it_waits_for_a_database(tmp_path: Path) -> None:
-    workers = Workers("postgresql+asyncpg://deals:s3cret@127.0.0.1:1/deals", tmp_path)
-    try:
-        worker = workers.start()
+async def test_a_worker_stops_while_it_waits_for_a_database(
+    own_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = "postgresql+asyncpg://deals:s3cret@127.0.0.1:1/deals"
+    workers = LocalWorkers(own_settings.model_copy(update={"database_url": SecretStr(nowhere)}))
+    workers.start()
 
-        async def says_so() -> bool:
-            return "waiting for the database" in workers.logs()
+    async def says_so() -> bool:
+        return "waiting for the database" in caplog.text
 
-        await until(says_so, "it waits")
-        assert await stop(worker) == 0
-        assert "s3cret" not in workers.logs()
-    finally:
-        workers.end()
+    await until(says_so, "it waits")
+    await workers.end()
+    assert "s3cret" not in caplog.text

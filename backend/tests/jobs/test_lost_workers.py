@@ -16,8 +16,10 @@ from tests.jobs.workers import (
     ATTEMPTS,
     CHUNKS,
     EVENTS,
+    HEARTBEAT,
     JOBS,
     Import,
+    LocalWorkers,
     Rows,
     Workers,
     ended,
@@ -32,15 +34,12 @@ from tests.services.test_loading_killed import rows as some_rows
 from app.db.session import Database
 from app.services.loading import LoadingService
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
 # Many chunks, of which each takes a moment.
-ROWS = 12_000
-CHUNK_ROWS = 300
+ROWS = 2_000
+CHUNK_ROWS = 50
 COUNTERS = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
-_WHO_LOADS = """
-SELECT worker_id FROM procrastinate_jobs WHERE status = 'doing' AND task_name = 'load_import'
-"""
 _TRANSACTIONS = """
 SELECT 1 FROM pg_stat_activity
 WHERE datname = current_database() AND state = 'idle in transaction'
@@ -94,6 +93,7 @@ async def taken_up_again(rows: Rows, made: Import, attempt: int) -> None:
     await until(is_next, "another worker takes over")
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again(
     whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
 ) -> None:
@@ -108,7 +108,9 @@ async def test_killed_again_and_again(
     chance = random.Random(20261121)  # noqa: S311 - which moments is no secret
     for _ in range(5):
         worker = workers.start(chunk_rows=CHUNK_ROWS)
-        await reaches(api, made, (await look(api, made))["rows_read"] + chance.randrange(1, 1200))
+        await reaches(
+            api, made, (await look(api, made))["rows_read"] + chance.randrange(1, 4 * CHUNK_ROWS)
+        )
         await asyncio.sleep(chance.uniform(0, 0.1))
         kill(worker)
     workers.start(chunk_rows=CHUNK_ROWS)
@@ -117,30 +119,31 @@ async def test_killed_again_and_again(
     assert await rows.one(ATTEMPTS, made["id"]) >= 6
 
 
-async def test_the_next_worker_takes_over_soon(
-    whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
+async def test_the_next_worker_takes_over(
+    whole: Whole,
+    api: httpx.AsyncClient,
+    workers: Workers,
+    local_workers: LocalWorkers,
+    database: Database,
+    rows: Rows,
 ) -> None:
-    both = {await registered(workers, rows, count): count - 1 for count in (1, 2)}
+    killed = workers.start(chunk_rows=CHUNK_ROWS)
     async with gate(database, "import_chunks", "NEW.number = 3") as halt:
         made = await upload(api, whole.path)
         await halt.somebody_waits()
-        kill(workers.running()[both[await rows.one(_WHO_LOADS)]])
+        # It is there when the other one dies, and finds it silent after a while.
+        local_workers.start(chunk_rows=CHUNK_ROWS, heartbeat=HEARTBEAT / 2)
+        await until(lambda: two_are_registered(rows), "both work")
+        kill(killed)
     await taken_up_again(rows, made, 1)
     await is_whole(whole, api, made, database, rows)
 
 
-async def registered(workers: Workers, rows: Rows, count: int) -> int:
-    """Start the `count`th worker; what it is called there."""
-    workers.start(chunk_rows=CHUNK_ROWS)
-
-    async def newest() -> int | None:
-        found = await rows("SELECT id FROM procrastinate_workers ORDER BY id")
-        return int(found[-1][0]) if len(found) == count else None
-
-    newest_id: int = await until(newest, f"{count} are registered")
-    return newest_id
+async def two_are_registered(rows: Rows) -> bool:
+    return len(await rows("SELECT 1 FROM procrastinate_workers")) == 2
 
 
+@pytest.mark.slow
 async def test_one_that_hangs_holds_nothing_up_and_does_no_harm_later(
     whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
 ) -> None:

@@ -62,7 +62,7 @@ class Workers:
         self, *, chunk_rows: int | None = None, prefix: Sequence[str] = (), **variables: str
     ) -> subprocess.Popen[bytes]:
         """`deals worker`; `prefix` is a command that runs it."""
-        command = [DEALS, "worker"]
+        command = [str(DEALS), "worker"]
         if chunk_rows is not None:
             command = [sys.executable, "-c", _SMALL_CHUNKS, str(chunk_rows)]
         with self.log(len(self._started)).open("wb") as log:
