@@ -111,8 +111,8 @@ async def add_deals(database: Database, texts: list[str]) -> None:
 async def test_a_usual_file(
     loading: LoadingService, database: Database, elsewhere: Database, deals: Path
 ) -> None:
-    generate(deals, rows=25_000)
-    await loading.load(deals)
+    generate(deals, rows=3_000)
+    await loading.load(deals, chunk_rows=1_000)
     exported = await export(database)
 
     assert await reexport(exported, elsewhere, deals) == exported

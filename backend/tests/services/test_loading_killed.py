@@ -1,22 +1,26 @@
 """A load that is killed leaves whole chunks, and the next one finishes the job."""
 
+import asyncio
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.imports.database import ask, content, run
+from tests.imports.faults import gate, until
 from tests.imports.files import row, write
 
 from app.db.session import Database
+from app.services.load_reports import LoadSummary
 from app.services.loading import LoadingService
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
 CHUNK_ROWS = 250
 ROWS = 6000
@@ -51,46 +55,84 @@ def rows(count: int = ROWS) -> list[dict[str, str]]:
     return made
 
 
+@dataclass(frozen=True)
+class Whole:
+    """An undisturbed load of a file: what it said, and what it stored."""
+
+    path: Path
+    chunk_rows: int
+    summary: LoadSummary
+    content: list[tuple[Any, ...]]
+
+
+async def loaded(database: Database, path: Path, chunk_rows: int) -> Whole:
+    summary = await LoadingService(database).load(path, chunk_rows=chunk_rows)
+    return Whole(path, chunk_rows, summary, await content(database))
+
+
+async def another_finishes(database: Database, whole: Whole) -> int:
+    """Load the file once more; how many deals the killed load had stored."""
+    await no_load_runs(database)
+    left = await content(database)
+    assert set(map(str, left)) <= set(map(str, whole.content))
+    assert chunk_sizes(left, whole.chunk_rows) <= chunk_sizes(whole.content, whole.chunk_rows)
+    assert await ask(database, "SELECT 1 FROM hotels WHERE deal_count = 0") == []
+    again = await loaded(database, whole.path, whole.chunk_rows)
+    assert again.content == whole.content
+    expected, found = whole.summary, again.summary
+    assert found.unchanged == len(left)
+    assert found.inserted + found.unchanged == expected.inserted
+    assert (found.duplicates, found.rejected) == (expected.duplicates, expected.rejected)
+    return len(left)
+
+
+EMPTY = ("DELETE FROM deals", "DELETE FROM hotels", "DELETE FROM categories")
+
+
+async def test_killed_in_the_middle_of_a_chunk(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    whole = await loaded(database, write(tmp_path / "deals.csv", rows(1000)), 100)
+    await run(database, *EMPTY)
+    async with gate(database, "deals", "NEW.external_id = 550") as halt:
+        process = start_load(database_url, whole)
+        await halt.somebody_waits()
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+    # Those before it are stored, and it is not.
+    assert 0 < await another_finishes(database, whole) < len(whole.content)
+
+
+@pytest.mark.slow
 async def test_killed_at_any_moment(database: Database, database_url: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "deals.csv", rows())
-    service = LoadingService(database)
-    expected = await service.load(path, chunk_rows=CHUNK_ROWS)
-    whole = await content(database)
-    sizes = chunk_sizes(whole)
-    assert expected.rejected > 100
+    whole = await loaded(database, write(tmp_path / "deals.csv", rows()), CHUNK_ROWS)
+    assert whole.summary.rejected > 100
     moments = random.Random(20261120)  # noqa: S311 - which moments is no secret
     partial = 0
     for _ in range(10):
-        await run(database, "DELETE FROM deals", "DELETE FROM hotels", "DELETE FROM categories")
-        kill_a_load(database_url, path, after_rows=moments.randrange(0, ROWS * 3 // 4))
-        await no_load_runs(database)
-        left = await content(database)
-        assert set(map(str, left)) <= set(map(str, whole))
-        assert chunk_sizes(left) <= sizes
-        assert await ask(database, "SELECT 1 FROM hotels WHERE deal_count = 0") == []
-        partial += 0 < len(left) < len(whole)
-        again = await service.load(path, chunk_rows=CHUNK_ROWS)
-        assert again.unchanged == len(left)
-        assert again.inserted + again.unchanged == expected.inserted
-        assert (again.duplicates, again.rejected) == (expected.duplicates, expected.rejected)
-        assert await content(database) == whole
+        await run(database, *EMPTY)
+        kill_a_load(database_url, whole, after_rows=moments.randrange(0, ROWS * 3 // 4))
+        partial += 0 < await another_finishes(database, whole) < len(whole.content)
     assert partial > 5
 
 
-def chunk_sizes(deals: list[tuple[Any, ...]]) -> set[tuple[int, int]]:
+def chunk_sizes(deals: list[tuple[Any, ...]], chunk_rows: int) -> set[tuple[int, int]]:
     """Which chunks of the file are stored, each with how many of its rows are."""
     stored = {deal[0] for deal in deals}
-    return set(Counter((external_id - 1) // CHUNK_ROWS for external_id in stored).items())
+    return set(Counter((external_id - 1) // chunk_rows for external_id in stored).items())
 
 
-def kill_a_load(url: str, path: Path, *, after_rows: int) -> None:
-    """SIGKILL, a moment after a load has said that it is that far."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _LOAD, url, str(path), str(CHUNK_ROWS)],
+def start_load(url: str, whole: Whole) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _LOAD, url, str(whole.path), str(whole.chunk_rows)],
         stdout=subprocess.PIPE,
         text=True,
     )
-    with process:
+
+
+def kill_a_load(url: str, whole: Whole, *, after_rows: int) -> None:
+    """SIGKILL, a moment after a load has said that it is that far."""
+    with start_load(url, whole) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if int(line) >= after_rows:
@@ -108,6 +150,4 @@ async def no_load_runs(database: Database) -> None:
         SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
         AND application_name = 'hotel-deals load'
     """
-    deadline = time.monotonic() + 30
-    while await ask(database, others):
-        assert time.monotonic() < deadline
+    await until(database, f"SELECT 1 WHERE NOT EXISTS ({others})")

@@ -5,7 +5,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
-from tests.storage.places import BUCKET, BucketPlace, FolderPlace, Place
+from tests.storage.places import BUCKET, CREDENTIALS, BucketPlace, FolderPlace, Place
 
 from app.config import Settings
 from app.storage.uploads import UploadStore, upload_store
@@ -25,9 +25,8 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-tests")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -10,6 +10,12 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
 BUCKET = "uploads-of-tests"
+# Variables of the library that speaks to it.
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "tests",
+    "AWS_SECRET_ACCESS_KEY": "of-tests",
+    "AWS_REGION": "us-east-1",
+}
 
 
 class Place(Protocol):

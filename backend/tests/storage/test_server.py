@@ -8,45 +8,114 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from tests.local_servers import served
 from tests.patience import PATIENCE
-from tests.storage.places import BUCKET, BucketPlace, FolderPlace, Place, blocks, sha256
+from tests.servers import patient_client, url_of
+from tests.storage.places import (
+    BUCKET,
+    CREDENTIALS,
+    BucketPlace,
+    FolderPlace,
+    Place,
+    blocks,
+    sha256,
+)
+from tests.storage.service import service
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+from app.config import Settings
+
+pytestmark = pytest.mark.integration
 
 MEBIBYTE = 1 << 20
-LIMIT = 110 * MEBIBYTE
+LIMIT = 30 * MEBIBYTE
+# More than a part of an upload to a bucket, so that there is something to be taken back.
+MUCH = 20 * MEBIBYTE
+# Of the server whose memory is watched.
+LARGE_LIMIT = 110 * MEBIBYTE
 CSV = {"Content-Type": "text/csv"}
 HEAD = b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
 BACKEND = Path(__file__).parents[2]
 
 
+class Counting:
+    """The service, and how many uploads it has finished with, answered or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.finished = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.finished += scope.get("path") == "/imports"
+
+
 @dataclass(frozen=True)
 class Server:
-    """A server in a process of its own, whose memory is its own, too."""
-
+    app: Counting
     client: httpx.AsyncClient
     port: int
     place: Place
-    log: Path
 
-    def answered(self) -> int:
-        """How many uploads it has finished with, answered or not."""
-        return self.log.read_text().count("route=/imports")
+
+@pytest.fixture(scope="module", params=["folder", "bucket"])
+async def shared(
+    request: pytest.FixtureRequest, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Server]:
+    changed: dict[str, Any] = {
+        "data_dir": tmp_path_factory.mktemp(request.param) / "data",
+        "max_upload_bytes": LIMIT,
+    }
+    prefix = uuid4().hex
+    place: Place = FolderPlace(changed["data_dir"] / "uploads")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "bucket":
+            place = BucketPlace(prefix)
+            changed["uploads_url"] = f"s3://{BUCKET}/{prefix}"
+            changed["aws_endpoint_url"] = request.getfixturevalue("s3_server")
+            for name, value in CREDENTIALS.items():
+                patch.setenv(name, value)
+        app = Counting(service(settings.model_copy(update=changed)))
+        config = uvicorn.Config(app, log_config=None, access_log=False)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+            async with served(config, listening), patient_client(url_of(port)) as client:
+                yield Server(app, client, port, place)
+
+
+@pytest.fixture
+async def server(shared: Server, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Server]:
+    """A server that has not stored anything."""
+    yield shared
+    (await shared.client.delete("/imports")).raise_for_status()
+    assert shared.place.files() == shared.place.leftovers() == []
+    assert not [record for record in caplog.get_records("call") if record.exc_info]
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server in a process of its own, whose memory is its own, too."""
+
+    client: httpx.AsyncClient
+    place: Place
 
 
 @asynccontextmanager
-async def served(folder: Path, s3: str | None) -> AsyncIterator[Server]:
+async def in_a_process(folder: Path, s3: str | None) -> AsyncIterator[Process]:
     prefix = uuid4().hex
-    environment = {"MAX_UPLOAD_BYTES": str(LIMIT), "PYTHONPATH": str(BACKEND)}
+    environment = {"MAX_UPLOAD_BYTES": str(LARGE_LIMIT), "PYTHONPATH": str(BACKEND)}
     environment |= {"DATA_DIR": str(folder / "data"), "UPLOADS_URL": ""}
     if s3 is not None:
         environment |= {"UPLOADS_URL": f"s3://{BUCKET}/{prefix}", "AWS_ENDPOINT_URL": s3}
-        environment |= {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "of-tests"}
-        environment |= {"AWS_REGION": "us-east-1"}
+        environment |= CREDENTIALS
     place = FolderPlace(folder / "data" / "uploads") if s3 is None else BucketPlace(prefix)
     log = folder / "log"
     # It listens before there is a server: nobody has to ask whether there is one by now.
@@ -64,42 +133,26 @@ async def served(folder: Path, s3: str | None) -> AsyncIterator[Server]:
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
             (await client.get("/memory")).raise_for_status()
-            yield Server(client, port, place, log)
+            yield Process(client, place)
     finally:
         process.terminate()
         await process.wait()
     assert "Traceback" not in log.read_text()
 
 
-@pytest.fixture(scope="module", params=["folder", "bucket"])
-async def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Server]:
-    s3 = None if request.param == "folder" else request.getfixturevalue("s3_server")
-    async with served(tmp_path_factory.mktemp(request.param), s3) as server:
-        yield server
-
-
-@pytest.fixture
-async def server(shared: Server) -> AsyncIterator[Server]:
-    """A server that has not stored anything."""
-    yield shared
-    (await shared.client.delete("/imports")).raise_for_status()
-    assert shared.place.files() == shared.place.leftovers() == []
-
-
 async def until_answered(server: Server, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while server.answered() < count:  # noqa: ASYNC110 - another process has no event here
+        while server.app.finished < count:  # noqa: ASYNC110 - another thread has no event here
             await asyncio.sleep(0.02)
 
 
 async def until_something_is_there(place: Place) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not place.leftovers():  # noqa: ASYNC110 - another process, as above
+        while not place.leftovers():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["folder", "bucket"])
 @pytest.mark.parametrize("kind", ["raw", "form"])
 async def test_memory_does_not_grow_with_the_file(
@@ -117,7 +170,7 @@ async def test_memory_does_not_grow_with_the_file(
 
     media_type = {"raw": "text/csv", "form": "multipart/form-data; boundary=x"}[kind]
     s3 = None if where == "folder" else request.getfixturevalue("s3_server")
-    async with served(tmp_path, s3) as server:
+    async with in_a_process(tmp_path, s3) as server:
         client = server.client
         small = await client.post("/imports", content=b"x", headers=CSV)
         assert small.status_code == 200
@@ -138,13 +191,13 @@ async def test_memory_does_not_grow_with_the_file(
 
 @pytest.mark.parametrize("ending", ["hang up", "abort"])
 @pytest.mark.parametrize("chunked", [True, False])
-@pytest.mark.parametrize("sent", [0, 1000, 30 * MEBIBYTE])
+@pytest.mark.parametrize("sent", [0, 1000, MUCH])
 async def test_a_client_that_goes_away_leaves_nothing(
     server: Server, chunked: bool, sent: int, ending: str
 ) -> None:
-    answered = server.answered()
+    answered = server.app.finished
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    kind = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 100000000"
+    kind = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % LIMIT
     writer.write(HEAD + kind + b"\r\n\r\n")
     block = bytes(min(sent, MEBIBYTE))
     for _ in range(sent // len(block) if sent else 0):
@@ -208,10 +261,10 @@ async def test_a_client_that_asks_first_is_told_to_go_on(server: Server) -> None
 async def test_others_are_served_meanwhile(server: Server) -> None:
     async def body() -> AsyncIterator[bytes]:
         # Nothing more is sent before others have been answered.
-        async for block in blocks(20, MEBIBYTE):
+        async for block in blocks(10, MEBIBYTE):
             yield block
             assert (await server.client.get("/memory")).status_code == 200
 
     uploaded = await server.client.post("/imports", content=body(), headers=CSV)
 
-    assert uploaded.json()["sha256"] == await sha256(blocks(20, MEBIBYTE))
+    assert uploaded.json()["sha256"] == await sha256(blocks(10, MEBIBYTE))
