@@ -21,9 +21,11 @@ OPTIONS = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
 
 # The folder comes by the environment, so that a search of command lines finds servers only.
 _USER = f"""
-import os, pathlib, sys
+import os, pathlib, signal, sys
 from app.db.embedded import embedded_postgres
 from app.errors import EmbeddedPostgresError
+# A test run in the background has its children ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with embedded_postgres(pathlib.Path(os.environ["FOLDER"]), options={OPTIONS}) as server:
         print(server.url(), flush=True)

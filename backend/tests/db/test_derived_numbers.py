@@ -112,7 +112,17 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("write", WRITES)
+# Of each kind of statement and of transaction one that is tried with every run.
+USUAL = {
+    *("insert", "delete", "change prices", "sell", "move between hotels", "relabel", "truncate"),
+    *("upsert", "many statements", "partly rolled back"),
+}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [pytest.param(write, marks=() if write in USUAL else pytest.mark.slow) for write in WRITES],
+)
 async def test_plain_sql_leaves_the_numbers_right(
     filled: Database, psql: Connection, write: str
 ) -> None:

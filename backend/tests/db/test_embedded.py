@@ -3,6 +3,7 @@ import shutil
 import stat
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,21 @@ from app.db.embedded import EmbeddedServer, embedded_postgres
 from app.errors import EmbeddedPostgresError
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("embedded")
+    with embedded_postgres(folder, options=OPTIONS):
+        return folder
+
+
+@pytest.fixture
+def folder(made: Path) -> Iterator[Path]:
+    """A folder with data, for tests that do not care whose; no server runs before or after."""
+    assert gone(made)
+    yield made
+    assert gone(made)
 
 
 def mode(path: Path) -> int:
@@ -41,8 +57,8 @@ async def test_starts_keeps_data_and_leaves_no_process(tmp_path: Path, version: 
     assert gone(tmp_path)
 
 
-async def test_text_is_the_same_on_every_machine(tmp_path: Path) -> None:
-    with embedded_postgres(tmp_path, options=OPTIONS) as server:
+async def test_text_is_the_same_on_every_machine(folder: Path) -> None:
+    with embedded_postgres(folder, options=OPTIONS) as server:
         assert await query(server, "SHOW server_encoding") == "UTF8"
         assert await query(server, "SHOW timezone") == "UTC"
         assert await query(server, "SELECT upper('zürich')") == "ZÜRICH"
@@ -50,8 +66,8 @@ async def test_text_is_the_same_on_every_machine(tmp_path: Path) -> None:
         assert await query(server, order) == "BabÉ"
 
 
-def test_psql_serves_with_the_socket_folder(tmp_path: Path) -> None:
-    with embedded_postgres(tmp_path, options=OPTIONS) as server:
+def test_psql_serves_with_the_socket_folder(folder: Path) -> None:
+    with embedded_postgres(folder, options=OPTIONS) as server:
         psql = embedded_commands.find_binaries(18) / "psql"
         arguments = ["-h", str(server.socket_dir), "-U", "deals", "-Atc", "SELECT 6 * 7", "deals"]
         assert subprocess.check_output([psql, *arguments], text=True).strip() == "42"
@@ -74,13 +90,12 @@ async def test_url_serves_every_client(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "name",
     [
-        "with space",
-        'it\'s "quoted" $HOME `id` %s \\ back',
-        "comma,colon:hash#question?amp&percent%41",
-        "Zürich-ホテル",
-        "/".join(["deep" * 10] * 4),
+        pytest.param('it\'s "quoted" $HOME `id` %s \\ back', id="quotes"),
+        pytest.param("/".join(["deep" * 10] * 4), id="deep"),
+        pytest.param("with space", id="space", marks=pytest.mark.slow),
+        pytest.param("comma,colon:hash#question?amp&percent%41", id="url", marks=pytest.mark.slow),
+        pytest.param("Zürich-ホテル", id="unicode", marks=pytest.mark.slow),
     ],
-    ids=["space", "quotes", "url", "unicode", "deep"],
 )
 async def test_any_path_works(tmp_path: Path, name: str) -> None:
     with embedded_postgres(tmp_path / name, options=OPTIONS) as server:
@@ -96,6 +111,7 @@ async def test_any_path_works(tmp_path: Path, name: str) -> None:
     assert server.socket_dir.exists() != outside
 
 
+@pytest.mark.slow
 async def test_relative_and_linked_folders_are_the_same_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,17 +128,17 @@ async def test_relative_and_linked_folders_are_the_same_folder(
 
 
 async def test_client_settings_in_the_environment_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"PGPORT": "1", "PGDATA": "/nowhere", "PGHOST": "nowhere.invalid"}.items():
         monkeypatch.setenv(name, value)
-    with embedded_postgres(tmp_path, options=OPTIONS) as server:
+    with embedded_postgres(folder, options=OPTIONS) as server:
         assert await query(server, "SELECT 1") == 1
 
 
-async def test_no_network_and_no_other_way_in(tmp_path: Path) -> None:
+async def test_no_network_and_no_other_way_in(folder: Path) -> None:
     options = OPTIONS | {"listen_addresses": "*", "unix_socket_permissions": "0777"}
-    with embedded_postgres(tmp_path, options=options) as server:
+    with embedded_postgres(folder, options=options) as server:
         assert await query(server, "SHOW listen_addresses") == ""
         assert mode(server.socket_dir / ".s.PGSQL.5432") == 0o700
         rules = "SELECT string_agg(type || auth_method || options::text, '') FROM pg_hba_file_rules"
@@ -141,13 +157,13 @@ async def test_only_the_folder_itself_becomes_private(tmp_path: Path) -> None:
     assert mode(folder) == mode(folder / "postgres") == mode(folder / "postgres/run") == 0o700
 
 
-async def test_nested_and_threaded_uses_share_one_server(tmp_path: Path) -> None:
+async def test_nested_and_threaded_uses_share_one_server(folder: Path) -> None:
     failures: list[BaseException] = []
 
     def use() -> None:
         try:
-            with embedded_postgres(tmp_path, options=OPTIONS), embedded_postgres(tmp_path):
-                assert len(supervisor_commands(tmp_path)) == 1
+            with embedded_postgres(folder, options=OPTIONS), embedded_postgres(folder):
+                assert len(supervisor_commands(folder)) == 1
         except BaseException as error:  # noqa: BLE001 - a thread hands it to the test
             failures.append(error)
 
@@ -157,7 +173,7 @@ async def test_nested_and_threaded_uses_share_one_server(tmp_path: Path) -> None
     for thread in threads:
         thread.join()
     assert not failures
-    assert gone(tmp_path)
+    assert gone(folder)
 
 
 def supervisor_commands(folder: Path) -> list[str]:
@@ -173,12 +189,13 @@ async def test_half_made_data_folder_is_made_anew(tmp_path: Path) -> None:
     assert not draft.exists()
 
 
-async def test_failing_body_stops_the_server_and_keeps_its_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="mine"), embedded_postgres(tmp_path, options=OPTIONS):
+async def test_failing_body_stops_the_server_and_keeps_its_error(folder: Path) -> None:
+    with pytest.raises(OSError, match="mine"), embedded_postgres(folder, options=OPTIONS):
         raise OSError("mine")
-    assert gone(tmp_path)
+    assert gone(folder)
 
 
+@pytest.mark.slow
 async def test_deleting_the_folder_in_use_ends_the_server_too(tmp_path: Path) -> None:
     folder = tmp_path / "deleted"
     with embedded_postgres(folder, options=OPTIONS) as server:
@@ -215,8 +232,8 @@ def test_unknown_versions_say_which_there_are(tmp_path: Path) -> None:
     assert "PostgreSQL 15 is not among" in fails(tmp_path)
 
 
-def test_wrong_option_is_told_from_the_log(tmp_path: Path) -> None:
-    message = fails(tmp_path, options=OPTIONS | {"no_such_setting": "1"})
+def test_wrong_option_is_told_from_the_log(folder: Path) -> None:
+    message = fails(folder, options=OPTIONS | {"no_such_setting": "1"})
     assert 'unrecognized configuration parameter "no_such_setting"' in message
 
 

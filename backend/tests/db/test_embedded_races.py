@@ -51,14 +51,23 @@ def churn(folder: Path, rounds: int) -> subprocess.Popen[str]:
     )
 
 
-async def test_eight_at_once_on_an_empty_folder_share_one_server(tmp_path: Path) -> None:
-    with users(tmp_path, 8) as everyone:
-        assert len(supervisors_of(tmp_path)) == 1
-        log = (tmp_path / "postgres/log/postgresql.log").read_text()
+async def test_three_at_once_on_an_empty_folder_share_one_server(tmp_path: Path) -> None:
+    await share_one_server(tmp_path, 3)
+
+
+@pytest.mark.slow
+async def test_so_do_eight(tmp_path: Path) -> None:
+    await share_one_server(tmp_path, 8)
+
+
+async def share_one_server(folder: Path, count: int) -> None:
+    with users(folder, count) as everyone:
+        assert len(supervisors_of(folder)) == 1
+        log = (folder / "postgres/log/postgresql.log").read_text()
         assert log.count("starting PostgreSQL") == 1
         for user in everyone:
             user.leave()
-    assert gone(tmp_path)
+    assert gone(folder)
 
 
 @pytest.mark.slow
@@ -121,8 +130,13 @@ async def test_interrupted_leaver_still_stops_the_server(tmp_path: Path) -> None
     assert gone(tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("point", ["", "PG_VERSION", "base/1", "base/5"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "base/1",
+        *(pytest.param(point, marks=pytest.mark.slow) for point in ("", "PG_VERSION", "base/5")),
+    ],
+)
 async def test_killed_while_making_the_data_folder(tmp_path: Path, point: str) -> None:
     draft = tmp_path / "postgres/data.new" / point
     with users(tmp_path, 1, wait=False) as (user,):

@@ -19,6 +19,7 @@ from tests.db.embedded_users import (
     supervisors_of,
     users,
 )
+from tests.patience import PATIENCE
 
 from app.db.embedded import embedded_postgres
 from app.errors import EmbeddedPostgresError
@@ -38,7 +39,7 @@ def folder(made: Path) -> Iterator[Path]:
     """One data folder for all tests here, with no server before and none after each."""
     assert gone(made)
     yield made
-    eventually(lambda: gone(made), patience=20)
+    eventually(lambda: gone(made))
     assert not list((made / "postgres/run").iterdir())
 
 
@@ -66,19 +67,26 @@ async def test_killed_user_of_two_leaves_the_server_to_the_other(folder: Path) -
         # A harness that reads the starter's output to its end must not wait for the server.
         output = starter.process.stdout
         assert output is not None
-        assert select.select([output], [], [], 20)[0]
+        assert select.select([output], [], [], PATIENCE)[0]
         assert output.read() == ""
         assert await answers(server)
     assert gone(folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 async def test_killed_only_user_takes_the_server_along(
     folder: Path, number: signal.Signals
 ) -> None:
     with users(folder, 1) as (user,):
         user.kill(number)
-        eventually(lambda: gone(folder), patience=20)
+        eventually(lambda: gone(folder))
 
 
 @pytest.mark.slow
@@ -119,7 +127,7 @@ async def test_leaving_user_gives_the_server_a_new_supervisor(folder: Path) -> N
         first.leave()
         assert len(supervisors_of(folder)) == 1
         second.kill()
-        eventually(lambda: gone(folder), patience=20)
+        eventually(lambda: gone(folder))
 
 
 async def test_killed_postmaster_comes_back_with_the_data(folder: Path) -> None:
@@ -194,7 +202,7 @@ os._exit(0)
     user = User(folder, script)
     try:
         url = user.wait_until_in()
-        assert user.process.wait(20) == 0
+        assert user.process.wait(PATIENCE) == 0
         assert await answers(url)
     finally:
         user.close()
@@ -206,7 +214,7 @@ async def test_gives_up_restarting_what_cannot_start(folder: Path) -> None:
     with embedded_postgres(folder, options=OPTIONS) as server:
         data.rename(away)
         os.kill(int((away / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-        eventually(lambda: not supervisors_of(folder), patience=30)
+        eventually(lambda: not supervisors_of(folder))
         assert "giving up" in server.log_file.read_text()
         away.rename(data)
         with embedded_postgres(folder, options=OPTIONS):
@@ -267,5 +275,5 @@ def test_users_the_rules_do_not_know_are_told_so(folder: Path) -> None:
             except EmbeddedPostgresError as error:
                 return "does not let this user in" in str(error)
 
-        eventually(refused, patience=10)
+        eventually(refused)
         rules.write_text(kept)

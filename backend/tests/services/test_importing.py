@@ -37,8 +37,15 @@ def as_it_comes(count: int) -> bytes:
     return f"{text}too,few\n{'x,' * 20}\n".encode()
 
 
-@pytest.mark.parametrize("options", [{}, {"dry_run": True}])
-@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("options", "compressed"),
+    [
+        ({}, True),
+        ({"dry_run": True}, False),
+        pytest.param({}, False, marks=pytest.mark.slow),
+        pytest.param({"dry_run": True}, True, marks=pytest.mark.slow),
+    ],
+)
 async def test_counters_and_rejects_are_those_of_a_load(
     api: httpx.AsyncClient,
     runner: ImportRunner,
@@ -118,6 +125,14 @@ async def test_a_header_and_no_rows_succeed(
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"strict": True}, marks=pytest.mark.slow),
+        pytest.param({"dry_run": True}, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize(
     ("body", "error"),
     [
         (b"\n\n", "there is no header: the file has nothing but blank lines"),
@@ -128,7 +143,6 @@ async def test_a_header_and_no_rows_succeed(
         (as_csv([row(1)]).encode() + b'"never closed', "the record that starts in line 3"),
     ],
 )
-@pytest.mark.parametrize("options", [{}, {"strict": True}, {"dry_run": True}])
 async def test_a_file_that_is_refused_has_loaded_nothing(
     api: httpx.AsyncClient,
     runner: ImportRunner,
