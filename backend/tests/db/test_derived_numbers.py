@@ -9,9 +9,10 @@ from decimal import Decimal
 import asyncpg
 import pytest
 from sqlalchemy import URL, text
-from tests.databases import dsn
+from tests.databases import dsn, pools, temporary_database
 from tests.factories import HotelFactory, insert_catalog
 
+from app.config import Settings
 from app.db.session import Database
 from app.services.verification import VerificationService
 
@@ -28,11 +29,27 @@ async def assert_no_drift(database: Database) -> None:
             assert left.scalar_one() == 0
 
 
+@pytest.fixture(scope="module")
+async def original(server_url: URL, template: str, settings: Settings) -> AsyncIterator[str]:
+    """The name of a database with deals, to be cloned."""
+    async with temporary_database(server_url, template) as url:
+        async with pools(url, settings) as database:
+            async with database.transaction() as session:
+                hotels = HotelFactory.batch(6)
+                await insert_catalog(await session.connection(), hotels, deals_per_hotel=10)
+            await assert_no_drift(database)
+        assert url.database
+        yield url.database
+
+
 @pytest.fixture
-async def filled(database: Database) -> Database:
-    async with database.transaction() as session:
-        await insert_catalog(await session.connection(), HotelFactory.batch(6), deals_per_hotel=10)
-    await assert_no_drift(database)
+async def clone_url(server_url: URL, original: str) -> AsyncIterator[URL]:
+    async with temporary_database(server_url, original) as url:
+        yield url
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
     return database
 
 

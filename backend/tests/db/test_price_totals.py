@@ -51,8 +51,11 @@ def passes(deal: DealRow, hotel: HotelRow, filters: dict[str, Any]) -> bool:
     )
 
 
-async def test_a_total_between_two_prices_is_that_of_the_rows(database: Database) -> None:
-    """On, beside and between the steps: all pairs of bounds, with some filter on the hotels."""
+@pytest.mark.parametrize("count", [150, pytest.param(600, marks=pytest.mark.slow)])
+async def test_a_total_between_two_prices_is_that_of_the_rows(
+    database: Database, count: int
+) -> None:
+    """On, beside and between the steps: pairs of bounds, with some filter on the hotels."""
     chosen = random.Random(5)  # noqa: S311 - a choice, not a secret
     hotels = {}
     deals = []
@@ -71,7 +74,7 @@ async def test_a_total_between_two_prices_is_that_of_the_rows(database: Database
         {"hotel_id": min(hotels), "city": "paris"},
     ]
 
-    for low, high in chosen.sample(RANGES, k=600):
+    for low, high in chosen.sample(RANGES, k=count):
         filters = {**chosen.choice(on_hotels)}
         filters |= {"price_min": low} if low is not None else {}
         filters |= {"price_max": high} if high is not None else {}

@@ -159,7 +159,7 @@ async def test_another_comes_when_it_is_killed(
     api: httpx.AsyncClient, own_settings: Settings, rows: Rows, tmp_path: Path
 ) -> None:
     server = os.getpid()
-    with worker_beside(own_settings.model_copy(update={"worker_heartbeat": 0.5})):
+    with worker_beside(own_settings):
         worker = await worker_of(server)
         await is_at_work(rows, 1)
         # It gives way to requests.
