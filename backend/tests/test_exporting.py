@@ -160,7 +160,7 @@ async def whole_export(server: LocalServer) -> list[dict[str, object]]:
 async def test_a_client_that_leaves_frees_the_connection(
     server: LocalServer, sql: Sql, caplog: pytest.LogCaptureFixture, encoding: str
 ) -> None:
-    for _ in range(3):
+    for _ in range(2):
         await a_place_is_free(server)
         async with client_of(server, f"Accept-Encoding: {encoding}") as client:
             await client.read(1000)
@@ -279,7 +279,9 @@ async def test_one_too_many_is_refused_at_once(server: LocalServer, sql: Sql) ->
     assert listed.status_code == 200
 
 
-@pytest.mark.parametrize("accept", ["text/csv", "application/x-ndjson"])
+@pytest.mark.parametrize(
+    "accept", ["text/csv", pytest.param("application/x-ndjson", marks=pytest.mark.slow)]
+)
 async def test_it_is_one_moment(server: LocalServer, sql: Sql, accept: str) -> None:
     async with server.client() as client:
         headers = {"Accept": accept, "Accept-Encoding": "identity"}

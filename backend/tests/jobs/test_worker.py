@@ -127,21 +127,21 @@ async def _jobs(rows: Rows, states: list[str]) -> bool:
     return [state for (state,) in await rows(JOBS)] == states
 
 
-async def test_ten_imports_and_two_workers(
+async def test_six_imports_and_two_workers(
     api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
     # So rarely that nobody finds by a look of his own that the job before is done.
     for _ in range(2):
         local_workers.start()
     # The same ids in all, with other rows; the same hotels in some.
-    files = [deals_csv(tmp_path / f"{n}.csv", 20 + n, seed=n // 2) for n in range(10)]
+    files = [deals_csv(tmp_path / f"{n}.csv", 20 + n, seed=n // 2) for n in range(6)]
 
     made = await asyncio.gather(*(upload(api, file) for file in files))
     done = [await ended(api, each) for each in made]
 
-    assert [each["rows_read"] for each in done] == [20 + n for n in range(10)]
+    assert [each["rows_read"] for each in done] == [20 + n for n in range(6)]
     assert await rows("SELECT DISTINCT attempt FROM imports") == [(1,)]
-    await until(lambda: _jobs(rows, ["succeeded"] * 10), "the jobs are done")
+    await until(lambda: _jobs(rows, ["succeeded"] * 6), "the jobs are done")
     in_turn = sorted(done, key=lambda each: each["started_at"])
     for earlier, later in pairwise(in_turn):
         assert earlier["finished_at"] <= later["started_at"]
