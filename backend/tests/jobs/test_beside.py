@@ -97,8 +97,11 @@ async def is_at_work(rows: Rows, count: int) -> None:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     return {
         "PATH": os.environ["PATH"],
+        "TMPDIR": str(temporary),
         **PATIENT,
         "DATA_DIR": str(tmp_path / "data"),
         "DATABASE_URL": "",

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -134,11 +133,9 @@ async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: P
     await reaches(home.api, made, CHUNK_ROWS)
     stopping = asyncio.create_task(home.restart(signal.SIGINT, 3600))
     await asyncio.sleep(0.3)
-    started = time.monotonic()
     try:
+        # A pool of psycopg's would wait for its usual 30 seconds, twice.
         assert await stop(worker) == 0
-        # A few seconds, where a pool of psycopg's would wait for its usual 30.
-        assert time.monotonic() - started < 25
     finally:
         stopping.cancel()
         await asyncio.wait([stopping])

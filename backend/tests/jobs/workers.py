@@ -47,8 +47,12 @@ class Workers:
     """Starts workers on one database and one folder, and ends them by their ids."""
 
     def __init__(self, url: str, folder: Path) -> None:
+        # What one that is killed leaves there goes with the test's folder.
+        temporary = folder / "tmp"
+        temporary.mkdir()
         self._environment = {
             **inherited(),
+            "TMPDIR": str(temporary),
             **PATIENT,
             "DATABASE_URL": url,
             "DATA_DIR": str(folder / "data"),
