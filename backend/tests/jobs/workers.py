@@ -49,7 +49,7 @@ class Workers:
     def __init__(self, url: str, folder: Path) -> None:
         # What one that is killed leaves there goes with the test's folder.
         temporary = folder / "tmp"
-        temporary.mkdir()
+        temporary.mkdir(exist_ok=True)
         self._environment = {
             **inherited(),
             "TMPDIR": str(temporary),

@@ -20,6 +20,15 @@ pytestmark = pytest.mark.integration
 ROWS = 150
 CHUNKS = ROWS // 10
 OPTIONS: Sequence[dict[str, bool]] = ({}, {"strict": True}, {"dry_run": True})
+
+
+def slow(value: Any) -> Any:
+    """Return a parameter of the slow tier."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
+# Where the three share most of their way.
+SOME_OPTIONS = (OPTIONS[0], *map(slow, OPTIONS[1:]))
 EMPTY = "TRUNCATE deals, deal_categories, hotels, categories, imports CASCADE"
 
 _VERSIONS = "SELECT external_id, version_id, updated_at, xmin::text FROM deals ORDER BY 1"
@@ -65,7 +74,7 @@ async def undisturbed(
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("cut", [0, 1, 2, 5, CHUNKS - 1])
+@pytest.mark.parametrize("cut", [2, *(slow(cut) for cut in (0, 1, 5, CHUNKS - 1))])
 async def test_after_a_chunk_that_failed(
     api: httpx.AsyncClient,
     runner: ImportRunner,
@@ -94,6 +103,7 @@ async def test_after_a_chunk_that_failed(
     assert {number: after[number] for number in before} == before
 
 
+@pytest.mark.slow
 async def test_after_every_chunk_anew(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
@@ -109,6 +119,7 @@ async def test_after_every_chunk_anew(
     assert await content(database) == expected[2]
 
 
+@pytest.mark.slow
 async def test_chunks_may_be_missing_in_between(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
@@ -130,7 +141,7 @@ async def test_chunks_may_be_missing_in_between(
         await run(database, "TRUNCATE deals, imports CASCADE")
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", SOME_OPTIONS, ids=str)
 async def test_after_the_last_chunk(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database, options: dict[str, bool]
 ) -> None:
@@ -150,8 +161,8 @@ async def test_after_the_last_chunk(
         assert await ask(database, _VERSIONS) == before
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("cut", [0, 3])
+@pytest.mark.parametrize("options", SOME_OPTIONS, ids=str)
+@pytest.mark.parametrize("cut", [3, slow(0)])
 async def test_after_a_worker_that_was_stopped(
     api: httpx.AsyncClient,
     runner: ImportRunner,
