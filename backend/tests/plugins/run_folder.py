@@ -18,7 +18,8 @@ from tests.plugins import leftovers
 # Linux has a file system in memory here; that of a container is usually too small.
 MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a random name
 ROOM = 4 * 2**30
-PREFIX = "deals-tests-"
+# Short, because the path of a server's socket has at most 107 bytes.
+PREFIX = "deals-test-"
 
 _LOCK = "lock"
 # What every run has; the folders of failed tests are beside them.
@@ -28,7 +29,7 @@ _run = pytest.StashKey["_Run"]()
 
 
 class _Run:
-    """A locked folder: `tests` for pytest, `tmp` for whatever takes TMPDIR."""
+    """A locked folder: `t` for pytest, `tmp` for whatever takes TMPDIR."""
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
@@ -47,7 +48,7 @@ class _Run:
 
     @property
     def tests(self) -> Path:
-        return self.folder / "tests"
+        return self.folder / "t"
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
