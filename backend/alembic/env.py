@@ -8,11 +8,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.config import load_settings
+from app.core.config import load_settings
+from app.core.errors import ConfigurationError
 from app.db import migrations
 from app.db.base import Base
-from app.db.provision import provisioned
-from app.errors import ConfigurationError
+from app.db.provisioning import provisioned
 from app.models import access, catalog, derived, idempotency, imports
 
 # Importing the models is what fills Base.metadata.

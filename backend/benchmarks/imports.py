@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from app.db.embedded import EmbeddedServer
 from app.db.migrations import upgrade
-from app.imports.generator import generate
+from app.embedded.server import EmbeddedServer
+from app.ingestion.generator import generate
 from benchmarks import uploading
 from benchmarks.api import cli, docs, machine, processes
 from benchmarks.api.client import BuiltIn

@@ -23,12 +23,12 @@ from statistics import median
 import pandas as pd
 import sqlalchemy as sa
 
-from app.config import Settings
-from app.db.embedded import EmbeddedServer, embedded_postgres
+from app.core.config import Settings
 from app.db.migrations import upgrade
-from app.db.provision import DatabaseUrls
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
-from app.imports.generator import generate
+from app.embedded.server import EmbeddedServer, embedded_postgres
+from app.ingestion.generator import generate
 from app.services.load_reports import LoadSummary
 from app.services.loading import LoadingService
 

@@ -21,13 +21,13 @@ from typing import Any
 import asyncpg
 from sqlalchemy import func, select
 
-from app.config import Settings
-from app.db.embedded import EmbeddedServer, embedded_postgres
+from app.core.config import Settings
 from app.db.migrations import upgrade_async
-from app.db.provision import DatabaseUrls
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
+from app.embedded.server import EmbeddedServer, embedded_postgres
 from app.models import Deal
-from app.repositories.deal_filters import conditions, total
+from app.repositories.deals.filters import conditions, total
 
 HOTELS = 300
 INSERT = """

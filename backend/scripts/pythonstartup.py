@@ -19,9 +19,9 @@ import pandas as pd
 from sqlalchemy import Engine, create_engine, inspect, make_url
 from sqlalchemy.exc import OperationalError
 
-from app.config import load_settings
-from app.db.provision import provisioned
-from app.errors import DealsError, ServiceUnavailableError
+from app.core.config import load_settings
+from app.core.errors import DealsError, ServiceUnavailableError
+from app.db.provisioning import provisioned
 
 BANNER = "pd is pandas, db an SQLAlchemy engine: pd.read_sql('SELECT * FROM hotels', db)"
 

@@ -12,9 +12,9 @@ from typing import TypeAlias
 import pytest
 from tests.patience import PATIENT
 
-from app import cli
-from app.commands import databases
-from app.config import Settings
+from app.cli import main
+from app.cli.commands import databases
+from app.core.config import Settings
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _exit_status(
         patch.chdir(folder)
         try:
             with pytest.raises(SystemExit) as ended:
-                cli.main()
+                main.main()
         finally:
             signal.signal(signal.SIGTERM, on_sigterm)
             gc.unfreeze()

@@ -31,12 +31,12 @@ from tests.patience import LIMITS
 from tests.pgbouncer import PgBouncer, let_in, running_pgbouncer
 from tests.programs import program
 
-from app.config import Settings
-from app.db.embedded import embedded_postgres
+from app.core.config import Settings
 from app.db.migrations import upgrade_async
 from app.db.session import Database, WriteSession
+from app.embedded.server import embedded_postgres
 from app.main import create_app
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 from app.services.loading import LoadingService
 from app.storage.uploads import UploadStore, upload_store
 

@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 from sqlalchemy import URL, make_url
 
-from app.config import Settings
-from app.db.embedded import embedded_postgres
-from app.db.provision import DatabaseUrls
+from app.core.config import Settings
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
+from app.embedded.server import embedded_postgres
 
 # Each is supported; the quick tier runs on the newer one.
 VERSIONS = [pytest.param(16, marks=pytest.mark.slow), 18]

@@ -17,9 +17,9 @@ from fastapi import FastAPI
 from tests.patience import PATIENCE
 from tests.servers import patient_client, url_of
 
-from app.config import Settings
+from app.core.config import Settings
 from app.main import create_app
-from app.serving import configured
+from app.server.runner import configured
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from tests.patience import PATIENCE
 from tests.programs import program
 from tests.servers import free_port
 
-from app.config import Settings
-from app.db.provision import DatabaseUrls
+from app.core.config import Settings
+from app.db.provisioning import DatabaseUrls
 
 # So few connections of the server's that clients surely take turns.
 SHARED = 3

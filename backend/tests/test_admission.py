@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.admission import Admission
+from app.http.concurrency_limiter import Admission
 
 pytestmark = pytest.mark.unit
 

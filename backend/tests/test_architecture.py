@@ -11,12 +11,12 @@ from fastapi import APIRouter, Body, FastAPI, Query, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from app.config import Settings
-from app.dependencies import DealWriter, get_actor
+from app.core.config import Settings
+from app.http.dependencies import DealWriter, get_actor
+from app.http.direct import DirectRoute
+from app.http.openapi.errors import CHANGING, CREATING, REMOVING, errors
+from app.http.openapi.responses import PUBLIC
 from app.main import create_app
-from app.routers.direct import DirectRoute
-from app.routers.documented import PUBLIC
-from app.routers.refusals import CHANGING, CREATING, REMOVING, errors
 from app.schemas.common import ErrorEnvelope
 from app.schemas.health import Health
 from app.web.routes import routes as web_routes
@@ -30,7 +30,7 @@ MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40
 
 SQL = {"select", "insert", "update", "delete", "text"}
-HOMES_OF_SQL = {"repositories", "imports"}
+HOMES_OF_SQL = {"repositories", "ingestion", "doctor"}
 
 
 def parsed(file: Path) -> ast.Module:

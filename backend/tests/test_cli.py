@@ -24,9 +24,9 @@ from tests.environment import inherited
 from tests.patience import PATIENCE, PATIENT
 from tests.servers import NO_CERTIFICATES, free_port
 
-from app.cli import Later
-from app.cli import app as commands
-from app.imports.generator import generate
+from app.cli.main import Later
+from app.cli.main import app as commands
+from app.ingestion.generator import generate
 
 pytestmark = pytest.mark.integration
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.config import Settings, load_settings
-from app.errors import ConfigurationError
+from app.core.config import Settings, load_settings
+from app.core.errors import ConfigurationError
 
 pytestmark = pytest.mark.unit
 

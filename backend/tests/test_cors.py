@@ -8,7 +8,7 @@ from sqlalchemy import URL
 from structlog.testing import capture_logs
 from tests.conftest import Catalog, serving
 
-from app.config import Settings
+from app.core.config import Settings
 from app.main import create_app
 
 pytestmark = pytest.mark.api

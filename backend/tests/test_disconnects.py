@@ -8,7 +8,7 @@ import pytest
 from tests.local_servers import LocalServer, local_server
 from tests.routers.bodies import DEAL, HOTEL
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.services.verification import VerificationService
 

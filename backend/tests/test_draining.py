@@ -17,9 +17,9 @@ from tests.local_servers import local_server
 from tests.patience import PATIENCE, PATIENT
 from tests.servers import answers, free_port, patient_client, running_server
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
-from app.draining import Stopping, _Signalled, on_server_stop
+from app.http.graceful_shutdown import Stopping, _Signalled, on_server_stop
 
 pytestmark = pytest.mark.integration
 

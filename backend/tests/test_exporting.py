@@ -17,7 +17,7 @@ from tests.local_servers import LocalServer, local_server
 from tests.patience import FOREVER, PATIENCE
 from tests.servers import running_server
 
-from app.config import Settings
+from app.core.config import Settings
 
 pytestmark = pytest.mark.integration
 

@@ -6,8 +6,8 @@ import pytest
 from tests.patience import PATIENCE
 from tests.servers import free_port
 
-from app.errors import ConfigurationError
-from app.listening import address_of, listen, require_free_port
+from app.core.errors import ConfigurationError
+from app.http.sockets import address_of, listen, require_free_port
 
 pytestmark = pytest.mark.unit
 

@@ -15,8 +15,8 @@ from tests.servers import DEALS, free_port, patient_client, url_of, wait_until_i
 # A line about a request goes a shorter way than others: the same is written by both.
 PROGRAM = """
 import structlog
-from app.config import load_settings
-from app.logging import configure_logging, log_request
+from app.core.config import load_settings
+from app.observability.logging import configure_logging, log_request
 
 configure_logging(load_settings())
 fields = {"route": "/deals/{deal_id}", "status": None, "duration_ms": 1.25}

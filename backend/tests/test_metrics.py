@@ -19,11 +19,11 @@ from tests.jobs.test_beside import children
 from tests.jobs.workers import until
 from tests.servers import free_port, patient_client, running_server
 
-from app.config import Settings
+from app.core.config import Settings
+from app.core.errors import ConfigurationError
 from app.db.session import Database
-from app.errors import ConfigurationError
 from app.main import create_app
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 
 pytestmark = pytest.mark.api
 

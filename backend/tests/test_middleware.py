@@ -5,8 +5,8 @@ import pytest
 from fastapi import FastAPI, Request
 from structlog.testing import capture_logs
 
-from app.error_handlers import install
-from app.middleware import RequestMiddleware
+from app.http.exception_handlers import install
+from app.http.middleware import RequestMiddleware
 
 pytestmark = pytest.mark.api
 

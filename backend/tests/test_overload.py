@@ -14,8 +14,8 @@ from tests.local_servers import LocalServer, local_server
 from tests.patience import FOREVER, PATIENCE
 from tests.test_metrics import Scraped, scrape
 
-from app.config import Settings
-from app.errors import OverloadedError
+from app.core.config import Settings
+from app.core.errors import OverloadedError
 
 pytestmark = pytest.mark.integration
 

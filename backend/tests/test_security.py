@@ -14,8 +14,8 @@ from tests.conftest import serving
 from tests.routers.bodies import HOTEL
 from tests.servers import DEALS, running_server
 
-from app.config import Settings
-from app.db.provision import DatabaseUrls
+from app.core.config import Settings
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
 from app.main import create_app
 from app.services.keys import KeyService

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 APPLICATION = """
 import asyncio, json, pathlib, sys, time
 import uvicorn
-from app.serving import run
+from app.server.runner import run
 
 port, file = int(sys.argv[1]), pathlib.Path(sys.argv[2])
 turn = 0

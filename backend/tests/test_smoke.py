@@ -8,9 +8,9 @@ from sqlalchemy import URL
 from tests.conftest import serving
 from tests.databases import as_text, pools, temporary_database
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.migrations import upgrade_async
-from app.imports.generator import generate
+from app.ingestion.generator import generate
 from app.main import create_app
 from app.services.loading import LoadingService
 from app.services.verification import VerificationService

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from app.writing import OneWrite
+from app.server.writing import OneWrite
 
 pytestmark = pytest.mark.unit
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from app.db.embedded import EmbeddedServer
+from app.embedded.server import EmbeddedServer
 from benchmarks.api import cli, docs, machine
 from benchmarks.api.charts import Bars, bar_chart
 from benchmarks.api.database import filled, postgres

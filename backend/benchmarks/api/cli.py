@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.config import Settings
-from app.errors import DealsError
+from app.core.config import Settings
+from app.core.errors import DealsError
 from benchmarks.api.client import BuiltIn
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.load import Generator

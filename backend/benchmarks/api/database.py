@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.config import Settings
-from app.db.embedded import EmbeddedServer, embedded_postgres
+from app.core.config import Settings
 from app.db.migrations import upgrade
+from app.embedded.server import EmbeddedServer, embedded_postgres
 from benchmarks.api import processes
 from benchmarks.api.errors import BenchmarkError
 

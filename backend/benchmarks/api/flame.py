@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.db.embedded import EmbeddedServer
+from app.embedded.server import EmbeddedServer
 from benchmarks.api import cli
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.db.embedded import EmbeddedServer
+from app.embedded.server import EmbeddedServer
 from benchmarks.api import cli, docs, machine, processes
 from benchmarks.api.database import filled, postgres
 from benchmarks.api.errors import BenchmarkError

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from app.db.embedded import EmbeddedServer
+from app.embedded.server import EmbeddedServer
 from benchmarks.api import cli, docs, machine
 from benchmarks.api.charts import line_chart
 from benchmarks.api.client import BuiltIn, suited

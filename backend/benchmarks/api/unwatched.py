@@ -8,11 +8,11 @@ import os
 from typing import Any
 from unittest.mock import patch
 
-from app.config import load_settings
-from app.logging import configure_logging
+from app.core.config import load_settings
 from app.main import create_app
-from app.serving import configured, run
-from app.writing import OneWrite
+from app.observability.logging import configure_logging
+from app.server.runner import configured, run
+from app.server.writing import OneWrite
 
 
 def _nothing(*_arguments: Any) -> None:
@@ -29,8 +29,8 @@ def main() -> None:
     settings = load_settings()
     configure_logging(settings)
     with (
-        patch("app.middleware.observe_request", new=_nothing),
-        patch("app.monitoring.Monitor._look", new=_nothing),
+        patch("app.http.middleware.observe_request", new=_nothing),
+        patch("app.http.monitoring.Monitor._look", new=_nothing),
     ):
         run(configured(create_app(settings), http=OneWrite, host="127.0.0.1", port=port))
 

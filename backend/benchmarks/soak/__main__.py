@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 import httpx
 
-from app.imports.generator import generate
+from app.ingestion.generator import generate
 from benchmarks.api import cli, docs, machine, processes
 from benchmarks.api.database import Database, filled, postgres
 from benchmarks.api.servers import Server, servers

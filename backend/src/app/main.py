@@ -8,26 +8,26 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import error_handlers
-from app.admission import Admission
-from app.config import Settings, is_traced, load_settings
-from app.cors import CrossOrigin, Preflights
+from app.core.config import Settings, is_traced, load_settings
+from app.core.signing import signing_key
 from app.db.notifications import Listener
-from app.db.provision import provisioned_async
+from app.db.provisioning import provisioned_async
 from app.db.session import Database
-from app.draining import Stopping, on_server_stop
-from app.logging import configure_logging
-from app.middleware import RequestMiddleware
-from app.monitoring import Monitor, metrics_route, metrics_served
-from app.openapi import DocumentedAPI
-from app.repositories.import_store import CHANNEL
+from app.http import exception_handlers
+from app.http.concurrency_limiter import Admission
+from app.http.cors import CrossOrigin, Preflights
+from app.http.graceful_shutdown import Stopping, on_server_stop
+from app.http.middleware import RequestMiddleware
+from app.http.monitoring import Monitor, metrics_route, metrics_served
+from app.http.openapi.document import DocumentedAPI
+from app.observability.logging import configure_logging
+from app.repositories.imports.write import CHANNEL
 from app.routers import bulk, categories, deals, exports, health, hotels, imports
 from app.services.backlog import BacklogService
-from app.services.cursors import CursorCodec
 from app.services.health import HealthService
 from app.services.imports import ImportService
 from app.services.keys import KeyRing
-from app.signing import signing_key
+from app.services.support.cursors import CursorCodec
 from app.storage.uploads import UploadStore, upload_store
 from app.web.routes import routes as web_routes
 
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.forwarded_allow_ips:
         # Not uvicorn's own: it would come between its protocol and the application.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.forwarded_allow_ips))
-    error_handlers.install(app)
+    exception_handlers.install(app)
     return app
 
 

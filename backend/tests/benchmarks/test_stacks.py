@@ -7,12 +7,12 @@ from benchmarks.api.stacks import flame_graph, requests_only, shares
 
 pytestmark = pytest.mark.unit
 
-START = "serve (app/cli.py:9);RequestResponseCycle.run_asgi (uvicorn/protocols/http/x.py:3)"
+START = "serve (app/cli/main.py:9);RequestResponseCycle.run_asgi (uvicorn/protocols/http/x.py:3)"
 RAW = f"""{START};list_deals (app/routers/deals.py:50) 3
 {START};list_deals (app/routers/deals.py:51) 4
 {START};<dump> (/home/someone/src/thing/json.py:7) 3
 {START} 1
-<module> (app/cli.py:1) 100
+<module> (app/cli/main.py:1) 100
 """
 
 

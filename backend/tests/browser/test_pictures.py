@@ -11,8 +11,8 @@ from tests.browser.conftest import PHONE, Picture, Visit
 from tests.databases import as_text, pools
 from tests.servers import RunningServer, running_server
 
-from app.config import Settings
-from app.imports.generator import generate
+from app.core.config import Settings
+from app.ingestion.generator import generate
 from app.services.loading import LoadingService
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

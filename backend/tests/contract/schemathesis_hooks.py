@@ -14,7 +14,7 @@ from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.transport.serialization import Binary, serialize_binary
 
-from app.routers.documented import EXAMPLE_TAG
+from app.http.openapi.responses import EXAMPLE_TAG
 
 _TAG = re.compile(r'"\d+\.[0-9a-f]{16}"')
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from app.config import Settings
-from app.errors import AppError
+from app.core.config import Settings
+from app.core.errors import AppError
 from app.main import create_app
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"

@@ -16,7 +16,7 @@ from starlette.types import Message
 from tests.conftest import Catalog
 from tests.databases import as_text
 
-from app.config import Settings
+from app.core.config import Settings
 from app.main import create_app
 from app.schemas.deals import DealQuery
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import TypeAdapter
 
-from app.config import Settings
+from app.core.config import Settings
 from app.main import create_app
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")

@@ -33,7 +33,7 @@ from sqlalchemy import URL
 from tests.databases import as_text, dsn
 from tests.factories import HotelFactory, insert_catalog
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.main import create_app
 from app.services.keys import KeyService

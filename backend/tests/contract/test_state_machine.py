@@ -25,7 +25,7 @@ from sqlalchemy import URL
 from tests.conftest import serving
 from tests.databases import as_text, pools, temporary_database
 
-from app.config import Settings
+from app.core.config import Settings
 from app.main import create_app
 
 pytestmark = [pytest.mark.api, pytest.mark.slow]

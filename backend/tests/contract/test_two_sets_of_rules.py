@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.factories import HotelFactory, insert_hotel
 
 from app.db.session import WriteSession
-from app.imports import rules
+from app.ingestion import rules
 from app.models import Category, Deal, Hotel
 from app.schemas.deals import DealCreate
 from app.schemas.hotels import HotelCreate

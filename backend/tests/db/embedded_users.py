@@ -14,7 +14,7 @@ from typing import IO, Any
 import asyncpg
 from tests.patience import PATIENCE
 
-from app.db.embedded import EmbeddedServer
+from app.embedded.server import EmbeddedServer
 
 # Shared memory is in the data folder, because a killed server leaves its segments in /dev/shm.
 OPTIONS = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
@@ -22,8 +22,8 @@ OPTIONS = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
 # The folder comes by the environment, so that a search of command lines finds servers only.
 _USER = f"""
 import os, pathlib, signal, sys
-from app.db.embedded import embedded_postgres
-from app.errors import EmbeddedPostgresError
+from app.embedded.server import embedded_postgres
+from app.core.errors import EmbeddedPostgresError
 # A test run in the background has its children ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:

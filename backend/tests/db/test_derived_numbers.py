@@ -12,7 +12,7 @@ from sqlalchemy import URL, text
 from tests.databases import dsn, pools, temporary_database
 from tests.factories import HotelFactory, insert_catalog
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.services.verification import VerificationService
 

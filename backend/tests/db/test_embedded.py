@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.databases import VERSIONS
 from tests.db.embedded_users import OPTIONS, eventually, gone, processes_of, query
 
-from app.db import embedded_commands
-from app.db.embedded import EmbeddedServer, embedded_postgres
-from app.errors import EmbeddedPostgresError
+from app.core.errors import EmbeddedPostgresError
+from app.embedded import commands
+from app.embedded.server import EmbeddedServer, embedded_postgres
 
 pytestmark = pytest.mark.integration
 
@@ -68,7 +68,7 @@ async def test_text_is_the_same_on_every_machine(folder: Path) -> None:
 
 def test_psql_serves_with_the_socket_folder(folder: Path) -> None:
     with embedded_postgres(folder, options=OPTIONS) as server:
-        psql = embedded_commands.find_binaries(18) / "psql"
+        psql = commands.find_binaries(18) / "psql"
         arguments = ["-h", str(server.socket_dir), "-U", "deals", "-Atc", "SELECT 6 * 7", "deals"]
         assert subprocess.check_output([psql, *arguments], text=True).strip() == "42"
 

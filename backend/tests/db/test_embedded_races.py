@@ -22,14 +22,14 @@ from tests.db.embedded_users import (
 )
 from tests.patience import PATIENCE
 
-from app.db.embedded import embedded_postgres
+from app.embedded.server import embedded_postgres
 
 pytestmark = pytest.mark.integration
 
 _CHURN = """
 import os, pathlib, random, sys, time
 import psycopg2
-from app.db.embedded import embedded_postgres
+from app.embedded.server import embedded_postgres
 folder, rounds = pathlib.Path(os.environ["FOLDER"]), int(os.environ["ROUNDS"])
 for _ in range(rounds):
     with embedded_postgres(folder, options={"fsync": "off"}) as server:

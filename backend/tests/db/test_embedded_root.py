@@ -12,8 +12,8 @@ import pytest
 from tests.db.embedded_users import OPTIONS, gone, postmaster_of, query
 from tests.plugins.leftovers import shared_memory, unused_segments
 
-from app.db.embedded import embedded_postgres
-from app.errors import EmbeddedPostgresError
+from app.core.errors import EmbeddedPostgresError
+from app.embedded.server import embedded_postgres
 
 pytestmark = [
     pytest.mark.integration,

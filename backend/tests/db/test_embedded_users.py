@@ -21,8 +21,8 @@ from tests.db.embedded_users import (
 )
 from tests.patience import PATIENCE
 
-from app.db.embedded import embedded_postgres
-from app.errors import EmbeddedPostgresError
+from app.core.errors import EmbeddedPostgresError
+from app.embedded.server import embedded_postgres
 
 pytestmark = pytest.mark.integration
 
@@ -191,7 +191,7 @@ async def test_supervisor_told_to_stop_does_so_and_the_next_user_starts_anew(fol
 async def test_forked_child_keeps_the_server(folder: Path) -> None:
     script = """
 import os, pathlib, sys
-from app.db.embedded import embedded_postgres
+from app.embedded.server import embedded_postgres
 with embedded_postgres(pathlib.Path(os.environ["FOLDER"])) as server:
     if os.fork() == 0:
         print(server.url(), flush=True)

@@ -9,11 +9,11 @@ from sqlalchemy import URL, Text, bindparam, cast, literal, select, text
 from tests.imports.faults import until
 from tests.pgbouncer import SHARED, PgBouncer
 
-from app.config import Settings
-from app.db.provision import DatabaseUrls
+from app.core.config import Settings
+from app.core.errors import ConflictError, InvalidInputError, ServiceUnavailableError
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
 from app.db.streaming import Lines
-from app.errors import ConflictError, InvalidInputError, ServiceUnavailableError
 
 pytestmark = pytest.mark.integration
 

@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy import URL, Executable
 from tests.databases import dsn, temporary_database
 
-from app.db.reading import AnyRow, Reader, prepared
+from app.db.reader import AnyRow, Reader, prepared
 from app.repositories.categories import CategoryRepository
-from app.repositories.deals import DealRepository
-from app.repositories.hotels import HotelRepository
-from app.repositories.paging import Place
+from app.repositories.deals.read import DealRepository
+from app.repositories.hotels.read import HotelRepository
+from app.repositories.pagination import Place
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tests.databases import dsn, pools
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.pool import PatientPool
 
 pytestmark = pytest.mark.integration

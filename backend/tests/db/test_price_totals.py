@@ -12,11 +12,11 @@ from tests.conftest import Catalog
 from tests.databases import dsn
 from tests.factories import DealFactory, DealRow, HotelFactory, HotelRow, insert_deal, insert_hotel
 
-from app.db.reading import _prepare
+from app.db.reader import _prepare
 from app.db.session import Database
-from app.repositories.deal_filters import total
-from app.repositories.deals import DealRepository
-from app.repositories.paging import Place
+from app.repositories.deals.filters import total
+from app.repositories.deals.read import DealRepository
+from app.repositories.pagination import Place
 
 pytestmark = pytest.mark.integration
 

@@ -10,10 +10,10 @@ from sqlalchemy import Text, bindparam, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from tests.imports.faults import until
 
-from app.config import Settings
+from app.core.config import Settings
+from app.core.errors import InvalidInputError, ServiceUnavailableError
 from app.db.session import Database
-from app.db.statistics import StatementStatistics, statement_statistics
-from app.errors import InvalidInputError, ServiceUnavailableError
+from app.observability.sql_statistics import StatementStatistics, statement_statistics
 
 pytestmark = pytest.mark.integration
 

@@ -8,12 +8,12 @@ from sqlalchemy import URL
 from tests.databases import as_text, dsn
 from tests.patience import PATIENCE
 
-from app.config import Settings
-from app.db.examining import examined
+from app.core.config import Settings
 from app.db.migrations import known_revisions
-from app.services.doctor.examination import DoctorService
-from app.services.doctor.findings import Finding
-from app.services.doctor.situation import Situation
+from app.doctor.connection import examined
+from app.doctor.context import Situation
+from app.doctor.examination import DoctorService
+from app.doctor.findings import Finding
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -16,12 +16,12 @@ from tests.doctor.states import of
 from tests.jobs.workers import Workers, kill
 from tests.test_cli import processes_of, wait_until
 
-from app.commands import doctor_report
-from app.commands.doctor_report import Report
-from app.db.embedded import embedded_postgres
-from app.db.examining import Target
+from app.cli.commands import doctor_report
+from app.cli.commands.doctor_report import Report
 from app.db.migrations import upgrade
-from app.services.doctor.findings import SEVERITIES, Finding
+from app.doctor.connection import Target
+from app.doctor.findings import SEVERITIES, Finding
+from app.embedded.server import embedded_postgres
 
 pytestmark = pytest.mark.integration
 

@@ -12,18 +12,13 @@ from tests.databases import as_text
 from tests.doctor.states import Connection, connect, examine, execute, of
 from tests.patience import PATIENCE
 
-from app.config import Settings
-from app.db.examining import APPLICATION, Target, examined
+from app.core.config import Settings
+from app.core.errors import DatabaseUnreachableError, ForbiddenError, NotFoundError, NotSeenError
 from app.db.migrations import known_revisions
-from app.errors import (
-    DatabaseUnreachableError,
-    ForbiddenError,
-    NotFoundError,
-    NotSeenError,
-)
-from app.services.doctor.ending import EndingService
-from app.services.doctor.examination import DoctorService
-from app.services.doctor.situation import Situation
+from app.doctor.connection import APPLICATION, Target, examined
+from app.doctor.context import Situation
+from app.doctor.examination import DoctorService
+from app.doctor.termination import EndingService
 
 pytestmark = pytest.mark.integration
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.config import Settings
-from app.db.examining import Answer, Target
-from app.repositories.diagnostics.facts import (
+from app.core.config import Settings
+from app.doctor.catalog_rows import (
     Activity,
     Age,
     Connections,
@@ -26,11 +25,12 @@ from app.repositories.diagnostics.facts import (
     Waiting,
     Worker,
 )
-from app.repositories.diagnostics.tables import declared_indexes
-from app.services.doctor import indexes, locks, server, sessions, tables, work
-from app.services.doctor import settings as rules
-from app.services.doctor.findings import MOST, Finding, bounded, by_severity, duration, size
-from app.services.doctor.situation import Situation, memory_here
+from app.doctor.connection import Answer, Target
+from app.doctor.context import Situation, memory_here
+from app.doctor.findings import MOST, Finding, bounded, by_severity, duration, size
+from app.doctor.questions.tables import declared_indexes
+from app.doctor.rules import indexes, locks, server, sessions, tables, work
+from app.doctor.rules import settings as rules
 
 pytestmark = pytest.mark.unit
 

@@ -13,10 +13,10 @@ from sqlalchemy import URL
 from tests.databases import as_text, temporary_database
 from tests.doctor.states import Connection, connect, examine, execute, of
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.migrations import head_revision, upgrade_async
-from app.services.doctor import indexes, locks, sessions, work
-from app.services.doctor.findings import SEVERITIES, Finding
+from app.doctor.findings import SEVERITIES, Finding
+from app.doctor.rules import indexes, locks, sessions, work
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from app.imports.columns import NAMES
+from app.ingestion.columns import NAMES
 from app.services.load_reports import LoadSummary
 
 RIGHT = {

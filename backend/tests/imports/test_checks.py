@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.imports.files import row, write
 
-from app.imports import columns, rules
-from app.imports.checked import Checked, Hotel
-from app.imports.checks import check
-from app.imports.columns import NAMES
-from app.imports.decisions import KnownHotels, decide
-from app.imports.reader import chunks, inspect
-from app.imports.rules import Problem
-from app.imports.source import opened
+from app.ingestion import columns, rules
+from app.ingestion.check.conflicts import KnownHotels, decide
+from app.ingestion.check.validated_chunk import Checked, Hotel
+from app.ingestion.check.validation import check
+from app.ingestion.columns import NAMES
+from app.ingestion.read.chunks import chunks, inspect
+from app.ingestion.read.source import opened
+from app.ingestion.rules import Problem
 
 pytestmark = pytest.mark.unit
 

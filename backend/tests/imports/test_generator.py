@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from app.errors import DealsError
-from app.imports.columns import NAMES
-from app.imports.generator import generate
+from app.core.errors import DealsError
+from app.ingestion.columns import NAMES
+from app.ingestion.generator import generate
 
 pytestmark = pytest.mark.unit
 

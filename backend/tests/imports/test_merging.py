@@ -5,7 +5,7 @@ from tests.imports.database import ask, content, ids, run
 from tests.imports.files import counts, rejected, row, write
 
 from app.db.session import Database
-from app.imports.generator import generate
+from app.ingestion.generator import generate
 from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration

@@ -5,10 +5,10 @@ import pytest
 from tests.imports.database import ask, ids, run
 from tests.imports.files import counts, rejected, row, write
 
+from app.core.errors import ServiceUnavailableError
 from app.db.session import Database
-from app.errors import ServiceUnavailableError
-from app.imports import pipeline
-from app.imports.generator import generate
+from app.ingestion.generator import generate
+from app.ingestion.merge import pipeline
 from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.imports.files import as_csv, row
 
-from app.errors import FileRefusedError
-from app.imports import source
-from app.imports.reader import chunks, inspect
-from app.imports.records import Record, RecordCutter, is_simple
-from app.imports.source import opened
+from app.core.errors import FileRefusedError
+from app.ingestion.read import source
+from app.ingestion.read.chunks import chunks, inspect
+from app.ingestion.read.records import Record, RecordCutter, is_simple
+from app.ingestion.read.source import opened
 
 pytestmark = pytest.mark.unit
 

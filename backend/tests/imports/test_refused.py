@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from tests.imports.files import as_csv, row
 
-from app.errors import FileRefusedError
-from app.imports import source
-from app.imports.columns import NAMES
-from app.imports.reader import inspect
+from app.core.errors import FileRefusedError
+from app.ingestion.columns import NAMES
+from app.ingestion.read import source
+from app.ingestion.read.chunks import inspect
 
 pytestmark = pytest.mark.unit
 

@@ -7,9 +7,9 @@ import pytest
 from tests.imports.database import ids
 from tests.imports.files import as_csv, counts, rejected, row, write
 
+from app.core.errors import DealsError
 from app.db.session import Database
-from app.errors import DealsError
-from app.imports.columns import NAMES
+from app.ingestion.columns import NAMES
 from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.imports import columns, rules
-from app.imports.rules import Problem, Rule
+from app.ingestion import columns, rules
+from app.ingestion.rules import Problem, Rule
 
 pytestmark = pytest.mark.unit
 

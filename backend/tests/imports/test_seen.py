@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.imports import seen
-from app.imports.seen import SeenIds
+from app.ingestion.check import seen_ids
+from app.ingestion.check.seen_ids import SeenIds
 
 pytestmark = pytest.mark.unit
 
@@ -14,7 +14,7 @@ ID = st.integers(1, 2**63 - 1) | st.integers(1, 30)
 @pytest.fixture(autouse=True, scope="module")
 def small_runs() -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seen, "_RUN_ROWS", 4)
+        patch.setattr(seen_ids, "_RUN_ROWS", 4)
         yield patch
 
 

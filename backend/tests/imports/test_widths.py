@@ -18,11 +18,11 @@ from tests.imports.uploaded import find, submit
 from tests.imports.uploaded import rejects as rejects_of
 
 from app.db.session import Database
-from app.imports.checks import check
-from app.imports.columns import NAMES
-from app.imports.reader import Chunk, chunks, inspect
-from app.imports.source import opened
-from app.services.importing import ImportRunner
+from app.ingestion.check.validation import check
+from app.ingestion.columns import NAMES
+from app.ingestion.read.chunks import Chunk, chunks, inspect
+from app.ingestion.read.source import opened
+from app.services.import_runner import ImportRunner
 from app.services.loading import LoadingService
 
 WIDTH = len(NAMES)

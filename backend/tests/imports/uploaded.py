@@ -8,7 +8,7 @@ import httpx
 from pydantic import TypeAdapter
 from tests.imports.files import as_csv, row
 
-from app.config import Settings
+from app.core.config import Settings
 from app.schemas.imports import Import
 
 DECIDED = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")

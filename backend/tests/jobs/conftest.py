@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from tests.jobs.workers import LocalWorkers, Rows, Workers
 
-from app.config import Settings
+from app.core.config import Settings
 
 
 @pytest.fixture

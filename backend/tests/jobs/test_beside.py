@@ -22,9 +22,9 @@ from tests.jobs.workers import (
 from tests.patience import PATIENCE, PATIENT
 from tests.servers import DEALS, free_port, patient_client, url_of
 
-from app import cli
-from app.config import Settings
-from app.jobs.beside import worker_beside
+from app.cli import main
+from app.core.config import Settings
+from app.jobs.worker_subprocess import worker_beside
 
 pytestmark = pytest.mark.integration
 
@@ -221,7 +221,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     monkeypatch.setattr("sys.argv", ["deals", "worker"])
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        main.main()
     signal.signal(signal.SIGTERM, handler)
     error = capfd.readouterr().err
 

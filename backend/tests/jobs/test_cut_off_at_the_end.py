@@ -7,10 +7,10 @@ import pytest
 from tests.imports.database import content
 from tests.jobs.workers import deals_csv, look, upload
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
-from app.services import importing
-from app.services.importing import ImportRunner
+from app.services import import_runner
+from app.services.import_runner import ImportRunner
 from app.storage.uploads import upload_store
 
 pytestmark = pytest.mark.integration
@@ -33,7 +33,7 @@ async def test_the_next_attempt_counts_the_same(
         """Store no end."""
 
     with monkeypatch.context() as patched:
-        patched.setattr(importing, "_end", cut_off)
+        patched.setattr(import_runner, "_end", cut_off)
         await runner.run(made["id"])
     assert len(await content(database)) == 100
     await runner.run(made["id"])

@@ -27,11 +27,11 @@ from tests.jobs.workers import (
     upload,
 )
 
-from app.config import Settings
-from app.db.embedded import embedded_postgres
+from app.core.config import Settings
 from app.db.migrations import upgrade_async
-from app.db.provision import DatabaseUrls
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
+from app.embedded.server import embedded_postgres
 from app.main import create_app
 
 pytestmark = pytest.mark.integration

@@ -8,13 +8,13 @@ from tests.imports.faults import failing
 from tests.imports.files import row
 from tests.imports.uploaded import counts, find, submit
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.jobs.conninfo import conninfo
 from app.jobs.tasks import job_app
 from app.repositories.jobs import QUEUE
 from app.services.housekeeping import HousekeepingService
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 from app.storage.uploads import UploadStore
 
 pytestmark = pytest.mark.integration

@@ -23,7 +23,7 @@ from tests.jobs.workers import (
 from tests.local_servers import local_server
 from tests.programs import program
 
-from app.config import Settings
+from app.core.config import Settings
 
 pytestmark = pytest.mark.integration
 

@@ -15,8 +15,8 @@ from tests.environment import inherited
 from tests.patience import PATIENCE, PATIENT
 from tests.servers import DEALS
 
-from app.config import Settings
-from app.imports.generator import generate
+from app.core.config import Settings
+from app.ingestion.generator import generate
 from app.jobs.worker import WorkerOptions, work
 from app.services.loading import CHUNK_ROWS
 
@@ -31,10 +31,10 @@ _PAUSE = 0.05
 # `deals worker`, with chunks so small that there are many moments to be killed at.
 _SMALL_CHUNKS = f"""
 import sys
-from app.config import load_settings
+from app.core.config import load_settings
 from app.jobs.process import run_worker
 from app.jobs.worker import WorkerOptions
-from app.logging import configure_logging
+from app.observability.logging import configure_logging
 settings = load_settings()
 configure_logging(settings)
 run_worker(settings, WorkerOptions(grace_seconds={GRACE}, chunk_rows=int(sys.argv[1])))

@@ -17,9 +17,9 @@ from pytest_alembic.tests import (
 from sqlalchemy import URL, make_url
 from tests.databases import as_text, dsn, temporary_database
 
+from app.core.errors import ConfigurationError, ConflictError
 from app.db import migrations
 from app.db.migrations import head_revision, upgrade_async
-from app.errors import ConfigurationError, ConflictError
 
 __all__ = [
     "test_model_definitions_match_ddl",

@@ -9,9 +9,9 @@ import pytest
 from tests.operations.files import BACKEND, ROOT, compose, seconds
 from tests.programs import give_up, install, program
 
-from app.config import Settings, load_settings
+from app.core.config import Settings, load_settings
 from app.jobs.limits import GRACE_SECONDS
-from app.serving import DRAIN_SECONDS
+from app.server.runner import DRAIN_SECONDS
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ from tests.databases import as_text, dsn
 from tests.operations.files import ROOT, compose
 from tests.pgbouncer import let_in, running_pgbouncer
 
-from app.config import Settings
-from app.db.provision import DatabaseUrls
+from app.core.config import Settings
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
 
 pytestmark = pytest.mark.integration

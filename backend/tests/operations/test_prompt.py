@@ -13,7 +13,7 @@ from tests.operations.files import BACKEND, ROOT, TASKS
 from tests.patience import PATIENCE
 from tests.programs import program
 
-from app.db.embedded import embedded_postgres
+from app.embedded.server import embedded_postgres
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from tests.databases import as_text
 from tests.routers.bodies import DEAL, HOTEL
 from tests.routers.test_writes import everything
 
-from app.config import Settings
+from app.core.config import Settings
 from app.main import create_app
 
 pytestmark = pytest.mark.api

@@ -11,7 +11,7 @@ from tests.conftest import Catalog, serving
 from tests.databases import as_text
 from tests.factories import DealFactory, HotelFactory, insert_catalog, insert_deal
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.main import create_app
 from app.schemas.deals import SORT_FIELDS

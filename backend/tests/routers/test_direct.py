@@ -8,9 +8,9 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from app.config import Settings
+from app.core.config import Settings
+from app.http.direct import DirectRoute
 from app.main import create_app
-from app.routers.direct import DirectRoute
 from app.schemas.common import Id, IfSent
 from app.schemas.deals import DealQuery
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.conftest import Catalog
 from tests.routers.test_deals import FILTERS
 
-from app.imports.columns import NAMES
+from app.ingestion.columns import NAMES
 
 pytestmark = pytest.mark.api
 

@@ -18,7 +18,7 @@ from tests.imports.database import run
 from tests.patience import PATIENCE
 from tests.routers.bodies import HOTEL
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.main import create_app
 

@@ -15,12 +15,12 @@ from tests.imports.files import row
 from tests.imports.uploaded import cancel, checked, find, submit
 from tests.patience import FOREVER, PATIENCE
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.main import create_app
 from app.schemas.imports import Import
 from app.services import imports
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 from app.services.imports import ImportService
 
 pytestmark = pytest.mark.api

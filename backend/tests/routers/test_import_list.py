@@ -9,7 +9,7 @@ from tests.imports.files import row
 from tests.imports.uploaded import checked, find, submit
 
 from app.db.session import Database
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 
 pytestmark = pytest.mark.api
 

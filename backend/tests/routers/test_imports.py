@@ -16,10 +16,10 @@ from tests.imports.database import ask, run
 from tests.imports.files import as_csv, row
 from tests.imports.uploaded import CSV, cancel, checked, find, stored_files, submit
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.main import create_app
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 from app.services.keys import KeyService, Scope
 
 pytestmark = pytest.mark.api

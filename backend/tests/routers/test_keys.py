@@ -11,9 +11,9 @@ from tests.conftest import serving
 from tests.databases import as_text
 from tests.routers.bodies import HOTEL
 
-from app.config import Settings
+from app.core.config import Settings
+from app.core.errors import ConflictError, NotFoundError
 from app.db.session import Database
-from app.errors import ConflictError, NotFoundError
 from app.main import create_app
 from app.models import ApiKey
 from app.services import keys

@@ -1,6 +1,6 @@
 import pytest
 
-from app.routers.negotiation import MediaType, best_media_type, takes_gzip
+from app.http.content_negotiation import MediaType, best_media_type, takes_gzip
 
 pytestmark = pytest.mark.unit
 

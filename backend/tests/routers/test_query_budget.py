@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from tests.routers.bodies import DEAL, HOTEL
 from tests.routers.test_keys import production as production  # noqa: PLC0414 - a fixture
 
-from app.config import Settings
+from app.core.config import Settings
 from app.main import create_app
 
 pytestmark = pytest.mark.api

@@ -11,7 +11,7 @@ from tests.patience import PATIENCE
 from tests.routers.bodies import HOTEL
 
 from app.db.session import Database
-from app.routers.retrying import ATTEMPTS
+from app.http.retrying import ATTEMPTS
 
 pytestmark = pytest.mark.api
 

@@ -12,7 +12,7 @@ from tests.conftest import serving
 from tests.databases import as_text
 from tests.routers.bodies import DEAL, HOTEL
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.main import create_app
 from app.services.verification import VerificationService
@@ -313,7 +313,7 @@ async def test_a_handler_that_fails_after_its_write_leaves_nothing(
     async def fail(*_: object) -> None:
         raise _BrokenEditorError
 
-    monkeypatch.setattr("app.services.idempotency.IdempotentRequest.remember", fail)
+    monkeypatch.setattr("app.services.support.idempotency.IdempotentRequest.remember", fail)
     url = SecretStr(as_text(clone_url))
     before = await everything(database)
     async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:

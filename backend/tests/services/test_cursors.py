@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidInputError
-from app.services.cursors import CursorCodec
+from app.core.errors import InvalidInputError
+from app.services.support.cursors import CursorCodec
 
 pytestmark = pytest.mark.unit
 

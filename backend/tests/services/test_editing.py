@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.errors import ConflictError, InvalidInputError, NotFoundError, PreconditionFailedError
-from app.repositories.deal_store import DealStore
+from app.core.errors import ConflictError, InvalidInputError, NotFoundError, PreconditionFailedError
+from app.repositories.deals.write import DealStore
 from app.schemas.deals import DealPatch
 from app.services.deals import DealEditor
-from app.services.expected import Expected
+from app.services.support.preconditions import Expected
 
 pytestmark = pytest.mark.unit
 

@@ -11,12 +11,12 @@ from tests.databases import pools, temporary_database
 from tests.imports.database import ask, content, run
 from tests.imports.files import as_csv, counts, row, write
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
-from app.imports.generator import generate
-from app.repositories.deal_store import DealStore
-from app.repositories.exports import ExportRepository
-from app.repositories.hotel_store import HotelStore
+from app.ingestion.generator import generate
+from app.repositories.deals.export import ExportRepository
+from app.repositories.deals.write import DealStore
+from app.repositories.hotels.write import HotelStore
 from app.schemas.deals import DealCreate, DealFilters
 from app.schemas.hotels import HotelCreate
 from app.services.deals import DealEditor

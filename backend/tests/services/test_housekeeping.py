@@ -11,11 +11,11 @@ from tests.imports.faults import failing
 from tests.imports.files import row
 from tests.imports.uploaded import checked, find, stored_files, submit
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
 from app.services import housekeeping
 from app.services.housekeeping import HousekeepingService
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 from app.storage.uploads import UploadStore
 
 pytestmark = pytest.mark.integration

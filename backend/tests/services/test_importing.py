@@ -11,10 +11,10 @@ from tests.imports.database import ask, content, ids
 from tests.imports.files import as_csv, row
 from tests.imports.uploaded import counts, eventful_rows, find, rejects, submit
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.session import Database
-from app.imports.columns import NAMES
-from app.services.importing import ImportRunner
+from app.ingestion.columns import NAMES
+from app.services.import_runner import ImportRunner
 from app.services.load_reports import LoadMode
 from app.services.loading import LoadingService
 

@@ -13,8 +13,8 @@ from tests.imports.files import row
 from tests.imports.uploaded import cancel, counts, find, submit
 
 from app.db.session import Database
-from app.repositories.import_store import AttemptStore, ChunkNote, ImportStore
-from app.services.importing import ImportRunner
+from app.repositories.imports.write import AttemptStore, ChunkNote, ImportStore
+from app.services.import_runner import ImportRunner
 
 pytestmark = pytest.mark.integration
 

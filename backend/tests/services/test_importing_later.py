@@ -12,14 +12,10 @@ from tests.imports.faults import failing
 from tests.imports.files import row
 from tests.imports.uploaded import counts, find, submit
 
-from app.config import Settings
-from app.db.provision import DatabaseUrls
+from app.core.config import Settings
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
-from app.services.importing import (
-    MAX_ATTEMPTS,
-    MAX_FAILURES,
-    ImportRunner,
-)
+from app.services.import_runner import MAX_ATTEMPTS, MAX_FAILURES, ImportRunner
 from app.storage.uploads import UploadStore
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from tests.imports.files import as_csv, row
 from tests.imports.uploaded import eventful_rows, find, rejects, submit
 
 from app.db.session import Database
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 from app.storage.uploads import UploadStore
 
 pytestmark = pytest.mark.integration

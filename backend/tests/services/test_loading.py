@@ -11,11 +11,11 @@ import pytest
 from tests.imports.database import ask, content, ids
 from tests.imports.files import as_csv, counts, rejected, row, write
 
+from app.core.errors import FileRefusedError
 from app.db.session import Database
-from app.errors import FileRefusedError
-from app.imports import staging
-from app.imports.columns import NAMES
-from app.imports.generator import generate
+from app.ingestion.columns import NAMES
+from app.ingestion.generator import generate
+from app.ingestion.merge import staging
 from app.services.load_reports import LoadMode, LoadProgress
 from app.services.loading import LoadingService
 

@@ -27,8 +27,8 @@ ROWS = 6000
 
 _LOAD = """
 import asyncio, sys, pathlib
-from app.config import Settings
-from app.db.provision import DatabaseUrls
+from app.core.config import Settings
+from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
 from app.services.loading import LoadingService
 

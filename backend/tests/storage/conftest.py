@@ -7,7 +7,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from tests.storage.places import BUCKET, CREDENTIALS, BucketPlace, FolderPlace, Place
 
-from app.config import Settings
+from app.core.config import Settings
 from app.storage.uploads import UploadStore, upload_store
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app.config import Settings
-from app.error_handlers import install
-from app.middleware import RequestMiddleware
-from app.routers.uploads import Uploaded
+from app.core.config import Settings
+from app.http.exception_handlers import install
+from app.http.middleware import RequestMiddleware
+from app.http.uploads import Uploaded
 from app.storage.uploads import upload_store
 
 

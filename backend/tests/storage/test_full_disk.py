@@ -11,8 +11,8 @@ pytestmark = pytest.mark.integration
 PROGRAM = """
 import asyncio, resource, sys
 from pathlib import Path
-from app.config import Settings
-from app.errors import StorageFullError
+from app.core.config import Settings
+from app.core.errors import StorageFullError
 from app.storage.uploads import upload_store
 
 async def blocks(count):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.patience import PATIENCE
 
-from app.config import Settings
+from app.core.config import Settings
 from app.storage.uploads import upload_store
 
 pytestmark = pytest.mark.integration
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from app.config import Settings
+from app.core.config import Settings
 from app.storage.uploads import upload_store
 
 async def stuck():

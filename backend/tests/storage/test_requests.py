@@ -9,7 +9,7 @@ import pytest
 from tests.storage.places import FolderPlace
 from tests.storage.service import service
 
-from app.config import Settings
+from app.core.config import Settings
 
 pytestmark = pytest.mark.api
 

@@ -29,7 +29,7 @@ from tests.storage.places import (
 )
 from tests.storage.service import service
 
-from app.config import Settings
+from app.core.config import Settings
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,8 @@ import pytest
 from tests.patience import PATIENCE
 from tests.storage.places import BUCKET, Place, blocks, sha256, stuck
 
-from app.config import Settings
-from app.errors import ConfigurationError, NotFoundError, StorageUnavailableError
+from app.core.config import Settings
+from app.core.errors import ConfigurationError, NotFoundError, StorageUnavailableError
 from app.storage.uploads import PART_BYTES, Stored, UploadStore, upload_store
 
 pytestmark = pytest.mark.integration

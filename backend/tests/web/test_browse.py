@@ -13,7 +13,7 @@ from tests.conftest import serving
 from tests.routers.bodies import DEAL, HOTEL
 from tests.web.pages import addresses, statements, text_of
 
-from app.config import Settings
+from app.core.config import Settings
 from app.main import create_app
 
 pytestmark = pytest.mark.api

@@ -12,8 +12,8 @@ from tests.routers.test_keys import production as production  # noqa: PLC0414 - 
 from tests.web.pages import addresses, statements, text_of
 
 from app.db.session import Database
-from app.imports.fields import MAX_FIELD_BYTES
-from app.services.importing import ImportRunner
+from app.ingestion.read.csv_records import MAX_FIELD_BYTES
+from app.services.import_runner import ImportRunner
 
 pytestmark = pytest.mark.api
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.errors import (
+from app.core.errors import (
     AppError,
     ConflictError,
     ErrorDetail,

@@ -9,8 +9,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
+from app.core.errors import ConfigurationError, InvalidInputError
 from app.db.errors import database_errors
-from app.errors import ConfigurationError, InvalidInputError
 
 # Any number, as long as nothing else in the database uses it for an advisory lock.
 MIGRATION_LOCK = 7_364_201_101

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from app.core.errors import AppError
 from app.db.errors import database_errors
-from app.errors import AppError
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProx
 from sqlalchemy.util import await_only
 from sqlalchemy.util.queue import Empty, Full, QueueCommon
 
-from app.metrics import PoolState
+from app.observability.metrics import PoolState
 
 # Seconds: longer than a busy process keeps a connection for a quick statement, and hardly noticed
 # when all connections are kept by slow ones.

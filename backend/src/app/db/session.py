@@ -14,15 +14,15 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.config import Settings
+from app.core.config import Settings
 from app.db.errors import database_errors
 from app.db.pgbouncer import lent_connection_args
 from app.db.pool import PatientPool
-from app.db.provision import DatabaseUrls
-from app.db.reading import Reader
-from app.db.statistics import count_statements
+from app.db.provisioning import DatabaseUrls
+from app.db.reader import Reader
 from app.db.streaming import Streams
-from app.metrics import PoolState
+from app.observability.metrics import PoolState
+from app.observability.sql_statistics import count_statements
 
 _IDLE_SECONDS = 30.0
 # How much later than the server the driver gives up, for a server that hangs.

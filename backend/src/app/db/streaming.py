@@ -15,11 +15,11 @@ from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from app.core.errors import TooManyExportsError
 from app.db.errors import database_errors
 from app.db.pool import end
-from app.db.reading import prepared
-from app.db.statistics import StatementStatistics, statement_statistics
-from app.errors import TooManyExportsError
+from app.db.reader import prepared
+from app.observability.sql_statistics import StatementStatistics, statement_statistics
 
 # Takes the next bytes; returns when more may come.
 Write = Callable[[bytes], Coroutine[Any, Any, None]]

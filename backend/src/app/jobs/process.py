@@ -4,10 +4,10 @@ import asyncio
 import multiprocessing
 import signal
 
-from app.config import Settings
+from app.core.config import Settings
 from app.jobs.limits import SIGNALS
 from app.jobs.worker import DEFAULTS, WorkerOptions, work
-from app.logging import configure_logging
+from app.observability.logging import configure_logging
 
 
 def run_worker(settings: Settings, options: WorkerOptions = DEFAULTS) -> None:

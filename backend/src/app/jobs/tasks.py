@@ -6,10 +6,10 @@ from procrastinate import App, PsycopgConnector, RetryDecision
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
 
-from app.jobs.own import OwnJobs
+from app.jobs.job_manager import OwnJobs
 from app.repositories.jobs import LOAD_IMPORT, QUEUE
 from app.services.housekeeping import HousekeepingService
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 
 # Minute 17 of each hour: when others' jobs do not all start, too.
 _HOURLY = "17 * * * *"

@@ -11,16 +11,16 @@ import psycopg
 from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 
-from app.config import Settings
-from app.db.provision import provisioned_async
+from app.core.config import Settings
+from app.core.errors import AppError
+from app.db.provisioning import provisioned_async
 from app.db.session import Database
-from app.errors import AppError
 from app.jobs.conninfo import conninfo
 from app.jobs.limits import GRACE_SECONDS
 from app.jobs.tasks import job_app
 from app.repositories.jobs import MISSED_HEARTBEATS, QUEUE
 from app.services.housekeeping import HousekeepingService
-from app.services.importing import ImportRunner
+from app.services.import_runner import ImportRunner
 from app.services.loading import CHUNK_ROWS
 from app.storage.uploads import upload_store
 

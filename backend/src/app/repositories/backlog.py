@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from sqlalchemy import Interval, bindparam, text
 
-from app.db.reading import AnyRow, Reader
+from app.db.reader import AnyRow, Reader
 from app.repositories.jobs import QUEUE
 from app.schemas.backlog import Backlog
 

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import BigInteger, func, select
 
-from app.db.reading import AnyRow, Reader
+from app.db.reader import AnyRow, Reader
 from app.models import Category, category_totals
 
 DEAL_COUNT = (

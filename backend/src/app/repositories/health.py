@@ -1,6 +1,6 @@
 from sqlalchemy import Select, Text, column, select, table
 
-from app.db.reading import Reader
+from app.db.reader import Reader
 
 _PING = select(1)
 # Alembic's own.

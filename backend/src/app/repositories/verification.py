@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
-from app.db.reading import AnyRow
+from app.db.reader import AnyRow
 from app.db.session import WriteSession
 
 # How many deals of each hotel each price step holds, for all steps, empty ones too.

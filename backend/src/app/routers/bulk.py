@@ -2,12 +2,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
 
-from app.dependencies import DealWriter, EditingManyDeals, JSONBody, Once
-from app.errors import ConflictError, ErrorDetail, InvalidInputError, NotFoundError
-from app.routers.documented import REPLAYED, answer
-from app.routers.refusals import CREATING, errors, wrong
-from app.routers.responses import JSONDump, answered_once
-from app.routers.retrying import RetryingRoute
+from app.core.errors import ConflictError, ErrorDetail, InvalidInputError, NotFoundError
+from app.http.dependencies import DealWriter, EditingManyDeals, JSONBody, Once
+from app.http.openapi.errors import CREATING, errors, wrong
+from app.http.openapi.responses import REPLAYED, answer
+from app.http.responses import JSONDump, answered_once
+from app.http.retrying import RetryingRoute
 from app.schemas.bulk import BULK_BODY_EXAMPLES, BulkBody, BulkQuery, BulkResults
 
 router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)

@@ -1,10 +1,10 @@
 from fastapi import APIRouter, Response
 
-from app.dependencies import NoQueryParameters, ReadingCategories
-from app.routers.direct import DirectRoute
-from app.routers.documented import PUBLIC, answer
-from app.routers.refusals import UNKNOWN_PARAMETER, errors
-from app.routers.responses import JSONDump
+from app.http.dependencies import NoQueryParameters, ReadingCategories
+from app.http.direct import DirectRoute
+from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
+from app.http.openapi.responses import PUBLIC, answer
+from app.http.responses import JSONDump
 from app.schemas.categories import CategoryCount
 
 router = APIRouter(prefix="/categories", tags=["categories"], route_class=DirectRoute)

@@ -2,7 +2,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.dependencies import (
+from app.core.errors import ConflictError, NotFoundError
+from app.http.convertors import DEAL
+from app.http.dependencies import (
     DealWriter,
     EditingDeals,
     ExpectedVersions,
@@ -12,19 +14,7 @@ from app.dependencies import (
     Once,
     ReadingDeals,
 )
-from app.errors import ConflictError, NotFoundError
-from app.routers.documented import (
-    ETAG,
-    LINK,
-    NOT_MODIFIED,
-    PUBLIC,
-    REPLAYED,
-    answer,
-    links_to,
-    location,
-)
-from app.routers.paths import DEAL
-from app.routers.refusals import (
+from app.http.openapi.errors import (
     CHANGING,
     CREATING,
     LIMIT_TOO_LARGE,
@@ -36,8 +26,18 @@ from app.routers.refusals import (
     not_an_id,
     wrong,
 )
-from app.routers.responses import JSONDump, answered_once, page_links, unless_current
-from app.routers.retrying import RetryingRoute
+from app.http.openapi.responses import (
+    ETAG,
+    LINK,
+    NOT_MODIFIED,
+    PUBLIC,
+    REPLAYED,
+    answer,
+    links_to,
+    location,
+)
+from app.http.responses import JSONDump, answered_once, page_links, unless_current
+from app.http.retrying import RetryingRoute
 from app.schemas.common import Id
 from app.schemas.deals import (
     CityStatistics,

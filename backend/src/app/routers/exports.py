@@ -4,13 +4,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
-from app.dependencies import ExportingDeals
-from app.errors import NotAcceptableError, ServiceUnavailableError, TooManyExportsError
-from app.routers.direct import DirectRoute
-from app.routers.documented import DISPOSITION, PUBLIC, VARY, answer
-from app.routers.negotiation import MediaType, best_media_type, takes_gzip
-from app.routers.refusals import NOT_A_BOOLEAN, errors
-from app.routers.streaming import StreamedResponse
+from app.core.errors import NotAcceptableError, ServiceUnavailableError, TooManyExportsError
+from app.http.content_negotiation import MediaType, best_media_type, takes_gzip
+from app.http.dependencies import ExportingDeals
+from app.http.direct import DirectRoute
+from app.http.openapi.errors import NOT_A_BOOLEAN, errors
+from app.http.openapi.responses import DISPOSITION, PUBLIC, VARY, answer
+from app.http.streaming import StreamedResponse
 from app.schemas.deals import DEAL_EXAMPLE, Deal, DealFilters
 from app.services.exports import ExportFormat
 

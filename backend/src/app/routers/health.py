@@ -1,11 +1,11 @@
 from fastapi import APIRouter, Request, Response
 
-from app.dependencies import CheckingHealth, NoQueryParameters
-from app.errors import ServiceUnavailableError
-from app.routers.direct import DirectRoute
-from app.routers.documented import PUBLIC, answer
-from app.routers.refusals import UNKNOWN_PARAMETER, errors
-from app.routers.responses import JSONDump
+from app.core.errors import ServiceUnavailableError
+from app.http.dependencies import CheckingHealth, NoQueryParameters
+from app.http.direct import DirectRoute
+from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
+from app.http.openapi.responses import PUBLIC, answer
+from app.http.responses import JSONDump
 from app.schemas.health import Health
 
 router = APIRouter(tags=["health"], route_class=DirectRoute)

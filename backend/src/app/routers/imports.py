@@ -6,8 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 from pydantic_core import to_json
 
-from app.dependencies import Importing, ImportingActor, ImportWriter, NoQueryParameters
-from app.errors import (
+from app.core.errors import (
     ConflictError,
     ForbiddenError,
     InvalidInputError,
@@ -20,25 +19,19 @@ from app.errors import (
     UnauthorizedError,
     UnsupportedMediaTypeError,
 )
-from app.routers.documented import (
-    DISPOSITION,
-    LINK,
-    VARY,
-    answer,
-    links_to_import,
-    location,
-)
-from app.routers.negotiation import takes_gzip
-from app.routers.refusals import (
+from app.http.content_negotiation import takes_gzip
+from app.http.dependencies import Importing, ImportingActor, ImportWriter, NoQueryParameters
+from app.http.openapi.errors import (
     LIMIT_TOO_LARGE,
     UNKNOWN_PARAMETER,
     WRONG_CURSOR,
     errors,
     not_an_id,
 )
-from app.routers.responses import JSONDump, page_links
-from app.routers.streaming import StreamedResponse, Write
-from app.routers.uploads import FORM_TYPE, RAW_TYPES, Uploaded
+from app.http.openapi.responses import DISPOSITION, LINK, VARY, answer, links_to_import, location
+from app.http.responses import JSONDump, page_links
+from app.http.streaming import StreamedResponse, Write
+from app.http.uploads import FORM_TYPE, RAW_TYPES, Uploaded
 from app.schemas.common import Id
 from app.schemas.imports import IMPORT_EXAMPLE, Import, ImportOptions, ImportPage, ImportQuery
 from app.services.imports import Upload

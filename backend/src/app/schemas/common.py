@@ -23,7 +23,8 @@ from typing_extensions import TypedDict
 
 T = TypeVar("T")
 
-# Stands for null in an example: FastAPI leaves null out of the document. app.openapi puts it back.
+# Stands for null in an example: FastAPI leaves null out of the document, and
+# `app.http.openapi.document` puts it back.
 NULL = "\0null"
 
 

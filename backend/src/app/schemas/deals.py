@@ -28,7 +28,7 @@ from app.schemas.common import (
     shows,
 )
 from app.schemas.hotels import SUMMARY_EXAMPLE, HotelSummary, SearchedCity, SearchedCountry
-from app.schemas.inputs import (
+from app.schemas.request_types import (
     PRICE_RULES,
     Body,
     CalendarDate,

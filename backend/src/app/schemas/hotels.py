@@ -15,7 +15,7 @@ from app.schemas.common import (
     Timestamp,
     shows,
 )
-from app.schemas.inputs import Body, HotelText, Phone
+from app.schemas.request_types import Body, HotelText, Phone
 
 SUMMARY_EXAMPLE: dict[str, Any] = {
     "id": 3,

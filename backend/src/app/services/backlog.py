@@ -4,7 +4,7 @@ from app.db.session import Database
 from app.repositories.backlog import BacklogRepository
 from app.repositories.jobs import MISSED_HEARTBEATS
 from app.schemas.backlog import Backlog
-from app.services.asking import SharedQuestion
+from app.services.support.single_flight import SharedQuestion
 
 
 class BacklogService:

@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.errors import AppError, ConflictError, ErrorDetail, InvalidInputError, NotFoundError
+from app.core.errors import AppError, ConflictError, ErrorDetail, InvalidInputError, NotFoundError
 from app.repositories.bulk import BulkStore
 from app.schemas.bulk import BulkError, BulkResult, BulkResults
 from app.schemas.deals import DealCreate
-from app.schemas.problems import error_detail
+from app.schemas.validation_errors import error_detail
 
 _TAKEN = "Another request has just stored this external_id, try again"
 

@@ -2,9 +2,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from app.errors import ErrorDetail, InvalidInputError, NotFoundError
-from app.repositories.deal_store import DealStore
-from app.repositories.deals import SORT_COLUMNS, DealRepository
+from app.core.errors import ErrorDetail, InvalidInputError, NotFoundError
+from app.repositories.deals.read import SORT_COLUMNS, DealRepository
+from app.repositories.deals.write import DealStore
 from app.schemas.deals import (
     DATES_RULE,
     CityStatistics,
@@ -14,9 +14,9 @@ from app.schemas.deals import (
     DealPatch,
     DealQuery,
 )
-from app.services.cursors import CursorCodec
-from app.services.expected import Expected
-from app.services.paging import PageRequest
+from app.services.support.cursors import CursorCodec
+from app.services.support.pagination import PageRequest
+from app.services.support.preconditions import Expected
 
 
 class DealService:

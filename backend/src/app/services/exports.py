@@ -1,9 +1,9 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
-from app.repositories.exports import ExportRepository
+from app.repositories.deals.export import ExportRepository
 from app.schemas.deals import DealFilters
-from app.services.paging import filters_of
+from app.services.support.pagination import filters_of
 
 ExportFormat = Literal["csv", "ndjson"]
 

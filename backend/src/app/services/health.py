@@ -1,11 +1,11 @@
 import asyncio
 
+from app.core.errors import ServiceUnavailableError
 from app.db.migrations import head_revision
 from app.db.session import Database
-from app.errors import ServiceUnavailableError
 from app.repositories.health import HealthRepository
 from app.schemas.health import Health
-from app.services.asking import SharedQuestion
+from app.services.support.single_flight import SharedQuestion
 
 
 class HealthService:

@@ -1,13 +1,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.errors import ConflictError, NotFoundError
-from app.repositories.hotel_store import HAS_DEALS, HotelStore
-from app.repositories.hotels import ORDER, HotelRepository
+from app.core.errors import ConflictError, NotFoundError
+from app.repositories.hotels.read import ORDER, HotelRepository
+from app.repositories.hotels.write import HAS_DEALS, HotelStore
 from app.schemas.hotels import Hotel, HotelCreate, HotelPage, HotelPatch, HotelQuery
-from app.services.cursors import CursorCodec
-from app.services.expected import Expected
-from app.services.paging import PageRequest
+from app.services.support.cursors import CursorCodec
+from app.services.support.pagination import PageRequest
+from app.services.support.preconditions import Expected
 
 
 class HotelService:

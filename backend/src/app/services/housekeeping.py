@@ -2,9 +2,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from app.config import Settings
+from app.core.config import Settings
+from app.core.errors import AppError
 from app.db.session import Database
-from app.errors import AppError
 from app.repositories.housekeeping import HousekeepingStore
 from app.storage.uploads import UploadStore
 

@@ -2,13 +2,13 @@ import asyncio
 import gzip
 from collections.abc import Collection, Mapping
 
+from app.core.errors import LoadStoppedError
 from app.db.session import Database, WriteSession
-from app.errors import LoadStoppedError
-from app.imports.header import Header
-from app.imports.journal import Outcome
-from app.imports.rejects import RejectsLayout, as_csv
-from app.imports.staging import Merged
-from app.repositories.import_store import AttemptStore, ChunkNote
+from app.ingestion.check.rejects import RejectsLayout, as_csv
+from app.ingestion.merge.journal import Outcome
+from app.ingestion.merge.staging import Merged
+from app.ingestion.read.header import Header
+from app.repositories.imports.write import AttemptStore, ChunkNote
 
 
 def journal_name(import_id: int) -> str:

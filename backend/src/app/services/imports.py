@@ -8,18 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
 
+from app.core.errors import AppError, ConflictError, NotFoundError, ServiceUnavailableError
 from app.db.notifications import Listener
 from app.db.session import Database, WriteSession
-from app.errors import AppError, ConflictError, NotFoundError, ServiceUnavailableError
-from app.imports.columns import NAMES
-from app.imports.load_warnings import load_warnings
-from app.imports.rejects import RejectsLayout, as_csv, first_rows
-from app.repositories.import_store import ImportStore, NewImport
-from app.repositories.imports import FIELDS, ORDER, ImportRepository
+from app.ingestion.check.load_warnings import load_warnings
+from app.ingestion.check.rejects import RejectsLayout, as_csv, first_rows
+from app.ingestion.columns import NAMES
+from app.repositories.imports.read import FIELDS, ORDER, ImportRepository
+from app.repositories.imports.write import ImportStore, NewImport
 from app.repositories.jobs import JobQueue
 from app.schemas.imports import FINAL_STATES, Import, ImportOptions, ImportPage, ImportQuery
-from app.services.cursors import CursorCodec
-from app.services.paging import PageRequest
+from app.services.support.cursors import CursorCodec
+from app.services.support.pagination import PageRequest
 from app.storage.uploads import Stored, UploadStore
 
 # How long a stream of events may be without a look at the database, in seconds, and the shortest

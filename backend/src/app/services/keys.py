@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
+from app.core.errors import ForbiddenError, NotFoundError, UnauthorizedError
 from app.db.session import Database, WriteSession
-from app.errors import ForbiddenError, NotFoundError, UnauthorizedError
 from app.models import ApiKey
 from app.repositories.keys import LAST_USE_PRECISION, KeyStore
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.imports.load_warnings import LoadWarning
+from app.ingestion.check.load_warnings import LoadWarning
 
 LoadMode = Literal["rows", "strict", "dry-run"]
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.db.session import Database
-from app.imports.chunkwise import ChunkLoad
-from app.imports.guard import exclusive_load
-from app.imports.header import Header
-from app.imports.journal import Journal, NoJournal
-from app.imports.load_warnings import load_warnings
-from app.imports.pipeline import Load, Tally
-from app.imports.reader import inspect
-from app.imports.rejects_file import RejectsFile, check_rejects_path
-from app.imports.seen import SeenIds
-from app.imports.source import opened
-from app.imports.whole import DryRun, StrictLoad
+from app.ingestion.check.load_warnings import load_warnings
+from app.ingestion.check.rejects_file import RejectsFile, check_rejects_path
+from app.ingestion.check.seen_ids import SeenIds
+from app.ingestion.merge.chunked_load import ChunkLoad
+from app.ingestion.merge.journal import Journal, NoJournal
+from app.ingestion.merge.load_lock import exclusive_load
+from app.ingestion.merge.pipeline import Load, Tally
+from app.ingestion.merge.transactional_load import DryRun, StrictLoad
+from app.ingestion.read.chunks import inspect
+from app.ingestion.read.header import Header
+from app.ingestion.read.source import opened
 from app.services.load_reports import LoadMode, LoadProgress, LoadSummary
 
 # Rows of a transaction. Measured: larger ones gain nothing, and hold other writers up for longer.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from obstore.exceptions import BaseError
 
-from app.errors import AppError, StorageFullError, StorageUnavailableError
+from app.core.errors import AppError, StorageFullError, StorageUnavailableError
 
 logger = logging.getLogger(__name__)
 

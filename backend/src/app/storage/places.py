@@ -7,7 +7,7 @@ from pathlib import Path
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-from app.errors import ConfigurationError
+from app.core.errors import ConfigurationError
 
 
 class Folder:

@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 import obstore
 
-from app.config import Settings
-from app.errors import NotFoundError
+from app.core.config import Settings
+from app.core.errors import NotFoundError
+from app.storage.block_channel import AbandonedError, Feed
 from app.storage.errors import storage_errors
-from app.storage.feed import AbandonedError, Feed
 from app.storage.places import Bucket, Folder
 
 # What one upload holds in memory is PARTS of these, and a block on its way. S3 takes 10,000 parts

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.routers.negotiation import takes_gzip
-from app.routers.plain import PlainRoute
+from app.http.content_negotiation import takes_gzip
+from app.http.plain import PlainRoute
 
 _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "static", _HERE / "vendor")

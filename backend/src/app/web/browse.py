@@ -3,8 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.dependencies import reading_categories, reading_deals
-from app.errors import InvalidInputError
+from app.core.errors import InvalidInputError
+from app.http.dependencies import reading_categories, reading_deals
 from app.schemas.deals import SORT_FIELDS, DealPage, DealQuery
 from app.web.html import page, shown
 from app.web.queries import Asked, SortLink, answered, sort_link

@@ -8,8 +8,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.dependencies import reading_deals
-from app.errors import InvalidInputError
+from app.core.errors import InvalidInputError
+from app.http.dependencies import reading_deals
 from app.schemas.deals import CityStatistics, StatisticsQuery
 from app.web.html import page, shown
 from app.web.queries import Asked, SortLink, sort_link

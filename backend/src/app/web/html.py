@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import AppError
-from app.routers.negotiation import takes_gzip
+from app.core.errors import AppError
+from app.http.content_negotiation import takes_gzip
 from app.web.assets import asset
 
 # No inline script or style, no other host, no frame around it. `data:` pictures are what the

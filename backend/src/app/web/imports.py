@@ -5,8 +5,14 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.dependencies import importing, importing_actor
-from app.errors import AppError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
+from app.core.errors import (
+    AppError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from app.http.dependencies import importing, importing_actor
 from app.schemas.common import BIGINT_END
 from app.schemas.imports import FINAL_STATES, Import, ImportPage, ImportQuery
 from app.web.html import page, shown

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import QueryParams
 
-from app.errors import ErrorDetail, InvalidInputError
-from app.schemas.problems import MAX_DETAILS, error_detail
+from app.core.errors import ErrorDetail, InvalidInputError
+from app.schemas.validation_errors import MAX_DETAILS, error_detail
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")

@@ -3,8 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import NotFoundError
-from app.routers.plain import PlainRoute
+from app.core.errors import NotFoundError
+from app.http.plain import PlainRoute
 from app.web import assets, browse, cities, imports, reference
 from app.web.html import shown
 

@@ -1,0 +1,129 @@
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import typer
+
+from app.cli import console
+from app.cli.commands.databases import start
+from app.cli.commands.doctor_report import Report, print_report, print_session, write_json
+from app.cli.commands.options import EXIT_REJECTED
+from app.core.config import Settings
+from app.core.errors import (
+    ConfigurationError,
+    DatabaseUnreachableError,
+    DealsError,
+    EmbeddedPostgresError,
+)
+from app.db.migrations import known_revisions
+from app.db.provisioning import provisioned_async
+from app.doctor.connection import Examination, Target, examined
+from app.doctor.context import Situation, memory_here
+from app.doctor.examination import DoctorService
+from app.doctor.findings import Finding
+from app.doctor.termination import EndingService
+
+# Longer than a request waits: one asks when a server is slow, and says how long it took.
+LEAST_PATIENCE = 5.0
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    replica: Annotated[
+        bool, typer.Option("--replica", help="Look at READ_DATABASE_URL's, not at the primary.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes of `deals serve`, whose pools have to fit.")
+    ] = 1,
+    kill: Annotated[
+        int | None, typer.Option("--kill", metavar="PID", help="End this session instead.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before ending it.")] = False,
+) -> None:
+    """Say what is wrong with the database, by what one sees it, and what helps.
+
+    It only reads, in a few short statements. What the role may not see is said to be unseen; to see
+    all of it, grant the role pg_monitor.
+
+    Exit status: 0 no problem (there may be warnings), 1 problems, 3 the database cannot be reached,
+    or the session cannot be ended.
+    """
+    settings = start()
+    if kill is not None:
+        asyncio.run(_end(settings, kill, replica=replica, yes=yes))
+        return
+    try:
+        report = asyncio.run(_examine(settings, replica=replica, workers=workers))
+    except (DatabaseUnreachableError, EmbeddedPostgresError) as error:
+        if as_json:
+            write_json(_unreachable(error, settings, replica=replica))
+        raise
+    if as_json:
+        write_json(report)
+    else:
+        print_report(report)
+    if report.status == "problem":
+        raise typer.Exit(EXIT_REJECTED)
+
+
+@asynccontextmanager
+async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[Examination]:
+    """An embedded database is looked at as it is: not migrated, other than by all else."""
+    async with provisioned_async(settings) as found:
+        if replica and found.pooled:
+            raise ConfigurationError("DB_PGBOUNCER: no address of the replica itself is known")
+        # A pooler's connection would be another one for each statement, and its settings refused.
+        urls = found.past_pooler()
+        url = urls.replica if replica else urls.primary
+        patience = max(LEAST_PATIENCE, settings.db_connect_timeout)
+        async with examined(url, patience) as examination:
+            yield examination
+
+
+async def _examine(settings: Settings, *, replica: bool, workers: int) -> Report:
+    async with _examination(settings, replica=replica) as examination:
+        situation = Situation(
+            settings=settings,
+            processes=workers,
+            replica=replica and settings.read_database_url is not None,
+            memory=memory_here() if examination.target.local else None,
+            revisions=await asyncio.to_thread(known_revisions),
+        )
+        findings = await DoctorService(examination, situation).findings()
+        return Report.of(examination.target, findings)
+
+
+def _unreachable(error: DealsError, settings: Settings, *, replica: bool) -> Report:
+    kind, advice = "embedded", ""
+    if isinstance(error, DatabaseUnreachableError):
+        kind, advice = error.kind, error.advice
+    finding = Finding("server", "problem", str(error), {"kind": kind}, advice)
+    primary = settings.direct_database_url or settings.database_url
+    url = (settings.read_database_url if replica else None) or primary
+    target = Target.of(url.get_secret_value()) if url else Target((), "deals", "deals")
+    return Report.of(target, [finding])
+
+
+async def _end(settings: Settings, pid: int, *, replica: bool, yes: bool) -> None:
+    async with _examination(settings, replica=replica) as examination:
+        ending = EndingService(examination)
+        session = await ending.find(pid)
+        print_session(session)
+        # Nothing waits meanwhile but this process and one idle connection.
+        if not yes and not await asyncio.to_thread(_agreed):
+            raise typer.Exit(EXIT_REJECTED)
+        await ending.end(session)
+        console.stdout.print(f"{pid} is ended; what it had not committed is undone")
+
+
+def _agreed() -> bool:
+    console.stderr.print(
+        "End it? What it has not committed is undone. [y/N] ", end="", markup=False
+    )
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -1,0 +1,68 @@
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli import console
+from app.cli.commands.databases import opened, start
+from app.services.keys import SCOPES, KeyService
+
+MAX_KEY_NAME = 100
+
+T = TypeVar("T")
+
+app = typer.Typer(help="API keys: who may write.", no_args_is_help=True, add_completion=False)
+
+
+@app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scopes: Annotated[
+        list[str],
+        typer.Option("--scope", help=f"What it may do; repeatable. One of {', '.join(SCOPES)}."),
+    ],
+) -> None:
+    """Make a key and show it, once."""
+    chosen = [scope for scope in SCOPES if scope in scopes]
+    if unknown := set(scopes) - set(SCOPES):
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}: not one of {', '.join(SCOPES)}", param_hint="--scope"
+        )
+    if not name.strip() or len(name) > MAX_KEY_NAME:
+        raise typer.BadParameter(f"1 to {MAX_KEY_NAME} characters", param_hint="NAME")
+    key = _with_keys(lambda keys: keys.create(name.strip(), chosen))
+    # The key alone on stdout, for scripts.
+    console.stderr.print("keep it, it is not shown again:")
+    sys.stdout.write(f"{key}\n")
+
+
+@app.command("list")
+def list_keys() -> None:
+    """Every key: its scopes, when it was made, last used, revoked."""
+    table = Table("name", "scopes", "made", "last used", "revoked")
+    for key in _with_keys(lambda keys: keys.all()):
+        dates = (key.created_at, key.last_used_at, key.revoked_at)
+        shown = (date.strftime("%Y-%m-%d %H:%M") if date else "-" for date in dates)
+        table.add_row(escape(key.name), " ".join(key.scopes), *shown)
+    console.stdout.print(table)
+
+
+@app.command("revoke")
+def revoke_key(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
+    """Make a key useless, for good."""
+    _with_keys(lambda keys: keys.revoke(name))
+    console.stdout.print(f"{name} is revoked", markup=False)
+
+
+def _with_keys(work: Callable[[KeyService], Awaitable[T]]) -> T:
+    settings = start()
+
+    async def run() -> T:
+        async with opened(settings) as database, database.transaction() as session:
+            return await work(KeyService(session))
+
+    return asyncio.run(run())

@@ -1,0 +1,17 @@
+import typer
+
+from app.cli import console
+from app.cli.commands.databases import start
+from app.db.migrations import head_revision, upgrade
+from app.db.provisioning import provisioned
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema to head."""
+    settings = start()
+    with provisioned(settings) as urls:
+        upgrade(urls.direct)
+    console.stdout.print(f"the schema is at {head_revision()}")

@@ -1,0 +1,41 @@
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli import console
+from app.cli.commands.databases import opened, start
+from app.cli.commands.options import EXIT_REJECTED
+from app.core.config import Settings
+from app.services.verification import Drift, VerificationService
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def verify(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is off.")] = False,
+) -> None:
+    """Recompute every derived number and report what is off.
+
+    Exit status: 0 nothing is off (or was mended), 1 something is.
+    """
+    settings = start()
+    drift = asyncio.run(_verify(settings, fix=fix))
+    if not drift:
+        console.stdout.print("every derived number is right")
+        return
+    table = Table("of", "key", "number", "stored", "actual")
+    for item in drift:
+        table.add_row(item.what, item.key, item.name, str(item.stored), str(item.actual))
+    console.stdout.print(table)
+    console.stdout.print(f"{len(drift)} numbers {'mended' if fix else 'are off'}")
+    if not fix:
+        raise typer.Exit(EXIT_REJECTED)
+
+
+async def _verify(settings: Settings, *, fix: bool) -> list[Drift]:
+    async with opened(settings) as database, database.transaction() as session:
+        return await VerificationService(session).verify(fix=fix)

@@ -1,0 +1,74 @@
+"""The whole main job on an empty machine, in one command."""
+
+import asyncio
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from app.cli import console
+from app.core.config import Settings
+from app.core.signing import signing_key
+from app.db.migrations import upgrade
+from app.db.provisioning import DatabaseUrls, provisioned
+from app.db.session import Database
+from app.http.sockets import address_of, require_free_port
+from app.ingestion.generator import generate
+from app.jobs.worker_subprocess import worker_beside
+from app.repositories.deals.read import DealRepository
+from app.repositories.pagination import Place
+from app.server import runner
+from app.services.loading import LoadingService
+
+
+def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> None:
+    """Database, schema, file, load, API; steps whose result is there already are skipped.
+
+    Raises:
+        DealsError: one line on what is missing or in the way.
+    """
+    require_free_port(host, port)
+    # In production, say at once that there is no key, not after the load.
+    signing_key(settings)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with provisioned(settings) as urls:
+        upgrade(urls.primary)
+        asyncio.run(_fill(settings, urls, rows=rows, seed=seed))
+        base = address_of(host, port)
+        console.stdout.print(f"API       {base}/deals\nSwagger   {base}/docs\nCtrl-C stops it.")
+        served = settings.model_copy(update={"database_url": SecretStr(urls.primary)})
+        with worker_beside(served):
+            runner.serve(served, host=host, port=port)
+    console.stdout.print("stopped; the data stays in", str(settings.data_dir), markup=False)
+
+
+async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int) -> None:
+    database = Database(urls, settings.patient())
+    # There from the beginning of a load to its end: what is stored may be a part of the file.
+    # Otherwise what is stored is the user's, changed or not, and is left alone.
+    unfinished = settings.data_dir / "demo-load-unfinished"
+    try:
+        stored = await _count(database)
+        if stored and not unfinished.exists():
+            console.stdout.print(f"{stored:,} deals are loaded already")
+            return
+        file = await asyncio.to_thread(_deals_csv, settings.data_dir, rows=rows, seed=seed)
+        unfinished.touch()
+        with console.load_bar(f"loading {file.name}") as progress:
+            summary = await LoadingService(database).load(file, progress=progress)
+        unfinished.unlink()
+        console.print_summary(summary)
+    finally:
+        await database.dispose()
+
+
+async def _count(database: Database) -> int:
+    total, _ = await DealRepository(database.reader).page({}, Place("id", 0, None, 1), "exact")
+    return total or 0
+
+
+def _deals_csv(data_dir: Path, *, rows: int, seed: int) -> Path:
+    file = data_dir / f"deals-{rows}-{seed}.csv"
+    if not file.exists():
+        with console.rows_bar("generating deals.csv", rows) as progress:
+            generate(file, rows=rows, seed=seed, progress=progress)
+    return file

@@ -1,0 +1,210 @@
+import os
+import re
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.core.errors import ConfigurationError
+
+_PROJECT = Path(__file__).resolve().parents[3]
+# A checkout keeps its data beside its code; an installed package has no such place.
+_HOME = _PROJECT if (_PROJECT / "pyproject.toml").is_file() else Path.cwd()
+
+# Credentials are no part of it, and neither is a query: either would be ignored.
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII)
+
+# As browsers write it: in lower case, without a path.
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+
+_ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set, read once at start from the environment and `.env`.
+
+    Frozen and passed in: no layer reads the environment by itself, so a test or a second
+    application in one process can have other settings. Each field is documented, with its
+    default, in `.env.example`; a test keeps the two in step.
+    """
+
+    model_config = SettingsConfigDict(env_file=_HOME / ".env", frozen=True, extra="ignore")
+
+    app_env: Literal["development", "production"] = "development"
+    data_dir: Path = _HOME / ".data"
+
+    database_url: SecretStr | None = None
+    read_database_url: SecretStr | None = None
+    # Whether the two are PgBouncer's, in transaction mode; the database's own is then needed, too.
+    db_pgbouncer: bool = False
+    direct_database_url: SecretStr | None = None
+    embedded_postgres_version: Literal[16, 18] = 18
+
+    db_pool_size: Annotated[int, Field(ge=1, le=1000)] = 5
+    db_max_overflow: Annotated[int, Field(ge=0, le=1000)] = 10
+    db_pool_recycle: Annotated[int, Field(ge=-1)] = 3600
+    db_pool_timeout: Annotated[float, Field(gt=0)] = 5.0
+    db_connect_timeout: Annotated[float, Field(gt=0)] = 1.0
+    db_read_timeout: Annotated[float, Field(gt=0)] = 3.0
+    db_statement_timeout: Annotated[float, Field(gt=0)] = 10.0
+    db_lock_timeout: Annotated[float, Field(gt=0)] = 5.0
+    # For the questions of who watches the service; one without an answer by then is down.
+    db_health_timeout: Annotated[float, Field(gt=0)] = 1.0
+
+    export_concurrency: Annotated[int, Field(ge=1, le=100)] = 2
+    export_timeout: Annotated[float, Field(gt=0)] = 3600.0
+    export_stall_timeout: Annotated[float, Field(gt=0)] = 60.0
+
+    # Signs cursors. Production must set it, the same for all that answer for each other.
+    signing_key: Annotated[SecretStr | None, Field(min_length=32)] = None
+
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
+    max_upload_bytes: Annotated[int, Field(ge=1024, le=64 * 1024**3)] = 1024**3
+
+    # A bucket for uploaded files; without one they are in a folder of data_dir.
+    uploads_url: str | None = None
+    # The one of the AWS variables with which the storage library would fail late, and unclearly.
+    aws_endpoint_url: str | None = None
+
+    # Seconds between two signs of life of a worker; one that misses three is taken for dead.
+    worker_heartbeat: Annotated[float, Field(gt=0, le=300)] = 5.0
+    # Days after an import's end; its counters stay.
+    upload_retention_days: Annotated[float, Field(ge=0)] = 7.0
+    rejects_retention_days: Annotated[float, Field(ge=0)] = 30.0
+
+    # In one process; what comes beyond is refused at once.
+    max_requests_in_progress: Annotated[int, Field(ge=1)] = 128
+    # Seconds that a request may take to arrive, head and body; of an upload, each piece.
+    request_arrival_timeout: Annotated[float, Field(gt=0)] = 20.0
+    # Seconds from SIGTERM to the moment when nothing new is taken.
+    drain_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
+
+    # Where Prometheus finds the metrics; empty: nowhere. With a port, there and not beside the API.
+    metrics_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._/-]*)?$")] = "/metrics"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+
+    # Whose pages may ask; none without.
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    # How long browsers are to come by https only; 0: nothing is said of it.
+    hsts_seconds: Annotated[int, Field(ge=0)] = 0
+    # The proxies whose word on who a client is is taken.
+    forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = ()
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @field_validator("cors_origins", "forwarded_allow_ips", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """One that ends in a slash, or has a path, would never be equal to a browser's."""
+        if value != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError("must look like https://host:port,https://other, or be *")
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            ip_network(address)
+        return value
+
+    @field_validator("embedded_postgres_version", mode="before")
+    @classmethod
+    def _number_from_environment(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdigit() else value
+
+    @field_validator(
+        "database_url",
+        "read_database_url",
+        "direct_database_url",
+        "signing_key",
+        "uploads_url",
+        "aws_endpoint_url",
+        "metrics_port",
+        mode="before",
+    )
+    @classmethod
+    def _empty_means_unset(cls, value: Any) -> Any:
+        """`DATABASE_URL=` in a compose or `.env` file is how people say "none"."""
+        return None if value == "" else value
+
+    @field_validator("database_url", "read_database_url", "direct_database_url")
+    @classmethod
+    def _postgres_with_asyncpg(cls, value: SecretStr | None) -> SecretStr | None:
+        """Accept the two common spellings of a PostgreSQL URL, and speak asyncpg to both.
+
+        SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg, which the service does not use.
+        """
+        if value is None:
+            return None
+        url = value.get_secret_value()
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in {"postgresql+asyncpg", "postgresql", "postgres"}:
+            raise ValueError("must look like postgresql+asyncpg://user:password@host:5432/database")
+        return SecretStr(f"postgresql+asyncpg://{rest}")
+
+    @field_validator("uploads_url")
+    @classmethod
+    def _bucket(cls, value: str | None) -> str | None:
+        if value is not None and not _BUCKET.fullmatch(value):
+            raise ValueError("must look like s3://bucket/prefix")
+        return value
+
+    @field_validator("aws_endpoint_url")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not _ENDPOINT.fullmatch(value):
+            raise ValueError("must look like https://host:port")
+        return value
+
+    @model_validator(mode="after")
+    def _sessions_are_possible(self) -> Self:
+        """LISTEN and session locks would seem to work through a pooler, and do nothing."""
+        if self.db_pgbouncer and not (self.database_url and self.direct_database_url):
+            raise ValueError("DB_PGBOUNCER needs DATABASE_URL and DIRECT_DATABASE_URL")
+        return self
+
+    def patient(self) -> "Settings":
+        """For commands: a load or a check of everything may take what a request may not."""
+        return self.model_copy(
+            update=dict.fromkeys(("db_read_timeout", "db_statement_timeout"), 3600.0)
+        )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+def is_traced() -> bool:
+    """Whether there is a collector for traces: a variable of OpenTelemetry's names it.
+
+    Without one nobody is asked, for each request, whether there is a trace.
+    """
+    return any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings of this process.
+
+    Raises:
+        ConfigurationError: one line for the operator, naming each variable and its rule.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            ": ".join(filter(None, [".".join(map(str, problem["loc"])).upper(), problem["msg"]]))
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"wrong settings: {problems}") from None

@@ -1,0 +1,142 @@
+"""Who is connected, what for, and who waits for whom."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import ARRAY, DateTime, Float, Integer, bindparam, text
+
+from app.doctor.catalog_rows import Connections, Prepared, Session, Waiting
+from app.doctor.connection import Examination
+
+# How much of a statement is shown, in characters.
+_SHOWN = 300
+# Of sessions and locks that is enough to begin with.
+_MOST = 20
+
+# Sessions of which the rights do not show what they are count as clients.
+_CONNECTIONS = text(
+    """
+    SELECT application_name AS application, state, datname = current_database() AS here,
+        coalesce(usename = current_user, false) AS of_role, count(*) AS count
+    FROM pg_stat_activity
+    WHERE datname IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+    GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2 LIMIT 200
+    """
+)
+
+_SESSION = f"""
+    SELECT pid, usename::text AS user, application_name AS application,
+        client_addr::text AS client, backend_type AS kind, state,
+        extract(epoch FROM clock_timestamp() - state_change)::float8 AS state_seconds,
+        extract(epoch FROM clock_timestamp() - xact_start)::float8 AS transaction_seconds,
+        extract(epoch FROM clock_timestamp() - query_start)::float8 AS query_seconds,
+        wait_event_type || ': ' || wait_event AS wait, left(query, {_SHOWN}) AS query,
+        backend_start AS started, datname::text AS database,
+        coalesce(datname = current_database(), false) AS here, pid = pg_backend_pid() AS own
+    FROM pg_stat_activity
+"""  # noqa: S608 - a constant
+
+_HERE = "datname = current_database() AND pid <> pg_backend_pid()"
+
+_IDLE = text(
+    f"""
+    {_SESSION} WHERE {_HERE} AND state LIKE 'idle in transaction%'
+        AND state_change < clock_timestamp() - make_interval(secs => :seconds)
+    ORDER BY xact_start LIMIT {_MOST}
+    """
+).bindparams(bindparam("seconds", type_=Float))
+
+_RUNNING = text(
+    f"""
+    {_SESSION} WHERE {_HERE} AND state = 'active' AND backend_type = 'client backend'
+    ORDER BY query_start LIMIT {_MOST}
+    """
+)
+
+_THESE = text(f"{_SESSION} WHERE pid = ANY(:pids)").bindparams(
+    bindparam("pids", type_=ARRAY(Integer))
+)
+
+# Everybody may see it, other than what sessions do. Only waiting sessions are asked for their
+# blockers, because each answer stops the lock manager for a moment.
+_WAITING = text(
+    f"""
+    SELECT pid, locktype AS lock, mode, class.relname::text AS relation,
+        coalesce(extract(epoch FROM clock_timestamp() - waitstart), 0)::float8 AS seconds,
+        pg_blocking_pids(pid) AS blockers
+    FROM (
+        SELECT lock.* FROM pg_locks AS lock JOIN pg_stat_activity USING (pid)
+        WHERE NOT granted AND datname = current_database() ORDER BY waitstart LIMIT {5 * _MOST}
+    ) AS lock
+    LEFT JOIN pg_class AS class ON class.oid = lock.relation
+    """  # noqa: S608 - a constant
+)
+
+_PREPARED = text(
+    f"""
+    SELECT gid, owner::text AS owner,
+        extract(epoch FROM clock_timestamp() - prepared)::float8 AS seconds
+    FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT {_MOST}
+    """  # noqa: S608 - a constant
+)
+
+# Once more who it is: meanwhile the number may be another's.
+_TERMINATE = text(
+    """
+    SELECT pg_terminate_backend(pid, :patience) AS ended FROM pg_stat_activity
+    WHERE pid = :pid AND datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_start IS NOT DISTINCT FROM :started
+    """
+).bindparams(
+    bindparam("pid", type_=Integer),
+    bindparam("started", type_=DateTime(timezone=True)),
+)
+
+# How long to wait for the end of a session, in seconds.
+_PATIENCE = 5
+
+
+class SessionDiagnostics:
+    """The connections of the server and the sessions of the database."""
+
+    def __init__(self, examination: Examination) -> None:
+        self._examination = examination
+
+    async def connections(self) -> list[Connections]:
+        """How many there are, by application and state."""
+        return [Connections(**row) for row in await self._examination.rows(_CONNECTIONS)]
+
+    async def idle_in_transaction(self, seconds: float) -> list[Session]:
+        """Sessions that have a transaction and have done nothing for so long, longest first."""
+        rows = await self._examination.rows(_IDLE, {"seconds": seconds})
+        return [Session(**row) for row in rows]
+
+    async def running(self) -> list[Session]:
+        """Sessions that run a statement, the one that has done so longest first."""
+        return [Session(**row) for row in await self._examination.rows(_RUNNING)]
+
+    async def waiting(self) -> list[Waiting]:
+        """Sessions that wait for a lock."""
+        return [Waiting(**row) for row in await self._examination.rows(_WAITING)]
+
+    async def prepared(self) -> list[Prepared]:
+        """Transactions that nobody has ended."""
+        return [Prepared(**row) for row in await self._examination.rows(_PREPARED)]
+
+    async def these(self, pids: Collection[int]) -> list[Session]:
+        """The sessions of those numbers, of any database."""
+        rows = await self._examination.rows(_THESE, {"pids": list(pids)})
+        return [Session(**row) for row in rows]
+
+    async def terminate(self, pid: int, started: datetime | None) -> bool | None:
+        """End a session of this database; None when it has gone, False when it goes on.
+
+        Raises:
+            NotSeenError: the role may not.
+        """
+        rows = await self._examination.rows(
+            _TERMINATE,
+            {"pid": pid, "started": started, "patience": _PATIENCE * 1000},
+            seconds=_PATIENCE + 1,
+        )
+        return bool(rows[0]["ended"]) if rows else None

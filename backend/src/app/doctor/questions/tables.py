@@ -1,0 +1,147 @@
+"""Tables and indexes, from the catalogs and the counters alone: no table is opened or locked.
+
+Sizes are those of the last vacuum or analyze; PostgreSQL's size functions would wait for whoever
+has locked a table, which is when one asks.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.schema import CreateIndex
+
+from app.doctor.catalog_rows import ForeignKey, Index, Table
+from app.doctor.connection import Examination
+from app.models import Deal
+
+# The largest of them; the rest can neither be slow nor fill a disk.
+_MOST = 200
+
+_TABLES = text(
+    f"""
+    SELECT schemaname::text AS schema, stat.relname::text AS name,
+        greatest(class.reltuples::int8, n_live_tup, 0) AS rows,
+        (class.relpages + coalesce(toast.relpages, 0)) * block.size AS bytes,
+        indexes.pages * block.size AS index_bytes,
+        coalesce(seq_scan, 0) AS seq_scan, coalesce(idx_scan, 0) AS idx_scan,
+        coalesce(last_seq_scan > now() - interval '1 day', false) AS scanned_lately,
+        coalesce(seq_tup_read, 0) AS seq_rows,
+        n_live_tup AS live, n_dead_tup AS dead, n_mod_since_analyze AS modified,
+        class.reltuples >= 0 AS analyzed,
+        greatest(last_vacuum, last_autovacuum) AS last_vacuum,
+        greatest(last_analyze, last_autoanalyze) AS last_analyze,
+        NOT EXISTS (
+            SELECT FROM pg_options_to_table(class.reloptions)
+            WHERE option_name = 'autovacuum_enabled' AND NOT option_value::boolean
+        ) AS autovacuum
+    FROM pg_stat_user_tables AS stat
+    JOIN pg_class AS class ON class.oid = stat.relid
+    LEFT JOIN pg_class AS toast ON toast.oid = class.reltoastrelid
+    CROSS JOIN (SELECT current_setting('block_size')::int8 AS size) AS block
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(own.relpages), 0)::int8 AS pages
+        FROM pg_index JOIN pg_class AS own ON own.oid = indexrelid WHERE indrelid = class.oid
+    ) AS indexes
+    WHERE class.relpersistence <> 't'
+    ORDER BY greatest(class.relpages, n_live_tup + n_dead_tup) DESC, 1, 2 LIMIT {_MOST}
+    """  # noqa: S608 - a constant
+)
+
+# An expression as it is stored, but for where in its statement each part was. What PostgreSQL would
+# write for it, it writes only with a lock on the table.
+_SAME = r"regexp_replace({}::text, '\:location -?\d+', '', 'g')"
+
+# What others build is only shown with the rights for it; then any that is built may be this one.
+_INDEXES = text(
+    f"""
+    SELECT stat.schemaname::text AS schema, stat.relname::text AS table,
+        indexrelname::text AS name,
+        own.relpages * current_setting('block_size')::int8 AS bytes,
+        coalesce(stat.idx_scan, 0) AS scans,
+        coalesce(tables.seq_scan, 0) + coalesce(tables.idx_scan, 0) AS table_scans,
+        indisvalid AND indisready AND indislive AS valid,
+        EXISTS (
+            SELECT FROM pg_stat_progress_create_index AS progress
+            WHERE progress.datname = current_database()
+                AND coalesce(progress.index_relid, indexrelid) = indexrelid
+        ) AS being_built,
+        indisunique OR indisexclusion OR indisreplident OR EXISTS (
+            SELECT FROM pg_constraint WHERE conindid = indexrelid
+        ) AS constrains,
+        EXISTS (
+            SELECT FROM pg_constraint
+            WHERE contype = 'f' AND conrelid = indrelid AND conkey[1] = indkey[0]
+        ) AS behind_foreign_key,
+        concat_ws(
+            ' ', own.relam, indnkeyatts, indkey, indclass, indcollation, indoption,
+            indnullsnotdistinct, {_SAME.format("indexprs")}, {_SAME.format("indpred")}
+        ) AS shape
+    FROM pg_stat_user_indexes AS stat
+    JOIN pg_index USING (indexrelid)
+    JOIN pg_class AS own ON own.oid = indexrelid
+    JOIN pg_stat_user_tables AS tables ON tables.relid = indrelid
+    WHERE own.relpersistence <> 't'
+    ORDER BY own.relpages DESC, 1, 2, 3 LIMIT {5 * _MOST}
+    """  # noqa: S608 - a constant
+)
+
+_FOREIGN_KEYS = text(
+    """
+    SELECT nspname::text AS schema, class.relname::text AS table, conname::text AS name,
+        (
+            SELECT string_agg(quote_ident(attname), ', ' ORDER BY place)
+            FROM unnest(conkey) WITH ORDINALITY AS key (number, place)
+            JOIN pg_attribute ON attrelid = conrelid AND attnum = number
+        ) AS columns,
+        target.relname::text AS target, greatest(class.reltuples::int8, 0) AS rows
+    FROM pg_constraint
+    JOIN pg_class AS class ON class.oid = conrelid
+    JOIN pg_class AS target ON target.oid = confrelid
+    JOIN pg_namespace ON pg_namespace.oid = class.relnamespace
+    WHERE contype = 'f' AND NOT EXISTS (
+        SELECT FROM pg_index WHERE indrelid = conrelid AND indisvalid AND indpred IS NULL
+            AND (string_to_array(indkey::text, ' ')::int2[])[1:cardinality(conkey)] @> conkey
+    )
+    ORDER BY class.reltuples DESC, 1, 2, 3 LIMIT 50
+    """
+)
+
+
+class TableDiagnostics:
+    """The tables and indexes of a database, whosever they are."""
+
+    def __init__(self, examination: Examination) -> None:
+        self._examination = examination
+
+    async def tables(self) -> list[Table]:
+        """The largest tables, the largest first."""
+        return [Table(**row) for row in await self._examination.rows(_TABLES)]
+
+    async def indexes(self) -> list[Index]:
+        """The largest indexes, the largest first."""
+        return [Index(**row) for row in await self._examination.rows(_INDEXES)]
+
+    async def foreign_keys(self) -> list[ForeignKey]:
+        """References without an index on the side that refers."""
+        return [ForeignKey(**row) for row in await self._examination.rows(_FOREIGN_KEYS)]
+
+
+def declared_indexes() -> Sequence[tuple[str, str, str]]:
+    """Table, name and statement of every index that the models have.
+
+    The statements are for a database in use: they let writers go on.
+    """
+    return [
+        (
+            table.name,
+            str(index.name),
+            " ".join(str(CreateIndex(index).compile(dialect=_DIALECT)).split()).replace(
+                "INDEX", "INDEX CONCURRENTLY", 1
+            ),
+        )
+        for table in Deal.metadata.tables.values()
+        for index in sorted(table.indexes, key=lambda index: str(index.name))
+    ]
+
+
+_DIALECT = dialect()  # type: ignore[no-untyped-call]

@@ -1,0 +1,205 @@
+"""Settings of the server against the machine and the service."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.core.config import Settings
+from app.doctor.catalog_rows import Server, Setting
+from app.doctor.context import Situation
+from app.doctor.findings import Facts, Finding, Severity, size
+
+# A worker: the queue's pool of four and its listener, a load's own connection, its two lanes and
+# its journal, housekeeping, what looks after forgotten imports, and some to spare.
+WORKER_CONNECTIONS = 12
+# PostgreSQL's documentation: a quarter of the memory to begin with, hardly ever more than 40 %.
+BUFFERS_LEAST, BUFFERS_GOOD, BUFFERS_MOST = 0.10, 0.25, 0.50
+# The default's four times are a disk's that turns; below this size the tables are in memory anyway.
+TURNING_DISK = 4.0
+LARGE_DATABASE = 1024**3
+
+
+_READ_ONLY = "default_transaction_read_only"
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A setting that has one value to be warned of."""
+
+    name: str
+    value: str
+    severity: Severity
+    why: str
+    better: str
+
+
+_RULES = (
+    _Rule("fsync", "off", "problem", "a crash of the machine destroys the database", "on"),
+    _Rule("full_page_writes", "off", "problem", "a crash of the machine tears pages apart", "on"),
+    _Rule("autovacuum", "off", "problem", "tables bloat, statistics age, numbers run out", "on"),
+    _Rule("track_counts", "off", "problem", "autovacuum does not know what to do", "on"),
+    _Rule("synchronous_commit", "off", "warning", "a crash loses what was said to be stored", "on"),
+    _Rule(_READ_ONLY, "on", "problem", "every write is refused", "off"),
+    _Rule("jit", "on", "fine", "the service turns it off for its own connections only", "off"),
+    _Rule(
+        "track_io_timing", "off", "fine", "EXPLAIN and statistics do not tell waits for disks", "on"
+    ),
+    _Rule("statement_timeout", "0", "fine", "others' statements may take for ever", "10min"),
+    _Rule(
+        "idle_in_transaction_session_timeout",
+        "0",
+        "fine",
+        "who forgets a transaction holds its locks for ever",
+        "10min",
+    ),
+)  # fmt: skip
+
+_OTHERS = (
+    "shared_buffers",
+    "work_mem",
+    "random_page_cost",
+    "max_connections",
+    "superuser_reserved_connections",
+    "reserved_connections",
+    "autovacuum_freeze_max_age",
+    "vacuum_failsafe_age",
+)
+# What `single`, `sizes`, `capacity` and others want to know.
+NAMES = (*(rule.name for rule in _RULES), *_OTHERS)
+
+
+def altered(name: str, value: str, *, restart: bool = False) -> str:
+    """The statements that give a setting a value."""
+    how = "-- and restart PostgreSQL" if restart else "SELECT pg_reload_conf();"
+    return f"ALTER SYSTEM SET {name} = '{value}'; {how}"
+
+
+def single(found: Mapping[str, Setting], *, standby: bool) -> list[Finding]:
+    """Settings whose value is wrong, or could be better, whatever the others are."""
+    findings = [
+        Finding(
+            "settings",
+            rule.severity,
+            f"{rule.name} is {rule.value}: {rule.why}",
+            {"setting": rule.name, "value": rule.value},
+            remedy=altered(rule.name, rule.better),
+        )
+        for rule in _RULES
+        if rule.name in found
+        and found[rule.name].value == rule.value
+        and not (standby and rule.name == _READ_ONLY)
+    ]
+    pending = [setting.name for setting in found.values() if setting.pending_restart]
+    if pending:
+        title = f"changed, but not before a restart of PostgreSQL: {', '.join(pending)}"
+        findings.append(Finding("settings", "warning", title, {"settings": ", ".join(pending)}))
+    return findings
+
+
+def sizes(
+    found: Mapping[str, Setting], memory: int | None, database_bytes: int | None
+) -> list[Finding]:
+    """Memory and disks: what is given to PostgreSQL against what there is."""
+    buffers, work = found["shared_buffers"].bytes, found["work_mem"].bytes
+    connections = int(found["max_connections"].value)
+    evidence: Facts = {
+        "shared_buffers_bytes": buffers,
+        "work_mem_bytes": work,
+        "memory_bytes": memory,
+        "database_bytes": database_bytes,
+    }
+    findings = []
+    if memory is None:
+        title = f"shared_buffers is {size(buffers)}; the machine's memory is not known from here"
+        findings.append(Finding("settings", "fine", title, evidence))
+    else:
+        findings.append(_buffers(buffers, memory, database_bytes or 0))
+        if work * connections > memory:
+            title = f"work_mem ({size(work)}) for {connections} connections is more than the memory"
+            remedy = altered("work_mem", f"{max(memory // connections // 4 // 1024, 64)}kB")
+            findings.append(Finding("settings", "warning", title, evidence, remedy=remedy))
+    cost = float(found["random_page_cost"].value)
+    if cost >= TURNING_DISK:
+        title = f"random_page_cost is {cost:g}, a turning disk's: indexes look dearer than they are"
+        severity: Severity = "warning" if (database_bytes or 0) > LARGE_DATABASE else "fine"
+        facts: Facts = {"setting": "random_page_cost", "value": cost}
+        remedy = altered("random_page_cost", "1.1")
+        findings.append(Finding("settings", severity, title, facts, "on an SSD:", remedy))
+    return findings
+
+
+def _buffers(buffers: int, memory: int, database_bytes: int) -> Finding:
+    share = buffers / memory
+    evidence: Facts = {
+        "shared_buffers_bytes": buffers,
+        "memory_bytes": memory,
+        "memory_ratio": round(share, 4),
+        "database_bytes": database_bytes,
+    }
+    title = f"shared_buffers is {size(buffers)}, {share:.1%} of the memory ({size(memory)})"
+    good = max(int(memory * BUFFERS_GOOD) // 1024**2, 128)
+    remedy = altered("shared_buffers", f"{good}MB", restart=True)
+    if share > BUFFERS_MOST:
+        advice = "the system's own cache, sessions and sorts need some, too"
+        return Finding("settings", "warning", title, evidence, advice, remedy)
+    if share < BUFFERS_LEAST and database_bytes > buffers:
+        advice = f"the database has {size(database_bytes)}, which could be in memory"
+        return Finding("settings", "warning", title, evidence, advice, remedy)
+    return Finding("settings", "fine", title, evidence)
+
+
+def pool_connections(settings: Settings) -> int:
+    """The most that one process which serves may have: both pools, exports, the listener."""
+    pool = settings.db_pool_size + settings.db_max_overflow
+    return 2 * pool + settings.export_concurrency + 1
+
+
+def max_connections(found: Mapping[str, Setting]) -> int:
+    """How many connections ordinary roles may have together."""
+    reserved = ("superuser_reserved_connections", "reserved_connections")
+    return int(found["max_connections"].value) - sum(int(found[name].value) for name in reserved)
+
+
+def room(found: Mapping[str, Setting], server: Server) -> int:
+    """How many connections the service's role may have at the most."""
+    limits = [limit for limit in (server.role_limit, server.database_limit) if limit >= 0]
+    return min([max_connections(found), *limits])
+
+
+def capacity(found: Mapping[str, Setting], server: Server, situation: Situation) -> list[Finding]:
+    """Whether all processes' pools fit, when all are full at the same moment."""
+    each, most = pool_connections(situation.settings), room(found, server)
+    wanted = situation.processes * each + WORKER_CONNECTIONS
+    evidence: Facts = {
+        "connections": most,
+        "wanted": wanted,
+        "processes": situation.processes,
+        "each_process": each,
+        "worker": WORKER_CONNECTIONS,
+    }
+    title = (
+        f"{situation.processes} × {each} connections of `deals serve --workers "
+        f"{situation.processes}` and {WORKER_CONNECTIONS} of a worker"
+    )
+    if wanted <= most:
+        return [Finding("pools", "fine", f"{title} fit into {most}", evidence)]
+    fitting = (most - WORKER_CONNECTIONS) // situation.processes
+    per_pool = max((fitting - situation.settings.export_concurrency - 1) // 2, 1)
+    overflow = max(per_pool - situation.settings.db_pool_size, 0)
+    remedy = altered("max_connections", str(wanted + 10), restart=True)
+    if most < max_connections(found):
+        evidence |= {"role_limit": server.role_limit, "database_limit": server.database_limit}
+        whose = f'ROLE "{server.role}"'
+        if most == server.database_limit:
+            whose = f'DATABASE "{server.database}"'
+        remedy = f"ALTER {whose} CONNECTION LIMIT {wanted + 10};"
+    return [
+        Finding(
+            "pools",
+            "problem",
+            f"{title} do not fit into {most}: under load some are refused",
+            evidence,
+            f"or set DB_POOL_SIZE={min(situation.settings.db_pool_size, per_pool)} "
+            f"DB_MAX_OVERFLOW={overflow} for the service",
+            remedy,
+        )
+    ]

@@ -1,0 +1,293 @@
+"""PostgreSQL without a server to install: what runs when DATABASE_URL is unset.
+
+All processes that use one DATA_DIR share one server. It starts with the first of them and stops
+with the last, however that one ends. Five locks of the kernel carry this, and nothing else:
+
+* `users.lock`: shared by every user; whoever gets it exclusively knows that nobody is left.
+* `start.lock`: one starter at a time. `leave.lock`: one leaver at a time.
+* `supervisor.lock`: held by the supervisor for its life, handed to it by who starts it.
+* `server.lock`: held by PostgreSQL and its children, handed to them by the supervisor.
+
+A starter takes start.lock and then users.lock, a leaver leave.lock and then users.lock, and the
+supervisor only users.lock, so nobody can wait in a circle.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from app.core.errors import EmbeddedPostgresError
+
+if sys.platform != "win32":
+    import fcntl
+
+    from app.embedded import cluster, supervisor
+    from app.embedded.commands import Installation, environment, lets_us_in, start_failure
+
+_POLL = 0.01
+_START_LIMIT = 60.0  # crash recovery of a busy database takes its time
+_START_ATTEMPTS = 5  # a supervisor that was killed had no reason to fail
+_STOP_LIMIT = 90.0  # a last checkpoint on a slow disk does, too
+_TURN_LIMIT = _START_LIMIT + _STOP_LIMIT
+_ANNOUNCE_LIMIT = 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """A running server, good for as long as the `with` block that gave it."""
+
+    socket_dir: Path
+    version: int
+    log_file: Path
+
+    def url(self, database: str = "deals", driver: str = "asyncpg") -> str:
+        """SQLAlchemy's URL of a database; the port is there so that PGPORT cannot change it."""
+        folder = quote(str(self.socket_dir), safe="/")
+        where = f"deals@/{quote(database, safe='')}?host={folder}&port={cluster.PORT}"
+        return f"postgresql+{driver}://{where}"
+
+
+@contextmanager
+def embedded_postgres(
+    data_dir: Path, *, version: int = 18, options: Mapping[str, str] | None = None
+) -> Iterator[EmbeddedServer]:
+    """Use the PostgreSQL of `data_dir`, starting it when nobody has; it stops with its last user.
+
+    Blocking. `options` are server settings for the case that this call starts the server. A
+    folder made by another major version runs that one.
+
+    Raises:
+        EmbeddedPostgresError: it cannot run here; one line that says why and what to do.
+    """
+    if sys.platform == "win32":
+        raise EmbeddedPostgresError(
+            "the embedded PostgreSQL does not run on Windows: set DATABASE_URL"
+        )
+    with _one_line_errors(data_dir):
+        use = _Use(cluster.open_home(data_dir), version, dict(options or {}))
+    try:
+        with _one_line_errors(data_dir):
+            server = use.enter()
+        yield server
+    finally:
+        use.leave()
+
+
+@contextmanager
+def _one_line_errors(data_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or data_dir
+        raise EmbeddedPostgresError(
+            f"the embedded PostgreSQL cannot use {data_dir}: {error.strerror or error} ({where})"
+        ) from error
+
+
+class _Use:
+    """One user's stay: from taking a share of `users.lock` to giving it back."""
+
+    def __init__(self, home: Path, version: int, options: dict[str, str]) -> None:
+        self._home = home
+        self._version = version
+        self._options = options
+        self._share: int | None = None
+
+    def enter(self) -> EmbeddedServer:
+        with self._turn("start.lock") as turn:
+            self._share = self._wait_for_lock(supervisor.USERS_LOCK, fcntl.LOCK_SH)
+            self._version = cluster.data_version(self._home, self._version)
+            sockets = self._start(turn)
+        return EmbeddedServer(sockets, self._version, self._home / cluster.LOG_FILE)
+
+    def _start(self, turn: int) -> Path:
+        """Where the server answers, once it does; it gets a supervisor when it has none."""
+        log = self._home / cluster.LOG_FILE
+        deadline = time.monotonic() + _START_LIMIT
+        attempts = log_start = 0
+        while True:
+            with self._supervision() as lock:
+                if lock is not None:
+                    failed = self._supervisor_state()[1] == supervisor.FAILED
+                    if attempts and (failed or attempts == _START_ATTEMPTS):
+                        raise EmbeddedPostgresError(start_failure(log, log_start))
+                    attempts += 1
+                    log_start = log.stat().st_size if log.exists() else 0
+                    self._supervise(lock, turn)
+            sockets = cluster.find_socket_folder(self._home)
+            if lock is None and sockets is not None and self._answers(sockets):
+                return sockets
+            if time.monotonic() > deadline:
+                cause = "" if sockets else ": its socket folder is gone"
+                raise EmbeddedPostgresError(
+                    f"PostgreSQL is not ready after {_START_LIMIT:.0f} s{cause} (log: {log})"
+                )
+            time.sleep(_POLL)
+
+    def _supervise(self, lock: int, turn: int | None) -> None:
+        """Start a supervisor for the server that is running, or else for a new one.
+
+        A new one needs the turn of a starter: only that one may write beside the data.
+        """
+        installation = Installation.for_home(self._home, self._version)
+        if turn is not None and not cluster.server_is_alive(self._home):
+            installation.take_over_data()
+            installation.create_data(turn, durable=self._options.get("fsync") != "off")
+            cluster.write_access_rules(self._home)
+            cluster.rotate_log(self._home)
+        sockets = cluster.find_socket_folder(self._home) or cluster.make_socket_folder(self._home)
+        command = installation.server_command(sockets, self._options)
+        self._spawn(lock, command)
+
+    def _spawn(self, lock: int, command: list[str]) -> None:
+        """Hand the lock over, so that there is no moment in which nobody seems responsible."""
+        supervisor.write_state(lock, "")
+        script = [sys.executable, "-I", "-S", supervisor.__file__, str(lock), str(self._home)]
+        log = cluster.open_log(self._home)
+        try:
+            subprocess.run(  # noqa: S603 - our own interpreter, script and arguments
+                [*script, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl-C in a terminal is for the user, not the server
+                cwd="/",
+                env=environment(),
+                check=False,  # the caller sees whether the lock is held, and tries again
+            )
+        finally:
+            os.close(log)
+
+    def leave(self) -> None:
+        """Give the share back and, as the last user, see the server out.
+
+        Whatever goes wrong here, the supervisor notices the missing share and stops by itself.
+        """
+        share, self._share = self._share, None
+        if share is None:
+            return
+        try:
+            with self._turn("leave.lock"):
+                os.close(share)
+                share = None
+                if not self._see_out():
+                    _logger.warning("the embedded PostgreSQL in %s is still stopping", self._home)
+        except (OSError, EmbeddedPostgresError) as error:
+            _logger.warning("left the embedded PostgreSQL in %s: %s", self._home, error)
+        finally:
+            if share is not None:
+                os.close(share)
+
+    def _see_out(self) -> bool:
+        """True when others stay or nothing of the server is left; False when that takes long."""
+        deadline = time.monotonic() + _STOP_LIMIT
+        probe = cluster.open_lock(self._home / supervisor.USERS_LOCK)
+        try:
+            while time.monotonic() < deadline:
+                if supervisor.try_lock(probe, fcntl.LOCK_EX):
+                    if self._stop(deadline):
+                        return True
+                    fcntl.flock(probe, fcntl.LOCK_UN)  # the supervisor may take it and stop
+                elif supervisor.try_lock(probe, fcntl.LOCK_SH):
+                    self._keep_supervised()
+                    return True
+                time.sleep(_POLL)  # a supervisor that has the lock is stopping the server
+        finally:
+            os.close(probe)
+        return False
+
+    def _stop(self, deadline: float) -> bool:
+        """Stop the server; the caller has users.lock for itself, so nobody can come in."""
+        told = 0
+        announced_by = time.monotonic() + _ANNOUNCE_LIMIT
+        while time.monotonic() < deadline:
+            with self._supervision() as lock:
+                if lock is not None:
+                    if not cluster.server_is_alive(self._home):
+                        return True
+                    self._spawn(lock, [])
+            pid = self._supervisor_state()[0]
+            if lock is None and pid not in {0, told}:
+                told = pid
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            if not told and time.monotonic() > announced_by:
+                return False
+            time.sleep(_POLL)
+        return False
+
+    def _keep_supervised(self) -> None:
+        """For the users who stay: without a supervisor the server would outlive them all."""
+        deadline = time.monotonic() + _ANNOUNCE_LIMIT
+        while True:
+            with self._supervision() as lock:
+                if lock is not None and cluster.server_is_alive(self._home):
+                    self._supervise(lock, None)
+            # A process that is being killed keeps its locks for a moment longer than its memory.
+            dying = lock is None and cluster.is_dying(self._supervisor_state()[0])
+            if not dying or time.monotonic() > deadline:
+                return
+            time.sleep(_POLL)
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[int]:
+        """Alone among those who want the same; unlocked for any child that shares the lock, too."""
+        descriptor = self._wait_for_lock(name, fcntl.LOCK_EX)
+        try:
+            yield descriptor
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def _wait_for_lock(self, name: str, operation: int) -> int:
+        descriptor = cluster.open_lock(self._home / name)
+        deadline = time.monotonic() + _TURN_LIMIT
+        try:
+            while not supervisor.try_lock(descriptor, operation):
+                self._check_turn(deadline)
+                time.sleep(_POLL)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _check_turn(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise EmbeddedPostgresError(
+                f"another process has been starting or stopping the PostgreSQL in {self._home} "
+                f"for {_TURN_LIMIT:.0f} s"
+            )
+
+    @contextmanager
+    def _supervision(self) -> Iterator[int | None]:
+        """The supervisor's lock when nobody has it; a child that inherited it keeps it."""
+        descriptor = cluster.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
+        try:
+            yield descriptor if supervisor.try_lock(descriptor, fcntl.LOCK_EX) else None
+        finally:
+            os.close(descriptor)
+
+    def _supervisor_state(self) -> tuple[int, str]:
+        """What the holder of the supervisor's lock says; (0, "") before it says anything."""
+        words = (self._home / supervisor.SUPERVISOR_LOCK).read_text().split()
+        return (int(words[0]), words[1]) if len(words) == len(("pid", "state")) else (0, "")
+
+    def _answers(self, sockets: Path) -> bool:
+        """Whether its supervisor calls the server ready, before and after it lets us in."""
+
+        def running() -> bool:
+            return self._supervisor_state()[1] == supervisor.RUNNING
+
+        return running() and lets_us_in(sockets / f".s.PGSQL.{cluster.PORT}") and running()

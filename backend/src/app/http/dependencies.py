@@ -1,0 +1,261 @@
+"""What routes ask for by type."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from app.core.errors import InvalidInputError, UnauthorizedError, UnsupportedMediaTypeError
+from app.db.reader import Reader
+from app.db.session import Database, WriteSession
+from app.http.etags import versions_of
+from app.repositories.bulk import BulkStore
+from app.repositories.categories import CategoryRepository
+from app.repositories.deals.export import ExportRepository
+from app.repositories.deals.read import DealRepository
+from app.repositories.deals.write import DealStore
+from app.repositories.hotels.read import HotelRepository
+from app.repositories.hotels.write import HotelStore
+from app.repositories.idempotency import IdempotencyStore, KeyIdentity
+from app.schemas.common import IfSent
+from app.schemas.validation_errors import MAX_DETAILS, error_detail
+from app.services.bulk import BulkService
+from app.services.categories import CategoryService
+from app.services.deals import DealEditor, DealService
+from app.services.exports import ExportService
+from app.services.health import HealthService
+from app.services.hotels import HotelEditor, HotelService
+from app.services.imports import ImportService
+from app.services.keys import DEVELOPER, Actor, KeyRing
+from app.services.support.cursors import CursorCodec
+from app.services.support.idempotency import IdempotentRequest
+from app.services.support.preconditions import Expected
+
+
+def get_database(request: Request) -> Database:
+    """The pools that the application's lifespan opened."""
+    database: Database = request.app.state.database
+    return database
+
+
+def get_reader(request: Request) -> Reader:
+    """The application's reader; it takes a connection for as long as a statement runs."""
+    return get_database(request).reader
+
+
+async def get_db(request: Request) -> AsyncIterator[WriteSession]:
+    """A transaction: committed when the route has returned, and before the response is sent."""
+    async with get_database(request).transaction() as session:
+        yield session
+
+
+# scope="function" is what puts the commit before the response: by default FastAPI leaves such a
+# block after it, and a commit that fails would follow a 201 that is already on its way.
+DB = Annotated[WriteSession, Depends(get_db, scope="function")]
+
+
+def get_cursors(request: Request) -> CursorCodec:
+    """The codec of the application's signing key."""
+    codec: CursorCodec = request.app.state.cursors
+    return codec
+
+
+async def reading_deals(request: Request) -> DealService:
+    """The service that finds deals."""
+    return DealService(DealRepository(get_reader(request)), get_cursors(request))
+
+
+async def reading_hotels(request: Request) -> HotelService:
+    """The service that finds hotels."""
+    return HotelService(HotelRepository(get_reader(request)), get_cursors(request))
+
+
+async def editing_deals(session: DB) -> DealEditor:
+    """The service that writes deals, in this request's transaction."""
+    return DealEditor(DealStore(session))
+
+
+async def editing_hotels(session: DB) -> HotelEditor:
+    """The service that writes hotels, in this request's transaction."""
+    return HotelEditor(HotelStore(session))
+
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key, as the operator of the service made it (`deals keys create`), in "
+    "`Authorization: Bearer KEY`",
+)
+_header = APIKeyHeader(
+    name="X-API-Key",
+    auto_error=False,
+    description="The same key in a header of its own, `X-API-Key: KEY`",
+)
+
+
+async def get_actor(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    header: Annotated[str | None, Security(_header)],
+) -> Actor:
+    """Who is asking, by the key of the request; in development nobody needs one.
+
+    Raises:
+        UnauthorizedError: the key is wrong, or missing in production.
+    """
+    key = bearer.credentials if bearer else header
+    if key:
+        keys: KeyRing = request.app.state.keys
+        return await keys.actor(key)
+    if request.app.state.writes_are_open:
+        return DEVELOPER
+    raise UnauthorizedError
+
+
+async def deal_writer(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+    """An actor that may write deals and hotels.
+
+    Raises:
+        ForbiddenError: this one may not.
+    """
+    actor.require("deals:write")
+    return actor
+
+
+async def json_body(request: Request) -> None:
+    """Refuse a body in another format; read as JSON it would only be called invalid.
+
+    Raises:
+        UnsupportedMediaTypeError: the content type is not JSON.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaTypeError
+
+
+async def expected_versions(
+    if_match: Annotated[
+        IfSent[str],
+        Header(
+            description="An `ETag`: change it only if it is still in that version",
+            examples=['"1.8e553dacda25a50f"'],
+        ),
+    ] = None,
+) -> Expected:
+    """The versions of `If-Match` (RFC 9110, section 13.1.1)."""
+    return Expected(versions_of(if_match))
+
+
+async def once(
+    request: Request,
+    session: DB,
+    actor: Annotated[Actor, Depends(get_actor)],
+    idempotency_key: Annotated[
+        IfSent[str],
+        Header(
+            pattern=r"^[!-~]{1,255}$",
+            description="Chosen by the client: sent again with the same body within 24 hours, the "
+            "first response is returned and nothing is done twice",
+            examples=["5f1c-0001"],
+        ),
+    ] = None,
+) -> IdempotentRequest:
+    """This request, as one that may come again."""
+    route = f"{request.method} {request.scope['route'].path}"
+    identity = KeyIdentity(route, actor.name, idempotency_key) if idempotency_key else None
+    return IdempotentRequest(IdempotencyStore(session), identity, await request.body())
+
+
+Once = Annotated[IdempotentRequest, Depends(once)]
+EditingDeals = Annotated[DealEditor, Depends(editing_deals)]
+
+
+async def editing_many_deals(session: DB) -> BulkService:
+    """The service that writes many deals, in this request's transaction."""
+    return BulkService(BulkStore(session))
+
+
+EditingManyDeals = Annotated[BulkService, Depends(editing_many_deals)]
+EditingHotels = Annotated[HotelEditor, Depends(editing_hotels)]
+IfNoneMatch = Annotated[
+    IfSent[str],
+    Header(
+        description="The `ETag` of the client's copy: 304 if it is current",
+        examples=['"1.8e553dacda25a50f"'],
+    ),
+]
+ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
+JSONBody = Depends(json_body)
+DealWriter = Depends(deal_writer)
+
+
+async def import_writer(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+    """An actor that may import files, and see what was imported.
+
+    Raises:
+        ForbiddenError: this one may not.
+    """
+    actor.require("imports:write")
+    return actor
+
+
+async def importing_actor(request: Request) -> Actor:
+    """The same for pages, which are no routes of FastAPI's.
+
+    Raises:
+        UnauthorizedError: the key is wrong, or missing in production.
+        ForbiddenError: this one may not.
+    """
+    return await import_writer(
+        await get_actor(request, await _bearer(request), await _header(request))
+    )
+
+
+async def importing(request: Request) -> ImportService:
+    """The application's own; its transactions are shorter than a request."""
+    service: ImportService = request.app.state.imports
+    return service
+
+
+ImportWriter = Depends(import_writer)
+ImportingActor = Annotated[Actor, ImportWriter]
+Importing = Annotated[ImportService, Depends(importing)]
+
+
+async def reading_categories(request: Request) -> CategoryService:
+    """The service that finds categories."""
+    return CategoryService(CategoryRepository(get_reader(request)))
+
+
+async def checking_health(request: Request) -> HealthService:
+    """The application's own, which opens a session by itself: a hanging one must not be awaited."""
+    service: HealthService = request.app.state.health
+    return service
+
+
+async def exporting_deals(request: Request) -> ExportService:
+    """The service that gives out all deals; it takes a connection when the response is sent."""
+    return ExportService(ExportRepository(get_database(request).streams))
+
+
+ExportingDeals = Annotated[ExportService, Depends(exporting_deals)]
+ReadingCategories = Annotated[CategoryService, Depends(reading_categories)]
+CheckingHealth = Annotated[HealthService, Depends(checking_health)]
+ReadingDeals = Annotated[DealService, Depends(reading_deals)]
+ReadingHotels = Annotated[HotelService, Depends(reading_hotels)]
+
+
+async def no_query(request: Request) -> None:
+    """For routes without query parameters: a mistyped one is refused, not ignored.
+
+    Raises:
+        InvalidInputError: there is one; each is named.
+    """
+    # `?` and `?&` are no parameters.
+    if request.scope["query_string"] and (names := list(request.query_params)):
+        problems = [{"loc": ("query", name), "type": "extra_forbidden"} for name in names]
+        raise InvalidInputError(details=[error_detail(each) for each in problems[:MAX_DETAILS]])
+
+
+# By hand and not as an empty model, which would cost each request what a model with fields does.
+NoQueryParameters = Annotated[None, Depends(no_query)]

@@ -1,0 +1,98 @@
+"""Every error in one envelope, whoever raised it: a service, validation, or the framework."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.core.errors import AppError, InvalidInputError, ServiceUnavailableError
+from app.schemas.validation_errors import MAX_DETAILS, error_detail, error_envelope
+
+_CODES = {
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    406: "NOT_ACCEPTABLE",
+    409: "CONFLICT",
+    412: "PRECONDITION_FAILED",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "VALIDATION_ERROR",
+    429: "RATE_LIMITED",
+    503: "SERVICE_UNAVAILABLE",
+}
+
+
+class FrameworkError(AppError):
+    """What Starlette raises by itself: unknown path, wrong method, body too large."""
+
+    def __init__(self, status: int) -> None:
+        # A body that cannot be parsed is a 400 to Starlette; the contract has one code for all
+        # that is wrong with a request.
+        self.status = InvalidInputError.status if status == HTTPStatus.BAD_REQUEST else status
+        self.code = _CODES.get(self.status, AppError.code)
+        super().__init__(HTTPStatus(self.status).phrase)
+
+
+def envelope(
+    request_id: str, error: AppError, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The response for `error`."""
+    response = Response(
+        to_json(error_envelope(error, request_id)),
+        status_code=error.status,
+        headers=headers,
+        media_type="application/json",
+    )
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        seconds = getattr(error, "retry_after", ServiceUnavailableError.retry_after)
+        response.headers["Retry-After"] = str(seconds)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def internal_error(request_id: str) -> Response:
+    """The 500 of a bug; what happened is in the log under the same request id."""
+    return envelope(request_id, AppError())
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error in the envelope."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+
+
+async def _app_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)  # noqa: S101 - narrows what the registry guarantees
+    return envelope(request.state.request_id, error)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    details = [error_detail(problem) for problem in error.errors()[:MAX_DETAILS]]
+    return envelope(request.state.request_id, InvalidInputError(details=details))
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_allowed_methods(request))}
+    return envelope(request.state.request_id, FrameworkError(error.status_code), headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Of all routes at the path; Starlette names those of the first one only."""
+    methods: set[str] = set()
+    for context in iter_route_contexts(request.app.routes):
+        if context.path_regex.match(request.scope["path"]):
+            methods |= context.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

@@ -1,0 +1,194 @@
+"""What surrounds every request, as pure ASGI: no task of its own, context variables intact."""
+
+import random
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.errors import PayloadTooLargeError
+from app.http.exception_handlers import envelope, internal_error
+from app.observability.logging import log_request
+from app.observability.metrics import observe_request
+from app.observability.sql_statistics import StatementStatistics, statement_statistics
+
+# What every answer says: a browser is to guess no type, and to tell no other host where it was.
+_ALWAYS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+)
+
+# Long enough for a UUID or a trace id, and nothing that could forge a log line.
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+
+_LENGTH = re.compile(rb"\d{1,18}")
+
+error_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.error")
+
+
+class RequestMiddleware:
+    """Gives a request its id, counts its SQL, logs one line about it, and has the last word.
+
+    The last word: an exception that nothing handled becomes the 500 envelope here, inside the
+    framework's own handler, whose plain-text answer would carry no request id. `HEAD` is answered
+    as `GET` without its body, because FastAPI's routes do not. The limit of a body is kept here,
+    declared or counted, because FastAPI's own is outside all middleware and answers in plain text;
+    `larger_bodies` are other limits, in bytes, by path.
+
+    `Server-Timing` tells a browser's developer tools what the log tells an operator. It is for
+    development only: how long a query takes may tell a stranger what is in the database.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        *,
+        larger_bodies: Mapping[str, int] = MappingProxyType({}),
+        server_timing: bool,
+        hsts_seconds: int = 0,
+    ) -> None:
+        self._app = app
+        hsts = ((b"strict-transport-security", b"max-age=%d" % hsts_seconds),)
+        self._added = _Added(_ALWAYS + hsts if hsts_seconds else _ALWAYS, server_timing)
+        self._max_body_bytes = max_body_bytes
+        self._larger_bodies = larger_bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._larger_bodies.get(scope["path"], self._max_body_bytes)
+        exchange = _Exchange(scope, receive, send, limit, self._added)
+        token = statement_statistics.set(exchange.statistics)
+        try:
+            if exchange.declared_length > limit:
+                refusal = envelope(exchange.request_id, PayloadTooLargeError())
+                await refusal(scope, receive, exchange.send)
+            else:
+                await self._app(exchange.scope, exchange.receive, exchange.send)
+        except Exception:
+            error_log.exception("unhandled error", request_id=exchange.request_id)
+            if exchange.status is not None:
+                raise
+            await internal_error(exchange.request_id)(scope, receive, exchange.send)
+        finally:
+            statement_statistics.reset(token)
+            exchange.log()
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What the head of every answer is given."""
+
+    always: tuple[tuple[bytes, bytes], ...]
+    server_timing: bool
+
+
+class _Exchange:
+    """One request and what is known of its response."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int, added: _Added
+    ) -> None:
+        self._receive = receive
+        self._added = added
+        self._body_bytes_left = max_body_bytes
+        self._send = send
+        self._started = time.perf_counter()
+        self._method = scope["method"]
+        self._without_body = self._method == "HEAD"
+        self._ended = False
+        if self._without_body:
+            # A copy: the server keeps the original and would miss the body of a GET.
+            scope = {**scope, "method": "GET"}
+        self.scope = scope
+        self.request_id, self.declared_length = told_by(scope["headers"])
+        state = scope.setdefault("state", {})
+        state["request_id"] = self.request_id
+        # What streams its body need not make it.
+        state["wants_body"] = not self._without_body
+        self.statistics = StatementStatistics()
+        self.status: int | None = None
+
+    async def receive(self) -> Message:
+        """The server's next message; a body that was sent in chunks is counted as it comes.
+
+        Raises:
+            HTTPException: there is too much of it; the framework passes on no other error here.
+        """
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._body_bytes_left -= len(message.get("body", b""))
+            if self._body_bytes_left < 0:
+                raise HTTPException(PayloadTooLargeError.status)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = int(message["status"])
+            # A copy: the same response may be sent again.
+            headers = [*message["headers"], *self._added.always]
+            headers.append((b"x-request-id", self.request_id.encode()))
+            if self._added.server_timing:
+                headers.append((b"server-timing", self._timing().encode()))
+            message = {**message, "headers": headers}
+        elif self._without_body:
+            if self._ended:
+                return
+            # The end already: a stream may have none, and its source is told by the server now.
+            message = {"type": "http.response.body"}
+            self._ended = True
+        await self._send(message)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def _timing(self) -> str:
+        """Durations in milliseconds (W3C Server Timing); a write has committed by now."""
+        return (
+            f"db;dur={self.statistics.milliseconds};"
+            f'desc="SQL statements: {self.statistics.statements}", '
+            f"total;dur={self._seconds() * 1000:.2f}"
+        )
+
+    def log(self) -> None:
+        # The template, not the path: lines of one route group together.
+        route = getattr(self.scope.get("route"), "path_format", None)
+        seconds = self._seconds()
+        statistics = self.statistics
+        sql = (statistics.statements, statistics.seconds)
+        observe_request(self._method, route, self.status, seconds, sql)
+        log_request(
+            method=self._method,
+            route=route,
+            status=self.status,
+            duration_ms=round(seconds * 1000, 2),
+            sql_statements=statistics.statements,
+            sql_ms=statistics.milliseconds,
+            request_id=self.request_id,
+        )
+
+
+def told_by(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
+    """A request's id, and how long it says that its body is; in one look, at what every one has."""
+    given, length = None, 0
+    for name, value in headers:
+        if name == b"x-request-id" and given is None:
+            given = value.decode("latin-1")
+        elif name == b"content-length" and _LENGTH.fullmatch(value):
+            length = int(value)
+    return _sane_request_id(given), length
+
+
+def _sane_request_id(given: str | None) -> str:
+    """The client's own, if it is one; otherwise a new one."""
+    if given and _SANE_REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(128):032x}"

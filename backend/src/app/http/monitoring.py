@@ -1,0 +1,142 @@
+"""Looking at the process itself, and telling Prometheus what was seen."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import uvicorn
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.core.errors import AppError
+from app.db.session import Database
+from app.http.concurrency_limiter import Admission
+from app.http.plain import PlainRoute
+from app.http.sockets import listen
+from app.observability import metrics
+from app.schemas.backlog import Backlog
+from app.services.backlog import BacklogService
+
+# Seconds between two looks: Prometheus comes every fifteen or so.
+_PAUSE = 1.0
+
+
+class Monitor:
+    """One process's; `watching` looks at what changes without any request."""
+
+    def __init__(self, database: Database, backlog: BacklogService, admission: Admission) -> None:
+        self._database = database
+        self._admission = admission
+        self._backlog = backlog
+        self._gauges = {name: metrics.PoolGauges(name) for name in database.pools()}
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Look every second, for the length of the block."""
+        metrics.announce()
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self) -> None:
+        while True:
+            due = time.perf_counter() + _PAUSE
+            await asyncio.sleep(_PAUSE)
+            metrics.observe_lag(time.perf_counter() - due)
+            self._look()
+
+    def _look(self) -> None:
+        for name, state in self._database.pools().items():
+            self._gauges[name].set(state)
+        metrics.in_progress.set(self._admission.in_progress)
+        metrics.observe_process()
+
+    async def exposition(self) -> bytes:
+        """Everything, in Prometheus' format; what the database knows only if it answers soon."""
+        self._look()
+        try:
+            backlog = await self._backlog.now()
+        except AppError:
+            backlog = None
+        return metrics.exposition(_Told(backlog))
+
+
+class _Told(Collector):
+    """What the database says of background work: the same, whichever process is asked."""
+
+    def __init__(self, backlog: Backlog | None) -> None:
+        self._backlog = backlog
+
+    def collect(self) -> Iterable[Metric]:
+        found = self._backlog
+        yield GaugeMetricFamily(
+            "deals_database_up", "Whether the database answers", value=float(found is not None)
+        )
+        if found is None:
+            return
+        jobs = GaugeMetricFamily("deals_jobs", "Background jobs", labels=["state"])
+        for state in ("waiting", "running", "failed"):
+            jobs.add_metric([state], getattr(found, state))
+        yield jobs
+        yield GaugeMetricFamily(
+            "deals_job_oldest_seconds",
+            "How long the job that waits longest has waited",
+            value=found.oldest_seconds,
+        )
+        yield GaugeMetricFamily("deals_workers", "Workers, as they say", value=found.workers)
+        rows = CounterMetricFamily("deals_import_rows", "Rows of imports", labels=["outcome"])
+        for outcome in ("inserted", "updated", "unchanged", "rejected"):
+            rows.add_metric([outcome], getattr(found, outcome))
+        yield rows
+
+
+async def _serve(request: Request) -> Response:
+    monitor: Monitor = request.app.state.monitor
+    return Response(await monitor.exposition(), media_type=metrics.CONTENT_TYPE)
+
+
+def metrics_route(path: str) -> PlainRoute:
+    """`GET` it for the metrics; it is in no document."""
+    return PlainRoute(path, _serve, methods=["GET"])
+
+
+class _Server(uvicorn.Server):
+    """Beside the one that serves the API, which hears signals for both."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them alone."""
+        yield
+
+
+@asynccontextmanager
+async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterator[None]:
+    """Serve the metrics, and nothing else, on a port of their own.
+
+    All workers listen on it, and whichever is asked answers for all.
+
+    Raises:
+        ConfigurationError: nothing can listen there.
+    """
+    application = Starlette(routes=[metrics_route("/metrics")])
+    application.state.monitor = monitor
+    config = uvicorn.Config(
+        application, lifespan="off", access_log=False, log_config=None, server_header=False
+    )
+    server = _Server(config)
+    sockets = listen(host, port, "METRICS_PORT", shared=True)
+    serving = asyncio.create_task(server.serve(sockets=sockets))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving

@@ -1,0 +1,110 @@
+"""The one file of a `multipart/form-data` body (RFC 7578), passed on as it arrives."""
+
+import re
+from collections.abc import AsyncIterator
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from app.core.errors import InvalidInputError
+
+FILE = "file"
+# RFC 2046, section 5.1.1, without the space that it allows inside.
+_BOUNDARY = re.compile(rb"[A-Za-z0-9'()+_,./:=?-]{1,70}")
+# RFC 7578, section 4.7: nothing is encoded; these say so.
+_AS_IT_IS = {b"7bit", b"8bit", b"binary"}
+
+
+class FilePart:
+    """The part named `file` of a body that has no other.
+
+    It is read in two steps, because its name comes before its content. Nothing is kept of it:
+    memory holds the block that is being taken apart. Reading raises an `InvalidInputError` that
+    names what is wrong: another part, a second file or none, headers that are too many or too
+    long, no end boundary. What follows the end boundary is ignored, as the RFC has it.
+    """
+
+    def __init__(self, boundary: bytes | None, body: AsyncIterator[bytes]) -> None:
+        if boundary is None or not _BOUNDARY.fullmatch(boundary):
+            raise InvalidInputError("The multipart body has no valid boundary")
+        self.filename: bytes | None = None
+        self._body = body
+        self._parts = 0
+        self._in_content = self._at_end = False
+        self._field = self._value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._found: list[bytes] = []
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_end": self._on_end,
+            },
+        )
+
+    async def open(self) -> None:
+        """Read up to where the content begins: `filename` is known then, if there is one."""
+        async for block in self._body:
+            self._parse(block)
+            if self._in_content or self._at_end:
+                break
+        if not self._in_content:
+            raise InvalidInputError(f"The form has no part named {FILE!r}")
+
+    async def content(self) -> AsyncIterator[bytes]:
+        """The blocks of the file; an error where one would be cut off."""
+        for found in self._taken():
+            yield found
+        async for block in self._body:
+            self._parse(block)
+            for found in self._taken():
+                yield found
+        if not self._at_end:
+            raise InvalidInputError("The form is cut off: it has no end boundary")
+
+    def _taken(self) -> list[bytes]:
+        found, self._found = self._found, []
+        return found
+
+    def _parse(self, block: bytes) -> None:
+        try:
+            self._parser.write(block)
+        except FormParserError as error:
+            raise InvalidInputError("The body is not a valid multipart form") from error
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > 1:
+            raise InvalidInputError(f"The form may have one part only, named {FILE!r}")
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._field.lower()] = self._value
+        self._field = self._value = b""
+
+    def _on_headers_finished(self) -> None:
+        kind, options = parse_options_header(self._headers.get(b"content-disposition"))
+        if kind != b"form-data" or options.get(b"name") != FILE.encode():
+            raise InvalidInputError(f"The form may have one part only, named {FILE!r}")
+        encoding = self._headers.get(b"content-transfer-encoding", b"binary")
+        if encoding.strip().lower() not in _AS_IT_IS:
+            raise InvalidInputError("The file of the form may not have a transfer encoding")
+        self.filename = options.get(b"filename")
+        self._in_content = True
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._found.append(data[start:end])
+
+    def _on_end(self) -> None:
+        self._at_end = True

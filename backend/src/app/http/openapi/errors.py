@@ -1,0 +1,108 @@
+"""The errors that routes declare: with an example of each, as the service says it."""
+
+from typing import Any
+
+from app.core.errors import (
+    AppError,
+    ConflictError,
+    ErrorDetail,
+    ForbiddenError,
+    InvalidInputError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
+    RaceLostError,
+    ServiceUnavailableError,
+    UnauthorizedError,
+    UnsupportedMediaTypeError,
+)
+from app.http.openapi.responses import AUTHENTICATE, REQUEST_ID, RETRY_AFTER, Declared, Header
+from app.schemas.common import ErrorEnvelope
+from app.schemas.validation_errors import error_envelope
+
+Refusal = AppError | type[AppError]
+
+_HEADERS: dict[int, Header] = {
+    UnauthorizedError.status: AUTHENTICATE,
+    ServiceUnavailableError.status: RETRY_AFTER,
+}
+_EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
+
+
+def wrong(field: str, message: str) -> InvalidInputError:
+    """A request with one field that breaks a rule."""
+    return InvalidInputError(details=[ErrorDetail(field, message)])
+
+
+UNKNOWN_PARAMETER = wrong("query.verbose", "There is no such field")
+NOT_A_BOOLEAN = wrong(
+    "query.available_only", "Input should be a valid boolean, unable to interpret input"
+)
+LIMIT_TOO_LARGE = wrong("query.limit", "Input should be less than or equal to 100")
+WRONG_CURSOR = wrong("query.cursor", "Not a cursor of this list with these filters and this sort")
+
+
+def not_an_id(name: str) -> InvalidInputError:
+    """What a path with something else than a number is told."""
+    message = "Input should be a valid integer, unable to parse string as an integer"
+    return wrong(f"path.{name}", message)
+
+
+# What any request that writes deals or hotels may be told, ...
+WRITING: tuple[Refusal, ...] = (
+    UnauthorizedError,
+    ForbiddenError("The key lacks the scope deals:write"),
+    RaceLostError,
+    PayloadTooLargeError,
+)
+# ... any that sends a new one, ...
+CREATING: tuple[Refusal, ...] = (
+    *WRITING,
+    UnsupportedMediaTypeError,
+    ConflictError("A request with this Idempotency-Key is still running, try again shortly"),
+    wrong("header.idempotency-key", "was used with another body; a new request needs a new key"),
+)
+# ... and any that changes or removes one in a certain version.
+REMOVING: tuple[Refusal, ...] = (*WRITING, PreconditionFailedError)
+CHANGING: tuple[Refusal, ...] = (*REMOVING, UnsupportedMediaTypeError)
+
+
+def errors(*refusals: Refusal) -> Declared:
+    """The `responses=` of a route that can answer with these, and with what every route can.
+
+    A class stands for its default message; an instance is an example of its own.
+    """
+    raised = [each() if isinstance(each, type) else each for each in refusals]
+    given = {error.status for error in raised}
+    everywhere = (InvalidInputError(), ServiceUnavailableError(), AppError())
+    raised += [error for error in everywhere if error.status not in given]
+    by_status: dict[int, list[AppError]] = {}
+    for error in sorted(raised, key=lambda error: error.status):
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _declared(status, same) for status, same in by_status.items()}
+
+
+def _declared(status: int, raised: list[AppError]) -> dict[str, Any]:
+    examples = {
+        f"{error.code.lower()}_{number}": {
+            "summary": _summary(error),
+            "value": error_envelope(error, _EXAMPLE_ID),
+        }
+        for number, error in enumerate(raised, 1)
+    }
+    return {
+        "model": ErrorEnvelope,
+        "description": _GENERAL.get(status, raised[0].default_message),
+        "headers": {**REQUEST_ID, **_HEADERS.get(status, {})},
+        "content": {"application/json": {"examples": examples}},
+    }
+
+
+# Where the first of several is not what they have in common.
+_GENERAL = {ConflictError.status: ConflictError.default_message}
+
+
+def _summary(error: AppError) -> str:
+    if not error.details:
+        return error.message
+    detail = error.details[0]
+    return f"{detail.field}: {detail.message}"

@@ -1,0 +1,89 @@
+"""How routes answer: JSON straight from pydantic-core."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from fastapi import Request, Response
+from pydantic import TypeAdapter
+
+from app.http.etags import etag, is_current
+from app.services.support.idempotency import IdempotentRequest
+
+T = TypeVar("T")
+
+
+class JSONDump(Generic[T]):
+    """Serialises a response of type `T`.
+
+    FastAPI would validate what the route returns before it serialises it. Services build exactly
+    the declared type, which mypy checks, and a test validates real responses; so the hot path
+    serialises only. Routes still declare `response_model`, for OpenAPI.
+    """
+
+    def __init__(self, response_type: type[T]) -> None:
+        self._adapter: TypeAdapter[T] = TypeAdapter(response_type)
+
+    def __call__(self, value: T, headers: dict[str, str] | None = None) -> Response:
+        """The 200 response with `value` as its body."""
+        return Response(
+            self._adapter.dump_json(value), media_type="application/json", headers=headers
+        )
+
+    def tagged(self, value: T, version: int, *, location: str | None = None) -> Response:
+        """A response with an `ETag`; with a location it is the 201 of what was made there."""
+        body = self._adapter.dump_json(value)
+        headers = {"ETag": etag(version, body)}
+        if location is not None:
+            headers["Location"] = location
+        status = HTTPStatus.OK if location is None else HTTPStatus.CREATED
+        return Response(body, status, headers, media_type="application/json")
+
+
+async def answered_once(
+    once: IdempotentRequest, answer: Callable[[], Awaitable[Response]]
+) -> Response:
+    """The response of `answer`, or the stored one when the request has come before."""
+    earlier = await once.earlier()
+    if earlier is not None:
+        headers = {**earlier.headers, "Idempotency-Replayed": "true"}
+        return Response(earlier.body, earlier.status, headers)
+    response = await answer()
+    kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+    await once.remember(response.status_code, kept, bytes(response.body))
+    return response
+
+
+def unless_current(if_none_match: str | None, response: Response) -> Response:
+    """`response`, or 304 without a body when the client has this very representation."""
+    if if_none_match is None:
+        return response
+    tag = response.headers["etag"]
+    if is_current(if_none_match, tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+    return response
+
+
+def page_links(request: Request, *, skip: int | None, got: int, next_cursor: str | None) -> str:
+    """The `Link` header (RFC 8288) of a page: the first one, and the next if there is one.
+
+    The next page is of the same kind as this. References are relative, so that they are right
+    behind any proxy.
+    """
+    parameters = [
+        (name, value)
+        for name, value in request.query_params.multi_items()
+        if name not in {"skip", "cursor"}
+    ]
+    path = quote(request.scope["path"])
+    links = [_link(path, parameters, "first")]
+    if next_cursor is not None:
+        place = ("cursor", next_cursor) if skip is None else ("skip", str(skip + got))
+        links.append(_link(path, [*parameters, place], "next"))
+    return ", ".join(links)
+
+
+def _link(path: str, parameters: list[tuple[str, str]], relation: str) -> str:
+    reference = f"{path}?{urlencode(parameters)}" if parameters else path
+    return f'<{reference}>; rel="{relation}"'

@@ -1,0 +1,111 @@
+"""Which of the checked rows may be stored, given the rows before them and the hotels there are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ingestion import columns
+from app.ingestion.check.rejects import Reject
+from app.ingestion.check.validated_chunk import Checked, Hotel, Reason
+from app.ingestion.rules import Problem
+
+DUPLICATE_ID = Problem("duplicate_id", "another row of the file has this id and other content")
+PHONE_CONFLICT = Problem(
+    "phone_identity_conflict", "this phone belongs to a hotel of another name, city or country"
+)
+HOTEL_CONFLICT = Problem(
+    "hotel_phone_conflict", "the hotel of this name, city and country has another phone"
+)
+
+
+@dataclass(slots=True)
+class KnownHotels:
+    """The hotels, stored or claimed by an earlier row, that a chunk's rows could mean or offend."""
+
+    by_phone: dict[str, Hotel]
+    by_identity: dict[tuple[str, str, str], Hotel]
+    ids: dict[Hotel, int]
+
+    @classmethod
+    def stored(cls, ids: Mapping[Hotel, int]) -> "KnownHotels":
+        """What the database says."""
+        return cls(
+            {hotel.phone: hotel for hotel in ids},
+            {hotel.identity: hotel for hotel in ids},
+            dict(ids),
+        )
+
+    def conflict(self, hotel: Hotel) -> Reason | None:
+        """What forbids `hotel`; a phone's owner is looked at before an identity's."""
+        if self.by_phone.get(hotel.phone, hotel) != hotel:
+            return columns.HOTEL_PHONE.name, PHONE_CONFLICT
+        if self.by_identity.get(hotel.identity, hotel) != hotel:
+            return columns.HOTEL_PHONE.name, HOTEL_CONFLICT
+        return None
+
+    def claim(self, hotel: Hotel) -> None:
+        """Give a phone and an identity to `hotel`."""
+        self.by_phone[hotel.phone] = hotel
+        self.by_identity[hotel.identity] = hotel
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Indices into the checked rows that may be stored, and what is said of the others."""
+
+    accepted: NDArray[np.int64]
+    duplicates: int
+    rejects: list[Reject]
+
+
+def decide(checked: Checked, known: KnownHotels, seen: Mapping[int, int]) -> Decision:
+    """As if the rows were taken one after the other.
+
+    An accepted row takes its id, and its phone and identity for its hotel; a rejected one takes
+    nothing. `seen` has the hashes of the chunk's ids that earlier chunks took.
+    """
+    repeats = len(np.unique(checked.ids)) != len(checked.ids)
+    if seen or repeats or _quarrel(checked.used_hotels(), known):
+        return _one_by_one(checked, known, seen)
+    conflicts = [known.conflict(hotel) for hotel in checked.hotels]
+    good = np.array([conflict is None for conflict in conflicts], dtype=bool)
+    accepted = good[checked.hotel] if len(good) else np.zeros(0, dtype=bool)
+    reasons = {
+        row: conflict
+        for row in np.flatnonzero(~accepted).tolist()
+        if (conflict := conflicts[checked.hotel[row]])
+    }
+    return Decision(np.flatnonzero(accepted), 0, checked.rejected(reasons))
+
+
+def _quarrel(hotels: list[Hotel], known: KnownHotels) -> bool:
+    """Whether new hotels contradict each other, so that their rows' order decides."""
+    new = [h for h in hotels if h not in known.ids and known.conflict(h) is None]
+    phones = {hotel.phone for hotel in new}
+    identities = {hotel.identity for hotel in new}
+    return not len(phones) == len(identities) == len(new)
+
+
+def _one_by_one(checked: Checked, known: KnownHotels, seen: Mapping[int, int]) -> Decision:
+    claims = KnownHotels(dict(known.by_phone), dict(known.by_identity), known.ids)
+    taken = dict(seen)
+    accepted: list[int] = []
+    reasons: dict[int, Reason] = {}
+    duplicates = 0
+    rows = zip(checked.ids.tolist(), checked.hashes.tolist(), checked.hotel.tolist(), strict=True)
+    for row, (external_id, content, hotel_index) in enumerate(rows):
+        hotel = checked.hotels[hotel_index]
+        if external_id in taken:
+            if taken[external_id] == content:
+                duplicates += 1
+            else:
+                reasons[row] = (columns.ID.name, DUPLICATE_ID)
+        elif conflict := claims.conflict(hotel):
+            reasons[row] = conflict
+        else:
+            taken[external_id] = content
+            claims.claim(hotel)
+            accepted.append(row)
+    return Decision(np.array(accepted, dtype=np.int64), duplicates, checked.rejected(reasons))

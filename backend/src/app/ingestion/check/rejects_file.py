@@ -1,0 +1,154 @@
+"""The rejected rows as a file of the user's: it replaces nothing but an earlier one of its kind."""
+
+import csv
+import secrets
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import Self, TextIO
+
+from app.core.errors import DealsError
+from app.ingestion.check.rejects import REASONS, Reject, RejectsLayout
+from app.ingestion.read.csv_records import csv_records
+from app.ingestion.read.header import Header
+
+# A header of 200 columns is shorter; what has a longer first line is another file.
+_MAX_HEADER_CHARACTERS = 1 << 16
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def check_rejects_path(path: Path, source: Path) -> None:
+    """Refuse a path at which the rejected rows would replace or remove anything else.
+
+    Nothing is there, or an empty file, or a file that begins with the header of a rejects file. A
+    symbolic link stands for what it points to.
+
+    Raises:
+        DealsError: one line that says what is there.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if kind := _KINDS.get(stat.S_IFMT(status.st_mode)):
+        raise DealsError(f"{path}: is {kind}; name a file for the rejected rows (--rejects)")
+    if source.exists() and path.samefile(source):
+        raise DealsError(f"{path}: the rejected rows would overwrite the file being loaded")
+    if status.st_size and not _is_rejects_file(path):
+        raise DealsError(
+            f"{path}: there is another file, which the rejected rows would replace; "
+            "move it away, or name another file (--rejects)"
+        )
+
+
+def _is_rejects_file(path: Path) -> bool:
+    """Return whether the first row ends with the columns that only a rejects file has."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = iter(lambda: file.readline(_MAX_HEADER_CHARACTERS), "")
+            first = next(csv_records(lines), [])
+    except OSError as error:
+        raise DealsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error):
+        return False
+    return tuple(first[-len(REASONS) :]) == REASONS
+
+
+class RejectsFile(AbstractContextManager["RejectsFile"]):
+    """Rejects on disk, in `RejectsLayout`.
+
+    They are written to a new file beside it, which takes the name when the block ends well. With no
+    rejects, an older rejects file of the name goes. What `check_rejects_path` refuses stays.
+    """
+
+    def __init__(self, path: Path | None, header: Header, source: Path) -> None:
+        self._path = path
+        self._source = source
+        self._layout = RejectsLayout(header.names)
+        self._target: Path | None = None
+        self._partial: Path | None = None
+        self._file: TextIO | None = None
+        self.count = 0
+        # Chunks are decided in threads, and a chunk that lost a race once more on the loop.
+        self._one_writer = Lock()
+
+    def __enter__(self) -> Self:
+        """Open it now: that it cannot be written shall not be learnt after an hour's load."""
+        if self._path:
+            check_rejects_path(self._path, self._source)
+            # Not the link itself is replaced.
+            self._target = self._path.resolve()
+            self._partial = self._target.with_name(
+                f".{self._target.name}.{secrets.token_hex(4)}.part"
+            )
+            try:
+                self._file = self._partial.open("x", encoding="utf-8", newline="")
+            except OSError as error:
+                raise _unwritable(self._path, error) from error
+            self._write([self._layout.header])
+        return self
+
+    def write(self, rejects: Iterable[Reject]) -> None:
+        """Append rejects, in order of their lines.
+
+        Raises:
+            DealsError: the disk is full, say.
+        """
+        chosen = list(rejects)
+        with self._one_writer:
+            self.count += len(chosen)
+            self._write(self._layout.rows(chosen))
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if not (self._file and self._partial and self._path and self._target):
+            return
+        try:
+            self._file.close()
+        except OSError as failure:
+            self._partial.unlink(missing_ok=True)
+            raise _unwritable(self._path, failure) from failure
+        if kind is None and self.count:
+            self._take_name(self._path, self._target, self._partial)
+            return
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+        if kind is None:
+            self._remove_older(self._path, self._target)
+
+    def _take_name(self, path: Path, target: Path, partial: Path) -> None:
+        """Replace an older file, unless something else has come there during the load."""
+        try:
+            check_rejects_path(path, self._source)
+            partial.replace(target)
+        except (DealsError, OSError) as failure:
+            raise DealsError(f"{failure}. The rejected rows are in {partial}") from failure
+
+    def _remove_older(self, path: Path, target: Path) -> None:
+        check_rejects_path(path, self._source)
+        try:
+            if target.exists() and target.stat().st_size:
+                target.unlink()
+        except OSError as failure:
+            raise _unwritable(path, failure) from failure
+
+    def _write(self, rows: Iterable[Sequence[str]]) -> None:
+        if self._file is None or self._path is None:
+            return
+        try:
+            csv.writer(self._file, lineterminator="\n").writerows(rows)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> DealsError:
+    return DealsError(f"{path}: cannot write the rejected rows: {error.strerror or error}")

@@ -1,0 +1,110 @@
+"""Which ids a load has taken so far, and with what content: exact, on disk, in bounded memory."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import TemporaryFileError
+
+_RUN_ROWS = 1 << 18
+
+Ids = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Sorted ids and the hashes of their rows, in the file at `offset`, 16 bytes a row."""
+
+    least: int
+    most: int
+    offset: int
+    rows: int
+
+
+class SeenIds:
+    """The ids of accepted rows with a 64-bit keyed hash of each row.
+
+    At most `_RUN_ROWS` of them are in memory, older ones in sorted runs in a temporary file (80 MB
+    for five million rows). A lookup reads only runs whose range of ids it falls into: in a file
+    sorted by id, as most are, none.
+    """
+
+    def __init__(self) -> None:
+        with _temporary_file_errors():
+            self._file = tempfile.TemporaryFile(prefix="deals-load-")  # noqa: SIM115 - see __exit__
+        self._runs: list[_Run] = []
+        self._recent: list[tuple[Ids, Hashes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, ids: Ids, hashes: Hashes) -> None:
+        """Remember rows; none of `ids` may have been added before.
+
+        Raises:
+            TemporaryFileError: the disk of temporary files is full.
+        """
+        if not len(ids):
+            return
+        order = np.argsort(ids, kind="stable")
+        self._recent.append((ids[order], hashes[order]))
+        if sum(len(recent) for recent, _ in self._recent) >= _RUN_ROWS:
+            self._write()
+
+    def find(self, ids: Ids) -> dict[int, int]:
+        """The hash of each of `ids` that has been added."""
+        wanted = np.unique(ids)
+        found: dict[int, int] = {}
+        if not len(wanted):
+            return found
+        least, most = wanted[0], wanted[-1]
+        for recent, hashes in self._recent:
+            if recent[0] <= most and recent[-1] >= least:
+                _collect(found, wanted, recent, hashes)
+        for run in self._runs:
+            if run.least <= most and run.most >= least:
+                _collect(found, wanted, *self._read(run))
+        return found
+
+    def _write(self) -> None:
+        ids = np.concatenate([ids for ids, _ in self._recent])
+        hashes = np.concatenate([hashes for _, hashes in self._recent])
+        order = np.argsort(ids, kind="stable")
+        with _temporary_file_errors():
+            offset = self._file.seek(0, 2)
+            self._file.write(ids[order].tobytes())
+            self._file.write(hashes[order].tobytes())
+            self._file.flush()
+        self._runs.append(_Run(int(ids[order[0]]), int(ids[order[-1]]), offset, len(ids)))
+        self._recent = []
+
+    def _read(self, run: _Run) -> tuple[Ids, Hashes]:
+        self._file.seek(run.offset)
+        ids = np.frombuffer(self._file.read(8 * run.rows), np.int64)
+        return ids, np.frombuffer(self._file.read(8 * run.rows), np.uint64)
+
+
+@contextmanager
+def _temporary_file_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TemporaryFileError(
+            f"{tempfile.gettempdir()}: cannot write a temporary file: {error.strerror or error}"
+        ) from error
+
+
+def _collect(found: dict[int, int], wanted: Ids, ids: Ids, hashes: Hashes) -> None:
+    places = np.searchsorted(ids, wanted)
+    places[places == len(ids)] = 0
+    for index in np.flatnonzero(ids[places] == wanted):
+        found[int(wanted[index])] = int(hashes[places[index]])

@@ -1,0 +1,178 @@
+"""Whole columns checked at once: a raw chunk becomes rows PostgreSQL can take, and rejects.
+
+Each column is either passed by one regular expression over all its values, or by its rule applied
+once per *different* value: 50,000 rows have 150 phones and five star ratings.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from app.ingestion import arrow_text, columns, rules
+from app.ingestion.arrow_text import Texts
+from app.ingestion.check.rejects import Reject
+from app.ingestion.check.validated_chunk import Checked, Hotel, Reason, rejects_of
+from app.ingestion.read.chunks import Chunk
+from app.ingestion.read.header import Header
+from app.ingestion.rules import Problem, Rule
+
+# Maps category names to lower case as the database does it; called from a worker thread.
+FoldCategories = Callable[[Collection[str]], Mapping[str, str]]
+
+_ONE_PLACE = r"\.[0-9]$"
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """Canonical texts ("" where there is a problem) and, by place, the problems."""
+
+    name: str
+    texts: Texts
+    problems: dict[int, Problem]
+
+
+def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> Checked:
+    """Check all columns of `chunk`; a row is rejected for its first problem in table order.
+
+    `hash_key` (16 characters, secret, one per load) keys the rows' hashes, so that no file can be
+    made in which two different rows have one.
+    """
+    fields = {
+        name: arrow_text.column_of(chunk.frame[str(place)])
+        for name, place in header.positions.items()
+    }
+    checked = {column.name: _check(column, fields[column.name]) for column in columns.SCALARS}
+    _check_dates(checked)
+    categories, category_sets, category_set = _check_categories(fields[columns.CATEGORIES], fold)
+    checked[categories.name] = categories
+
+    reasons: dict[int, Reason] = {}
+    for name in columns.NAMES:
+        for place, problem in checked[name].problems.items():
+            reasons.setdefault(place, (name, problem))
+    misshapen = [_misshapen(record.line, record.fields, header) for record in chunk.misshapen]
+
+    rows = np.setdiff1d(np.arange(len(chunk.frame)), list(reasons), assume_unique=True)
+    good = {name: arrow_text.pick(column.texts, rows) for name, column in checked.items()}
+    hotels, hotel = _hotels(good)
+    deals = _deals(good)
+    return Checked(
+        chunk=chunk,
+        rows=rows,
+        ids=arrow_text.numbers(good[columns.ID.name]),
+        hashes=_hashes(deals, good, hash_key),
+        deals=deals,
+        hotels=hotels,
+        hotel=hotel,
+        category_sets=category_sets,
+        category_set=category_set[rows],
+        rejects=rejects_of(chunk, reasons) + misshapen,
+    )
+
+
+def _check(column: columns.Column, values: Texts) -> _Column:
+    if column.usual is None:
+        return _Column(column.name, *_by_distinct_value(values, column.rule))
+    unusual = ~arrow_text.matches(values, column.usual)
+    problems: dict[int, Problem] = {}
+    if unusual.any():
+        places = np.flatnonzero(unusual)
+        fixed, found = _by_distinct_value(arrow_text.pick(values, places), column.rule)
+        values = arrow_text.replaced(values, unusual, fixed)
+        problems = {int(places[index]): problem for index, problem in found.items()}
+    if column.is_price:
+        one_place = arrow_text.matches(values, _ONE_PLACE)
+        padded = arrow_text.end_with(arrow_text.pick(values, np.flatnonzero(one_place)), "0")
+        values = arrow_text.replaced(values, one_place, padded)
+    return _Column(column.name, values, problems)
+
+
+def _by_distinct_value(values: Texts, rule: Rule) -> tuple[Texts, dict[int, Problem]]:
+    distinct, indices = arrow_text.encode(values)
+    outcomes = [rule(value) for value in distinct]
+    canonical = ["" if isinstance(outcome, Problem) else outcome for outcome in outcomes]
+    return arrow_text.pick(arrow_text.column_of(canonical), indices), _problems(outcomes, indices)
+
+
+def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[int, Problem]:
+    """The problems among the outcomes of a column's different values, by place."""
+    bad = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, Problem)}
+    if not bad:
+        return {}
+    places = np.flatnonzero(np.isin(indices, list(bad)))
+    return {int(place): bad[int(indices[place])] for place in places}
+
+
+def _check_dates(checked: Mapping[str, _Column]) -> None:
+    """A stay has a night at least; ISO dates sort as text."""
+    checkin, checkout = checked[columns.CHECKIN_DATE.name], checked[columns.CHECKOUT_DATE.name]
+    for place in np.flatnonzero(arrow_text.not_greater(checkout.texts, checkin.texts)).tolist():
+        if place not in checkin.problems:
+            checkout.problems.setdefault(place, rules.CHECKOUT_BEFORE_CHECKIN)
+
+
+def _check_categories(
+    values: Texts, fold: FoldCategories
+) -> tuple[_Column, list[tuple[str, ...]], NDArray[np.int64]]:
+    """The category sets there are, and which of them each row has."""
+    distinct, indices = arrow_text.encode(values)
+    named = [rules.category_names(value) for value in distinct]
+    folded = fold({name for names in named if not isinstance(names, Problem) for name in names})
+    outcomes = [
+        names if isinstance(names, Problem) else rules.category_set([folded[n] for n in names])
+        for names in named
+    ]
+    sets = [() if isinstance(outcome, Problem) else outcome for outcome in outcomes]
+    # For the hash: NUL is in no name, as a comma may be.
+    joined = arrow_text.column_of(["\0".join(names) for names in sets])
+    problems = _problems(outcomes, indices)
+    return _Column(columns.CATEGORIES, arrow_text.pick(joined, indices), problems), sets, indices
+
+
+def _hotels(good: Mapping[str, Texts]) -> tuple[list[Hotel], NDArray[np.int64]]:
+    """The different hotels of the rows, in order of appearance, and which one each row names."""
+    frame = pd.DataFrame(
+        {column.name: arrow_text.encode(good[column.name])[1] for column in columns.HOTEL_COLUMNS}
+    )
+    hotel = np.asarray(frame.groupby(list(frame.columns), sort=False).ngroup(), dtype=np.int64)
+    _, first = np.unique(hotel, return_index=True)
+    parts = (
+        arrow_text.pick(good[column.name], first).to_pylist() for column in columns.HOTEL_COLUMNS
+    )
+    return [Hotel(*part) for part in zip(*parts, strict=True)], hotel
+
+
+def _deals(good: Mapping[str, Texts]) -> Texts:
+    """The columns of a deal as `staging` stages them; only one of them can need escapes."""
+    room_types, indices = arrow_text.encode(good[columns.ROOM_TYPE.name])
+    escaped = arrow_text.column_of([value.translate(_ESCAPES) for value in room_types])
+    return arrow_text.join(
+        "\t",
+        good[columns.ID.name],
+        arrow_text.pick(escaped, indices),
+        good[columns.STAR_RATING.name],
+        good[columns.PRICE_PER_NIGHT.name],
+        good[columns.ORIGINAL_PRICE.name],
+        good[columns.DISCOUNT_PERCENT.name],
+        good[columns.CHECKIN_DATE.name],
+        good[columns.CHECKOUT_DATE.name],
+        good[columns.IS_AVAILABLE.name],
+        good[columns.CREATED_AT.name],
+    )
+
+
+def _hashes(deals: Texts, good: Mapping[str, Texts], key: str) -> NDArray[np.uint64]:
+    """SipHash of all a row says; NUL, which no field has, keeps the parts apart."""
+    hotel = (good[column.name] for column in columns.HOTEL_COLUMNS)
+    whole = arrow_text.join("\0", deals, *hotel, good[columns.CATEGORIES])
+    values: NDArray[np.object_] = whole.to_numpy(zero_copy_only=False)
+    return pd.util.hash_array(values, hash_key=key, categorize=False)
+
+
+def _misshapen(line: int, fields: list[str], header: Header) -> Reject:
+    message = f"the header has {len(header.names)} fields, this record {len(fields)}"
+    return Reject(line, "", Problem("wrong_field_count", message), fields)

@@ -1,0 +1,109 @@
+"""The usual load: each chunk is a transaction of its own."""
+
+from contextlib import aclosing
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.exc import DBAPIError
+
+from app.core.errors import AppError, ConflictError, NotFoundError
+from app.ingestion.check.conflicts import KnownHotels
+from app.ingestion.check.validated_chunk import Checked
+from app.ingestion.merge.journal import Outcome
+from app.ingestion.merge.pipeline import Load
+from app.ingestion.merge.staging import Merged, Staging
+from app.ingestion.merge.task_limiter import Lanes
+from app.ingestion.read.header import Header
+from app.ingestion.read.source import Source
+
+# Merges side by side: PostgreSQL is the slower half of a load and runs one connection on one core.
+LANES = 2
+_ATTEMPTS = 5
+
+
+class _StaleHotelsError(Exception):
+    """Somebody else has made, renamed or deleted a hotel since it was looked up."""
+
+
+class ChunkLoad(Load):
+    """Loads good rows, each chunk all or not at all; chunks may commit out of order."""
+
+    async def run(self, source: Source, header: Header, rows: int) -> None:
+        """Load what the journal does not say is loaded.
+
+        Chunks that need no new hotel run side by side: nothing in one can decide over another.
+        One that brings hotels runs alone, so that "the later row is rejected" holds.
+        """
+        number = 0
+        async with Lanes(LANES) as lanes, aclosing(self.checked(source, header, rows)) as checked:
+            async for chunk in checked:
+                rejected = self.journal.rejected_lines(number)
+                if rejected is None:
+                    await self._load(chunk, number, lanes)
+                else:
+                    self._retake(chunk, np.fromiter(rejected, np.int64, len(rejected)))
+                number += 1
+
+    async def _load(self, chunk: Checked, number: int, lanes: Lanes) -> None:
+        known = KnownHotels.stored(await self.guard.find_hotels(chunk.hotels))
+        decision = await self.decide_in_turn(chunk, known)
+        work = chunk.only(decision.accepted)
+        rejects = chunk.rejects + decision.rejects
+        outcome = Outcome(number, chunk.chunk, decision.duplicates, rejects)
+        brings_hotels = not known.ids.keys() >= set(work.used_hotels())
+        if brings_hotels:
+            await lanes.drain()
+        await lanes.start(self._store(work, known, outcome))
+        if brings_hotels:
+            await lanes.drain()
+
+    def _retake(self, chunk: Checked, rejected: NDArray[np.int64]) -> None:
+        """Take the ids that the chunk took when it was stored."""
+        lines = chunk.chunk.lines[chunk.rows]
+        taken = np.fromiter(self.seen.find(chunk.ids), np.int64)
+        free = np.flatnonzero(~np.isin(lines, rejected) & ~np.isin(chunk.ids, taken))
+        _, first = np.unique(chunk.ids[free], return_index=True)
+        self.seen.add(chunk.ids[free[first]], chunk.hashes[free[first]])
+
+    async def _store(self, work: Checked, known: KnownHotels, outcome: Outcome) -> None:
+        """Merge accepted rows in a transaction of their own, again when another writer was first.
+
+        Raises:
+            ConflictError: another writer was first too often.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                merged = await self._merge_alone(work, known, outcome)
+            except _StaleHotelsError:
+                pass
+            except (ConflictError, NotFoundError, DBAPIError) as error:
+                if attempt == _ATTEMPTS or not _is_race(error):
+                    raise
+            else:
+                self.tally.add(merged)
+                self.count(outcome)
+                return
+            known = KnownHotels.stored(await self.guard.find_hotels(work.hotels))
+            work, outcome = await self.decide_again(work, known, outcome)
+        raise ConflictError("Other writers keep changing the hotels that are being loaded")
+
+    async def _merge_alone(self, work: Checked, known: KnownHotels, outcome: Outcome) -> Merged:
+        """Store rows in a transaction of their own."""
+        async with self.database.transaction() as session:
+            staging = await Staging.of(session)
+            lines = await self.prepare(staging, work, known)
+            if lines is None:
+                raise _StaleHotelsError
+            merged = await staging.merge(lines)
+            await staging.settle()
+            # Last, because it is what a cancellation waits for.
+            await self.journal.note(session, replace(outcome, merged=merged))
+            return merged
+
+
+def _is_race(error: AppError | DBAPIError) -> bool:
+    """A deadlock, a lock not had in time, or a key another writer has just taken or dropped."""
+    if isinstance(error, AppError):
+        return True
+    return str(getattr(error.orig, "sqlstate", "")) in {"23503", "23505"}

@@ -1,0 +1,32 @@
+"""Rows as lines of COPY's text format."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from app.ingestion import arrow_text
+from app.ingestion.check.validated_chunk import Checked, Hotel
+
+
+def copy_lines(
+    work: Checked, hotel_ids: Mapping[Hotel, int], category_ids: Mapping[str, int]
+) -> bytes:
+    """What `staging` stages of `work`: its deals, each with its hotel's and its categories' ids."""
+    ids_of_hotels = np.array([hotel_ids.get(hotel, 0) for hotel in work.hotels], dtype=np.int64)
+    used = set(np.unique(work.category_set).tolist())
+    arrays = [
+        _array(names, category_ids) if index in used else ""
+        for index, names in enumerate(work.category_sets)
+    ]
+    lines = arrow_text.join(
+        "\t",
+        work.deals,
+        arrow_text.numerals(ids_of_hotels[work.hotel]),
+        arrow_text.pick(arrow_text.column_of(arrays), work.category_set),
+    )
+    return arrow_text.content(arrow_text.end_with(lines, "\n"))
+
+
+def _array(names: tuple[str, ...], category_ids: Mapping[str, int]) -> str:
+    """A bigint[] as text, sorted, so that equal sets are equal arrays."""
+    return "{" + ",".join(map(str, sorted(category_ids[name] for name in names))) + "}"

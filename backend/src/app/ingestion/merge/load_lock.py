@@ -1,0 +1,100 @@
+"""A load's own connection: one load at a time in a database, and the database's word on case."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from app.db.errors import database_errors
+from app.db.session import Database
+from app.ingestion.check.validated_chunk import Hotel
+from app.ingestion.merge.staging import Staging
+
+logger = logging.getLogger(__name__)
+
+# Any number, as long as nothing else in the database uses it for an advisory lock.
+LOAD_LOCK = 7_364_201_102
+_REMEMBERED_NAMES = 10_000
+_FOLD = "SELECT name, lower_case(name) FROM unnest(cast(:names AS text[])) AS name"
+# Other than a request's, a load may wait, be long and be idle.
+_SERVER_SETTINGS = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_session_timeout": "0",
+}
+
+
+class Guard:
+    """Held for the length of a load. When its process or connection dies, the server frees it."""
+
+    def __init__(self, connection: AsyncConnection, staging: Staging) -> None:
+        self._connection = connection
+        self._staging = staging
+        self._in_turn = asyncio.Lock()
+        self._folded: dict[str, str] = {}
+
+    async def find_hotels(self, hotels: Collection[Hotel]) -> dict[Hotel, int]:
+        """Committed hotels with a phone or an identity of `hotels`; fails if the lock is lost."""
+        async with self._in_turn:
+            with database_errors():
+                return await self._staging.find_hotels(list(hotels))
+
+    async def check(self) -> None:
+        """Fail when the lock is lost."""
+        await self.find_hotels([])
+
+    async def fold_categories(self, names: Collection[str]) -> Mapping[str, str]:
+        """Names in lower case, by the function that the schema's own check uses."""
+        unknown = [name for name in names if name not in self._folded]
+        if unknown:
+            if len(self._folded) + len(unknown) > _REMEMBERED_NAMES:
+                self._folded = {}
+                unknown = list(names)
+            async with self._in_turn:
+                with database_errors():
+                    rows = await self._connection.execute(text(_FOLD), {"names": unknown})
+            self._folded.update((row[0], row[1]) for row in rows)
+        return {name: self._folded[name] for name in names}
+
+
+def connection_name(name: str) -> str:
+    """The `application_name` of the connection of a load."""
+    return f"hotel-deals {name}"
+
+
+@asynccontextmanager
+async def exclusive_load(database: Database, name: str) -> AsyncIterator[Guard]:
+    """Wait until no other load runs in the database, and let none begin inside the block.
+
+    The connection comes from no pool, so that closing it surely frees the lock. The server knows
+    it as `hotel-deals NAME`.
+
+    Raises:
+        ServiceUnavailableError: the database does not answer.
+    """
+    engine = create_async_engine(
+        database.write_engine.url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        connect_args={
+            "server_settings": {**_SERVER_SETTINGS, "application_name": connection_name(name)}
+        },
+    )
+    async with AsyncExitStack() as stack:
+        with database_errors():
+            connection = await stack.enter_async_context(engine.connect())
+            await _take_turn(connection)
+            guard = Guard(connection, await Staging.on(connection))
+        yield guard
+
+
+async def _take_turn(connection: AsyncConnection) -> None:
+    lock = {"lock": LOAD_LOCK}
+    if not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), lock):
+        logger.warning("another load is running in this database; waiting for its end")
+        await connection.execute(text("SELECT pg_advisory_lock(:lock)"), lock)

@@ -1,0 +1,130 @@
+"""What every load has in common: read → check → decide, and rows prepared for being stored."""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from app.db.session import Database
+from app.ingestion.check.conflicts import Decision, KnownHotels, decide
+from app.ingestion.check.rejects_file import RejectsFile
+from app.ingestion.check.seen_ids import SeenIds
+from app.ingestion.check.validated_chunk import Checked
+from app.ingestion.check.validation import check
+from app.ingestion.merge.copy_lines import copy_lines
+from app.ingestion.merge.journal import Journal, Outcome
+from app.ingestion.merge.load_lock import Guard
+from app.ingestion.merge.staging import Merged, Staging
+from app.ingestion.read.chunks import chunks
+from app.ingestion.read.header import Header
+from app.ingestion.read.source import Source
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a load has done so far; only what is committed counts."""
+
+    rows: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    duplicates: int = 0
+    bytes_read: int = 0
+    warnings: Counter[str] = field(default_factory=Counter)
+
+    def add(self, merged: Merged) -> None:
+        """Count rows that are stored."""
+        self.inserted += merged.inserted
+        self.updated += merged.updated
+        self.unchanged += merged.unchanged
+
+
+@dataclass(slots=True)
+class Load:
+    """The state of one load of one file."""
+
+    database: Database
+    guard: Guard
+    seen: SeenIds
+    rejects: RejectsFile
+    journal: Journal
+    progress: Callable[[Tally], None]
+    tally: Tally = field(default_factory=Tally)
+
+    async def run(self, source: Source, header: Header, rows: int) -> None:
+        """Load the file in chunks of about so many rows."""
+        raise NotImplementedError
+
+    async def refresh_statistics(self) -> None:
+        """For the queries that come next; only when the load has changed anything."""
+        if self.tally.inserted or self.tally.updated:
+            async with self.database.transaction() as session:
+                await (await Staging.of(session)).analyze()
+
+    async def checked(self, source: Source, header: Header, rows: int) -> AsyncGenerator[Checked]:
+        """Checked chunks; the next one is made in a thread while the last one is merged."""
+        loop = asyncio.get_running_loop()
+        hash_key = secrets.token_hex(8)
+        records = chunks(source, header, rows)
+
+        def fold(names: Collection[str]) -> Mapping[str, str]:
+            work = self.guard.fold_categories(names)
+            return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+        def following() -> Checked | None:
+            chunk = next(records, None)
+            return check(chunk, header, fold, hash_key) if chunk else None
+
+        ahead = asyncio.create_task(asyncio.to_thread(following))
+        try:
+            while chunk := await asyncio.shield(ahead):
+                ahead = asyncio.create_task(asyncio.to_thread(following))
+                yield chunk
+        finally:
+            # The thread reads from a file that is about to be closed; its error has been raised, or
+            # another one has come first.
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def decide_in_turn(self, checked: Checked, known: KnownHotels) -> Decision:
+        """Take ids and note rejects: in the file's order, whatever order merges end in."""
+
+        def work() -> Decision:
+            decision = decide(checked, known, self.seen.find(checked.ids))
+            chosen = decision.accepted
+            self.seen.add(checked.ids[chosen], checked.hashes[chosen])
+            self.rejects.write(checked.rejects + decision.rejects)
+            return decision
+
+        return await asyncio.to_thread(work)
+
+    async def decide_again(
+        self, work: Checked, known: KnownHotels, outcome: Outcome
+    ) -> tuple[Checked, Outcome]:
+        """What is left of accepted rows now that the hotels are others; their ids stay taken."""
+        decision = await asyncio.to_thread(decide, work, known, {})
+        self.rejects.write(decision.rejects)
+        rejects = outcome.rejects + decision.rejects
+        return work.only(decision.accepted), replace(outcome, rejects=rejects)
+
+    async def prepare(self, staging: Staging, work: Checked, known: KnownHotels) -> bytes | None:
+        """Rows as `staging` takes them, their hotels and categories made and held.
+
+        None when the hotels are not, or not any more, as `known`.
+        """
+        used = work.used_hotels()
+        hotel_ids = await staging.hold_hotels([known.ids[h] for h in used if h in known.ids])
+        hotel_ids |= await staging.add_hotels(sorted(h for h in used if h not in known.ids))
+        if not hotel_ids.keys() >= set(used):
+            return None
+        category_ids = await staging.hold_categories(work.used_categories())
+        return await asyncio.to_thread(copy_lines, work, hotel_ids, category_ids)
+
+    def count(self, outcome: Outcome) -> None:
+        """Say how far the load is, after what came of a chunk is committed."""
+        self.tally.rows += outcome.chunk.rows
+        self.tally.duplicates += outcome.duplicates
+        self.tally.warnings.update(outcome.warnings)
+        # With lanes, the last chunk that was merged need not be the last that was read.
+        self.tally.bytes_read = max(self.tally.bytes_read, outcome.chunk.bytes_read)
+        self.progress(self.tally)

@@ -1,0 +1,90 @@
+"""Loads that are one transaction: all rows or none, or what would become of them."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import replace
+
+from app.ingestion.check.conflicts import KnownHotels
+from app.ingestion.check.validated_chunk import Checked
+from app.ingestion.merge.journal import Outcome
+from app.ingestion.merge.pipeline import Load
+from app.ingestion.merge.staging import Staging
+from app.ingestion.read.header import Header
+from app.ingestion.read.source import Source
+
+
+class _HeldBackError(Exception):
+    """Leave the transaction without storing anything."""
+
+
+class _WholeLoad(Load):
+    async def _prepared(
+        self, staging: Staging, source: Source, header: Header, rows: int
+    ) -> AsyncGenerator[tuple[Outcome, bytes]]:
+        """Each chunk's outcome so far, and its accepted rows as `staging` takes them."""
+        number = 0
+        async with aclosing(self.checked(source, header, rows)) as checked:
+            async for chunk in checked:
+                yield await self._prepare_surely(staging, chunk, number)
+                number += 1
+
+    async def _prepare_surely(
+        self, staging: Staging, chunk: Checked, number: int
+    ) -> tuple[Outcome, bytes]:
+        known = KnownHotels.stored(await staging.find_hotels(chunk.hotels))
+        decision = await self.decide_in_turn(chunk, known)
+        work = chunk.only(decision.accepted)
+        rejects = chunk.rejects + decision.rejects
+        outcome = Outcome(number, chunk.chunk, decision.duplicates, rejects)
+        while (lines := await self.prepare(staging, work, known)) is None:
+            known = KnownHotels.stored(await staging.find_hotels(work.hotels))
+            work, outcome = await self.decide_again(work, known, outcome)
+        return outcome, lines
+
+    async def _note_alone(self, outcome: Outcome) -> None:
+        """Now, so that progress shows before the one transaction ends."""
+        async with self.database.transaction() as session:
+            await self.journal.note(session, outcome)
+        self.count(outcome)
+
+
+class StrictLoad(_WholeLoad):
+    """Loads all rows or none: they are held until the last one is known to be right.
+
+    Once one is not, deals need not be held any more, but new hotels are still inserted, for later
+    rows may offend them; the transaction is rolled back.
+    """
+
+    async def run(self, source: Source, header: Header, rows: int) -> None:
+        """Load the file, unless one of its rows is rejected."""
+        with suppress(_HeldBackError):
+            async with self.database.transaction() as session:
+                staging = await Staging.of(session)
+                async with aclosing(self._prepared(staging, source, header, rows)) as prepared:
+                    async for outcome, lines in prepared:
+                        if not self.rejects.count:
+                            await staging.hold(lines)
+                        await self._note_alone(outcome)
+                if self.rejects.count:
+                    raise _HeldBackError
+                await self.guard.check()
+                merged = await staging.merge_held()
+                await staging.settle()
+                await self.journal.note_merged(session, merged)
+            self.tally.add(merged)
+
+
+class DryRun(_WholeLoad):
+    """Finds out what a load would do, rejects and all; nothing is stored."""
+
+    async def run(self, source: Source, header: Header, rows: int) -> None:
+        """Compare the file's rows with the stored ones, in a transaction that is rolled back."""
+        with suppress(_HeldBackError):
+            async with self.database.transaction() as session:
+                staging = await Staging.of(session)
+                async with aclosing(self._prepared(staging, source, header, rows)) as prepared:
+                    async for outcome, lines in prepared:
+                        merged = await staging.compare(lines)
+                        self.tally.add(merged)
+                        await self._note_alone(replace(outcome, merged=merged))
+                raise _HeldBackError

@@ -1,0 +1,227 @@
+"""Text cut into records, each with the number of the line it starts in.
+
+Nearly all of a file is *simple*: each record is one line, has as many fields as the header, and
+quotes stand where quotes belong. That is proven for a whole piece with a few passes of numpy, and
+the piece goes to a fast parser. A piece with anything else in it (a record of another width, a line
+break inside quotes, a stray quote, a blank line, NUL, a lone CR, a second byte order mark) goes
+record by record through the csv module, which then is the authority.
+"""
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ingestion.read.csv_records import MAX_FIELD_BYTES, csv_records
+from app.ingestion.read.source import Source
+
+# Bounds the memory a piece can take.
+MAX_PIECE_BYTES = MAX_FIELD_BYTES
+_LF, _CR, _QUOTE, _COMMA = b'\n\r",'
+
+_Bytes = NDArray[np.uint8]
+_Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: the line it starts in (the file's first is 1) and its fields."""
+
+    line: int
+    fields: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive records: their text when it is simple, otherwise the records themselves."""
+
+    line: int
+    text: bytes
+    records: list[Record] | None
+
+
+class RecordCutter:
+    """Cuts a source into pieces of a given number of records."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._buffer = b""
+        self._line = 1
+        self._at_end = False
+        self._more()
+        self._buffer = self._buffer.removeprefix(codecs.BOM_UTF8)
+
+    def first_record(self) -> Record | None:
+        """The header, or None where nothing but blank lines is.
+
+        Raises:
+            FileRefusedError: it never ends, or the source's own errors.
+        """
+        while self._buffer:
+            if records := self._careful(1).records:
+                return records[0]
+            if not self._buffer:
+                self._more()
+        return None
+
+    def pieces(self, rows: int, width: int | None = None) -> Iterator[Piece]:
+        """All that follows, `rows` records at a time or fewer where records are huge.
+
+        Records of a simple piece have `width` fields each, or any number when that is None.
+
+        Raises:
+            FileRefusedError: a quote is never closed, or the source's own errors.
+        """
+        while piece := self._next(rows, width):
+            yield piece
+
+    def _next(self, rows: int, width: int | None) -> Piece | None:
+        newlines = self._buffer.count(b"\n")
+        while newlines < rows and len(self._buffer) < MAX_PIECE_BYTES and not self._at_end:
+            newlines += self._more()
+        if not self._buffer:
+            return None
+        end = len(self._buffer) if self._at_end and newlines < rows else self._line_end(rows)
+        text = self._buffer[:end]
+        if not text or not is_simple(text, width):
+            return self._careful(rows)
+        piece = Piece(self._line, text, None)
+        self._advance(end, text.count(b"\n"))
+        return piece
+
+    def _line_end(self, rows: int) -> int:
+        """Where the line number `rows` of the buffer, or its last whole one, ends."""
+        ends = np.flatnonzero(np.frombuffer(self._buffer, np.uint8) == _LF)
+        return int(ends[min(rows, len(ends)) - 1]) + 1 if len(ends) else 0
+
+    def _careful(self, rows: int) -> Piece:
+        """The next piece by the csv module; its text is not kept."""
+        while True:
+            text, _ = codecs.utf_8_decode(self._buffer, "strict", False)  # noqa: FBT003
+            lines = _Lines(text, may_end=self._at_end)
+            records = self._read_records(lines, rows)
+            if lines.taken or self._at_end:
+                break
+            if len(self._buffer) > MAX_PIECE_BYTES:
+                raise self._endless(self._line)
+            self._more()
+        piece = Piece(self._line, b"", records)
+        self._advance(len(text[: lines.taken].encode()), lines.count)
+        return piece
+
+    def _read_records(self, lines: "_Lines", rows: int) -> list[Record]:
+        records: list[Record] = []
+        reader = csv_records(lines)
+        while len(records) < rows:
+            start = (lines.taken, lines.count)
+            line = self._line + lines.count
+            try:
+                fields = next(reader)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                # The one error a reader that is not strict has left: a field past its limit.
+                raise self._endless(line) from error
+            if lines.starved:
+                if self._at_end:
+                    raise self._endless(line)
+                lines.taken, lines.count = start
+                break
+            if fields:
+                records.append(Record(line, fields))
+        return records
+
+    def _more(self) -> int:
+        """Append a block to the buffer, never parting CR from LF; the line ends it brought."""
+        block = self._source.read()
+        while block.endswith(b"\r") and (following := self._source.read()):
+            block += following
+        self._at_end = not block
+        self._buffer += block
+        return block.count(b"\n")
+
+    def _advance(self, size: int, lines: int) -> None:
+        self._buffer = self._buffer[size:]
+        self._line += lines
+
+    def _endless(self, line: int) -> Exception:
+        return self._source.refusal(
+            f"the record that starts in line {line} does not end: is a quote not closed?"
+        )
+
+
+class _Lines:
+    """The csv module's view of a buffer: whole lines, ended by LF, CR LF or CR, and no half one.
+
+    `taken` (characters) and `count` (lines) say how much was given; `starved` that more was asked
+    for than there is, which after a record means that the record is not complete.
+    """
+
+    def __init__(self, text: str, *, may_end: bool) -> None:
+        self._lines = io.StringIO(text, newline="")
+        self._may_end = may_end
+        self.taken = 0
+        self.count = 0
+        self.starved = False
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._lines.readline()
+        if not line or not (self._may_end or line.endswith(("\n", "\r"))):
+            self.starved = True
+            raise StopIteration
+        self.taken += len(line)
+        self.count += 1
+        return line
+
+
+def is_simple(text: bytes, width: int | None = None) -> bool:
+    """Return whether each line of `text` is one record, the same to every parser.
+
+    With a `width`, each record must have that many fields, too. Quotes are taken in turn as opening
+    and closing: each opens at the start of a field and closes at the end of one (two in a row are a
+    quote within the field), and both are in the same line.
+    """
+    if b"\0" in text or text.count(b"\r") != text.count(b"\r\n"):
+        return False
+    if text.startswith((b"\n", b"\r\n")) or b"\n\n" in text or b"\n\r\n" in text:
+        return False
+    # A fast parser takes it for a mark at the start of its input, and drops it.
+    if text.startswith(codecs.BOM_UTF8):
+        return False
+    if b'"' not in text and width is None:
+        return True
+    characters = np.frombuffer(b"\n" + text + (b"" if text.endswith(b"\n") else b"\n"), np.uint8)
+    ends = np.flatnonzero(characters == _LF)
+    quotes = np.flatnonzero(characters == _QUOTE)
+    if not _are_well_placed(characters, quotes, ends):
+        return False
+    return width is None or bool((_widths(characters, quotes, ends) == width).all())
+
+
+def _are_well_placed(characters: _Bytes, quotes: _Places, ends: _Places) -> bool:
+    """Return whether quotes come in pairs, at the ends of a field, both in one line."""
+    if len(quotes) % 2:
+        return False
+    opening, closing = quotes[::2], quotes[1::2]
+    return bool(
+        np.isin(characters[opening - 1], (_LF, _COMMA, _QUOTE)).all()
+        and np.isin(characters[closing + 1], (_LF, _CR, _COMMA, _QUOTE)).all()
+        and (np.searchsorted(ends, opening) == np.searchsorted(ends, closing)).all()
+    )
+
+
+def _widths(characters: _Bytes, quotes: _Places, ends: _Places) -> NDArray[np.int64]:
+    """Return the number of fields of each line, whose quotes are well placed."""
+    commas = np.flatnonzero(characters == _COMMA)
+    separators = np.diff(np.searchsorted(commas, ends))
+    before_opening, before_closing = np.searchsorted(commas, quotes).reshape(-1, 2).T
+    line = np.searchsorted(ends, quotes[::2]) - 1
+    quoted = np.bincount(line, weights=before_closing - before_opening, minlength=len(separators))
+    return separators - quoted.astype(np.int64) + 1

@@ -1,0 +1,133 @@
+"""What each filter of `GET /deals` means in SQL, and how to count what passes.
+
+The total comes from the hotels' or the categories' own counts wherever the filters allow it,
+because those do not grow with the deals (docs/adr/0002, docs/adr/0010).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Numeric,
+    Text,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    tablesample,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased
+
+from app.models import Category, Deal, Hotel, category_totals, deal_categories
+from app.repositories.deals.counts import PRICE_BOUNDS, by_price
+from app.repositories.hotels import read
+from app.repositories.pagination import NO_TOTAL
+
+# How many deals an estimated count looks at, about.
+SAMPLE_SIZE = 10_000
+
+_wanted_names = select(func.lower_case(func.unnest(bindparam("category", type_=ARRAY(Text)))))
+
+
+def wanted_categories() -> ColumnElement[bool]:
+    """The condition of the filter `category` on the categories themselves."""
+    return Category.name.in_(_wanted_names)
+
+
+_wanted_ids = select(Category.id).where(wanted_categories())
+
+
+# The bound parameter has the filter's name.
+_CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
+    "price_min": lambda deal: deal.price_per_night >= bindparam("price_min"),
+    "price_max": lambda deal: deal.price_per_night <= bindparam("price_max"),
+    "category": lambda deal: (
+        exists()
+        .where(deal_categories.c.deal_id == deal.id)
+        .where(deal_categories.c.category_id.in_(_wanted_ids))
+    ),
+    "hotel_id": lambda deal: deal.hotel_id == bindparam("hotel_id"),
+    "room_type": lambda deal: deal.room_type == bindparam("room_type"),
+    "available_only": lambda deal: deal.is_available,
+    "min_discount": lambda deal: deal.discount_percent >= bindparam("min_discount"),
+    "checkin_from": lambda deal: deal.checkin_date >= bindparam("checkin_from"),
+    "checkin_to": lambda deal: deal.checkin_date <= bindparam("checkin_to"),
+}
+_COUNTED_BY_HOTEL = frozenset(read.CONDITIONS) | {"hotel_id", "available_only"}
+
+
+def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[bool]]:
+    """The filters as conditions on `deal`; those on hotels become one set of hotel ids."""
+    names = frozenset(filters)
+    on_deals = [_CONDITIONS[name](deal) for name in sorted(names) if name in _CONDITIONS]
+    if on_hotels := read.conditions(names):
+        on_deals.append(deal.hotel_id.in_(select(Hotel.id).where(*on_hotels)))
+    return on_deals
+
+
+def bound(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the conditions of these filters have bound."""
+    parameters = {name: value for name, value in filters.items() if name != "available_only"}
+    if "q" in parameters:
+        parameters["q"] = read.prefix_query(parameters["q"])
+    return parameters
+
+
+def total(filters: frozenset[str], count: str, *, single_category: bool) -> ColumnElement[Any]:
+    """How many deals pass, as an expression of one number; null for a `count` of "none"."""
+    if count == "none":
+        return NO_TOTAL
+    if filters <= _COUNTED_BY_HOTEL:
+        return _by_hotel(filters)
+    if filters == {"category"} and single_category:
+        return _by_category()
+    if count == "estimated":
+        return _by_sample(filters)
+    if filters <= _COUNTED_BY_HOTEL | PRICE_BOUNDS:
+        return by_price(filters, _on_hotels(filters))
+    return select(func.count()).select_from(Deal).where(*conditions(filters)).scalar_subquery()
+
+
+def _on_hotels(filters: frozenset[str]) -> list[ColumnElement[bool]]:
+    on_hotels = read.conditions(filters)
+    if "hotel_id" in filters:
+        on_hotels.append(Hotel.id == bindparam("hotel_id"))
+    return on_hotels
+
+
+def _by_hotel(filters: frozenset[str]) -> ColumnElement[Any]:
+    counts = Hotel.available_count if "available_only" in filters else Hotel.deal_count
+    found = select(func.coalesce(func.sum(counts), 0)).where(*_on_hotels(filters)).scalar_subquery()
+    return cast(found, BigInteger)
+
+
+def _by_category() -> ColumnElement[Any]:
+    found = (
+        select(func.coalesce(func.sum(category_totals.c.deal_count), 0))
+        .where(category_totals.c.category_id.in_(_wanted_ids))
+        .scalar_subquery()
+    )
+    return cast(found, BigInteger)
+
+
+def _by_sample(filters: frozenset[str]) -> ColumnElement[Any]:
+    """Count in randomly chosen blocks that hold about `SAMPLE_SIZE` deals, and scale up.
+
+    The same blocks each time (REPEATABLE), so that a reload does not change the figure; all of
+    them, and so exact, while the table is no larger than the sample.
+    """
+    share = 100.0 * SAMPLE_SIZE / func.greatest(1, func.sum(Hotel.deal_count))
+    percentage = select(cast(func.least(100, share), Numeric)).scalar_subquery()
+    sample = aliased(Deal, tablesample(Deal.__table__, func.system(percentage), seed=literal(1)))
+    found = (
+        select(func.count())
+        .select_from(sample)
+        .where(*conditions(filters, sample))
+        .scalar_subquery()
+    )
+    return cast(func.round(found * 100 / percentage), BigInteger)

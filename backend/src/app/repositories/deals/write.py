@@ -1,0 +1,149 @@
+"""Writing deals: each write is one statement, its categories included.
+
+Set-based SQL rather than ORM objects: a deal with categories would be three flushes and a load of
+the collection (docs/adr/0007).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.sql.elements import TextClause
+
+from app.db.reader import AnyRow
+from app.db.session import WriteSession
+from app.models import Deal, Hotel
+from app.repositories.deals.read import deal_columns
+from app.repositories.hotels.read import average_with_pending
+from app.repositories.pagination import NO_TOTAL
+
+_TYPES = {
+    "external_id": "bigint",
+    "hotel_id": "bigint",
+    "room_type": "text",
+    "star_rating": "integer",
+    "price_per_night": "numeric",
+    "original_price": "numeric",
+    "discount_percent": "integer",
+    "checkin_date": "date",
+    "checkout_date": "date",
+    "is_available": "boolean",
+}
+
+
+def _value(name: str) -> str:
+    return f"CAST(:{name} AS {_TYPES[name]})"
+
+
+# The hotel is held so that the foreign key's check cannot fail after this has found it. The answer
+# has the columns of `deal_columns`, with the average that the commit will make.
+_INSERT = text(
+    f"""
+    WITH hotel AS (
+        SELECT * FROM hotels WHERE id = :hotel_id FOR KEY SHARE
+    ), added AS (
+        INSERT INTO deals ({", ".join(_TYPES)})
+        SELECT {", ".join(_value(name) for name in _TYPES)} FROM hotel
+        RETURNING *
+    ), linked AS (
+        INSERT INTO deal_categories (deal_id, category_id)
+        SELECT added.id, category_id
+        FROM added, ensure_categories(CAST(:categories AS text[])) AS category_id
+    )
+    SELECT NULL,
+        added.id, added.external_id, added.hotel_id, added.room_type, added.star_rating,
+        added.price_per_night, added.original_price, added.discount_percent,
+        added.checkin_date, added.checkout_date, added.is_available,
+        ARRAY(
+            SELECT DISTINCT lower_case(btrim(name)) COLLATE "C" AS name
+            FROM unnest(CAST(:categories AS text[])) AS name ORDER BY name
+        ),
+        added.version_id, added.created_at, added.updated_at,
+        hotel.id, hotel.name, hotel.city, hotel.country, hotel.phone,
+        CAST(
+            round((hotel.star_sum + added.star_rating)::numeric / (hotel.deal_count + 1), 2)
+            AS double precision
+        )
+    FROM added CROSS JOIN hotel
+    """  # noqa: S608 - names of columns
+)
+
+_DELETE = text("DELETE FROM deals WHERE id = :id AND version_id = :version RETURNING id")
+
+_VERSION = select(Deal.version_id).where(Deal.id == bindparam("id"))
+
+_ONE = (
+    select(NO_TOTAL, *deal_columns(Deal, average_with_pending()))
+    .join(Hotel, Hotel.id == Deal.hotel_id)
+    .where(Deal.id == bindparam("id"))
+)
+
+
+class DealStore:
+    """The deals of one transaction."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def add(self, values: Mapping[str, Any]) -> AnyRow | None:
+        """Insert a deal and its categories; its row as of `get`, None when there is no such hotel.
+
+        Raises:
+            IntegrityError: another deal has its `external_id`.
+        """
+        return (await self._session.execute(_INSERT, values)).one_or_none()
+
+    async def get(self, deal_id: int) -> AnyRow | None:
+        """The row of a deal as this transaction would leave it, its hotel's average included."""
+        return (await self._session.execute(_ONE, {"id": deal_id})).one_or_none()
+
+    async def version(self, deal_id: int) -> int | None:
+        """The deal's version; None when there is no such deal."""
+        version: int | None = await self._session.scalar(_VERSION, {"id": deal_id})
+        return version
+
+    async def change(self, deal_id: int, version: int, values: Mapping[str, Any]) -> bool:
+        """Change the given columns, `categories` among them, of the deal in that version.
+
+        Returns:
+            Whether it was still in that version.
+
+        Raises:
+            IntegrityError: there is no such hotel, or another deal has its `external_id`.
+        """
+        parameters = {**values, "id": deal_id, "version": version}
+        return await self._session.scalar(_update(values), parameters) is not None
+
+    async def remove(self, deal_id: int, version: int) -> bool:
+        """Delete the deal in that version; whether it was still there in that version."""
+        parameters = {"id": deal_id, "version": version}
+        return await self._session.scalar(_DELETE, parameters) is not None
+
+
+def _update(values: Mapping[str, Any]) -> TextClause:
+    """The version rises here and not only by the trigger, which does not see categories."""
+    changes = [f"{name} = {_value(name)}" for name in values if name in _TYPES]
+    links = _RELINK if "categories" in values else ""
+    return text(
+        f"""
+        WITH changed AS (
+            UPDATE deals SET {", ".join([*changes, "version_id = version_id + 1"])}
+            WHERE id = :id AND version_id = :version
+            RETURNING id
+        ){links}
+        SELECT id FROM changed
+        """  # noqa: S608 - names of columns
+    )
+
+
+_RELINK = """, wanted AS MATERIALIZED (
+            SELECT changed.id AS deal_id, category_id
+            FROM changed, ensure_categories(CAST(:categories AS text[])) AS category_id
+        ), unlinked AS (
+            DELETE FROM deal_categories USING changed
+            WHERE deal_id = changed.id AND category_id NOT IN (SELECT category_id FROM wanted)
+        ), linked AS (
+            INSERT INTO deal_categories (deal_id, category_id)
+            SELECT deal_id, category_id FROM wanted
+            ON CONFLICT DO NOTHING
+        )"""

@@ -1,0 +1,122 @@
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, Float, bindparam, func, select
+from sqlalchemy.dialects.postgresql import TSQUERY
+
+from app.db.reader import AnyRow, Reader
+from app.models import Hotel, hotel_changes
+from app.repositories.pagination import (
+    NO_TOTAL,
+    AnySelect,
+    PageShape,
+    Place,
+    ordering,
+    paged,
+    split_total,
+    with_total,
+)
+
+AVERAGE_STARS = func.round(Hotel.star_rating, 2).cast(Float).label("avg_star_rating")
+
+IDENTITY = (Hotel.id, Hotel.name, Hotel.city, Hotel.country, Hotel.phone)
+# Hotels come in one order only.
+ORDER = "id"
+
+COLUMNS = (
+    *IDENTITY,
+    AVERAGE_STARS,
+    Hotel.deal_count,
+    Hotel.version_id,
+    Hotel.created_at,
+    Hotel.updated_at,
+)
+
+# How a filter of a query narrows the hotels; the parameter has the filter's name. Deals use the
+# same: what narrows their hotels narrows them.
+CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "city": Hotel.city_folded == func.fold_case(bindparam("city")),
+    "country": Hotel.country_folded == func.fold_case(bindparam("country")),
+    "min_stars": Hotel.star_rating >= bindparam("min_stars"),
+    "q": Hotel.search_words.op("@@", return_type=Boolean)(
+        func.fold_case(bindparam("q")).cast(TSQUERY)
+    ),
+}
+
+
+def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
+    """Those of the filters that are on hotels."""
+    return [CONDITIONS[name] for name in sorted(filters) if name in CONDITIONS]
+
+
+def prefix_query(words: str) -> str:
+    """The tsquery for hotels that have, for each of the words, one that starts with it.
+
+    Words are split at spaces, as `search_words` is, and quoted: `%`, `_`, `'` and `&` mean
+    themselves.
+    """
+    quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split(" ") if word)
+    return " & ".join(f"'{word}':*" for word in quoted)
+
+
+def average_with_pending() -> ColumnElement[Any]:
+    """A hotel's average as it will be once the running transaction has committed.
+
+    Until then what the transaction changed waits in `hotel_changes`; see docs/adr/0002.
+    """
+
+    def pending(column: ColumnElement[int]) -> ColumnElement[Any]:
+        return (
+            select(func.coalesce(func.sum(column), 0))
+            .where(hotel_changes.c.transaction_id == func.txid_current())
+            .where(hotel_changes.c.hotel_id == Hotel.id)
+            .correlate(Hotel)
+            .scalar_subquery()
+        )
+
+    stars = Hotel.star_sum + pending(hotel_changes.c.star_sum)
+    deals = Hotel.deal_count + pending(hotel_changes.c.deal_count)
+    return func.round(stars / func.nullif(deals, 0), 2).cast(Float)
+
+
+class HotelRepository:
+    """The hotels in SQL."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def page(
+        self, filters: Mapping[str, Any], place: Place, count: str
+    ) -> tuple[int | None, Sequence[AnyRow]]:
+        """The total unless `count` is "none", and the rows of `(total, *COLUMNS)` at `place`."""
+        statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
+        parameters = {**_parameters(filters), **place.parameters}
+        return split_total(await self._reader.rows(statement, parameters))
+
+    async def get(self, hotel_id: int) -> AnyRow | None:
+        """The row of `COLUMNS` of a hotel."""
+        return await self._reader.row(_ONE, {"hotel_id": hotel_id})
+
+
+def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = dict(filters)
+    if "q" in parameters:
+        parameters["q"] = prefix_query(parameters["q"])
+    return parameters
+
+
+_ONE = select(*COLUMNS).where(Hotel.id == bindparam("hotel_id"))
+
+
+@lru_cache(maxsize=64)
+def _page_statement(filters: frozenset[str], shape: PageShape, *, counted: bool) -> AnySelect:
+    narrowed = conditions(filters)
+    matching = select(*COLUMNS).where(*narrowed)
+    page = paged(matching, Hotel.__table__.c, shape).subquery("page")
+    total = (
+        select(func.count()).select_from(Hotel).where(*narrowed).scalar_subquery()
+        if counted
+        else NO_TOTAL
+    )
+    return with_total(page, total, ordering(ORDER, page.c))

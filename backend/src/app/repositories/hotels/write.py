@@ -1,0 +1,72 @@
+"""Writing hotels, one statement each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.core.errors import ConflictError
+from app.db.reader import AnyRow
+from app.db.session import WriteSession
+from app.models import Deal, Hotel
+from app.repositories.hotels.read import COLUMNS
+
+HAS_DEALS = "The hotel has deals; delete or move them first"
+
+
+class HotelStore:
+    """The hotels of one transaction."""
+
+    def __init__(self, session: WriteSession) -> None:
+        self._session = session
+
+    async def add(self, values: Mapping[str, Any]) -> AnyRow:
+        """Insert a hotel; its row of `COLUMNS`.
+
+        Raises:
+            IntegrityError: another hotel has its phone, or its name in its city and country.
+        """
+        statement = insert(Hotel).values(**values).returning(*COLUMNS)
+        return (await self._session.execute(statement)).one()
+
+    async def get(self, hotel_id: int) -> AnyRow | None:
+        """The row of `COLUMNS` of a hotel."""
+        statement = select(*COLUMNS).where(Hotel.id == hotel_id)
+        return (await self._session.execute(statement)).one_or_none()
+
+    async def change(self, hotel_id: int, version: int, values: Mapping[str, Any]) -> AnyRow | None:
+        """Change the given columns of the hotel in that version; None when it has another.
+
+        Raises:
+            IntegrityError: as `add`.
+        """
+        statement = (
+            update(Hotel)
+            .where(Hotel.id == hotel_id, Hotel.version_id == version)
+            .values(**values, version_id=version + 1)
+            .returning(*COLUMNS)
+            .execution_options(synchronize_session=False)
+        )
+        return (await self._session.execute(statement)).one_or_none()
+
+    async def remove(self, hotel_id: int, version: int) -> bool:
+        """Delete the hotel in that version; False when it has another, or deals.
+
+        Asks for deals first: a delete that meets one would wait for its writer, who may wait for
+        the hotel. One that is inserted after the look is met by the foreign key.
+
+        Raises:
+            ConflictError: a deal was made meanwhile.
+        """
+        statement = (
+            delete(Hotel)
+            .where(Hotel.id == hotel_id, Hotel.version_id == version)
+            .where(~exists().where(Deal.hotel_id == hotel_id))
+            .returning(Hotel.id)
+            .execution_options(synchronize_session=False)
+        )
+        try:
+            return await self._session.scalar(statement) is not None
+        except IntegrityError as error:
+            raise ConflictError(HAS_DEALS) from error

@@ -1,0 +1,215 @@
+"""Loading an upload in the background: retried while that may help, until it has come to an end."""
+
+import asyncio
+import logging
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.errors import (
+    AppError,
+    ConflictError,
+    FileRefusedError,
+    LoadStoppedError,
+    NotFoundError,
+    ServiceUnavailableError,
+    StorageFullError,
+    TemporaryFileError,
+)
+from app.db.session import Database, WriteSession
+from app.ingestion.merge.load_lock import connection_name
+from app.repositories.imports.write import AttemptStore, ImportStore
+from app.repositories.jobs import JobQueue
+from app.services.import_journal import ImportJournal, journal_name
+from app.services.load_reports import LoadMode, LoadSummary
+from app.services.loading import CHUNK_ROWS, LoadingService
+from app.storage.uploads import Stored, UploadStore
+
+logger = logging.getLogger(__name__)
+
+# How many attempts that may go better later are made, and the longest pause between, in seconds.
+MAX_FAILURES = 10
+LONGEST_PAUSE = 60
+# How often workers may die of an import before it is taken for the cause.
+MAX_ATTEMPTS = 100
+
+
+# The database or the storage is away or full, or other writers were faster too often. Whatever else
+# goes wrong would go wrong again.
+_RETRYABLE = (ServiceUnavailableError, StorageFullError, ConflictError)
+_UNEXPECTED = "The import failed because of an unexpected error; the worker's log has the cause"
+_NO_DISK = "The worker could not write its temporary files; the worker's log has the cause"
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What is to be loaded, how, and by which connections: no other attempt has these."""
+
+    database: Database
+    import_id: int
+    number: int
+    failures: int
+    mode: LoadMode
+    chunk_rows: int
+    strict: bool
+    object_name: str
+    upload: Stored
+    journal: ImportJournal
+
+
+class ImportRunner:
+    """Works on imports; nothing of it depends on the process that did so before."""
+
+    def __init__(
+        self, database: Database, uploads: UploadStore, *, chunk_rows: int = CHUNK_ROWS
+    ) -> None:
+        self._database = database
+        self._uploads = uploads
+        self._chunk_rows = chunk_rows
+
+    async def run(self, import_id: int) -> None:
+        """Make the next attempt at an import, unless it has ended.
+
+        An attempt that failed and may go better later leaves the import queued, with the time of
+        the next one: `requeue_forgotten` asks for its job then. So the job that called this is
+        over in any case, and holds up no other import.
+        """
+        name = connection_name(journal_name(import_id))
+        async with self._database.named(name) as database:
+            try:
+                attempt = await _take_up(database, import_id, self._chunk_rows)
+            except AppError as error:
+                logger.warning("import %s could not be begun: %s", import_id, error)
+                return
+            if attempt is not None:
+                await self._work_on(attempt)
+
+    async def _work_on(self, attempt: _Attempt) -> None:
+        try:
+            await self._load(attempt)
+        except LoadStoppedError:
+            logger.info("import %s has been stopped", attempt.import_id)
+        except FileRefusedError as error:
+            await _end(attempt, "failed", str(error))
+        except asyncio.CancelledError:
+            # The worker stops; without this the import would wait until it is taken for dead.
+            with suppress(AppError):
+                await asyncio.shield(_put_back(attempt, "The worker was stopped"))
+            raise
+        except _RETRYABLE as error:
+            await _retry_later(attempt, error.message)
+        except (TemporaryFileError, OSError) as error:
+            # About the worker's machine: for its operator.
+            logger.warning("import %s: %s", attempt.import_id, error)
+            await _retry_later(attempt, _NO_DISK)
+        except AppError as error:
+            await _end(attempt, "failed", error.message)
+        except Exception:
+            logger.exception("import %s has failed", attempt.import_id)
+            await _end(attempt, "failed", _UNEXPECTED)
+
+    async def requeue_forgotten(self) -> None:
+        """Ask for a job for each import that is due and has none.
+
+        Those whose pause after a failed attempt is over, and those that were lost: the queue loses
+        none, but a worker that hung while another took over its job says in the end that the job is
+        done.
+        """
+        async with self._database.transaction() as session:
+            queue = JobQueue(session)
+            for found in await ImportStore(session).forgotten():
+                await queue.load_import(found.id)
+                if found.retried:
+                    logger.info("import %s is tried again", found.id)
+                else:
+                    logger.warning("import %s goes on: nobody was working on it", found.id)
+
+    async def _load(self, attempt: _Attempt) -> None:
+        if attempt.number > MAX_ATTEMPTS:
+            await _end(attempt, "failed", f"{MAX_ATTEMPTS} attempts were cut off")
+            return
+        with tempfile.TemporaryDirectory(prefix="deals-import-") as folder:
+            path = Path(folder) / "upload"
+            await self._fetch(attempt, path)
+            loading = LoadingService(attempt.database, attempt.journal)
+            try:
+                summary = await loading.load(path, mode=attempt.mode, chunk_rows=attempt.chunk_rows)
+            except FileRefusedError as error:
+                # Where the worker has put the file is not the client's business.
+                raise FileRefusedError(str(error).removeprefix(f"{path}: ")) from error
+        await _end(attempt, *_ending(attempt, summary))
+
+    async def _fetch(self, attempt: _Attempt, path: Path) -> None:
+        """Raises FileRefusedError when the upload is not there or not what was uploaded."""
+        try:
+            found = await self._uploads.fetch(attempt.object_name, path)
+        except NotFoundError as error:
+            raise FileRefusedError(str(error)) from error
+        if found != attempt.upload:
+            raise FileRefusedError("The stored file is not the one that was uploaded")
+
+
+async def _take_up(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:
+    """The next attempt; what an earlier one still holds is taken from it.
+
+    All connections of an attempt have its import's name, so that a worker that hangs, or can no
+    longer be reached, holds neither the load's turn nor a row.
+    """
+    async with database.transaction() as session:
+        imports = ImportStore(session)
+        await imports.end_connections(connection_name(journal_name(import_id)))
+        row = await imports.take_up(import_id, chunk_rows)
+        if row is None:
+            return None
+        mode: LoadMode = "dry-run" if row.dry_run else "strict" if row.strict else "rows"
+        if mode != "rows":
+            await imports.forget_chunks(import_id)
+        lines = await imports.rejected_lines(import_id)
+        journal = ImportJournal(database, import_id, row.attempt, lines)
+        upload = Stored(row.bytes_total, row.sha256.hex())
+        return _Attempt(
+            *(database, import_id, row.attempt, row.failures, mode, row.chunk_rows, row.strict),
+            *(row.object_name, upload, journal),
+        )
+
+
+async def _retry_later(attempt: _Attempt, error: str) -> None:
+    """Try again later, or not any more, or leave it to the worker that has taken it over."""
+    if attempt.failures + 1 >= MAX_FAILURES:
+        await _end(attempt, "failed", error)
+        return
+    pause = min(2**attempt.failures, LONGEST_PAUSE)
+    try:
+        async with attempt.database.transaction() as session:
+            kept = await _store(session, attempt).retry_later(error, pause)
+    except AppError as failure:
+        logger.warning("import %s waits for the database: %s", attempt.import_id, failure)
+        return
+    if not kept:
+        logger.info("import %s is no longer this worker's: %s", attempt.import_id, error)
+
+
+async def _put_back(attempt: _Attempt, error: str) -> None:
+    async with attempt.database.transaction() as session:
+        await _store(session, attempt).put_back(error)
+
+
+async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
+    """Store the last state; without a database the import stays as it is, for another attempt."""
+    try:
+        async with attempt.database.transaction() as session:
+            await _store(session, attempt).end(state, error)
+    except AppError as failure:
+        logger.warning("the end of import %s is not stored: %s", attempt.import_id, failure)
+
+
+def _store(session: WriteSession, attempt: _Attempt) -> AttemptStore:
+    return AttemptStore(session, attempt.import_id, attempt.number)
+
+
+def _ending(attempt: _Attempt, summary: LoadSummary) -> tuple[str, str | None]:
+    if attempt.strict and summary.rejected:
+        rows = "1 row is" if summary.rejected == 1 else f"{summary.rejected} rows are"
+        return "failed", f"{rows} rejected, so that none is loaded"
+    return "succeeded", None

@@ -1,0 +1,48 @@
+import hashlib
+from collections.abc import Mapping
+
+from app.core.errors import ConflictError, ErrorDetail, InvalidInputError
+from app.repositories.idempotency import IdempotencyStore, KeyIdentity, StoredResponse
+
+_RUNNING = "A request with this Idempotency-Key is still running, try again shortly"
+
+
+class IdempotentRequest:
+    """One POST that may come again: its effect and its response are stored together, or neither.
+
+    Only what was done is stored. A refusal is not: the same key may be tried again.
+    """
+
+    def __init__(self, keys: IdempotencyStore, identity: KeyIdentity | None, body: bytes) -> None:
+        self._keys = keys
+        self._identity = identity
+        self._body_hash = hashlib.sha256(body).digest()
+
+    async def earlier(self) -> StoredResponse | None:
+        """The response to an earlier request with the same key and body; None for the first.
+
+        Raises:
+            ConflictError: the earlier one is still running.
+            InvalidInputError: the key was used with another body.
+        """
+        if self._identity is None:
+            return None
+        free, stored = await self._keys.claim(self._identity)
+        if stored is None and not free:
+            raise ConflictError(_RUNNING)
+        if stored is not None and stored.body_hash != self._body_hash:
+            message = "was used with another body; a new request needs a new key"
+            raise InvalidInputError(details=[ErrorDetail("header.idempotency-key", message)])
+        return stored
+
+    async def remember(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Store the response, in the transaction of what was done.
+
+        Raises:
+            ConflictError: another request with the key has been faster; nothing is done then.
+        """
+        if self._identity is None:
+            return
+        response = StoredResponse(self._body_hash, status, headers, body)
+        if not await self._keys.store(self._identity, response):
+            raise ConflictError(_RUNNING)
