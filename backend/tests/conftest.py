@@ -16,7 +16,7 @@ import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import URL, make_url, text
-from tests.databases import (
+from tests.support.databases import (
     SERVER_OPTIONS,
     VERSIONS,
     as_text,
@@ -26,10 +26,10 @@ from tests.databases import (
     run_server,
     temporary_database,
 )
-from tests.factories import CITIES, DealRow, HotelFactory, HotelRow, insert_catalog
-from tests.patience import LIMITS
-from tests.pgbouncer import PgBouncer, let_in, running_pgbouncer
-from tests.programs import program
+from tests.support.factories import CITIES, DealRow, HotelFactory, HotelRow, insert_catalog
+from tests.support.pgbouncer import PgBouncer, let_in, running_pgbouncer
+from tests.support.programs import program
+from tests.support.timeouts import LIMITS
 
 from app.core.config import Settings
 from app.db.migrations import upgrade_async

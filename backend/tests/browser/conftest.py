@@ -12,8 +12,8 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from tests.browser.accessibility import SOURCE, violations
 from tests.browser.watching import MILLISECONDS, Watch, opened
 from tests.conftest import Catalog
-from tests.databases import as_text
-from tests.servers import RunningServer, running_server
+from tests.support.databases import as_text
+from tests.support.servers import RunningServer, running_server
 
 Visit = Callable[..., Awaitable[Page]]
 Axe = Callable[..., Awaitable[list[str]]]

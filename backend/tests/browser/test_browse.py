@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 from tests.browser.conftest import Axe
 from tests.browser.watching import Watch
-from tests.servers import RunningServer
+from tests.support.servers import RunningServer
 
 pytestmark = pytest.mark.browser
 

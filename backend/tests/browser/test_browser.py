@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from tests.browser.conftest import Axe, Picture
 from tests.browser.watching import Watch, opened
-from tests.servers import RunningServer
+from tests.support.servers import RunningServer
 
 pytestmark = pytest.mark.browser
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 from tests.browser.conftest import Axe, Visit
-from tests.imports.files import row, write
 from tests.routers.test_keys import make
-from tests.servers import RunningServer, running_server
+from tests.support.csv_files import row, write
+from tests.support.servers import RunningServer, running_server
 
 from app.db.session import Database
 

@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import Browser, expect
 from sqlalchemy import URL
 from tests.browser.conftest import PHONE, Picture, Visit
-from tests.databases import as_text, pools
-from tests.servers import RunningServer, running_server
+from tests.support.databases import as_text, pools
+from tests.support.servers import RunningServer, running_server
 
 from app.core.config import Settings
 from app.ingestion.generator import generate

@@ -8,9 +8,9 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 from tests.browser.conftest import Axe, Picture, Visit
 from tests.browser.watching import Watch
-from tests.factories import insert_hotel
 from tests.routers.bodies import DEAL
-from tests.servers import RunningServer
+from tests.support.factories import insert_hotel
+from tests.support.servers import RunningServer
 
 from app.db.session import Database
 from app.services.keys import KeyService

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, WebError
-from tests.patience import PATIENCE
+from tests.support.timeouts import PATIENCE
 
 # How long Playwright waits.
 MILLISECONDS = PATIENCE * 1000

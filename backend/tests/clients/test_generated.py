@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests import node
-from tests.servers import running_server
+from tests.support import node
+from tests.support.servers import running_server
 
 from app.db.session import Database
 from app.services.keys import KeyService

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from scripts import lint_api
-from tests import node
+from tests.support import node
 
 Document = dict[str, Any]
 Change = Callable[[Document], object]

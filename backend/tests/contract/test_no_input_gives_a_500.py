@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from starlette.types import Message
 from tests.conftest import Catalog
-from tests.databases import as_text
+from tests.support.databases import as_text
 
 from app.core.config import Settings
 from app.main import create_app

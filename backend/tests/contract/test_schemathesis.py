@@ -30,8 +30,8 @@ from pydantic import SecretStr
 from schemathesis import Case, Response
 from schemathesis.config import SchemathesisConfig
 from sqlalchemy import URL
-from tests.databases import as_text, dsn
-from tests.factories import HotelFactory, insert_catalog
+from tests.support.databases import as_text, dsn
+from tests.support.factories import HotelFactory, insert_catalog
 
 from app.core.config import Settings
 from app.db.session import Database

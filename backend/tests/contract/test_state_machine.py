@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from pydantic import SecretStr
 from sqlalchemy import URL
 from tests.conftest import serving
-from tests.databases import as_text, pools, temporary_database
+from tests.support.databases import as_text, pools, temporary_database
 
 from app.core.config import Settings
 from app.main import create_app

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import insert
 from sqlalchemy.exc import DBAPIError
-from tests.factories import HotelFactory, insert_hotel
+from tests.support.factories import HotelFactory, insert_hotel
 
 from app.db.session import WriteSession
 from app.ingestion import rules

@@ -9,8 +9,8 @@ from decimal import Decimal
 import asyncpg
 import pytest
 from sqlalchemy import URL, text
-from tests.databases import dsn, pools, temporary_database
-from tests.factories import HotelFactory, insert_catalog
+from tests.support.databases import dsn, pools, temporary_database
+from tests.support.factories import HotelFactory, insert_catalog
 
 from app.core.config import Settings
 from app.db.session import Database

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
-from tests.imports.database import ask
-from tests.imports.faults import until
+from tests.support.database_faults import until
+from tests.support.stored_rows import ask
 
 from app.db import notifications
 from app.db.notifications import Listener, Subscription

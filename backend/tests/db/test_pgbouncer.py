@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import URL, Text, bindparam, cast, literal, select, text
-from tests.imports.faults import until
-from tests.pgbouncer import SHARED, PgBouncer
+from tests.support.database_faults import until
+from tests.support.pgbouncer import SHARED, PgBouncer
 
 from app.core.config import Settings
 from app.core.errors import ConflictError, InvalidInputError, ServiceUnavailableError

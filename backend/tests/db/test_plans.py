@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 import asyncpg
 import pytest
 from sqlalchemy import URL, Executable
-from tests.databases import dsn, temporary_database
+from tests.support.databases import dsn, temporary_database
 
 from app.db.reader import AnyRow, Reader, prepared
 from app.repositories.categories import CategoryRepository

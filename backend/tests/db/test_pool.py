@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import URL, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from tests.databases import dsn, pools
+from tests.support.databases import dsn, pools
 
 from app.core.config import Settings
 from app.db.pool import PatientPool

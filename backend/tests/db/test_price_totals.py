@@ -9,8 +9,15 @@ import asyncpg
 import pytest
 from sqlalchemy import URL, select, text
 from tests.conftest import Catalog
-from tests.databases import dsn
-from tests.factories import DealFactory, DealRow, HotelFactory, HotelRow, insert_deal, insert_hotel
+from tests.support.databases import dsn
+from tests.support.factories import (
+    DealFactory,
+    DealRow,
+    HotelFactory,
+    HotelRow,
+    insert_deal,
+    insert_hotel,
+)
 
 from app.db.reader import _prepare
 from app.db.session import Database

@@ -2,8 +2,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import URL
-from tests.databases import as_text, temporary_database
 from tests.doctor.states import DEALS, Connection, connect, execute
+from tests.support.databases import as_text, temporary_database
 
 from app.db.migrations import upgrade_async
 

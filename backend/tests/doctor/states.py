@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 
 import asyncpg
 from sqlalchemy import URL
-from tests.databases import as_text, dsn
-from tests.patience import PATIENCE
+from tests.support.databases import as_text, dsn
+from tests.support.timeouts import PATIENCE
 
 from app.core.config import Settings
 from app.db.migrations import known_revisions

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import URL
-from tests.commands import Command, Ended, in_process
-from tests.databases import dsn
+from tests.cli.test_commands import processes_of, wait_until
 from tests.doctor.states import of
 from tests.jobs.workers import Workers, kill
-from tests.test_cli import processes_of, wait_until
+from tests.support.commands import Command, Ended, in_process
+from tests.support.databases import dsn
 
 from app.cli.commands import doctor_report
 from app.cli.commands.doctor_report import Report

@@ -10,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from sqlalchemy import URL
-from tests.databases import as_text, temporary_database
 from tests.doctor.states import Connection, connect, examine, execute, of
+from tests.support.databases import as_text, temporary_database
 
 from app.core.config import Settings
 from app.db.migrations import head_revision, upgrade_async

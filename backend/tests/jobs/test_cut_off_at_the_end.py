@@ -4,8 +4,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.imports.database import content
 from tests.jobs.workers import deals_csv, look, upload
+from tests.support.stored_rows import content
 
 from app.core.config import Settings
 from app.db.session import Database

@@ -10,9 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from tests.conftest import serving
-from tests.databases import SERVER_OPTIONS
-from tests.db.embedded_users import eventually_answers, postmaster_of, supervisors_of
-from tests.imports.database import run
+from tests.embedded.embedded_users import eventually_answers, postmaster_of, supervisors_of
 from tests.jobs.workers import (
     CHUNKS,
     JOBS,
@@ -26,6 +24,8 @@ from tests.jobs.workers import (
     until,
     upload,
 )
+from tests.support.databases import SERVER_OPTIONS
+from tests.support.stored_rows import run
 
 from app.core.config import Settings
 from app.db.migrations import upgrade_async

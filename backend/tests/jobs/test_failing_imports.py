@@ -3,10 +3,10 @@
 import httpx
 import pytest
 from procrastinate import App
-from tests.imports.database import ask, run
-from tests.imports.faults import failing
-from tests.imports.files import row
-from tests.imports.uploaded import counts, find, submit
+from tests.support.csv_files import row
+from tests.support.database_faults import failing
+from tests.support.imports import counts, find, submit
+from tests.support.stored_rows import ask, run
 
 from app.core.config import Settings
 from app.db.session import Database

@@ -9,9 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.imports.database import content, run
-from tests.imports.faults import gate
-from tests.imports.files import counts, write
 from tests.jobs.workers import (
     ATTEMPTS,
     CHUNKS,
@@ -30,6 +27,9 @@ from tests.jobs.workers import (
     upload,
 )
 from tests.services.test_loading_killed import rows as some_rows
+from tests.support.csv_files import counts, write
+from tests.support.database_faults import gate
+from tests.support.stored_rows import content, run
 
 from app.db.session import Database
 from app.services.loading import LoadingService

@@ -20,8 +20,8 @@ from tests.jobs.workers import (
     until,
     upload,
 )
-from tests.local_servers import local_server
-from tests.programs import program
+from tests.support.local_servers import local_server
+from tests.support.programs import program
 
 from app.core.config import Settings
 

@@ -10,8 +10,6 @@ from typing import Any
 import httpx
 import pytest
 from tests.db.test_notifications import LISTENING
-from tests.imports.faults import gate
-from tests.imports.faults import until as until_found
 from tests.jobs.workers import (
     ATTEMPTS,
     CHUNKS,
@@ -25,7 +23,9 @@ from tests.jobs.workers import (
     until,
     upload,
 )
-from tests.patience import PATIENCE
+from tests.support.database_faults import gate
+from tests.support.database_faults import until as until_found
+from tests.support.timeouts import PATIENCE
 
 from app.db.session import Database
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import asyncpg
 import httpx
-from tests.environment import inherited
-from tests.patience import PATIENCE, PATIENT
-from tests.servers import DEALS
+from tests.support.environment import inherited
+from tests.support.servers import DEALS
+from tests.support.timeouts import PATIENCE, PATIENT
 
 from app.core.config import Settings
 from app.ingestion.generator import generate

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from alembic.config import Config
 from sqlalchemy import URL, Engine, NullPool, create_engine, make_url
-from tests.databases import as_text, temporary_database
+from tests.support.databases import as_text, temporary_database
 
 from app.db.migrations import alembic_config
 

@@ -10,7 +10,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, make_url
-from tests.databases import dsn
+from tests.support.databases import dsn
 
 from app.db.migrations import upgrade_async
 

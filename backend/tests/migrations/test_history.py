@@ -15,7 +15,7 @@ from pytest_alembic.tests import (
     test_upgrade,
 )
 from sqlalchemy import URL, make_url
-from tests.databases import as_text, dsn, temporary_database
+from tests.support.databases import as_text, dsn, temporary_database
 
 from app.core.errors import ConfigurationError, ConflictError
 from app.db import migrations

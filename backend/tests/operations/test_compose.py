@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.operations.files import BACKEND, ROOT, compose, seconds
-from tests.programs import give_up, install, program
+from tests.support.programs import give_up, install, program
 
 from app.core.config import Settings, load_settings
 from app.jobs.limits import GRACE_SECONDS

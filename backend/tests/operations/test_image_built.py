@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from tests.operations.files import BACKEND, dockerfile, last
-from tests.patience import PATIENT
-from tests.servers import free_port, wait_until_it_answers
+from tests.support.servers import free_port, wait_until_it_answers
+from tests.support.timeouts import PATIENT
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

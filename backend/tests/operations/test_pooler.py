@@ -5,9 +5,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import URL, select
-from tests.databases import as_text, dsn
 from tests.operations.files import ROOT, compose
-from tests.pgbouncer import let_in, running_pgbouncer
+from tests.support.databases import as_text, dsn
+from tests.support.pgbouncer import let_in, running_pgbouncer
 
 from app.core.config import Settings
 from app.db.provisioning import DatabaseUrls

@@ -8,10 +8,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import make_url
-from tests.databases import SERVER_OPTIONS, dsn
 from tests.operations.files import BACKEND, ROOT, TASKS
-from tests.patience import PATIENCE
-from tests.programs import program
+from tests.support.databases import SERVER_OPTIONS, dsn
+from tests.support.programs import program
+from tests.support.timeouts import PATIENCE
 
 from app.embedded.server import embedded_postgres
 

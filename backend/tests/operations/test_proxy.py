@@ -13,12 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import URL
-from tests.databases import as_text, temporary_database
 from tests.operations.files import ROOT
-from tests.patience import PATIENCE
-from tests.programs import program
 from tests.routers.bodies import HOTEL
-from tests.servers import (
+from tests.support.databases import as_text, temporary_database
+from tests.support.programs import program
+from tests.support.servers import (
     RunningServer,
     answers,
     free_port,
@@ -27,6 +26,7 @@ from tests.servers import (
     running_server_at,
     url_of,
 )
+from tests.support.timeouts import PATIENCE
 
 pytestmark = pytest.mark.integration
 

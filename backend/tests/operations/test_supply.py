@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 from tests.operations.files import BACKEND, ROOT, TASKS
-from tests.programs import program
+from tests.support.programs import program
 
 pytestmark = pytest.mark.integration
 

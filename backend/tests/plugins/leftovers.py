@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 from sqlalchemy import make_url
-from tests.databases import dsn
+from tests.support.databases import dsn
 
 _PROC = Path("/proc")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only listed

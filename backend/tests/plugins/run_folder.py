@@ -12,8 +12,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from tests.databases import RUN_ID
 from tests.plugins import leftovers
+from tests.support.databases import RUN_ID
 
 # Linux has a file system in memory here; that of a container is usually too small.
 MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a random name

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from tests.conftest import Catalog, serving
-from tests.databases import as_text
 from tests.routers.bodies import DEAL, HOTEL
 from tests.routers.test_writes import everything
+from tests.support.databases import as_text
 
 from app.core.config import Settings
 from app.main import create_app

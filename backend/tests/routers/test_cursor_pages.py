@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, text
 from tests.conftest import Catalog, serving
-from tests.databases import as_text
-from tests.factories import DealFactory, HotelFactory, insert_catalog, insert_deal
+from tests.support.databases import as_text
+from tests.support.factories import DealFactory, HotelFactory, insert_catalog, insert_deal
 
 from app.core.config import Settings
 from app.db.session import Database

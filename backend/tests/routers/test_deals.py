@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import Catalog
-from tests.factories import DealRow
+from tests.support.factories import DealRow
 
 pytestmark = pytest.mark.api
 

@@ -13,10 +13,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 from tests.conftest import serving
-from tests.databases import as_text, dsn
-from tests.imports.database import run
-from tests.patience import PATIENCE
 from tests.routers.bodies import HOTEL
+from tests.support.databases import as_text, dsn
+from tests.support.stored_rows import run
+from tests.support.timeouts import PATIENCE
 
 from app.core.config import Settings
 from app.db.session import Database

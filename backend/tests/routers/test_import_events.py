@@ -9,11 +9,11 @@ import httpx
 import pytest
 from fastapi import FastAPI, sse
 from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
-from tests.imports.database import ask, run
-from tests.imports.faults import failing, until
-from tests.imports.files import row
-from tests.imports.uploaded import cancel, checked, find, submit
-from tests.patience import FOREVER, PATIENCE
+from tests.support.csv_files import row
+from tests.support.database_faults import failing, until
+from tests.support.imports import cancel, checked, find, submit
+from tests.support.stored_rows import ask, run
+from tests.support.timeouts import FOREVER, PATIENCE
 
 from app.core.config import Settings
 from app.db.session import Database

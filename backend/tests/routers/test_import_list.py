@@ -4,9 +4,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.imports.database import run
-from tests.imports.files import row
-from tests.imports.uploaded import checked, find, submit
+from tests.support.csv_files import row
+from tests.support.imports import checked, find, submit
+from tests.support.stored_rows import run
 
 from app.db.session import Database
 from app.services.import_runner import ImportRunner

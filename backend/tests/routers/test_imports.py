@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL
 from tests.conftest import serving
-from tests.databases import as_text
-from tests.imports.database import ask, run
-from tests.imports.files import as_csv, row
-from tests.imports.uploaded import CSV, cancel, checked, find, stored_files, submit
+from tests.support.csv_files import as_csv, row
+from tests.support.databases import as_text
+from tests.support.imports import CSV, cancel, checked, find, stored_files, submit
+from tests.support.stored_rows import ask, run
 
 from app.core.config import Settings
 from app.db.session import Database

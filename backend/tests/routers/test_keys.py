@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, select, text
 from tests.conftest import serving
-from tests.databases import as_text
 from tests.routers.bodies import HOTEL
+from tests.support.databases import as_text
 
 from app.core.config import Settings
 from app.core.errors import ConflictError, NotFoundError

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, text
 from tests.conftest import serving
-from tests.databases import as_text
 from tests.routers.bodies import DEAL, HOTEL
+from tests.support.databases import as_text
 
 from app.core.config import Settings
 from app.db.session import Database

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import URL
-from tests.databases import pools, temporary_database
-from tests.imports.database import ask, content, run
-from tests.imports.files import as_csv, counts, row, write
+from tests.support.csv_files import as_csv, counts, row, write
+from tests.support.databases import pools, temporary_database
+from tests.support.stored_rows import ask, content, run
 
 from app.core.config import Settings
 from app.db.session import Database

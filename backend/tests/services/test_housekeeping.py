@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from tests.imports.database import ask, run
-from tests.imports.faults import failing
-from tests.imports.files import row
-from tests.imports.uploaded import checked, find, stored_files, submit
+from tests.support.csv_files import row
+from tests.support.database_faults import failing
+from tests.support.imports import checked, find, stored_files, submit
+from tests.support.stored_rows import ask, run
 
 from app.core.config import Settings
 from app.db.session import Database

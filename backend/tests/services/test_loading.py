@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tests.imports.database import ask, content, ids
-from tests.imports.files import as_csv, counts, rejected, row, write
+from tests.support.csv_files import as_csv, counts, rejected, row, write
+from tests.support.stored_rows import ask, content, ids
 
 from app.core.errors import FileRefusedError
 from app.db.session import Database

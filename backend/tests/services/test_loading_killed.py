@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.imports.database import ask, content, run
-from tests.imports.faults import gate, until
-from tests.imports.files import row, write
+from tests.support.csv_files import row, write
+from tests.support.database_faults import gate, until
+from tests.support.stored_rows import ask, content, run
 
 from app.db.session import Database
 from app.services.load_reports import LoadSummary

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.patience import PATIENCE
+from tests.support.timeouts import PATIENCE
 
 from app.core.config import Settings
 from app.storage.uploads import upload_store

@@ -15,9 +15,6 @@ import httpx
 import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from tests.local_servers import served
-from tests.patience import PATIENCE
-from tests.servers import patient_client, url_of
 from tests.storage.places import (
     BUCKET,
     CREDENTIALS,
@@ -28,6 +25,9 @@ from tests.storage.places import (
     sha256,
 )
 from tests.storage.service import service
+from tests.support.local_servers import served
+from tests.support.servers import patient_client, url_of
+from tests.support.timeouts import PATIENCE
 
 from app.core.config import Settings
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.patience import PATIENCE
 from tests.storage.places import BUCKET, Place, blocks, sha256, stuck
+from tests.support.timeouts import PATIENCE
 
 from app.core.config import Settings
 from app.core.errors import ConfigurationError, NotFoundError, StorageUnavailableError

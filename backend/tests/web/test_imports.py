@@ -5,10 +5,10 @@ import sys
 
 import httpx
 import pytest
-from tests.imports.files import row
-from tests.imports.uploaded import submit
 from tests.routers.test_keys import make
 from tests.routers.test_keys import production as production  # noqa: PLC0414 - a fixture
+from tests.support.csv_files import row
+from tests.support.imports import submit
 from tests.web.pages import addresses, statements, text_of
 
 from app.db.session import Database

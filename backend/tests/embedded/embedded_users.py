@@ -1,0 +1,150 @@
+"""Processes that use an embedded PostgreSQL, and ways to look at what it leaves behind."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import asyncpg
+from tests.support.timeouts import PATIENCE
+
+from app.embedded.server import EmbeddedServer
+
+# Shared memory is in the data folder, because a killed server leaves its segments in /dev/shm.
+OPTIONS = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
+
+# The folder comes by the environment, so that a search of command lines finds servers only.
+_USER = f"""
+import os, pathlib, signal, sys
+from app.embedded.server import embedded_postgres
+from app.core.errors import EmbeddedPostgresError
+# A test run in the background has its children ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with embedded_postgres(pathlib.Path(os.environ["FOLDER"]), options={OPTIONS}) as server:
+        print(server.url(), flush=True)
+        sys.stdin.read()
+except EmbeddedPostgresError as error:
+    sys.exit(str(error))
+"""
+
+
+class User:
+    """Another process that uses the server of a folder until it is told to leave, or killed."""
+
+    def __init__(self, folder: Path, script: str = _USER) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"FOLDER": str(folder)},
+        )
+
+    def wait_until_in(self) -> str:
+        output = self._pipe(self.process.stdout)
+        assert select.select([output], [], [], PATIENCE)[0], "the user never got in"
+        url = output.readline().strip()
+        assert url, "the user failed; see stderr"
+        return url
+
+    def leave(self) -> None:
+        self._pipe(self.process.stdin).close()
+        assert self.process.wait(PATIENCE) == 0
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        for pipe in (self.process.stdin, self.process.stdout):
+            self._pipe(pipe).close()
+
+    @staticmethod
+    def _pipe(pipe: IO[str] | None) -> IO[str]:
+        assert pipe is not None
+        return pipe
+
+
+@contextmanager
+def users(folder: Path, count: int, *, wait: bool = True) -> Iterator[list[User]]:
+    """That many users, all in; whoever is left at the end is killed."""
+    everyone = [User(folder) for _ in range(count)]
+    try:
+        for user in everyone if wait else []:
+            user.wait_until_in()
+        yield everyone
+    finally:
+        for user in everyone:
+            user.close()
+
+
+def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Poll until the condition holds; the assertion shows it when it never does."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Every other process that names the folder in its command line or works inside it."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        command, cwd = b"", Path()
+        with suppress(OSError):
+            command = (entry / "cmdline").read_bytes()
+        with suppress(OSError):
+            cwd = (entry / "cwd").readlink()
+        if entry.name == str(os.getpid()):
+            continue
+        if os.fsencode(folder) in command or cwd.is_relative_to(folder):
+            found[int(entry.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def supervisors_of(folder: Path) -> list[int]:
+    return [pid for pid, command in processes_of(folder).items() if "supervisor.py" in command]
+
+
+def postmaster_of(folder: Path) -> int:
+    """The id PostgreSQL wrote down itself, 0 while it has not."""
+    try:
+        return int((folder / "postgres/data/postmaster.pid").read_text().splitlines()[0])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def gone(folder: Path) -> bool:
+    return not processes_of(folder)
+
+
+async def query(where: EmbeddedServer | str, statement: str) -> Any:
+    """One value, over a connection of its own."""
+    url = where if isinstance(where, str) else where.url()
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=PATIENCE)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+async def answers(where: EmbeddedServer | str) -> bool:
+    with suppress(OSError, asyncpg.PostgresError):
+        return bool(await query(where, "SELECT 1"))
+    return False
+
+
+async def eventually_answers(where: EmbeddedServer | str, patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
+    while not await answers(where):
+        assert time.monotonic() < deadline, "the server never answered"
+        time.sleep(0.01)  # noqa: ASYNC251 - nothing else runs in this loop

@@ -1,0 +1,149 @@
+"""Many processes at the same moment: none may fail, none may wait for ever, nothing may stay."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.embedded.embedded_users import (
+    OPTIONS,
+    User,
+    eventually,
+    gone,
+    postmaster_of,
+    query,
+    supervisors_of,
+    users,
+)
+from tests.support.timeouts import PATIENCE
+
+from app.embedded.server import embedded_postgres
+
+pytestmark = pytest.mark.integration
+
+_CHURN = """
+import os, pathlib, random, sys, time
+import psycopg2
+from app.embedded.server import embedded_postgres
+folder, rounds = pathlib.Path(os.environ["FOLDER"]), int(os.environ["ROUNDS"])
+for _ in range(rounds):
+    with embedded_postgres(folder, options={"fsync": "off"}) as server:
+        connection = psycopg2.connect(
+            host=str(server.socket_dir), port=5432, user="deals", dbname="deals"
+        )
+        connection.cursor().execute("SELECT 1")
+        connection.close()
+    time.sleep(random.choice([0, 0, 0.005, 0.02, 0.05]))
+"""
+
+
+def churn(folder: Path, rounds: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHURN],
+        env=os.environ | {"FOLDER": str(folder), "ROUNDS": str(rounds)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def test_three_at_once_on_an_empty_folder_share_one_server(tmp_path: Path) -> None:
+    await share_one_server(tmp_path, 3)
+
+
+@pytest.mark.slow
+async def test_so_do_eight(tmp_path: Path) -> None:
+    await share_one_server(tmp_path, 8)
+
+
+async def share_one_server(folder: Path, count: int) -> None:
+    with users(folder, count) as everyone:
+        assert len(supervisors_of(folder)) == 1
+        log = (folder / "postgres/log/postgresql.log").read_text()
+        assert log.count("starting PostgreSQL") == 1
+        for user in everyone:
+            user.leave()
+    assert gone(folder)
+
+
+@pytest.mark.slow
+def test_churn_of_parallel_processes_never_fails(tmp_path: Path) -> None:
+    everyone = [churn(tmp_path, rounds=12) for _ in range(4)]
+    failures = [process.communicate(timeout=120)[1] for process in everyone]
+    assert failures == [""] * len(everyone)
+    assert gone(tmp_path)
+
+
+@pytest.mark.slow
+def test_churn_among_killed_processes_never_fails(tmp_path: Path) -> None:
+    chance = random.Random(20)  # noqa: S311 - a repeatable choice, not a secret
+    everyone = [churn(tmp_path, rounds=25) for _ in range(2)]
+    victims = 0
+    while any(process.poll() is None for process in everyone):
+        victim = User(tmp_path)
+        time.sleep(chance.uniform(0.05, 0.4))  # anywhere in its start, stay or end
+        if chance.random() < 0.3:
+            for pid in supervisors_of(tmp_path):
+                # It may have ended since it was found.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        victim.kill(chance.choice([signal.SIGKILL, signal.SIGTERM]))
+        victim.close()
+        victims += 1
+    failures = [process.communicate(timeout=PATIENCE)[1] for process in everyone]
+    assert failures == [""] * len(everyone)
+    assert victims > 1
+    with embedded_postgres(tmp_path):
+        pass
+    assert gone(tmp_path)
+
+
+@pytest.mark.slow
+async def test_arriving_while_the_last_one_leaves_works(tmp_path: Path) -> None:
+    with embedded_postgres(tmp_path, options=OPTIONS):
+        pass
+    for _ in range(5):
+        with users(tmp_path, 1) as (last,):
+            pipe = last.process.stdin
+            assert pipe is not None
+            pipe.close()  # it begins to leave and nobody waits for it
+            with embedded_postgres(tmp_path, options=OPTIONS) as server:
+                assert await query(server, "SELECT 1") == 1
+            assert last.process.wait(PATIENCE) == 0
+    assert gone(tmp_path)
+
+
+@pytest.mark.slow
+async def test_interrupted_leaver_still_stops_the_server(tmp_path: Path) -> None:
+    with users(tmp_path, 1) as (user,):
+        pipe = user.process.stdin
+        assert pipe is not None
+        pipe.close()
+        eventually(lambda: "stopping" in (tmp_path / "postgres/supervisor.lock").read_text())
+        user.kill()
+        with embedded_postgres(tmp_path, options=OPTIONS) as server:
+            assert await query(server, "SELECT 1") == 1
+    assert gone(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "base/1",
+        *(pytest.param(point, marks=pytest.mark.slow) for point in ("", "PG_VERSION", "base/5")),
+    ],
+)
+async def test_killed_while_making_the_data_folder(tmp_path: Path, point: str) -> None:
+    draft = tmp_path / "postgres/data.new" / point
+    with users(tmp_path, 1, wait=False) as (user,):
+        eventually(lambda: draft.exists() or user.process.poll() is not None)
+        user.kill()
+    with embedded_postgres(tmp_path, options=OPTIONS) as server:
+        assert await query(server, "SELECT 1") == 1
+    assert not (tmp_path / "postgres/data.new").exists()
+    assert not postmaster_of(tmp_path)
+    assert gone(tmp_path)

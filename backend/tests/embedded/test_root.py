@@ -1,0 +1,176 @@
+"""As root: PostgreSQL runs as another user, and no other user gains anything by it."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from tests.embedded.embedded_users import OPTIONS, gone, postmaster_of, query
+from tests.plugins.leftovers import shared_memory, unused_segments
+
+from app.core.errors import EmbeddedPostgresError
+from app.embedded.server import embedded_postgres
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root changes users"),
+]
+
+# What another user could try: to list, to open, and to connect.
+_INTRUDER = """
+import os, socket, sys
+allowed = []
+for folder in sys.argv[1:]:
+    for look in (os.listdir, open):
+        try:
+            allowed.append(look(folder))
+        except OSError:
+            pass
+    try:
+        socket.socket(socket.AF_UNIX).connect(folder + "/.s.PGSQL.5432")
+        allowed.append("connected")
+    except OSError:
+        pass
+print(allowed)
+"""
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder in which only our own modes keep others out; pytest's are private already."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def as_user(uid: int, *command: str) -> str:
+    identity = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    completed = subprocess.run(
+        ["setpriv", *identity, *command], capture_output=True, text=True, check=False, cwd="/"
+    )
+    return completed.stdout.strip() or completed.stderr
+
+
+def system_python() -> str:
+    """One that other users can run, unlike this one if it lives in root's home."""
+    python = shutil.which("python3", path="/usr/bin:/bin")
+    if python is None:
+        pytest.skip("no python that other users can run")
+    return python
+
+
+def status_of(pid: int) -> dict[str, list[str]]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.split() for name, value in (line.split(":", 1) for line in lines)}
+
+
+@pytest.mark.parametrize(
+    ("uid", "deep"),
+    [
+        (54321, False),
+        pytest.param(65534, False, marks=pytest.mark.slow),
+        pytest.param(65534, True, marks=pytest.mark.slow),
+        pytest.param(54321, True, marks=pytest.mark.slow),
+    ],
+)
+async def test_other_users_cannot_come_near(reachable: Path, uid: int, *, deep: bool) -> None:
+    folder = reachable.joinpath("data", *(["deep" * 10] * 4 if deep else []))
+    with embedded_postgres(folder, options=OPTIONS) as server:
+        assert (not server.socket_dir.is_relative_to(reachable)) == deep
+        postmaster = f"/proc/{postmaster_of(folder)}"
+        targets = [str(folder), str(server.socket_dir), str(folder / "postgres/data")]
+        targets += [f"{postmaster}/{place}" for place in ("cwd", "root", "environ", "mem")]
+        assert as_user(uid, system_python(), "-c", _INTRUDER, *targets) == "[]"
+        assert as_user(0, system_python(), "-c", _INTRUDER, *targets) != "[]"
+
+
+async def test_server_is_nobody_with_one_capability(tmp_path: Path) -> None:
+    with embedded_postgres(tmp_path, options=OPTIONS) as server:
+        status = status_of(postmaster_of(tmp_path))
+        assert status["Uid"] == [str(pwd.getpwnam("nobody").pw_uid)] * 4
+        assert status["Groups"] == []
+        assert int(status["CapPrm"][0], 16) == int(status["CapEff"][0], 16) == 1 << 1
+        assert await query(server, "SELECT 1") == 1
+    owners = {path.name: path.stat().st_uid for path in (tmp_path / "postgres").iterdir()}
+    assert owners.pop("data") == pwd.getpwnam("nobody").pw_uid
+    assert set(owners.values()) == {0}
+
+
+@pytest.mark.slow
+async def test_restored_data_of_root_is_taken_over(tmp_path: Path) -> None:
+    with embedded_postgres(tmp_path / "old", options=OPTIONS):
+        pass
+    (tmp_path / "new/postgres").mkdir(parents=True)
+    data = tmp_path / "new/postgres/data"
+    shutil.copytree(tmp_path / "old/postgres/data", data)
+    with embedded_postgres(tmp_path / "new", options=OPTIONS) as server:
+        assert await query(server, "SELECT 1") == 1
+    assert {path.stat().st_uid for path in data.rglob("*")} == {data.stat().st_uid}
+
+
+@pytest.mark.slow
+async def test_somebody_elses_folder_stays_theirs_and_gives_no_power(reachable: Path) -> None:
+    owner = pwd.getpwnam("daemon").pw_uid
+    folder = reachable / "theirs"
+    folder.mkdir()
+    os.chown(folder, owner, owner)
+    try:
+        with embedded_postgres(folder, options=OPTIONS) as server:
+            assert int(status_of(postmaster_of(folder))["CapPrm"][0], 16) == 0
+            assert await query(server, "SELECT 1") == 1
+    except EmbeddedPostgresError as error:
+        # Where the binaries are in root's home, that user has no way to them.
+        assert any(  # noqa: PT017
+            reason in str(error)
+            for reason in ("run as an ordinary user", "ermission denied", "shared libraries")
+        )
+    assert gone(folder)
+    assert {path.lstat().st_uid for path in (folder, *folder.rglob("*"))} == {owner}
+
+
+def fails(folder: Path) -> str:
+    with pytest.raises(EmbeddedPostgresError) as caught, embedded_postgres(folder):
+        pass
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_no_setpriv_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = fails(tmp_path)
+    assert "setpriv is missing" in message
+    assert "run as an ordinary user or set DATABASE_URL" in message
+
+
+def test_missing_capability_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setpriv = tmp_path / "setpriv"
+    setpriv.write_text("#!/bin/sh\necho 'setpriv: setresuid failed' >&2\nexit 127\n")
+    setpriv.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "setpriv: setresuid failed" in fails(tmp_path / "data")
+
+
+def test_full_disk_is_named(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    segments = shared_memory()
+    try:
+        assert "MB free" in fails(disk / "data")
+        assert not (disk / "data/postgres/data").exists()
+        assert gone(disk)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+        # An initdb that runs out of space leaves its shared memory.
+        for segment in unused_segments(shared_memory() - segments):
+            segment.unlink()

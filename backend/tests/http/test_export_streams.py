@@ -1,0 +1,327 @@
+"""Exports over real connections: clients that leave, stop reading, or come too many; and errors."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy import URL
+from tests.support.databases import as_text, dsn, temporary_database
+from tests.support.local_servers import LocalServer, local_server
+from tests.support.servers import running_server
+from tests.support.timeouts import FOREVER, PATIENCE
+
+from app.core.config import Settings
+
+pytestmark = pytest.mark.integration
+
+# More than all buffers of the way take: 4 MB of NDJSON, and 0.8 of gzip, because names are noise.
+ROWS = 6_000
+# What the kernel keeps for the server, and for the client; it doubles them.
+BUFFER = 16_384
+_DEALS = """
+INSERT INTO deals (external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
+    discount_percent, checkin_date, checkout_date)
+SELECT CASE WHEN n % 3 > 0 THEN n END, 1 + n % 1000, 'suite', 4, 80, 100, 20, '2027-03-01',
+    '2027-03-05'
+FROM generate_series({first}, {last}) AS n;
+"""
+FILL = f"""
+INSERT INTO hotels (name, city, country, phone)
+SELECT translate(encode(sha512(n::text::bytea) || sha512((-n)::text::bytea), 'base64'), E'\\n', ''),
+    'Berlin', 'Germany', n::text
+FROM generate_series(1, 1000) AS n;
+{_DEALS.format(first=1, last=ROWS)}
+"""
+# Five times as many.
+MORE = _DEALS.format(first=ROWS + 1, last=5 * ROWS)
+EXPORTING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = 'hotel-deals-export' AND datname = current_database()
+"""
+LAST_CHUNK = b"0\r\n\r\n"
+
+Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@pytest.fixture(scope="module")
+async def filled(server_url: URL, template: str) -> AsyncIterator[str]:
+    """The name of a database with deals, to be cloned."""
+    async with temporary_database(server_url, template) as url:
+        connection = await asyncpg.connect(dsn(url))
+        await connection.execute(FILL)
+        await connection.close()
+        assert url.database
+        yield url.database
+
+
+@pytest.fixture
+async def url(server_url: URL, filled: str) -> AsyncIterator[URL]:
+    async with temporary_database(server_url, filled) as url:
+        yield url
+
+
+@pytest.fixture
+async def sql(url: URL) -> AsyncIterator[Sql]:
+    connection = await asyncpg.connect(dsn(url))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def one_at_a_time(url: URL, on_database: Callable[[URL], Settings], tmp_path: Path) -> Settings:
+    """Settings with room for one export, so that a connection or a place that is lost is missed."""
+    changed = {
+        "data_dir": tmp_path / "data",
+        "export_concurrency": 1,
+        "export_stall_timeout": FOREVER,
+    }
+    return on_database(url).model_copy(update=changed)
+
+
+@pytest.fixture
+async def server(
+    one_at_a_time: Settings, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[LocalServer]:
+    async with local_server(one_at_a_time, send_buffer=BUFFER) as running:
+        yield running
+
+
+class Client:
+    """A client that reads when it is told to, with a small buffer."""
+
+    def __init__(self, port: int, *headers: str) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.setblocking(False)  # noqa: FBT003 - the only argument
+        lines = ["GET /deals/export HTTP/1.1", "Host: x", "Accept: application/x-ndjson", *headers]
+        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    async def read(self, least: int | None = None) -> bytes:
+        """So many bytes, or all until the connection ends, however it does."""
+        received = bytearray()
+        try:
+            while least is None or len(received) < least:
+                piece = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
+                if not piece:
+                    break
+                received += piece
+        except ConnectionResetError:
+            pass
+        return bytes(received)
+
+    def leave(self) -> None:
+        self._socket.close()
+
+
+@asynccontextmanager
+async def reading(port: int, *headers: str) -> AsyncIterator[Client]:
+    client = Client(port, *headers)
+    try:
+        yield client
+    finally:
+        client.leave()
+
+
+def client_of(server: LocalServer, *headers: str) -> AbstractAsyncContextManager[Client]:
+    return reading(server.port, *headers)
+
+
+async def exports_are(sql: Sql, number: int) -> None:
+    """Wait until PostgreSQL has so many connections of exports."""
+    async with asyncio.timeout(PATIENCE):
+        while await sql.fetchval(EXPORTING) != number:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+
+
+async def a_place_is_free(server: LocalServer) -> None:
+    """A moment after its connection was closed."""
+    async with server.client() as client, asyncio.timeout(PATIENCE):
+        while (await client.get("/deals/export?city=Atlantis")).status_code == 503:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+
+
+async def whole_export(server: LocalServer) -> list[dict[str, object]]:
+    await a_place_is_free(server)
+    async with server.client() as client:
+        response = await client.get("/deals/export", headers={"Accept": "application/x-ndjson"})
+    assert response.status_code == 200, response.text
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_a_client_that_leaves_frees_the_connection(
+    server: LocalServer, sql: Sql, caplog: pytest.LogCaptureFixture, encoding: str
+) -> None:
+    for _ in range(2):
+        await a_place_is_free(server)
+        async with client_of(server, f"Accept-Encoding: {encoding}") as client:
+            await client.read(1000)
+            await exports_are(sql, 1)
+            client.leave()
+            await exports_are(sql, 0)
+
+    assert len(await whole_export(server)) == ROWS
+    assert "Traceback" not in caplog.text
+
+
+async def test_so_does_one_that_has_asked_for_more_before(
+    one_at_a_time: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The export is told of it, not only the request that waits behind it."""
+    another = "Accept-Encoding: identity\r\n\r\nGET /deals HTTP/1.1\r\nHost: x"
+    async with local_server(one_at_a_time, send_buffer=BUFFER) as server:
+        async with client_of(server, another) as client:
+            await client.read(1000)
+            await exports_are(sql, 1)
+            client.leave()
+            await exports_are(sql, 0)
+
+        assert len(await whole_export(server)) == ROWS
+    # Nothing was left to be cut off when the server stopped.
+    assert "Traceback" not in caplog.text
+    assert "Cancel" not in caplog.text
+
+
+async def test_a_client_that_leaves_before_the_first_row(
+    server: LocalServer, sql: Sql, url: URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    # On another connection: within a transaction pg_stat_activity stands still.
+    locking = await asyncpg.connect(dsn(url))
+    async with locking.transaction():
+        await locking.execute("LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
+        async with client_of(server) as client:
+            await exports_are(sql, 1)
+            client.leave()
+            await exports_are(sql, 0)
+    await locking.close()
+
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_client_that_reads_nothing_is_cut(
+    one_at_a_time: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    impatient = one_at_a_time.model_copy(update={"export_stall_timeout": 0.3})
+    async with local_server(impatient, send_buffer=BUFFER) as server:
+        async with client_of(server) as client:
+            # It does read, but then stops.
+            beginning = await client.read(BUFFER)
+            await exports_are(sql, 0)
+            rest = await client.read()
+        await a_place_is_free(server)
+
+    assert beginning.startswith(b"HTTP/1.1 200")
+    assert not (beginning + rest).endswith(LAST_CHUNK)
+    assert "response cut off: ClientStalledError" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_an_error_midway_is_no_end(
+    server: LocalServer, sql: Sql, caplog: pytest.LogCaptureFixture, encoding: str
+) -> None:
+    async with client_of(server, f"Accept-Encoding: {encoding}") as client:
+        beginning = await client.read(1000)
+        await exports_are(sql, 1)
+        await sql.execute(EXPORTING.replace("count(*)", "pg_terminate_backend(pid)"))
+        await exports_are(sql, 0)
+        rest = await client.read()
+    await a_place_is_free(server)
+
+    assert not (beginning + rest).endswith(LAST_CHUNK)
+    assert "response cut off: ServiceUnavailableError" in caplog.text
+    with pytest.raises(httpx.RemoteProtocolError, match=r"peer closed|disconnected"):
+        await cut_while_reading(server, sql)
+
+
+async def cut_while_reading(server: LocalServer, sql: Sql) -> None:
+    """What an HTTP library makes of it."""
+    headers = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}
+    async with (
+        server.client() as client,
+        client.stream("GET", "/deals/export", headers=headers) as response,
+    ):
+        assert response.status_code == 200
+        await exports_are(sql, 1)
+        await sql.execute(EXPORTING.replace("count(*)", "pg_terminate_backend(pid)"))
+        async for _ in response.aiter_bytes():
+            pass
+
+
+async def test_an_error_before_the_first_row_is_an_envelope(server: LocalServer, sql: Sql) -> None:
+    await sql.execute("ALTER TABLE hotels RENAME COLUMN phone TO telephone")
+    async with server.client() as client:
+        response = await client.get("/deals/export")
+
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+    assert "content-disposition" not in response.headers
+
+
+async def test_one_too_many_is_refused_at_once(server: LocalServer, sql: Sql) -> None:
+    async with client_of(server) as client, server.client() as other:
+        await exports_are(sql, 1)
+        refused = await other.get("/deals/export")
+        listed = await other.get("/deals")
+        await client.read(1000)
+        await exports_are(sql, 1)
+
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "10"
+    assert refused.json()["error"]["message"] == "Too many exports are running, try again later"
+    assert listed.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/csv", pytest.param("application/x-ndjson", marks=pytest.mark.slow)]
+)
+async def test_it_is_one_moment(server: LocalServer, sql: Sql, accept: str) -> None:
+    async with server.client() as client:
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        before = (await client.get("/deals/export", headers=headers)).content
+        async with client.stream("GET", "/deals/export", headers=headers) as response:
+            await exports_are(sql, 1)
+            await sql.execute(
+                "UPDATE deals SET price_per_night = 1;"
+                "DELETE FROM deals WHERE id % 2 = 0;"
+                "UPDATE hotels SET name = name || '!';"
+                "INSERT INTO categories (name) VALUES ('new');"
+                "INSERT INTO deal_categories SELECT deals.id, categories.id FROM deals, categories;"
+            )
+            during = b"".join([piece async for piece in response.aiter_bytes()])
+        after = (await client.get("/deals/export", headers=headers)).content
+
+    assert during == before
+    assert len(after) < len(before) * 0.7
+
+
+@pytest.mark.slow
+async def test_memory_does_not_grow_with_the_export(url: URL, sql: Sql, tmp_path: Path) -> None:
+    await sql.execute(MORE)
+    async with running_server(as_text(url), tmp_path) as server:
+        await read_all(server.port)
+        before = resident_bytes(server.pid)
+        highest = 0
+        async with reading(server.port) as client:
+            while await client.read(1_000_000):
+                highest = max(highest, resident_bytes(server.pid))
+
+    # Far less than the 20 MB that went through.
+    assert highest - before < 8_000_000
+
+
+async def read_all(port: int) -> None:
+    async with reading(port) as client:
+        while await client.read(1_000_000):
+            pass
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096

@@ -1,0 +1,146 @@
+"""A server that is told to stop while clients follow an import."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
+from tests.jobs.workers import until as until_true
+from tests.support.csv_files import row
+from tests.support.database_faults import until
+from tests.support.imports import submit
+from tests.support.local_servers import local_server
+from tests.support.servers import answers, free_port, patient_client, running_server
+from tests.support.timeouts import PATIENCE, PATIENT
+
+from app.core.config import Settings
+from app.db.session import Database
+from app.http.graceful_shutdown import Stopping, _Signalled, on_server_stop
+
+pytestmark = pytest.mark.integration
+
+# Long after which uvicorn would have cut the connections off, had nobody told the streams.
+GRACE = 2 * int(PATIENCE)
+
+
+@pytest.fixture
+async def server(
+    database_url: str, tmp_path: Path
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A real server without a worker, so that imports wait."""
+    port = free_port()
+    log = (tmp_path / "log").open("wb")
+    environment = {"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path / "data")} | PATIENT
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "--factory", "app.main:app_from_environment"),
+        *("--port", str(port), "--timeout-graceful-shutdown", str(GRACE)),
+        env=environment,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not await answers(port):  # noqa: ASYNC110 - another process has no event here
+                await asyncio.sleep(0.05)
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        log.close()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+async def test_open_streams_end_at_once(
+    server: tuple[asyncio.subprocess.Process, str], number: signal.Signals
+) -> None:
+    process, url = server
+    async with patient_client(url) as client:
+        made = await submit(client, [row(1)])
+        async with (
+            client.stream("GET", made["links"]["events"]) as one,
+            client.stream("GET", made["links"]["events"]) as two,
+        ):
+            streams = [one.aiter_lines(), two.aiter_lines()]
+            for stream in streams:
+                assert (await anext(stream)).startswith('data: {"id":')
+            process.send_signal(number)
+            async with asyncio.timeout(PATIENCE):
+                # To a proper end, not cut off.
+                rest = [[line async for line in stream] for stream in streams]
+                await process.wait()
+
+    assert rest == [[""], [""]]
+    assert process.returncode in {0, -number}
+
+
+async def test_who_goes_away_is_waited_for_no_longer(
+    own_settings: Settings, database: Database
+) -> None:
+    async with local_server(own_settings) as server, server.client() as client:
+        made = await submit(client, [row(1)])
+        async with client.stream("GET", made["links"]["events"]) as stream:
+            lines = stream.aiter_lines()
+            await anext(lines)
+            await until(database, LISTENING)
+        await until(database, NOBODY_LISTENS)
+        assert (await client.head(made["links"]["events"])).status_code == 200
+        await until(database, NOBODY_LISTENS)
+
+
+async def test_under_another_server_nothing_happens() -> None:
+    """As in tests and under `--reload`, whose signals are not ours to take."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with on_server_stop(Stopping(begin=lambda: None, end=lambda: None)):
+        during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    assert during == before
+
+
+async def test_readiness_goes_down_first(database_url: str, tmp_path: Path) -> None:
+    """Requests are served on meanwhile, and connections are not kept for the next one."""
+    async with (
+        running_server(database_url, tmp_path, DRAIN_DELAY="300") as server,
+        server.client() as client,
+    ):
+        assert (await client.get("/health/ready")).status_code == 200
+        os.kill(server.pid, signal.SIGTERM)
+
+        async def is_going() -> bool:
+            return (await client.get("/health/ready")).status_code == 503
+
+        await until_true(is_going, "it says that it is going")
+        answer = await client.get("/deals")
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"
+        assert (await client.get("/health/live")).status_code == 200
+        # Another signal does not wait.
+        os.kill(server.pid, signal.SIGTERM)
+
+        async def is_gone() -> bool:
+            return not await answers(server.port)
+
+        await until_true(is_gone, "it is gone")
+
+
+async def test_the_delay_is_over_with_a_second_signal() -> None:
+    """To uvicorn a third one would mean to cut off what is under way."""
+    loop = asyncio.get_running_loop()
+    told: list[str] = []
+    stopping = Stopping(lambda: told.append("begin"), lambda: told.append("end"), delay=0.01)
+    signalled = _Signalled(loop, stopping)
+    for _ in range(2):
+        signalled(lambda *_: told.append("uvicorn"), signal.SIGINT, None)
+    over = asyncio.Event()
+    loop.call_later(0.05, over.set)
+    await over.wait()
+
+    assert told.count("uvicorn") == 1
+    assert told.count("end") == 1

@@ -1,0 +1,170 @@
+"""A transaction that PostgreSQL asks for once more is made once more, inside the request."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+from tests.routers.bodies import HOTEL
+from tests.support.timeouts import PATIENCE
+
+from app.db.session import Database
+from app.http.retrying import ATTEMPTS
+
+pytestmark = pytest.mark.api
+
+
+# A sequence counts what a rollback does not take back.
+STUMBLE = """
+    CREATE FUNCTION stumble() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF nextval('stumbles') <= {times} THEN
+            RAISE EXCEPTION 'not this time' USING ERRCODE = '{code}';
+        END IF;
+        RETURN NULL;
+    END $$
+"""
+
+
+async def stumbling(database: Database, times: int, code: str, *, at_commit: bool) -> None:
+    """Make the next writes of hotels fail."""
+    timing = "DEFERRABLE INITIALLY " + ("DEFERRED" if at_commit else "IMMEDIATE")
+    async with database.transaction() as session:
+        await session.execute(text("CREATE SEQUENCE stumbles"))
+        await session.execute(text(STUMBLE.format(times=times, code=code)))
+        await session.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER stumble AFTER INSERT OR UPDATE OR DELETE ON hotels"
+                f" {timing} FOR EACH ROW EXECUTE FUNCTION stumble()"
+            )
+        )
+
+
+async def counted(database: Database, query: str) -> int:
+    async with database.transaction() as session:
+        number: int | None = await session.scalar(text(query))
+    return number or 0
+
+
+@pytest.mark.parametrize("at_commit", [False, True], ids=["at the statement", "at the commit"])
+@pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialization failure", "deadlock"])
+async def test_a_lost_race_is_not_the_clients_business(
+    api: httpx.AsyncClient, database: Database, code: str, *, at_commit: bool
+) -> None:
+    await stumbling(database, ATTEMPTS - 1, code, at_commit=at_commit)
+
+    with capture_logs() as lines:
+        made = await api.post("/hotels", json=HOTEL, headers={"Idempotency-Key": "k"})
+
+    assert made.status_code == 201
+    assert await counted(database, "SELECT count(*) FROM hotels") == 1
+    assert await counted(database, "SELECT last_value FROM stumbles") == ATTEMPTS
+    # Every attempt is in the request's log line.
+    [line] = [line for line in lines if line["event"] == "request"]
+    assert line["sql_statements"] == (3 * ATTEMPTS if at_commit else 2 * ATTEMPTS + 1)
+
+
+@pytest.mark.parametrize("at_commit", [False, True], ids=["at the statement", "at the commit"])
+async def test_attempts_are_bounded(
+    api: httpx.AsyncClient, database: Database, *, at_commit: bool
+) -> None:
+    await stumbling(database, 1000, "40001", at_commit=at_commit)
+
+    refused = await api.post("/hotels", json=HOTEL)
+
+    assert refused.status_code == 409
+    assert refused.json()["error"]["code"] == "CONFLICT"
+    assert await counted(database, "SELECT last_value FROM stumbles") == ATTEMPTS
+    assert await counted(database, "SELECT count(*) FROM hotels") == 0
+
+
+async def test_a_refusal_of_the_service_is_not_repeated(
+    api: httpx.AsyncClient, database: Database
+) -> None:
+    """A stale `If-Match` and a clash are for the client to decide."""
+    made = await api.post("/hotels", json=HOTEL)
+    await stumbling(database, 0, "40001", at_commit=False)
+
+    clash = await api.post("/hotels", json=HOTEL)
+    stale = await api.patch(
+        made.headers["location"], json={"name": "N"}, headers={"If-Match": '"9.x"'}
+    )
+
+    assert (clash.status_code, stale.status_code) == (409, 412)
+    assert await counted(database, "SELECT CAST(is_called AS int) FROM stumbles") == 0
+
+
+async def test_a_real_deadlock_is_solved_by_the_request(
+    api: httpx.AsyncClient, database: Database
+) -> None:
+    """The request holds the hotel that it has inserted, and waits for a phone that another
+    transaction holds. The other transaction waits for the request's hotel.
+    """
+    other = {**HOTEL, "name": "Other", "phone": "+49-30-2"}
+    async with database.transaction() as session:
+        await insert(session, HOTEL)
+        # One request, two rows: a trigger changes the second, in the opposite order of ours.
+        await session.execute(text(SECOND_ROW))
+        await session.execute(
+            text(
+                "CREATE TRIGGER second AFTER INSERT ON hotels FOR EACH ROW"
+                " EXECUTE FUNCTION second()"
+            )
+        )
+    async with database.transaction() as session:
+        await session.execute(text("SET LOCAL session_replication_role = replica"))
+        await session.execute(text("UPDATE hotels SET name = 'Held' WHERE phone = '+49-30-1'"))
+        # Who looks for a deadlock is undone: not this transaction.
+        await session.execute(text("SET LOCAL deadlock_timeout = '1h'"))
+        async with database.transaction() as gate:
+            await gate.execute(text("SELECT pg_advisory_xact_lock(1)"))
+            request = asyncio.create_task(api.post("/hotels", json=other))
+            await waiting(database, 1)
+            # The same phone: this waits for the end of the request's transaction.
+            ours = asyncio.create_task(
+                insert(session, {**other, "name": "First", "country": "Italy"})
+            )
+            await waiting(database, 2)
+        await ours
+
+    answer = await request
+
+    # The request was undone and tried again, and then found the phone taken: a clash.
+    assert answer.status_code == 409
+    assert answer.json()["error"]["message"] == "Another hotel has this phone"
+
+
+# The lock is the test's: it opens when the other transaction waits. PostgreSQL looks for a deadlock
+# once in each wait, after the timeout.
+SECOND_ROW = """
+    CREATE FUNCTION second() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_advisory_xact_lock(1);
+        PERFORM set_config('deadlock_timeout', '10ms', true);
+        UPDATE hotels SET country = 'Spain' WHERE phone = '+49-30-1';
+        RETURN NULL;
+    END $$
+"""
+
+
+async def insert(session: Any, hotel: dict[str, str]) -> None:
+    await session.execute(
+        text(
+            "INSERT INTO hotels (name, city, country, phone)"
+            " VALUES (:name, :city, :country, :phone)"
+        ),
+        hotel,
+    )
+
+
+async def waiting(database: Database, count: int) -> None:
+    """Wait until so many statements of this database wait for locks."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(PATIENCE):
+        while await counted(database, query) < count:  # noqa: ASYNC110 - no event for a lock
+            await asyncio.sleep(0.01)

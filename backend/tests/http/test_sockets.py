@@ -1,0 +1,75 @@
+"""Where a server listens, and what is said when it cannot."""
+
+import socket
+
+import pytest
+from tests.support.servers import free_port
+from tests.support.timeouts import PATIENCE
+
+from app.core.errors import ConfigurationError
+from app.http.sockets import address_of, listen, require_free_port
+
+pytestmark = pytest.mark.unit
+
+
+def test_who_comes_before_the_server_waits_for_it() -> None:
+    port = free_port()
+    (listening,) = listen("127.0.0.1", port, "--port")
+    with listening, socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        taken, address = listening.accept()
+        with taken:
+            assert address == client.getsockname()
+
+
+def test_a_name_is_all_its_addresses_that_are_here() -> None:
+    sockets = listen("localhost", free_port(), "--port")
+    addresses = {each.getsockname()[0] for each in sockets}
+    for each in sockets:
+        each.close()
+
+    assert "127.0.0.1" in addresses
+    assert addresses <= {"127.0.0.1", "::1"}
+
+
+def test_a_name_may_have_an_address_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /etc/hosts has it where localhost is in two of its lines."""
+    port = free_port()
+    found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found * 2)
+    (listening,) = listen("localhost", port, "--port")
+    listening.close()
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_address_of_ipv6_is_no_one_of_ipv4() -> None:
+    """Else clients of IPv4 would have addresses that are in none of their networks."""
+    port = free_port()
+    try:
+        (listening,) = listen("::", port, "--port")
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    with listening, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with X"
+        with pytest.raises(ConfigurationError) as refused:
+            require_free_port("127.0.0.1", port, "X")
+
+    assert str(refused.value) == said
+
+
+def test_so_is_an_address_that_is_not_here() -> None:
+    # One that is for documentation (RFC 5737).
+    with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1:1: Cannot"):
+        listen("192.0.2.1", 1, "--host")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")]
+)
+def test_what_to_type_into_a_browser(host: str, address: str) -> None:
+    assert address_of(host, 80) == address

@@ -1,0 +1,85 @@
+"""What processes write to their logs, as who collects them reads it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.support.servers import DEALS, free_port, patient_client, url_of, wait_until_it_answers
+from tests.support.timeouts import PATIENT
+
+# A line about a request goes a shorter way than others: the same is written by both.
+PROGRAM = """
+import structlog
+from app.core.config import load_settings
+from app.observability.logging import configure_logging, log_request
+
+configure_logging(load_settings())
+fields = {"route": "/deals/{deal_id}", "status": None, "duration_ms": 1.25}
+fields["request_id"] = 'a"\\u00e9'
+log_request(**fields)
+structlog.get_logger().info("request", **fields)
+"""
+
+
+def written(**environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={"PATH": os.environ["PATH"], **environment},
+        stderr=subprocess.PIPE,
+        check=True,
+    )
+    return done.stderr.decode()
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("collector", [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}])
+def test_lines_about_requests_are_like_others(collector: dict[str, str]) -> None:
+    before = datetime.now(UTC)
+    ours, others = (
+        json.loads(line) for line in written(LOG_FORMAT="json", **collector).split("\n")[:2]
+    )
+
+    for line in (ours, others):
+        assert before <= datetime.fromisoformat(line.pop("timestamp")) <= datetime.now(UTC)
+    assert ours == others
+    assert list(ours) == list(others)
+    assert (ours["event"], ours["level"], ours["status"]) == ("request", "info", None)
+    assert ours["request_id"] == 'a"é'
+
+
+@pytest.mark.unit
+def test_they_are_readable_where_people_read() -> None:
+    ours, others, _ = written(LOG_FORMAT="console").split("\n")
+
+    assert "request " in ours
+    assert ours.partition("[info")[2] == others.partition("[info")[2] != ""
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_nobody_hears_what_is_less_than_was_asked_for(log_format: str) -> None:
+    assert written(LOG_FORMAT=log_format, LOG_LEVEL="WARNING") == ""
+
+
+@pytest.mark.integration
+async def test_a_full_disk_under_the_log_stops_nothing(database_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    server = await asyncio.create_subprocess_shell(
+        f"exec {DEALS} serve --port {port} >/dev/full 2>&1",
+        env={**PATIENT, "DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "PATH": "/no"},
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        await wait_until_it_answers(port)
+        async with patient_client(url_of(port)) as client:
+            statuses = [(await client.get("/deals")).status_code for _ in range(20)]
+    finally:
+        server.terminate()
+        await server.wait()
+
+    assert statuses == [200] * 20

@@ -1,0 +1,219 @@
+"""An import that was cut off goes on, and ends as one that was not."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.csv_files import as_csv, row
+from tests.support.database_faults import failing, gate
+from tests.support.imports import eventful_rows, find, rejects, submit
+from tests.support.stored_rows import ask, content, run
+
+from app.db.session import Database
+from app.services.import_runner import ImportRunner
+from app.storage.uploads import UploadStore
+
+pytestmark = pytest.mark.integration
+
+ROWS = 150
+CHUNKS = ROWS // 10
+OPTIONS: Sequence[dict[str, bool]] = ({}, {"strict": True}, {"dry_run": True})
+
+
+def slow(value: Any) -> Any:
+    """Return a parameter of the slow tier."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
+# Where the three share most of their way.
+SOME_OPTIONS = (OPTIONS[0], *map(slow, OPTIONS[1:]))
+EMPTY = "TRUNCATE deals, deal_categories, hotels, categories, imports CASCADE"
+
+_VERSIONS = "SELECT external_id, version_id, updated_at, xmin::text FROM deals ORDER BY 1"
+
+
+def files(options: Mapping[str, bool]) -> bytes:
+    """Rows with everything; for a strict import without the rejects, so that it has an end."""
+    if options.get("strict"):
+        numbers = [number // 2 if number % 7 == 3 else number for number in range(1, ROWS + 1)]
+        hotels = [{"hotel_name": f"Hotel {n // 13}", "hotel_phone": f"+{n // 13}"} for n in numbers]
+        return as_csv(row(n, **hotel) for n, hotel in zip(numbers, hotels, strict=True)).encode()
+    # A record that is misshapen, and one that has a line end in a field, in every other chunk.
+    head, *lines = as_csv(eventful_rows(ROWS)).splitlines()
+    for n in range(15, len(lines), 20):
+        lines[n] += ",more"
+        lines[n + 3] = lines[n + 3].replace("Germany", '"Ger\r\nmany"', 1)
+    return "\n".join([head, *lines, ""]).encode()
+
+
+def told(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same whether or not it was cut off."""
+    differs = {"id", "links", "created_at", "started_at", "finished_at", "rows_per_second"}
+    return {name: value for name, value in said.items() if name not in differs}
+
+
+async def undisturbed(
+    api: httpx.AsyncClient,
+    runner: ImportRunner,
+    database: Database,
+    options: dict[str, bool],
+    remove: str = EMPTY,
+) -> tuple[dict[str, Any], bytes, list[tuple[Any, ...]]]:
+    """How it ends, its rejects, and what is stored; then everything is removed."""
+    made = await submit(api, files(options), **options)
+    await runner.run(made["id"])
+    done = await find(api, made["id"])
+    assert done["state"] == "succeeded"
+    assert done["duplicates"] > 5
+    assert bool(done["rejected"]) == ("strict" not in options)
+    expected = told(done), await rejects(api, made["id"]), await content(database)
+    await run(database, remove)
+    return expected
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("cut", [2, *(slow(cut) for cut in (0, 1, 5, CHUNKS - 1))])
+async def test_after_a_chunk_that_failed(
+    api: httpx.AsyncClient,
+    runner: ImportRunner,
+    database: Database,
+    options: dict[str, bool],
+    cut: int,
+) -> None:
+    expected = await undisturbed(api, runner, database, options)
+    made = await submit(api, files(options), **options)
+    cut = min(cut, expected[0]["rows_read"] // 10 - 1)
+    async with failing(database, "import_chunks", f"NEW.number >= {cut}"):
+        await runner.run(made["id"])
+    halfway = await find(api, made["id"])
+    assert halfway["state"] == "queued"
+    assert halfway["rows_read"] == cut * 10
+    before = {found[0]: found for found in await ask(database, _VERSIONS)}
+    assert bool(before) == (options == {} and cut > 0)
+    assert len(before) == (halfway["inserted"] if options == {} else 0)
+
+    await runner.run(made["id"])
+
+    assert told(await find(api, made["id"])) == expected[0]
+    assert await rejects(api, made["id"]) == expected[1]
+    assert await content(database) == expected[2]
+    after = {found[0]: found for found in await ask(database, _VERSIONS)}
+    assert {number: after[number] for number in before} == before
+
+
+@pytest.mark.slow
+async def test_after_every_chunk_anew(
+    api: httpx.AsyncClient, runner: ImportRunner, database: Database
+) -> None:
+    expected = await undisturbed(api, runner, database, {})
+    made = await submit(api, files({}))
+    for cut in range(1, 9):
+        async with failing(database, "import_chunks", f"NEW.number >= {cut}"):
+            await runner.run(made["id"])
+    await runner.run(made["id"])
+
+    assert told(await find(api, made["id"])) == expected[0]
+    assert await rejects(api, made["id"]) == expected[1]
+    assert await content(database) == expected[2]
+
+
+@pytest.mark.slow
+async def test_chunks_may_be_missing_in_between(
+    api: httpx.AsyncClient, runner: ImportRunner, database: Database
+) -> None:
+    """Two are stored at a time, and the second may be the first to be done."""
+    # The hotels stay, so that no chunk has to wait for another.
+    await undisturbed(api, runner, database, {}, remove="TRUNCATE deals, imports CASCADE")
+    expected = await undisturbed(
+        api, runner, database, {}, remove="TRUNCATE deals, imports CASCADE"
+    )
+    for missing in range(1, CHUNKS - 1, 2):
+        made = await submit(api, files({}))
+        async with failing(database, "import_chunks", f"NEW.number = {missing}"):
+            await runner.run(made["id"])
+        await runner.run(made["id"])
+
+        assert told(await find(api, made["id"])) == expected[0]
+        assert await rejects(api, made["id"]) == expected[1]
+        assert await content(database) == expected[2]
+        await run(database, "TRUNCATE deals, imports CASCADE")
+
+
+@pytest.mark.parametrize("options", SOME_OPTIONS, ids=str)
+async def test_after_the_last_chunk(
+    api: httpx.AsyncClient, runner: ImportRunner, database: Database, options: dict[str, bool]
+) -> None:
+    """Everything is done but saying so."""
+    expected = await undisturbed(api, runner, database, options)
+    made = await submit(api, files(options), **options)
+    async with failing(database, "imports", "NEW.state = 'succeeded'", on="UPDATE"):
+        await runner.run(made["id"])
+    before = await ask(database, _VERSIONS)
+
+    await runner.run(made["id"])
+
+    assert told(await find(api, made["id"])) == expected[0]
+    assert await rejects(api, made["id"]) == expected[1]
+    assert await content(database) == expected[2]
+    if options == {}:
+        assert await ask(database, _VERSIONS) == before
+
+
+@pytest.mark.parametrize("options", SOME_OPTIONS, ids=str)
+@pytest.mark.parametrize("cut", [3, slow(0)])
+async def test_after_a_worker_that_was_stopped(
+    api: httpx.AsyncClient,
+    runner: ImportRunner,
+    database: Database,
+    options: dict[str, bool],
+    cut: int,
+) -> None:
+    expected = await undisturbed(api, runner, database, options)
+    made = await submit(api, files(options), **options)
+    async with gate(database, "import_chunks", f"NEW.number = {cut}") as halt:
+        running = asyncio.create_task(runner.run(made["id"]))
+        await halt.somebody_waits()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        halfway = await find(api, made["id"])
+        assert (halfway["state"], halfway["error"]) == ("queued", "The worker was stopped")
+
+    await runner.run(made["id"])
+
+    assert told(await find(api, made["id"])) == expected[0]
+    assert await rejects(api, made["id"]) == expected[1]
+    assert await content(database) == expected[2]
+
+
+async def test_being_stopped_is_no_failure(
+    api: httpx.AsyncClient, runner: ImportRunner, database: Database
+) -> None:
+    """However often the service is deployed while a long import runs."""
+    made = await submit(api, files({}))
+    for _ in range(2):
+        async with gate(database, "import_chunks", "true") as halt:
+            running = asyncio.create_task(runner.run(made["id"]))
+            await halt.somebody_waits()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    assert await ask(database, "SELECT failures, attempt FROM imports") == [(0, 2)]
+
+
+async def test_by_a_worker_of_another_version(
+    api: httpx.AsyncClient, runner: ImportRunner, database: Database, uploads: UploadStore
+) -> None:
+    """Which takes other chunks, were it for itself."""
+    expected = await undisturbed(api, runner, database, {})
+    made = await submit(api, files({}))
+    async with failing(database, "import_chunks", "NEW.number >= 2"):
+        await runner.run(made["id"])
+    await ImportRunner(database, uploads, chunk_rows=7).run(made["id"])
+
+    done = await find(api, made["id"])
+    found = told(done), await rejects(api, made["id"]), await content(database)
+    assert found == expected

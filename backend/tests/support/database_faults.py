@@ -1,0 +1,87 @@
+"""A database that fails or halts where a test wants it, by triggers: nothing is replaced."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from tests.support.stored_rows import ask, run
+from tests.support.timeouts import PATIENCE
+
+from app.db.session import Database
+
+_GATE = 4_711
+
+
+async def until(database: Database, statement: str) -> None:
+    """Wait until the statement finds something."""
+    async with asyncio.timeout(PATIENCE):
+        while not await ask(database, statement):  # noqa: ASYNC110 - the server has no event here
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def failing(
+    database: Database, table: str, when: str, *, on: str = "INSERT", sqlstate: str = "57P01"
+) -> AsyncIterator[None]:
+    """Inside the block, writing a row of which `when` is true fails, as if the server shut down."""
+    await run(
+        database,
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION 'secret of the server' USING ERRCODE = '{sqlstate}'; END $$",
+        f"CREATE TRIGGER fail BEFORE {on} ON {table} "
+        f"FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION fail()",
+    )
+    try:
+        yield
+    finally:
+        await run(database, f"DROP TRIGGER fail ON {table}", "DROP FUNCTION fail()")
+
+
+class Gate:
+    """Who writes to a table waits here, with the transaction open, until it is opened."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._open = asyncio.Event()
+
+    async def somebody_waits(self) -> None:
+        """Return when there is one."""
+        waiting = (
+            "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' "
+            f"AND objid = {_GATE} AND NOT granted"
+        )
+        await until(self._database, waiting)
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def hold(self, held: asyncio.Event) -> None:
+        async with self._database.transaction() as session:
+            await session.execute(text(f"SELECT pg_advisory_xact_lock({_GATE})"))
+            held.set()
+            await self._open.wait()
+
+
+@asynccontextmanager
+async def gate(
+    database: Database, table: str, when: str, *, on: str = "INSERT", moment: str = "AFTER"
+) -> AsyncIterator[Gate]:
+    """Inside the block, who has written a row of which `when` is true waits for the gate."""
+    await run(
+        database,
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN PERFORM pg_advisory_xact_lock_shared({_GATE}); RETURN NEW; END $$",
+        f"CREATE TRIGGER wait {moment} {on} ON {table} "
+        f"FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION wait()",
+    )
+    made, held = Gate(database), asyncio.Event()
+    holding = asyncio.create_task(made.hold(held))
+    await held.wait()
+    try:
+        yield made
+    finally:
+        made.open()
+        await holding
+        await run(database, f"DROP TRIGGER wait ON {table}", "DROP FUNCTION wait()")

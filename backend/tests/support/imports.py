@@ -1,0 +1,94 @@
+"""Files that are imported by way of HTTP, and what is said of them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import TypeAdapter
+from tests.support.csv_files import as_csv, row
+
+from app.core.config import Settings
+from app.schemas.imports import Import
+
+DECIDED = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
+CSV = {"Content-Type": "text/csv"}
+
+_IMPORT = TypeAdapter(Import)
+
+
+def checked(said: Any) -> dict[str, Any]:
+    """An import as a client gets it, after everything that holds for each of them."""
+    _IMPORT.validate_python(said)
+    assert list(said) == list(Import.__annotations__)
+    assert sum(said[name] for name in DECIDED) == said["rows_read"]
+    assert said["bytes_read"] <= said["bytes_total"]
+    final = said["state"] in {"succeeded", "failed", "cancelled"}
+    assert (said["finished_at"] is not None) == final
+    assert (said["links"]["rejects"] is not None) <= (said["rejected"] > 0)
+    result: dict[str, Any] = said
+    return result
+
+
+def counts(said: Mapping[str, Any]) -> dict[str, int]:
+    """What became of the rows, without zeros."""
+    return {name: said[name] for name in DECIDED if said[name]}
+
+
+async def submit(
+    api: httpx.AsyncClient, content: bytes | Iterable[Mapping[str, str]], **options: bool
+) -> dict[str, Any]:
+    """A new import of a file, or of rows."""
+    body = content if isinstance(content, bytes) else as_csv(content).encode()
+    parameters = {name: str(value).lower() for name, value in options.items()}
+    response = await api.post("/imports", content=body, params=parameters, headers=CSV)
+    assert response.status_code == 202, response.text
+    return checked(response.json())
+
+
+async def find(api: httpx.AsyncClient, import_id: int) -> dict[str, Any]:
+    response = await api.get(f"/imports/{import_id}")
+    assert response.status_code == 200, response.text
+    return checked(response.json())
+
+
+async def cancel(api: httpx.AsyncClient, import_id: int) -> dict[str, Any]:
+    response = await api.delete(f"/imports/{import_id}")
+    assert response.status_code == 200, response.text
+    return checked(response.json())
+
+
+async def rejects(api: httpx.AsyncClient, import_id: int) -> bytes:
+    response = await api.get(f"/imports/{import_id}/rejects")
+    assert response.status_code == 200, response.text
+    return response.content
+
+
+def stored_files(settings: Settings) -> list[str]:
+    """What is in the folder for uploads, finished or not."""
+    folder: Path = settings.data_dir / "uploads"
+    return sorted(each.name for each in folder.iterdir()) if folder.exists() else []
+
+
+def eventful_rows(count: int) -> list[dict[str, str]]:
+    """Rows that do all that a file can do, to the rows before them too.
+
+    Hotels that come as the file goes on, now and then one with another's phone or with a second
+    phone; ids that return with the same row and with another; rows that are wrong.
+    """
+    rows: list[dict[str, str]] = []
+    for number in range(1, count + 1):
+        hotel = number // 13
+        made = row(number, hotel_name=f"Hotel {hotel}", hotel_phone=f"+{hotel}")
+        if number % 11 == 5:
+            made["hotel_name"] = f"Hotel {hotel // 2} too"
+        elif number % 17 == 7:
+            made["hotel_phone"] = f"+{hotel}0000"
+        elif number % 7 == 3:
+            made = dict(rows[number // 2])
+        elif number % 19 == 4:
+            made = {**rows[number // 3], "room_type": "attic"}
+        elif number % 9 == 2:
+            made["discount_percent"] = "x"
+        rows.append(made)
+    return rows
