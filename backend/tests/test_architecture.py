@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from app.core.config import Settings
 from app.http.dependencies import DealWriter, get_actor
 from app.http.direct import DirectRoute
-from app.http.openapi.errors import CHANGING, CREATING, REMOVING, errors
+from app.http.openapi.errors import CREATE_ERRORS, DELETE_ERRORS, UPDATE_ERRORS, errors
 from app.http.openapi.responses import PUBLIC
 from app.main import create_app
 from app.schemas.common import ErrorEnvelope
@@ -197,7 +197,7 @@ def test_what_is_public_is_listed_here_too(app: FastAPI) -> None:
         ("GET", {"openapi_extra": PUBLIC, "description": ""}, "no description"),
         ("GET", {"openapi_extra": PUBLIC, "responses": {}}, "no 422"),
         ("DELETE", {"dependencies": [DealWriter], "responses": errors()}, "no 401"),
-        ("POST", {"dependencies": [DealWriter], "responses": errors(*REMOVING)}, "no 415"),
+        ("POST", {"dependencies": [DealWriter], "responses": errors(*DELETE_ERRORS)}, "no 415"),
     ],
 )
 @pytest.mark.parametrize("included", [False, True])
@@ -210,7 +210,7 @@ def test_a_route_that_breaks_a_rule_is_found(
         "operation_id": "x",
         "summary": "x",
         "description": "x",
-        "responses": errors(*CHANGING),
+        "responses": errors(*UPDATE_ERRORS),
     }
     target = router if included else app
     body = Body() if method == "POST" else Query()
@@ -231,7 +231,7 @@ def test_a_good_route_is_not_complained_about() -> None:
         response_model=Health,
         operation_id="x",
         summary="X",
-        responses=errors(*CREATING),
+        responses=errors(*CREATE_ERRORS),
         dependencies=[DealWriter],
     )
     async def endpoint(value: Annotated[str, Body()]) -> None:

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from app.core.config import load_settings
 from app.main import create_app
 from app.observability.logging import configure_logging
-from app.server.runner import configured, run
+from app.server.runner import run, uvicorn_config
 from app.server.writing import OneWrite
 
 
@@ -32,7 +32,7 @@ def main() -> None:
         patch("app.http.middleware.observe_request", new=_nothing),
         patch("app.http.monitoring.Monitor._look", new=_nothing),
     ):
-        run(configured(create_app(settings), http=OneWrite, host="127.0.0.1", port=port))
+        run(uvicorn_config(create_app(settings), http=OneWrite, host="127.0.0.1", port=port))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from app.db.notifications import Listener
 from app.db.provisioning import provisioned_async
 from app.db.session import Database
 from app.http import exception_handlers
-from app.http.concurrency_limiter import Admission
+from app.http.concurrency_limiter import ConcurrencyLimiter
 from app.http.cors import CrossOrigin, Preflights
-from app.http.graceful_shutdown import Stopping, on_server_stop
+from app.http.graceful_shutdown import ShutdownHooks, on_server_stop
 from app.http.middleware import RequestMiddleware
 from app.http.monitoring import Monitor, metrics_route, metrics_served
 from app.http.openapi.document import DocumentedAPI
@@ -54,7 +54,9 @@ def create_app(settings: Settings) -> FastAPI:
             *_metrics_routes(settings),
         ],
     )
-    app.state.admission = Admission(settings.max_requests_in_progress, settings.metrics_path)
+    app.state.admission = ConcurrencyLimiter(
+        settings.max_requests_in_progress, settings.metrics_path
+    )
     app.state.counted = app.state.admission.counted(app)
     app.state.proxies = settings.forwarded_allow_ips
     app.state.request_arrival_timeout = settings.request_arrival_timeout
@@ -115,7 +117,7 @@ def _lifespan(
             if app.state.writes_are_open:
                 logger.warning("writes are open to everybody: APP_ENV is development")
             with on_server_stop(
-                Stopping(
+                ShutdownHooks(
                     begin=app.state.admission.drain, end=listener.close, delay=settings.drain_delay
                 )
             ):

@@ -19,7 +19,7 @@ from tests.support.timeouts import PATIENCE, PATIENT
 
 from app.core.config import Settings
 from app.db.session import Database
-from app.http.graceful_shutdown import Stopping, _Signalled, on_server_stop
+from app.http.graceful_shutdown import ShutdownHooks, _Signalled, on_server_stop
 
 pytestmark = pytest.mark.integration
 
@@ -98,7 +98,7 @@ async def test_who_goes_away_is_waited_for_no_longer(
 async def test_under_another_server_nothing_happens() -> None:
     """As in tests and under `--reload`, whose signals are not ours to take."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with on_server_stop(Stopping(begin=lambda: None, end=lambda: None)):
+    with on_server_stop(ShutdownHooks(begin=lambda: None, end=lambda: None)):
         during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
     assert during == before
@@ -134,7 +134,7 @@ async def test_the_delay_is_over_with_a_second_signal() -> None:
     """To uvicorn a third one would mean to cut off what is under way."""
     loop = asyncio.get_running_loop()
     told: list[str] = []
-    stopping = Stopping(lambda: told.append("begin"), lambda: told.append("end"), delay=0.01)
+    stopping = ShutdownHooks(lambda: told.append("begin"), lambda: told.append("end"), delay=0.01)
     signalled = _Signalled(loop, stopping)
     for _ in range(2):
         signalled(lambda *_: told.append("uvicorn"), signal.SIGINT, None)

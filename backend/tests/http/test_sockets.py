@@ -7,7 +7,7 @@ from tests.support.servers import free_port
 from tests.support.timeouts import PATIENCE
 
 from app.core.errors import ConfigurationError
-from app.http.sockets import address_of, listen, require_free_port
+from app.http.sockets import base_url, listen, require_free_port
 
 pytestmark = pytest.mark.unit
 
@@ -72,4 +72,4 @@ def test_so_is_an_address_that_is_not_here() -> None:
     ("host", "address"), [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")]
 )
 def test_what_to_type_into_a_browser(host: str, address: str) -> None:
-    assert address_of(host, 80) == address
+    assert base_url(host, 80) == address

@@ -19,7 +19,7 @@ from tests.support.timeouts import PATIENCE
 
 from app.core.config import Settings
 from app.main import create_app
-from app.server.runner import configured
+from app.server.runner import uvicorn_config
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ async def local_server(
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         if wait_for_data:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(PATIENCE))
-        async with served(configured(app, **options), listening):
+        async with served(uvicorn_config(app, **options), listening):
             yield LocalServer(app, listening.getsockname()[1])
 
 

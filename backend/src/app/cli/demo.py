@@ -11,7 +11,7 @@ from app.core.signing import signing_key
 from app.db.migrations import upgrade
 from app.db.provisioning import DatabaseUrls, provisioned
 from app.db.session import Database
-from app.http.sockets import address_of, require_free_port
+from app.http.sockets import base_url, require_free_port
 from app.ingestion.generator import generate
 from app.jobs.worker_subprocess import worker_beside
 from app.repositories.deals.read import DealRepository
@@ -33,7 +33,7 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
     with provisioned(settings) as urls:
         upgrade(urls.primary)
         asyncio.run(_fill(settings, urls, rows=rows, seed=seed))
-        base = address_of(host, port)
+        base = base_url(host, port)
         console.stdout.print(f"API       {base}/deals\nSwagger   {base}/docs\nCtrl-C stops it.")
         served = settings.model_copy(update={"database_url": SecretStr(urls.primary)})
         with worker_beside(served):

@@ -33,7 +33,7 @@ class Kind(NamedTuple):
 _USUAL = Kind(counts=True, is_upload=False)
 
 
-class Admission:
+class ConcurrencyLimiter:
     """One process's count of the requests that are in progress.
 
     `also_uncounted` is one more path that is always let in.
@@ -59,7 +59,7 @@ class Admission:
         counts = path != self._also_uncounted and not _UNCOUNTED.fullmatch(request)
         return Kind(counts, request == _UPLOAD)
 
-    def enter(self, *, early: bool = False) -> bool:
+    def try_acquire(self, *, early: bool = False) -> bool:
         """Whether one more may come in; it is in then, and `counted` must run it.
 
         `early` is one that was refused, and comes again before the time it was told.
@@ -72,7 +72,7 @@ class Admission:
         self.in_progress += 1
         return True
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """One that has entered is over."""
         self.in_progress -= 1
         if self.in_progress <= self._most // 2:
@@ -89,6 +89,6 @@ class Admission:
             try:
                 await app(scope, receive, send)
             finally:
-                self.leave()
+                self.release()
 
         return serve

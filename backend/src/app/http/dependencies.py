@@ -9,7 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from app.core.errors import InvalidInputError, UnauthorizedError, UnsupportedMediaTypeError
 from app.db.reader import Reader
 from app.db.session import Database, WriteSession
-from app.http.etags import versions_of
+from app.http.etags import parse_if_match
 from app.repositories.bulk import BulkStore
 from app.repositories.categories import CategoryRepository
 from app.repositories.deals.export import ExportRepository
@@ -143,7 +143,7 @@ async def expected_versions(
     ] = None,
 ) -> Expected:
     """The versions of `If-Match` (RFC 9110, section 13.1.1)."""
-    return Expected(versions_of(if_match))
+    return Expected(parse_if_match(if_match))
 
 
 async def once(

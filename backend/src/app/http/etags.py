@@ -17,7 +17,7 @@ def etag(version: int, body: bytes) -> str:
     return f'"{version}.{blake2b(body, digest_size=8).hexdigest()}"'
 
 
-def is_current(if_none_match: str | None, tag: str) -> bool:
+def etag_matches(if_none_match: str | None, tag: str) -> bool:
     """Whether a client that sends this `If-None-Match` has the representation; weak comparison."""
     if if_none_match is None:
         return False
@@ -25,7 +25,7 @@ def is_current(if_none_match: str | None, tag: str) -> bool:
     return any(c == "*" or c.removeprefix("W/") == tag for c in candidates)
 
 
-def versions_of(if_match: str | None) -> frozenset[int] | None:
+def parse_if_match(if_match: str | None) -> frozenset[int] | None:
     """The versions an `If-Match` accepts, None for any; a tag that is not ours accepts none."""
     if if_match is None:
         return None

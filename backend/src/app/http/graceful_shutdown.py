@@ -18,7 +18,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
-class Stopping:
+class ShutdownHooks:
     """What is to be done when the server is told to stop, in this order.
 
     `begin` comes at once, `end` after `delay` seconds in which the server serves on; it stops
@@ -34,7 +34,7 @@ _Handler = Callable[[int, FrameType | None], object]
 
 
 @contextmanager
-def on_server_stop(stopping: Stopping) -> Iterator[None]:
+def on_server_stop(stopping: ShutdownHooks) -> Iterator[None]:
     """Do so in the event loop when uvicorn gets the signal to stop.
 
     Under any other server, or a test client, nothing happens.
@@ -57,7 +57,7 @@ def on_server_stop(stopping: Stopping) -> Iterator[None]:
 class _Signalled:
     """What stands between a signal and uvicorn's handler of it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, stopping: Stopping) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, stopping: ShutdownHooks) -> None:
         self._loop = loop
         self._stopping = stopping
         self._signals = 0

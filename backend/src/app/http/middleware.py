@@ -65,7 +65,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         limit = self._larger_bodies.get(scope["path"], self._max_body_bytes)
-        exchange = _Exchange(scope, receive, send, limit, self._added)
+        exchange = _RequestContext(scope, receive, send, limit, self._added)
         token = statement_statistics.set(exchange.statistics)
         try:
             if exchange.declared_length > limit:
@@ -91,7 +91,7 @@ class _Added:
     server_timing: bool
 
 
-class _Exchange:
+class _RequestContext:
     """One request and what is known of its response."""
 
     def __init__(
@@ -109,7 +109,7 @@ class _Exchange:
             # A copy: the server keeps the original and would miss the body of a GET.
             scope = {**scope, "method": "GET"}
         self.scope = scope
-        self.request_id, self.declared_length = told_by(scope["headers"])
+        self.request_id, self.declared_length = parse_request_headers(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id
         # What streams its body need not make it.
@@ -176,7 +176,7 @@ class _Exchange:
         )
 
 
-def told_by(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
+def parse_request_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
     """A request's id, and how long it says that its body is; in one look, at what every one has."""
     given, length = None, 0
     for name, value in headers:

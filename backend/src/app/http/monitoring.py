@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from app.core.errors import AppError
 from app.db.session import Database
-from app.http.concurrency_limiter import Admission
+from app.http.concurrency_limiter import ConcurrencyLimiter
 from app.http.plain import PlainRoute
 from app.http.sockets import listen
 from app.observability import metrics
@@ -29,7 +29,9 @@ _PAUSE = 1.0
 class Monitor:
     """One process's; `watching` looks at what changes without any request."""
 
-    def __init__(self, database: Database, backlog: BacklogService, admission: Admission) -> None:
+    def __init__(
+        self, database: Database, backlog: BacklogService, admission: ConcurrencyLimiter
+    ) -> None:
         self._database = database
         self._admission = admission
         self._backlog = backlog

@@ -8,13 +8,13 @@ from urllib.parse import quote, urlencode
 from fastapi import Request, Response
 from pydantic import TypeAdapter
 
-from app.http.etags import etag, is_current
+from app.http.etags import etag, etag_matches
 from app.services.support.idempotency import IdempotentRequest
 
 T = TypeVar("T")
 
 
-class JSONDump(Generic[T]):
+class JSONSerializer(Generic[T]):
     """Serialises a response of type `T`.
 
     FastAPI would validate what the route returns before it serialises it. Services build exactly
@@ -41,7 +41,7 @@ class JSONDump(Generic[T]):
         return Response(body, status, headers, media_type="application/json")
 
 
-async def answered_once(
+async def run_idempotently(
     once: IdempotentRequest, answer: Callable[[], Awaitable[Response]]
 ) -> Response:
     """The response of `answer`, or the stored one when the request has come before."""
@@ -55,12 +55,12 @@ async def answered_once(
     return response
 
 
-def unless_current(if_none_match: str | None, response: Response) -> Response:
+def not_modified_or(if_none_match: str | None, response: Response) -> Response:
     """`response`, or 304 without a body when the client has this very representation."""
     if if_none_match is None:
         return response
     tag = response.headers["etag"]
-    if is_current(if_none_match, tag):
+    if etag_matches(if_none_match, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
     return response
 

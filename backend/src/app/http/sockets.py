@@ -45,7 +45,7 @@ def listen(host: str, port: int, setting: str, *, shared: bool = False) -> list[
     return found
 
 
-def address_of(host: str, port: int) -> str:
+def base_url(host: str, port: int) -> str:
     """What to type into a browser."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

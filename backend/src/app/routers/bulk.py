@@ -4,22 +4,24 @@ from fastapi import APIRouter, Body, Query, Response
 
 from app.core.errors import ConflictError, ErrorDetail, InvalidInputError, NotFoundError
 from app.http.dependencies import DealWriter, EditingManyDeals, JSONBody, Once
-from app.http.openapi.errors import CREATING, errors, wrong
-from app.http.openapi.responses import REPLAYED, answer
-from app.http.responses import JSONDump, answered_once
+from app.http.openapi.errors import CREATE_ERRORS, errors, validation_error
+from app.http.openapi.responses import REPLAYED, success_response
+from app.http.responses import JSONSerializer, run_idempotently
 from app.http.retrying import RetryingRoute
 from app.schemas.bulk import BULK_BODY_EXAMPLES, BulkBody, BulkQuery, BulkResults
 
 router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
 
-_dump = JSONDump(BulkResults)
+_dump = JSONSerializer(BulkResults)
 
 
 @router.post(
     "/bulk",
     response_model=BulkResults,
     responses={
-        **answer(200, REPLAYED, says="What became of each item, also when that is an error"),
+        **success_response(
+            200, REPLAYED, description="What became of each item, also when that is an error"
+        ),
         **errors(
             NotFoundError("The hotel does not exist"),
             ConflictError(
@@ -30,8 +32,10 @@ _dump = JSONDump(BulkResults)
                 "Nothing was stored",
                 [ErrorDetail("body.1.price_per_night", "Input should be greater than 0")],
             ),
-            wrong("body", "List should have at most 1000 items after validation, not 1001"),
-            *CREATING,
+            validation_error(
+                "body", "List should have at most 1000 items after validation, not 1001"
+            ),
+            *CREATE_ERRORS,
         ),
     },
     dependencies=[DealWriter, JSONBody],
@@ -52,4 +56,4 @@ async def upsert_deals(
     async def upsert() -> Response:
         return _dump(await deals.upsert(body, atomic=query.atomic))
 
-    return await answered_once(once, upsert)
+    return await run_idempotently(once, upsert)

@@ -3,22 +3,22 @@ from fastapi import APIRouter, Response
 from app.http.dependencies import NoQueryParameters, ReadingCategories
 from app.http.direct import DirectRoute
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
-from app.http.openapi.responses import PUBLIC, answer
-from app.http.responses import JSONDump
+from app.http.openapi.responses import PUBLIC, success_response
+from app.http.responses import JSONSerializer
 from app.schemas.categories import CategoryCount
 
 router = APIRouter(prefix="/categories", tags=["categories"], route_class=DirectRoute)
 
-_dump = JSONDump(list[CategoryCount])
+_dump = JSONSerializer(list[CategoryCount])
 
 
 @router.get(
     "",
     response_model=list[CategoryCount],
     responses={
-        **answer(
+        **success_response(
             200,
-            says="All of them",
+            description="All of them",
             example=[
                 {"name": "boutique", "deal_count": 498},
                 {"name": "luxury", "deal_count": 551},

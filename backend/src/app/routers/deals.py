@@ -15,16 +15,16 @@ from app.http.dependencies import (
     ReadingDeals,
 )
 from app.http.openapi.errors import (
-    CHANGING,
-    CREATING,
+    CREATE_ERRORS,
+    DELETE_ERRORS,
     LIMIT_TOO_LARGE,
     NOT_A_BOOLEAN,
-    REMOVING,
     UNKNOWN_PARAMETER,
+    UPDATE_ERRORS,
     WRONG_CURSOR,
     errors,
     not_an_id,
-    wrong,
+    validation_error,
 )
 from app.http.openapi.responses import (
     ETAG,
@@ -32,11 +32,11 @@ from app.http.openapi.responses import (
     NOT_MODIFIED,
     PUBLIC,
     REPLAYED,
-    answer,
     links_to,
     location,
+    success_response,
 )
-from app.http.responses import JSONDump, answered_once, page_links, unless_current
+from app.http.responses import JSONSerializer, not_modified_or, page_links, run_idempotently
 from app.http.retrying import RetryingRoute
 from app.schemas.common import Id
 from app.schemas.deals import (
@@ -53,21 +53,21 @@ router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
 
 DealId = Annotated[Id, Path(description="The deal's `id`", examples=[1])]
 
-_dump_page = JSONDump(DealPage)
-_dump_deal = JSONDump(Deal)
-_dump_statistics = JSONDump(list[CityStatistics])
+_dump_page = JSONSerializer(DealPage)
+_dump_deal = JSONSerializer(Deal)
+_dump_statistics = JSONSerializer(list[CityStatistics])
 
 
 _NOT_THERE = NotFoundError("Deal 4711 does not exist")
 _TAKEN = (ConflictError("Another deal has this external_id"),)
-_WRONG = wrong("body.price_per_night", "Input should be greater than 0")
+_WRONG = validation_error("body.price_per_night", "Input should be greater than 0")
 
 
 @router.get(
     "",
     response_model=DealPage,
     responses={
-        **answer(200, LINK, says="A page"),
+        **success_response(200, LINK, description="A page"),
         **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     operation_id="list_deals",
@@ -92,9 +92,9 @@ async def list_deals(
     "/stats",
     response_model=list[CityStatistics],
     responses={
-        **answer(
+        **success_response(
             200,
-            says="Cities, most deals first, ties by name",
+            description="Cities, most deals first, ties by name",
             example=[
                 {"city": "London", "avg_price": "326.06", "deal_count": 2493},
                 {"city": "Berlin", "avg_price": "318.40", "deal_count": 2120},
@@ -118,7 +118,7 @@ async def city_statistics(
     DEAL,
     response_model=Deal,
     responses={
-        **answer(200, ETAG, says="The deal", links=links_to("deal")),
+        **success_response(200, ETAG, description="The deal", links=links_to("deal")),
         **NOT_MODIFIED,
         **errors(_NOT_THERE, not_an_id("deal_id")),
     },
@@ -134,7 +134,7 @@ async def get_deal(
 ) -> Response:
     """One deal, with an `ETag` to ask again whether it has changed."""
     deal = await deals.get(deal_id)
-    return unless_current(if_none_match, _dump_deal.tagged(deal, deal["version"]))
+    return not_modified_or(if_none_match, _dump_deal.tagged(deal, deal["version"]))
 
 
 @router.post(
@@ -142,13 +142,13 @@ async def get_deal(
     status_code=201,
     response_model=Deal,
     responses={
-        **answer(
+        **success_response(
             201,
             *(ETAG, location("deals"), REPLAYED),
-            says="The deal that was made",
+            description="The deal that was made",
             links=links_to("deal"),
         ),
-        **errors(NotFoundError("Hotel 4711 does not exist"), *_TAKEN, _WRONG, *CREATING),
+        **errors(NotFoundError("Hotel 4711 does not exist"), *_TAKEN, _WRONG, *CREATE_ERRORS),
     },
     dependencies=[DealWriter, JSONBody],
     operation_id="create_deal",
@@ -163,15 +163,15 @@ async def create_deal(
         deal = await deals.create(body)
         return _dump_deal.tagged(deal, deal["version"], location=f"/deals/{deal['id']}")
 
-    return await answered_once(once, create)
+    return await run_idempotently(once, create)
 
 
 @router.patch(
     DEAL,
     response_model=Deal,
     responses={
-        **answer(200, ETAG, says="The deal as it is now", links=links_to("deal")),
-        **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("deal_id"), *CHANGING),
+        **success_response(200, ETAG, description="The deal as it is now", links=links_to("deal")),
+        **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("deal_id"), *UPDATE_ERRORS),
     },
     dependencies=[DealWriter, JSONBody],
     operation_id="change_deal",
@@ -197,8 +197,8 @@ async def change_deal(
     status_code=204,
     response_class=Response,
     responses={
-        **answer(204, says="It is gone"),
-        **errors(*REMOVING, _NOT_THERE, not_an_id("deal_id")),
+        **success_response(204, description="It is gone"),
+        **errors(*DELETE_ERRORS, _NOT_THERE, not_an_id("deal_id")),
     },
     dependencies=[DealWriter],
     operation_id="delete_deal",

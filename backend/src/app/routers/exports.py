@@ -9,7 +9,7 @@ from app.http.content_negotiation import MediaType, best_media_type, takes_gzip
 from app.http.dependencies import ExportingDeals
 from app.http.direct import DirectRoute
 from app.http.openapi.errors import NOT_A_BOOLEAN, errors
-from app.http.openapi.responses import DISPOSITION, PUBLIC, VARY, answer
+from app.http.openapi.responses import DISPOSITION, PUBLIC, VARY, success_response
 from app.http.streaming import StreamedResponse
 from app.schemas.deals import DEAL_EXAMPLE, Deal, DealFilters
 from app.services.exports import ExportFormat
@@ -47,7 +47,10 @@ _DESCRIPTION = "All of the deals, unless the connection ends without the last ch
     response_model=Deal,
     response_class=Response,
     responses={
-        200: {**answer(200, DISPOSITION, VARY, says=_DESCRIPTION)[200], "content": _CONTENT},
+        200: {
+            **success_response(200, DISPOSITION, VARY, description=_DESCRIPTION)[200],
+            "content": _CONTENT,
+        },
         **errors(NotAcceptableError, NOT_A_BOOLEAN, ServiceUnavailableError, TooManyExportsError),
     },
     operation_id="export_deals",

@@ -4,13 +4,13 @@ from app.core.errors import ServiceUnavailableError
 from app.http.dependencies import CheckingHealth, NoQueryParameters
 from app.http.direct import DirectRoute
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
-from app.http.openapi.responses import PUBLIC, answer
-from app.http.responses import JSONDump
+from app.http.openapi.responses import PUBLIC, success_response
+from app.http.responses import JSONSerializer
 from app.schemas.health import Health
 
 router = APIRouter(tags=["health"], route_class=DirectRoute)
 
-_dump = JSONDump(Health)
+_dump = JSONSerializer(Health)
 STOPPING = ServiceUnavailableError("The service is about to stop")
 
 
@@ -18,7 +18,7 @@ STOPPING = ServiceUnavailableError("The service is about to stop")
     "/health",
     response_model=Health,
     responses={
-        **answer(200, says="The database answered", example={"status": "ok"}),
+        **success_response(200, description="The database answered", example={"status": "ok"}),
         **errors(UNKNOWN_PARAMETER),
     },
     operation_id="get_health",
@@ -34,7 +34,7 @@ async def get_health(_: NoQueryParameters, health: CheckingHealth) -> Response:
     "/health/live",
     response_model=Health,
     responses={
-        **answer(200, says="The process answers", example={"status": "ok"}),
+        **success_response(200, description="The process answers", example={"status": "ok"}),
         **errors(UNKNOWN_PARAMETER),
     },
     operation_id="get_liveness",
@@ -50,7 +50,7 @@ async def get_liveness(_: NoQueryParameters) -> Response:
     "/health/ready",
     response_model=Health,
     responses={
-        **answer(200, says="Requests are welcome", example={"status": "ok"}),
+        **success_response(200, description="Requests are welcome", example={"status": "ok"}),
         **errors(UNKNOWN_PARAMETER, STOPPING),
     },
     operation_id="get_readiness",

@@ -14,15 +14,15 @@ from app.http.dependencies import (
     ReadingHotels,
 )
 from app.http.openapi.errors import (
-    CHANGING,
-    CREATING,
+    CREATE_ERRORS,
+    DELETE_ERRORS,
     LIMIT_TOO_LARGE,
-    REMOVING,
     UNKNOWN_PARAMETER,
+    UPDATE_ERRORS,
     WRONG_CURSOR,
     errors,
     not_an_id,
-    wrong,
+    validation_error,
 )
 from app.http.openapi.responses import (
     ETAG,
@@ -30,11 +30,11 @@ from app.http.openapi.responses import (
     NOT_MODIFIED,
     PUBLIC,
     REPLAYED,
-    answer,
     links_to,
     location,
+    success_response,
 )
-from app.http.responses import JSONDump, answered_once, page_links, unless_current
+from app.http.responses import JSONSerializer, not_modified_or, page_links, run_idempotently
 from app.http.retrying import RetryingRoute
 from app.schemas.common import Id
 from app.schemas.hotels import Hotel, HotelCreate, HotelPage, HotelPatch, HotelQuery
@@ -43,8 +43,8 @@ router = APIRouter(prefix="/hotels", tags=["hotels"], route_class=RetryingRoute)
 
 HotelId = Annotated[Id, Path(description="The hotel's `id`", examples=[3])]
 
-_dump_page = JSONDump(HotelPage)
-_dump_hotel = JSONDump(Hotel)
+_dump_page = JSONSerializer(HotelPage)
+_dump_hotel = JSONSerializer(Hotel)
 
 
 _NOT_THERE = NotFoundError("Hotel 4711 does not exist")
@@ -53,14 +53,14 @@ _TAKEN = (
     ConflictError("Another hotel has this name in this city and country"),
 )
 _HAS_DEALS = ConflictError("The hotel has deals; delete or move them first")
-_WRONG = wrong("body.phone", "String should have at least 1 character")
+_WRONG = validation_error("body.phone", "String should have at least 1 character")
 
 
 @router.get(
     "",
     response_model=HotelPage,
     responses={
-        **answer(200, LINK, says="A page"),
+        **success_response(200, LINK, description="A page"),
         **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     operation_id="list_hotels",
@@ -82,7 +82,7 @@ async def list_hotels(
     "/{hotel_id}",
     response_model=Hotel,
     responses={
-        **answer(200, ETAG, says="The hotel", links=links_to("hotel")),
+        **success_response(200, ETAG, description="The hotel", links=links_to("hotel")),
         **NOT_MODIFIED,
         **errors(_NOT_THERE, not_an_id("hotel_id")),
     },
@@ -98,7 +98,7 @@ async def get_hotel(
 ) -> Response:
     """One hotel with its average stars and number of deals."""
     hotel = await hotels.get(hotel_id)
-    return unless_current(if_none_match, _dump_hotel.tagged(hotel, hotel["version"]))
+    return not_modified_or(if_none_match, _dump_hotel.tagged(hotel, hotel["version"]))
 
 
 @router.post(
@@ -106,13 +106,13 @@ async def get_hotel(
     status_code=201,
     response_model=Hotel,
     responses={
-        **answer(
+        **success_response(
             201,
             *(ETAG, location("hotels"), REPLAYED),
-            says="The hotel that was made",
+            description="The hotel that was made",
             links=links_to("hotel"),
         ),
-        **errors(*_TAKEN, _WRONG, *CREATING),
+        **errors(*_TAKEN, _WRONG, *CREATE_ERRORS),
     },
     dependencies=[DealWriter, JSONBody],
     operation_id="create_hotel",
@@ -127,15 +127,17 @@ async def create_hotel(
         hotel = await hotels.create(body)
         return _dump_hotel.tagged(hotel, hotel["version"], location=f"/hotels/{hotel['id']}")
 
-    return await answered_once(once, create)
+    return await run_idempotently(once, create)
 
 
 @router.patch(
     "/{hotel_id}",
     response_model=Hotel,
     responses={
-        **answer(200, ETAG, says="The hotel as it is now", links=links_to("hotel")),
-        **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("hotel_id"), *CHANGING),
+        **success_response(
+            200, ETAG, description="The hotel as it is now", links=links_to("hotel")
+        ),
+        **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("hotel_id"), *UPDATE_ERRORS),
     },
     dependencies=[DealWriter, JSONBody],
     operation_id="change_hotel",
@@ -161,8 +163,8 @@ async def change_hotel(
     status_code=204,
     response_class=Response,
     responses={
-        **answer(204, says="It is gone"),
-        **errors(_NOT_THERE, _HAS_DEALS, not_an_id("hotel_id"), *REMOVING),
+        **success_response(204, description="It is gone"),
+        **errors(_NOT_THERE, _HAS_DEALS, not_an_id("hotel_id"), *DELETE_ERRORS),
     },
     dependencies=[DealWriter],
     operation_id="delete_hotel",

@@ -28,8 +28,15 @@ from app.http.openapi.errors import (
     errors,
     not_an_id,
 )
-from app.http.openapi.responses import DISPOSITION, LINK, VARY, answer, links_to_import, location
-from app.http.responses import JSONDump, page_links
+from app.http.openapi.responses import (
+    DISPOSITION,
+    LINK,
+    VARY,
+    links_to_import,
+    location,
+    success_response,
+)
+from app.http.responses import JSONSerializer, page_links
 from app.http.streaming import StreamedResponse, Write
 from app.http.uploads import FORM_TYPE, RAW_TYPES, Uploaded
 from app.schemas.common import Id
@@ -38,8 +45,8 @@ from app.services.imports import Upload
 
 router = APIRouter(prefix="/imports", tags=["imports"])
 
-_dump = JSONDump(Import)
-_dump_page = JSONDump(ImportPage)
+_dump = JSONSerializer(Import)
+_dump_page = JSONSerializer(ImportPage)
 
 _GUARDED = (UnauthorizedError, ForbiddenError("The key lacks the scope imports:write"))
 _NOT_THERE = (NotFoundError("Import 4711 does not exist"), not_an_id("import_id"))
@@ -92,7 +99,7 @@ _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
     "",
     response_model=ImportPage,
     responses={
-        **answer(200, LINK, says="A page"),
+        **success_response(200, LINK, description="A page"),
         **errors(*_GUARDED, LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     dependencies=[ImportWriter],
@@ -115,16 +122,18 @@ async def list_imports(
     status_code=202,
     response_model=Import,
     responses={
-        **answer(
+        **success_response(
             202,
             location("imports"),
-            says="The file is stored and waits for a worker",
+            description="The file is stored and waits for a worker",
             links=links_to_import(),
             example=IMPORT_EXAMPLE,
         ),
         200: {
             "model": Import,
-            **answer(200, says="The same bytes were sent before", links=links_to_import())[200],
+            **success_response(
+                200, description="The same bytes were sent before", links=links_to_import()
+            )[200],
         },
         **_UPLOAD_ERRORS,
     },
@@ -154,7 +163,7 @@ async def create_import(
     "/{import_id}",
     response_model=Import,
     responses={
-        **answer(200, says="The import", links=links_to_import()),
+        **success_response(200, description="The import", links=links_to_import()),
         **_ITEM_ERRORS,
     },
     dependencies=[ImportWriter],
@@ -170,9 +179,9 @@ async def get_import(import_id: _ImportId, _: NoQueryParameters, imports: Import
     "/{import_id}",
     response_model=Import,
     responses={
-        **answer(
+        **success_response(
             200,
-            says="It has ended, now or before",
+            description="It has ended, now or before",
             example={**IMPORT_EXAMPLE, "state": "cancelled", "finished_at": "2026-11-21T11:35:03Z"},
         ),
         **errors(
@@ -197,10 +206,10 @@ async def cancel_import(import_id: _ImportId, _: NoQueryParameters, imports: Imp
     response_class=Response,
     responses={
         200: {
-            **answer(
+            **success_response(
                 200,
                 *(DISPOSITION, VARY),
-                says="The rejected rows as they came, with line, column, code and message",
+                description="The rejected rows as they came, with line, column, code and message",
             )[200],
             "content": {"text/csv": {"schema": {"type": "string"}, "example": _REJECTS}},
         },
@@ -248,7 +257,9 @@ async def _changes(import_id: _ImportId, imports: Importing) -> AsyncIterator[Im
     response_class=EventSourceResponse,
     responses={
         200: {
-            **answer(200, says="Each event's `data` is the whole `Import`, changed")[200],
+            **success_response(
+                200, description="Each event's `data` is the whole `Import`, changed"
+            )[200],
             "content": {"text/event-stream": {"example": _EVENT}},
         },
         **_ITEM_ERRORS,

@@ -11,9 +11,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.core.errors import AppError, OverloadedError, RequestTimeoutError, ServiceUnavailableError
-from app.http.concurrency_limiter import Admission
+from app.http.concurrency_limiter import ConcurrencyLimiter
 from app.http.exception_handlers import envelope
-from app.http.middleware import told_by
+from app.http.middleware import parse_request_headers
 from app.http.streaming import ABORT
 from app.schemas.validation_errors import error_envelope
 from app.server.writing import OneWrite
@@ -33,7 +33,7 @@ class Protocol(OneWrite):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._uncounted = self.app
-        self._admission: Admission = self.app.state.admission
+        self._admission: ConcurrencyLimiter = self.app.state.admission
         self._counted = self.app.state.counted
         self._proxies: tuple[str, ...] = self.app.state.proxies
         self._arrival_seconds: float = self.app.state.request_arrival_timeout
@@ -78,7 +78,7 @@ class Protocol(OneWrite):
         )
         # Its turn comes later: so does the question whether there is room.
         waits = self._is_busy()
-        if counts and not waits and not self._admission.enter(early=self._early):
+        if counts and not waits and not self._admission.try_acquire(early=self._early):
             self._refuse()
             return
         self.app = self._uncounted
@@ -90,7 +90,7 @@ class Protocol(OneWrite):
         finally:
             if counts and not waits and self.cycle is before:
                 # An address that is none, for instance: nothing runs that would make room again.
-                self._admission.leave()
+                self._admission.release()
         if self._admission.draining:
             # Whoever keeps connections goes elsewhere for the next request.
             self.cycle.keep_alive = False
@@ -104,10 +104,10 @@ class Protocol(OneWrite):
         self, scope: Scope, receive: Receive, send: Send, *, early: bool
     ) -> None:
         """Run a request that waited for the one before it on the same connection."""
-        if self._admission.enter(early=early):
+        if self._admission.try_acquire(early=early):
             await self._counted(scope, receive, send)
             return
-        request_id, _ = told_by(scope["headers"])
+        request_id, _ = parse_request_headers(scope["headers"])
         await envelope(request_id, OverloadedError())(scope, receive, send)
 
     def on_body(self, body: bytes) -> None:
@@ -240,7 +240,7 @@ class Protocol(OneWrite):
         )
 
     def _write(self, error: AppError, *, close: bool, with_body: bool = True) -> None:
-        request_id, _ = told_by(self.headers or ())
+        request_id, _ = parse_request_headers(self.headers or ())
         body = to_json(error_envelope(error, request_id))
         lines = [
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode(),

@@ -17,7 +17,7 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from app.core.config import Settings
 from app.core.signing import signing_key
-from app.http.sockets import address_of, listen, require_free_port
+from app.http.sockets import base_url, listen, require_free_port
 from app.main import create_app
 from app.observability import metrics
 from app.server.protocol import Protocol
@@ -54,7 +54,7 @@ def serve(
     many = workers > 1 or reload
     with _counting_together() if workers > 1 else nullcontext():
         run(
-            configured(
+            uvicorn_config(
                 "app.main:app_from_environment" if many else create_app(settings),
                 factory=many,
                 host=host,
@@ -66,7 +66,7 @@ def serve(
         )
 
 
-def configured(
+def uvicorn_config(
     application: ASGIApp | str, *, http: type[asyncio.Protocol] = Protocol, **options: Any
 ) -> uvicorn.Config:
     """What uvicorn is told of any server; `options` are its own, of this one."""
@@ -98,7 +98,7 @@ def run(config: uvicorn.Config) -> None:
         ConfigurationError: nothing can listen there.
     """
     sockets = listen(config.host, config.port, "--port")
-    logger.info("listening on %s", address_of(config.host, config.port))
+    logger.info("listening on %s", base_url(config.host, config.port))
     sockets += [each.dup() for each in sockets for _ in range(_TAKEN_AT_ONCE - 1)]
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):

@@ -28,42 +28,46 @@ _HEADERS: dict[int, Header] = {
 _EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
 
 
-def wrong(field: str, message: str) -> InvalidInputError:
+def validation_error(field: str, message: str) -> InvalidInputError:
     """A request with one field that breaks a rule."""
     return InvalidInputError(details=[ErrorDetail(field, message)])
 
 
-UNKNOWN_PARAMETER = wrong("query.verbose", "There is no such field")
-NOT_A_BOOLEAN = wrong(
+UNKNOWN_PARAMETER = validation_error("query.verbose", "There is no such field")
+NOT_A_BOOLEAN = validation_error(
     "query.available_only", "Input should be a valid boolean, unable to interpret input"
 )
-LIMIT_TOO_LARGE = wrong("query.limit", "Input should be less than or equal to 100")
-WRONG_CURSOR = wrong("query.cursor", "Not a cursor of this list with these filters and this sort")
+LIMIT_TOO_LARGE = validation_error("query.limit", "Input should be less than or equal to 100")
+WRONG_CURSOR = validation_error(
+    "query.cursor", "Not a cursor of this list with these filters and this sort"
+)
 
 
 def not_an_id(name: str) -> InvalidInputError:
     """What a path with something else than a number is told."""
     message = "Input should be a valid integer, unable to parse string as an integer"
-    return wrong(f"path.{name}", message)
+    return validation_error(f"path.{name}", message)
 
 
 # What any request that writes deals or hotels may be told, ...
-WRITING: tuple[Refusal, ...] = (
+WRITE_ERRORS: tuple[Refusal, ...] = (
     UnauthorizedError,
     ForbiddenError("The key lacks the scope deals:write"),
     RaceLostError,
     PayloadTooLargeError,
 )
 # ... any that sends a new one, ...
-CREATING: tuple[Refusal, ...] = (
-    *WRITING,
+CREATE_ERRORS: tuple[Refusal, ...] = (
+    *WRITE_ERRORS,
     UnsupportedMediaTypeError,
     ConflictError("A request with this Idempotency-Key is still running, try again shortly"),
-    wrong("header.idempotency-key", "was used with another body; a new request needs a new key"),
+    validation_error(
+        "header.idempotency-key", "was used with another body; a new request needs a new key"
+    ),
 )
 # ... and any that changes or removes one in a certain version.
-REMOVING: tuple[Refusal, ...] = (*WRITING, PreconditionFailedError)
-CHANGING: tuple[Refusal, ...] = (*REMOVING, UnsupportedMediaTypeError)
+DELETE_ERRORS: tuple[Refusal, ...] = (*WRITE_ERRORS, PreconditionFailedError)
+UPDATE_ERRORS: tuple[Refusal, ...] = (*DELETE_ERRORS, UnsupportedMediaTypeError)
 
 
 def errors(*refusals: Refusal) -> Declared:

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of requests and responses beside their bodies' schemas."""
+"""What the OpenAPI document description of requests and responses beside their bodies' schemas."""
 
 from typing import Any, Literal
 
@@ -62,10 +62,10 @@ def location(collection: Literal["deals", "hotels", "imports"]) -> Header:
     return _header("Location", "Where it is", f"/{collection}/1", pattern=pattern)
 
 
-def answer(
+def success_response(
     status: int,
     *headers: Header,
-    says: str,
+    description: str,
     links: dict[str, Any] | None = None,
     example: Any = None,
 ) -> Declared:
@@ -74,7 +74,7 @@ def answer(
     `example` is for those whose schema has none of its own.
     """
     declared: dict[str, Any] = {
-        "description": says,
+        "description": description,
         "headers": {
             name: header for each in (REQUEST_ID, *headers) for name, header in each.items()
         },
@@ -86,7 +86,9 @@ def answer(
     return {status: declared}
 
 
-NOT_MODIFIED: Declared = answer(304, ETAG, says="The client's copy, `If-None-Match`, is current")
+NOT_MODIFIED: Declared = success_response(
+    304, ETAG, description="The client's copy, `If-None-Match`, is current"
+)
 
 
 def links_to(resource: Literal["deal", "hotel"]) -> dict[str, Any]:
