@@ -12,7 +12,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from app.core.config import Settings
-from app.http.dependencies import DealWriter, get_actor
+from app.http.dependencies import RequireDealWrite, get_actor
 from app.http.direct import DirectRoute
 from app.http.openapi.errors import CREATE_ERRORS, DELETE_ERRORS, UPDATE_ERRORS, errors
 from app.http.openapi.responses import PUBLIC
@@ -188,7 +188,7 @@ def test_what_is_public_is_listed_here_too(app: FastAPI) -> None:
         ("POST", {"openapi_extra": PUBLIC}, "is PUBLIC, but asks who it is or writes"),
         (
             "GET",
-            {"openapi_extra": PUBLIC, "dependencies": [DealWriter]},
+            {"openapi_extra": PUBLIC, "dependencies": [RequireDealWrite]},
             "is PUBLIC, but asks who it is or writes",
         ),
         ("GET", {"openapi_extra": PUBLIC, "response_model": None}, "no response model"),
@@ -196,8 +196,12 @@ def test_what_is_public_is_listed_here_too(app: FastAPI) -> None:
         ("GET", {"openapi_extra": PUBLIC, "summary": None}, "no summary"),
         ("GET", {"openapi_extra": PUBLIC, "description": ""}, "no description"),
         ("GET", {"openapi_extra": PUBLIC, "responses": {}}, "no 422"),
-        ("DELETE", {"dependencies": [DealWriter], "responses": errors()}, "no 401"),
-        ("POST", {"dependencies": [DealWriter], "responses": errors(*DELETE_ERRORS)}, "no 415"),
+        ("DELETE", {"dependencies": [RequireDealWrite], "responses": errors()}, "no 401"),
+        (
+            "POST",
+            {"dependencies": [RequireDealWrite], "responses": errors(*DELETE_ERRORS)},
+            "no 415",
+        ),
     ],
 )
 @pytest.mark.parametrize("included", [False, True])
@@ -232,7 +236,7 @@ def test_a_good_route_is_not_complained_about() -> None:
         operation_id="x",
         summary="X",
         responses=errors(*CREATE_ERRORS),
-        dependencies=[DealWriter],
+        dependencies=[RequireDealWrite],
     )
     async def endpoint(value: Annotated[str, Body()]) -> None:
         """Something."""

@@ -61,22 +61,22 @@ def get_cursors(request: Request) -> CursorCodec:
     return codec
 
 
-async def reading_deals(request: Request) -> DealService:
+async def get_deal_reader(request: Request) -> DealService:
     """The service that finds deals."""
     return DealService(DealRepository(get_reader(request)), get_cursors(request))
 
 
-async def reading_hotels(request: Request) -> HotelService:
+async def get_hotel_reader(request: Request) -> HotelService:
     """The service that finds hotels."""
     return HotelService(HotelRepository(get_reader(request)), get_cursors(request))
 
 
-async def editing_deals(session: DB) -> DealEditor:
+async def get_deal_writer(session: DB) -> DealEditor:
     """The service that writes deals, in this request's transaction."""
     return DealEditor(DealStore(session))
 
 
-async def editing_hotels(session: DB) -> HotelEditor:
+async def get_hotel_writer(session: DB) -> HotelEditor:
     """The service that writes hotels, in this request's transaction."""
     return HotelEditor(HotelStore(session))
 
@@ -112,7 +112,7 @@ async def get_actor(
     raise UnauthorizedError
 
 
-async def deal_writer(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+async def require_deal_write(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
     """An actor that may write deals and hotels.
 
     Raises:
@@ -133,7 +133,7 @@ async def json_body(request: Request) -> None:
         raise UnsupportedMediaTypeError
 
 
-async def expected_versions(
+async def get_if_match_versions(
     if_match: Annotated[
         IfSent[str],
         Header(
@@ -146,7 +146,7 @@ async def expected_versions(
     return Expected(parse_if_match(if_match))
 
 
-async def once(
+async def get_idempotent_request(
     request: Request,
     session: DB,
     actor: Annotated[Actor, Depends(get_actor)],
@@ -166,17 +166,17 @@ async def once(
     return IdempotentRequest(IdempotencyStore(session), identity, await request.body())
 
 
-Once = Annotated[IdempotentRequest, Depends(once)]
-EditingDeals = Annotated[DealEditor, Depends(editing_deals)]
+IdempotentRequestDep = Annotated[IdempotentRequest, Depends(get_idempotent_request)]
+DealWriterDep = Annotated[DealEditor, Depends(get_deal_writer)]
 
 
-async def editing_many_deals(session: DB) -> BulkService:
+async def get_bulk_writer(session: DB) -> BulkService:
     """The service that writes many deals, in this request's transaction."""
     return BulkService(BulkStore(session))
 
 
-EditingManyDeals = Annotated[BulkService, Depends(editing_many_deals)]
-EditingHotels = Annotated[HotelEditor, Depends(editing_hotels)]
+BulkWriterDep = Annotated[BulkService, Depends(get_bulk_writer)]
+HotelWriterDep = Annotated[HotelEditor, Depends(get_hotel_writer)]
 IfNoneMatch = Annotated[
     IfSent[str],
     Header(
@@ -184,12 +184,12 @@ IfNoneMatch = Annotated[
         examples=['"1.8e553dacda25a50f"'],
     ),
 ]
-ExpectedVersions = Annotated[Expected, Depends(expected_versions)]
+IfMatchVersions = Annotated[Expected, Depends(get_if_match_versions)]
 JSONBody = Depends(json_body)
-DealWriter = Depends(deal_writer)
+RequireDealWrite = Depends(require_deal_write)
 
 
-async def import_writer(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
+async def require_import_write(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
     """An actor that may import files, and see what was imported.
 
     Raises:
@@ -199,53 +199,53 @@ async def import_writer(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
     return actor
 
 
-async def importing_actor(request: Request) -> Actor:
+async def require_import_read(request: Request) -> Actor:
     """The same for pages, which are no routes of FastAPI's.
 
     Raises:
         UnauthorizedError: the key is wrong, or missing in production.
         ForbiddenError: this one may not.
     """
-    return await import_writer(
+    return await require_import_write(
         await get_actor(request, await _bearer(request), await _header(request))
     )
 
 
-async def importing(request: Request) -> ImportService:
+async def get_import_service(request: Request) -> ImportService:
     """The application's own; its transactions are shorter than a request."""
     service: ImportService = request.app.state.imports
     return service
 
 
-ImportWriter = Depends(import_writer)
-ImportingActor = Annotated[Actor, ImportWriter]
-Importing = Annotated[ImportService, Depends(importing)]
+RequireImportWrite = Depends(require_import_write)
+ImportingActor = Annotated[Actor, RequireImportWrite]
+ImportServiceDep = Annotated[ImportService, Depends(get_import_service)]
 
 
-async def reading_categories(request: Request) -> CategoryService:
+async def get_category_reader(request: Request) -> CategoryService:
     """The service that finds categories."""
     return CategoryService(CategoryRepository(get_reader(request)))
 
 
-async def checking_health(request: Request) -> HealthService:
+async def get_health_service(request: Request) -> HealthService:
     """The application's own, which opens a session by itself: a hanging one must not be awaited."""
     service: HealthService = request.app.state.health
     return service
 
 
-async def exporting_deals(request: Request) -> ExportService:
+async def get_export_service(request: Request) -> ExportService:
     """The service that gives out all deals; it takes a connection when the response is sent."""
     return ExportService(ExportRepository(get_database(request).streams))
 
 
-ExportingDeals = Annotated[ExportService, Depends(exporting_deals)]
-ReadingCategories = Annotated[CategoryService, Depends(reading_categories)]
-CheckingHealth = Annotated[HealthService, Depends(checking_health)]
-ReadingDeals = Annotated[DealService, Depends(reading_deals)]
-ReadingHotels = Annotated[HotelService, Depends(reading_hotels)]
+ExportServiceDep = Annotated[ExportService, Depends(get_export_service)]
+CategoryReaderDep = Annotated[CategoryService, Depends(get_category_reader)]
+HealthServiceDep = Annotated[HealthService, Depends(get_health_service)]
+DealReaderDep = Annotated[DealService, Depends(get_deal_reader)]
+HotelReaderDep = Annotated[HotelService, Depends(get_hotel_reader)]
 
 
-async def no_query(request: Request) -> None:
+async def reject_query_params(request: Request) -> None:
     """For routes without query parameters: a mistyped one is refused, not ignored.
 
     Raises:
@@ -258,4 +258,4 @@ async def no_query(request: Request) -> None:
 
 
 # By hand and not as an empty model, which would cost each request what a model with fields does.
-NoQueryParameters = Annotated[None, Depends(no_query)]
+NoQueryParameters = Annotated[None, Depends(reject_query_params)]

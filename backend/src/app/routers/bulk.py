@@ -3,7 +3,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Response
 
 from app.core.errors import ConflictError, ErrorDetail, InvalidInputError, NotFoundError
-from app.http.dependencies import DealWriter, EditingManyDeals, JSONBody, Once
+from app.http.dependencies import BulkWriterDep, IdempotentRequestDep, JSONBody, RequireDealWrite
 from app.http.openapi.errors import CREATE_ERRORS, errors, validation_error
 from app.http.openapi.responses import REPLAYED, success_response
 from app.http.responses import JSONSerializer, run_idempotently
@@ -38,15 +38,15 @@ _dump = JSONSerializer(BulkResults)
             *CREATE_ERRORS,
         ),
     },
-    dependencies=[DealWriter, JSONBody],
+    dependencies=[RequireDealWrite, JSONBody],
     operation_id="upsert_deals",
     summary="Create or replace many deals",
 )
 async def upsert_deals(
     body: Annotated[BulkBody, Body(openapi_examples=BULK_BODY_EXAMPLES)],
     query: Annotated[BulkQuery, Query()],
-    once: Once,
-    deals: EditingManyDeals,
+    once: IdempotentRequestDep,
+    deals: BulkWriterDep,
 ) -> Response:
     """Create or replace up to 1,000 deals, matched by `external_id`; without one they are new.
 

@@ -1,6 +1,6 @@
 from fastapi import APIRouter, Response
 
-from app.http.dependencies import NoQueryParameters, ReadingCategories
+from app.http.dependencies import CategoryReaderDep, NoQueryParameters
 from app.http.direct import DirectRoute
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
 from app.http.openapi.responses import PUBLIC, success_response
@@ -30,6 +30,6 @@ _dump = JSONSerializer(list[CategoryCount])
     summary="List categories",
     openapi_extra=PUBLIC,
 )
-async def list_categories(_: NoQueryParameters, categories: ReadingCategories) -> Response:
+async def list_categories(_: NoQueryParameters, categories: CategoryReaderDep) -> Response:
     """Every category with its number of deals, by name."""
     return _dump(await categories.all())

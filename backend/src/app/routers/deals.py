@@ -5,14 +5,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from app.core.errors import ConflictError, NotFoundError
 from app.http.convertors import DEAL
 from app.http.dependencies import (
-    DealWriter,
-    EditingDeals,
-    ExpectedVersions,
+    DealReaderDep,
+    DealWriterDep,
+    IdempotentRequestDep,
+    IfMatchVersions,
     IfNoneMatch,
     JSONBody,
     NoQueryParameters,
-    Once,
-    ReadingDeals,
+    RequireDealWrite,
 )
 from app.http.openapi.errors import (
     CREATE_ERRORS,
@@ -75,7 +75,7 @@ _WRONG = validation_error("body.price_per_night", "Input should be greater than 
     openapi_extra=PUBLIC,
 )
 async def list_deals(
-    request: Request, query: Annotated[DealQuery, Query()], deals: ReadingDeals
+    request: Request, query: Annotated[DealQuery, Query()], deals: DealReaderDep
 ) -> Response:
     """A page of deals, filtered and sorted.
 
@@ -107,7 +107,7 @@ async def list_deals(
     openapi_extra=PUBLIC,
 )
 async def city_statistics(
-    query: Annotated[StatisticsQuery, Query()], deals: ReadingDeals
+    query: Annotated[StatisticsQuery, Query()], deals: DealReaderDep
 ) -> Response:
     """Average price and number of deals of each city that has any, most deals first."""
     found = await deals.statistics_by_city(available_only=query.available_only)
@@ -129,7 +129,7 @@ async def city_statistics(
 async def get_deal(
     deal_id: DealId,
     _: NoQueryParameters,
-    deals: ReadingDeals,
+    deals: DealReaderDep,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One deal, with an `ETag` to ask again whether it has changed."""
@@ -150,12 +150,12 @@ async def get_deal(
         ),
         **errors(NotFoundError("Hotel 4711 does not exist"), *_TAKEN, _WRONG, *CREATE_ERRORS),
     },
-    dependencies=[DealWriter, JSONBody],
+    dependencies=[RequireDealWrite, JSONBody],
     operation_id="create_deal",
     summary="Create a deal",
 )
 async def create_deal(
-    body: DealCreate, once: Once, _: NoQueryParameters, deals: EditingDeals
+    body: DealCreate, once: IdempotentRequestDep, _: NoQueryParameters, deals: DealWriterDep
 ) -> Response:
     """Make a deal; `Location` says where it is."""
 
@@ -173,16 +173,16 @@ async def create_deal(
         **success_response(200, ETAG, description="The deal as it is now", links=links_to("deal")),
         **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("deal_id"), *UPDATE_ERRORS),
     },
-    dependencies=[DealWriter, JSONBody],
+    dependencies=[RequireDealWrite, JSONBody],
     operation_id="change_deal",
     summary="Change a deal",
 )
 async def change_deal(
     deal_id: DealId,
     body: DealPatch,
-    expected: ExpectedVersions,
+    expected: IfMatchVersions,
     _: NoQueryParameters,
-    deals: EditingDeals,
+    deals: DealWriterDep,
 ) -> Response:
     """Change the fields that are sent; the others stay.
 
@@ -200,15 +200,15 @@ async def change_deal(
         **success_response(204, description="It is gone"),
         **errors(*DELETE_ERRORS, _NOT_THERE, not_an_id("deal_id")),
     },
-    dependencies=[DealWriter],
+    dependencies=[RequireDealWrite],
     operation_id="delete_deal",
     summary="Delete a deal",
 )
 async def delete_deal(
     deal_id: DealId,
-    expected: ExpectedVersions,
+    expected: IfMatchVersions,
     _: NoQueryParameters,
-    deals: EditingDeals,
+    deals: DealWriterDep,
 ) -> None:
     """Delete a deal, for good."""
     await deals.remove(deal_id, expected)

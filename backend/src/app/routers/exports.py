@@ -6,7 +6,7 @@ from pydantic_core import to_json
 
 from app.core.errors import NotAcceptableError, ServiceUnavailableError, TooManyExportsError
 from app.http.content_negotiation import MediaType, best_media_type, takes_gzip
-from app.http.dependencies import ExportingDeals
+from app.http.dependencies import ExportServiceDep
 from app.http.direct import DirectRoute
 from app.http.openapi.errors import NOT_A_BOOLEAN, errors
 from app.http.openapi.responses import DISPOSITION, PUBLIC, VARY, success_response
@@ -58,7 +58,7 @@ _DESCRIPTION = "All of the deals, unless the connection ends without the last ch
     openapi_extra=PUBLIC,
 )
 async def export_deals(
-    request: Request, query: Annotated[DealFilters, Query()], exports: ExportingDeals
+    request: Request, query: Annotated[DealFilters, Query()], exports: ExportServiceDep
 ) -> Response:
     """All deals that pass the filters, as they are at one moment, in CSV or NDJSON.
 

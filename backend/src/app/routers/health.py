@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.core.errors import ServiceUnavailableError
-from app.http.dependencies import CheckingHealth, NoQueryParameters
+from app.http.dependencies import HealthServiceDep, NoQueryParameters
 from app.http.direct import DirectRoute
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
 from app.http.openapi.responses import PUBLIC, success_response
@@ -25,7 +25,7 @@ STOPPING = ServiceUnavailableError("The service is about to stop")
     summary="Check the service",
     openapi_extra=PUBLIC,
 )
-async def get_health(_: NoQueryParameters, health: CheckingHealth) -> Response:
+async def get_health(_: NoQueryParameters, health: HealthServiceDep) -> Response:
     """`ok` when the database answers, 503 when it does not."""
     return _dump(await health.check())
 
@@ -57,7 +57,9 @@ async def get_liveness(_: NoQueryParameters) -> Response:
     summary="Check whether requests are welcome",
     openapi_extra=PUBLIC,
 )
-async def get_readiness(request: Request, _: NoQueryParameters, health: CheckingHealth) -> Response:
+async def get_readiness(
+    request: Request, _: NoQueryParameters, health: HealthServiceDep
+) -> Response:
     """`ok` when requests are welcome: the database answers, its schema is this code's, no stop.
 
     503 says why not, and a proxy sends requests elsewhere.

@@ -4,14 +4,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.core.errors import ConflictError, NotFoundError
 from app.http.dependencies import (
-    DealWriter,
-    EditingHotels,
-    ExpectedVersions,
+    HotelReaderDep,
+    HotelWriterDep,
+    IdempotentRequestDep,
+    IfMatchVersions,
     IfNoneMatch,
     JSONBody,
     NoQueryParameters,
-    Once,
-    ReadingHotels,
+    RequireDealWrite,
 )
 from app.http.openapi.errors import (
     CREATE_ERRORS,
@@ -68,7 +68,7 @@ _WRONG = validation_error("body.phone", "String should have at least 1 character
     openapi_extra=PUBLIC,
 )
 async def list_hotels(
-    request: Request, query: Annotated[HotelQuery, Query()], hotels: ReadingHotels
+    request: Request, query: Annotated[HotelQuery, Query()], hotels: HotelReaderDep
 ) -> Response:
     """A page of hotels, ordered by id."""
     page = await hotels.page(query)
@@ -93,7 +93,7 @@ async def list_hotels(
 async def get_hotel(
     hotel_id: HotelId,
     _: NoQueryParameters,
-    hotels: ReadingHotels,
+    hotels: HotelReaderDep,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One hotel with its average stars and number of deals."""
@@ -114,12 +114,12 @@ async def get_hotel(
         ),
         **errors(*_TAKEN, _WRONG, *CREATE_ERRORS),
     },
-    dependencies=[DealWriter, JSONBody],
+    dependencies=[RequireDealWrite, JSONBody],
     operation_id="create_hotel",
     summary="Create a hotel",
 )
 async def create_hotel(
-    body: HotelCreate, once: Once, _: NoQueryParameters, hotels: EditingHotels
+    body: HotelCreate, once: IdempotentRequestDep, _: NoQueryParameters, hotels: HotelWriterDep
 ) -> Response:
     """Make a hotel; `Location` says where it is."""
 
@@ -139,16 +139,16 @@ async def create_hotel(
         ),
         **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("hotel_id"), *UPDATE_ERRORS),
     },
-    dependencies=[DealWriter, JSONBody],
+    dependencies=[RequireDealWrite, JSONBody],
     operation_id="change_hotel",
     summary="Change a hotel",
 )
 async def change_hotel(
     hotel_id: HotelId,
     body: HotelPatch,
-    expected: ExpectedVersions,
+    expected: IfMatchVersions,
     _: NoQueryParameters,
-    hotels: EditingHotels,
+    hotels: HotelWriterDep,
 ) -> Response:
     """Change the fields that are sent; the others stay.
 
@@ -166,15 +166,15 @@ async def change_hotel(
         **success_response(204, description="It is gone"),
         **errors(_NOT_THERE, _HAS_DEALS, not_an_id("hotel_id"), *DELETE_ERRORS),
     },
-    dependencies=[DealWriter],
+    dependencies=[RequireDealWrite],
     operation_id="delete_hotel",
     summary="Delete a hotel",
 )
 async def delete_hotel(
     hotel_id: HotelId,
-    expected: ExpectedVersions,
+    expected: IfMatchVersions,
     _: NoQueryParameters,
-    hotels: EditingHotels,
+    hotels: HotelWriterDep,
 ) -> None:
     """Delete a hotel that has no deals."""
     await hotels.remove(hotel_id, expected)

@@ -20,7 +20,12 @@ from app.core.errors import (
     UnsupportedMediaTypeError,
 )
 from app.http.content_negotiation import takes_gzip
-from app.http.dependencies import Importing, ImportingActor, ImportWriter, NoQueryParameters
+from app.http.dependencies import (
+    ImportingActor,
+    ImportServiceDep,
+    NoQueryParameters,
+    RequireImportWrite,
+)
 from app.http.openapi.errors import (
     LIMIT_TOO_LARGE,
     UNKNOWN_PARAMETER,
@@ -102,12 +107,12 @@ _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
         **success_response(200, LINK, description="A page"),
         **errors(*_GUARDED, LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
-    dependencies=[ImportWriter],
+    dependencies=[RequireImportWrite],
     operation_id="list_imports",
     summary="List imports",
 )
 async def list_imports(
-    request: Request, query: Annotated[ImportQuery, Query()], imports: Importing
+    request: Request, query: Annotated[ImportQuery, Query()], imports: ImportServiceDep
 ) -> Response:
     """A page of imports, the latest first."""
     page = await imports.page(query)
@@ -145,7 +150,7 @@ async def create_import(
     actor: ImportingActor,
     file: Uploaded,
     options: Annotated[ImportOptions, Query()],
-    imports: Importing,
+    imports: ImportServiceDep,
 ) -> Response:
     """Upload a file of deals, to be loaded in the background; `Location` says how it goes.
 
@@ -166,11 +171,13 @@ async def create_import(
         **success_response(200, description="The import", links=links_to_import()),
         **_ITEM_ERRORS,
     },
-    dependencies=[ImportWriter],
+    dependencies=[RequireImportWrite],
     operation_id="get_import",
     summary="Read an import",
 )
-async def get_import(import_id: _ImportId, _: NoQueryParameters, imports: Importing) -> Response:
+async def get_import(
+    import_id: _ImportId, _: NoQueryParameters, imports: ImportServiceDep
+) -> Response:
     """How an import goes, or has gone."""
     return _dump(await imports.get(import_id))
 
@@ -191,11 +198,13 @@ async def get_import(import_id: _ImportId, _: NoQueryParameters, imports: Import
             PayloadTooLargeError,
         ),
     },
-    dependencies=[ImportWriter],
+    dependencies=[RequireImportWrite],
     operation_id="cancel_import",
     summary="Cancel an import",
 )
-async def cancel_import(import_id: _ImportId, _: NoQueryParameters, imports: Importing) -> Response:
+async def cancel_import(
+    import_id: _ImportId, _: NoQueryParameters, imports: ImportServiceDep
+) -> Response:
     """Cancel an import that has not ended; what is stored by now stays, and is counted."""
     return _dump(await imports.cancel(import_id))
 
@@ -219,12 +228,12 @@ async def cancel_import(import_id: _ImportId, _: NoQueryParameters, imports: Imp
             NotFoundError("The rejects of import 1 were removed after their time"),
         ),
     },
-    dependencies=[ImportWriter],
+    dependencies=[RequireImportWrite],
     operation_id="get_import_rejects",
     summary="Download rejected rows",
 )
 async def get_import_rejects(
-    request: Request, import_id: _ImportId, _: NoQueryParameters, imports: Importing
+    request: Request, import_id: _ImportId, _: NoQueryParameters, imports: ImportServiceDep
 ) -> Response:
     """The rows that were rejected so far, to be mended and uploaded again."""
     rejects = await imports.rejects(import_id)
@@ -246,7 +255,7 @@ async def get_import_rejects(
     )
 
 
-async def _changes(import_id: _ImportId, imports: Importing) -> AsyncIterator[Import]:
+async def _changes(import_id: _ImportId, imports: ImportServiceDep) -> AsyncIterator[Import]:
     """Look before the response begins: an unknown import is a 404, not a stream that breaks off."""
     await imports.get(import_id)
     return imports.changes(import_id)
@@ -264,7 +273,7 @@ async def _changes(import_id: _ImportId, imports: Importing) -> AsyncIterator[Im
         },
         **_ITEM_ERRORS,
     },
-    dependencies=[ImportWriter],
+    dependencies=[RequireImportWrite],
     operation_id="watch_import",
     summary="Watch an import",
 )

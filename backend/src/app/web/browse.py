@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.errors import InvalidInputError
-from app.http.dependencies import reading_categories, reading_deals
+from app.http.dependencies import get_category_reader, get_deal_reader
 from app.schemas.deals import SORT_FIELDS, DealPage, DealQuery
 from app.web.html import page, shown
 from app.web.queries import Asked, SortLink, answered, sort_link
@@ -29,10 +29,10 @@ _PAGE_SIZES = ("10", "20", "50", "100")
 @shown
 async def browse(request: Request) -> Response:
     """Every part by itself: what is wrong with the filters hides the table, and nothing else."""
-    deals = await reading_deals(request)
+    deals = await get_deal_reader(request)
     asked, found = await answered(Asked.of(DealQuery, request.query_params), deals.page)
     cities = await deals.statistics_by_city(available_only=False)
-    categories = await (await reading_categories(request)).all()
+    categories = await (await get_category_reader(request)).all()
     context = {
         "section": "browse",
         "asked": asked,

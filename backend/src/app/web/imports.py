@@ -12,7 +12,7 @@ from app.core.errors import (
     NotFoundError,
     UnauthorizedError,
 )
-from app.http.dependencies import importing, importing_actor
+from app.http.dependencies import get_import_service, require_import_read
 from app.schemas.common import BIGINT_END
 from app.schemas.imports import FINAL_STATES, Import, ImportPage, ImportQuery
 from app.web.html import page, shown
@@ -33,7 +33,7 @@ async def imports(request: Request) -> Response:
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)
-    service = await importing(request)
+    service = await get_import_service(request)
     asked, found = await answered(Asked.of(ImportQuery, request.query_params), service.page)
     items = found["items"] if found else []
     active = [each["id"] for each in reversed(items) if each["state"] not in FINAL_STATES]
@@ -55,7 +55,7 @@ async def one_import(request: Request) -> Response:
     if refusal is not None:
         return _locked(request, refusal)
     import_id = _import_id(request.path_params["import_id"])
-    service = await importing(request)
+    service = await get_import_service(request)
     found = await service.get(import_id)
     rejects = await _rejects(request, found) if found["links"]["rejects"] else []
     context = {
@@ -79,7 +79,7 @@ def _import_id(text: str) -> int:
 async def _refusal(request: Request) -> AppError | None:
     """Why this client may not see imports, if so."""
     try:
-        await importing_actor(request)
+        await require_import_read(request)
     except (UnauthorizedError, ForbiddenError) as refusal:
         return refusal
     return None
@@ -100,7 +100,7 @@ def _next(asked: Asked[ImportQuery], found: ImportPage | None) -> str | None:
 
 async def _rejects(request: Request, found: Import) -> list[list[str]]:
     """The header and the first rows of the rejects, what is too long for a page shortened."""
-    rows = await (await importing(request)).first_rejects(found["id"], _REJECTS_SHOWN)
+    rows = await (await get_import_service(request)).first_rejects(found["id"], _REJECTS_SHOWN)
     return [[_short(text) for text in row] for row in rows]
 
 
