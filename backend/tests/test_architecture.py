@@ -18,7 +18,7 @@ from app.http.openapi.errors import CREATE_ERRORS, DELETE_ERRORS, UPDATE_ERRORS,
 from app.http.openapi.responses import PUBLIC
 from app.main import create_app
 from app.schemas.common import ErrorEnvelope
-from app.schemas.health import Health
+from app.schemas.health import HealthResponse
 from app.web.routes import routes as web_routes
 
 pytestmark = pytest.mark.unit
@@ -210,7 +210,7 @@ def test_a_route_that_breaks_a_rule_is_found(
 ) -> None:
     app, router = FastAPI(), APIRouter(prefix="/deep")
     good = {
-        "response_model": Health,
+        "response_model": HealthResponse,
         "operation_id": "x",
         "summary": "x",
         "description": "x",
@@ -232,7 +232,7 @@ def test_a_good_route_is_not_complained_about() -> None:
 
     @app.post(
         "/x",
-        response_model=Health,
+        response_model=HealthResponse,
         operation_id="x",
         summary="X",
         responses=errors(*CREATE_ERRORS),

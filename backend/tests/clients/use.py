@@ -16,20 +16,20 @@ from hotel_deals_client.api.deals import (
 from hotel_deals_client.api.hotels import create_hotel
 from hotel_deals_client.api.imports import create_import
 from hotel_deals_client.models import (
-    Deal,
     DealCreate,
-    DealPage,
     DealPatch,
+    DealResponse,
     ErrorDetailBody,
     ErrorEnvelope,
-    Hotel,
     HotelCreate,
-    Import,
+    HotelResponse,
+    ImportResponse,
+    PaginatedResponseDealResponse,
 )
 from hotel_deals_client.types import UNSET, File, Unset
 
 
-def offer(hotel: Hotel, price: str, stars: int = 4) -> DealCreate:
+def offer(hotel: HotelResponse, price: str, stars: int = 4) -> DealCreate:
     return DealCreate(
         hotel_id=hotel.id,
         room_type="suite",
@@ -43,7 +43,7 @@ def offer(hotel: Hotel, price: str, stars: int = 4) -> DealCreate:
     )
 
 
-def page(client: AuthenticatedClient, cursor: str | Unset = UNSET) -> DealPage:
+def page(client: AuthenticatedClient, cursor: str | Unset = UNSET) -> PaginatedResponseDealResponse:
     found = list_deals.sync(
         client=client,
         city="BERLIN",
@@ -52,17 +52,17 @@ def page(client: AuthenticatedClient, cursor: str | Unset = UNSET) -> DealPage:
         limit=2,
         cursor=cursor,
     )
-    assert isinstance(found, DealPage), found
+    assert isinstance(found, PaginatedResponseDealResponse), found
     return found
 
 
-def write(client: AuthenticatedClient) -> Hotel:
+def write(client: AuthenticatedClient) -> HotelResponse:
     body = HotelCreate(name="Court", city="Berlin", country="Germany", phone="+49-30-1")
     hotel = create_hotel.sync(client=client, body=body, idempotency_key="python")
-    assert isinstance(hotel, Hotel), hotel
+    assert isinstance(hotel, HotelResponse), hotel
     for price in ("100.00", "120.00", "140.00"):
         made = create_deal.sync_detailed(client=client, body=offer(hotel, price))
-        assert isinstance(made.parsed, Deal), made
+        assert isinstance(made.parsed, DealResponse), made
         assert made.headers["Location"] == f"/deals/{made.parsed.id}"
     return hotel
 
@@ -78,12 +78,12 @@ def read_and_change(client: AuthenticatedClient) -> int:
 
     deal_id: int = first.items[0].id
     read = get_deal.sync_detailed(deal_id, client=client)
-    assert isinstance(read.parsed, Deal)
+    assert isinstance(read.parsed, DealResponse)
     assert read.parsed.hotel.name == "Court"
 
     tag, sold = read.headers["ETag"], DealPatch(is_available=False)
     changed = change_deal.sync(deal_id, client=client, body=sold, if_match=tag)
-    assert isinstance(changed, Deal), changed
+    assert isinstance(changed, DealResponse), changed
     assert changed.version == 2
     stale = change_deal.sync(deal_id, client=client, body=sold, if_match=tag)
     assert isinstance(stale, ErrorEnvelope)
@@ -91,7 +91,7 @@ def read_and_change(client: AuthenticatedClient) -> int:
     return deal_id
 
 
-def be_refused(client: AuthenticatedClient, hotel: Hotel) -> None:
+def be_refused(client: AuthenticatedClient, hotel: HotelResponse) -> None:
     wrong = create_deal.sync_detailed(client=client, body=offer(hotel, "100.00", stars=6))
     assert wrong.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert isinstance(wrong.parsed, ErrorEnvelope)
@@ -111,7 +111,7 @@ def delete(client: AuthenticatedClient, deal_id: int) -> None:
 def upload(client: AuthenticatedClient) -> None:
     file = File(payload=BytesIO(b"id,hotel_name\n"), file_name="deals.csv")
     made = create_import.sync(client=client, body=file)
-    assert isinstance(made, Import), made
+    assert isinstance(made, ImportResponse), made
     assert made.state == "queued"
 
 

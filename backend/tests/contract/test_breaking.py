@@ -58,23 +58,23 @@ BREAKING: dict[str, Change] = {
         "/deals/{deal_id}"
     ].pop("delete"),
     "Response `200` was removed.": lambda d: operation(d, "create_import")["responses"].pop("200"),
-    "Property `phone` of `hotel` was removed.": lambda d: schema(d, "HotelSummary")[
+    "Property `phone` of `hotel` was removed.": lambda d: schema(d, "HotelSummaryResponse")[
         "properties"
     ].pop("phone"),
-    "Properties of `Deal` are no longer required: `version`.": lambda d: schema(d, "Deal")[
-        "required"
-    ].remove("version"),
+    "Properties of `DealResponse` are no longer required: `version`.": lambda d: schema(
+        d, "DealResponse"
+    )["required"].remove("version"),
     "Type of `deal_count` widened from 'integer' to 'string'.": lambda d: field(
-        d, "Hotel.deal_count"
+        d, "HotelResponse.deal_count"
     ).update(type="string"),
     "Type of `name` widened from 'string' to 'string | null'.": lambda d: field(
-        d, "Hotel.name"
+        d, "HotelResponse.name"
     ).update(type=STRING_OR_NULL),
     "Enum of `status` gained values: 'x'.": lambda d: field(d, "BulkResult.status")["enum"].append(
         "x"
     ),
     "Upper bound of `star_rating` changed from '<= 5' to '<= 6'.": lambda d: field(
-        d, "Deal.star_rating"
+        d, "DealResponse.star_rating"
     ).update(maximum=6),
     "Response header `ETag` was removed.": lambda d: ok(d, "get_hotel")["headers"].pop("ETag"),
     "Media type `text/csv` was removed.": lambda d: ok(d, "export_deals")["content"].pop(
@@ -134,14 +134,16 @@ HARMLESS: list[Change] = [
     lambda d: operation(d, "list_deals")["parameters"].insert(0, NEW),
     lambda d: operation(d, "list_hotels")["parameters"].reverse(),
     lambda d: d["paths"].update({"/new": {"get": {**d["paths"]["/health"]["get"]}}}),
-    lambda d: schema(d, "Deal")["properties"].update(new={"type": "string"}),
+    lambda d: schema(d, "DealResponse")["properties"].update(new={"type": "string"}),
     lambda d: schema(d, "DealCreate")["properties"].update(new={"type": "string"}),
     lambda d: field(d, "HotelCreate.name").update(maxLength=500),
     lambda d: parameter(d, "list_deals", "limit")["schema"].update(maximum=500),
     lambda d: operation(d, "list_deals")["responses"].update({"429": {"description": "Later"}}),
     lambda d: operation(d, "list_deals").update(summary="Other", description="Other."),
     lambda d: parameter(d, "list_deals", "city").update(description="Where the room is"),
-    lambda d: field(d, "Deal.room_type").update(description="What it is", examples=["double"]),
+    lambda d: field(d, "DealResponse.room_type").update(
+        description="What it is", examples=["double"]
+    ),
 ]
 
 
@@ -221,7 +223,7 @@ def test_what_is_not_well_described_is_found(document: Document, tmp_path: Path)
     del operation(changed, "list_deals")["summary"]
     del parameter(changed, "list_hotels", "city")["description"]
     del ok(changed, "get_deal")["headers"]["X-Request-ID"]
-    field(changed, "Deal.room_type")["examples"] = [1]
+    field(changed, "DealResponse.room_type")["examples"] = [1]
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(changed))
 

@@ -156,13 +156,13 @@ def test_a_wrong_example_is_found(settings: Settings) -> None:
     deals = document["paths"]["/deals"]["get"]
     deals["parameters"][0]["schema"]["examples"] = [-1]
     deals["responses"]["422"]["content"]["application/json"]["examples"]["x"] = {"value": {}}
-    document["components"]["schemas"]["Deal"]["examples"][0]["checkin_date"] = "tomorrow"
+    document["components"]["schemas"]["DealResponse"]["examples"][0]["checkin_date"] = "tomorrow"
 
     found = " ".join(wrong_examples(document))
 
     assert "parameters/0" in found
     assert "422" in found
-    assert "schemas/Deal: " in found
+    assert "schemas/DealResponse: " in found
 
 
 def codes() -> dict[int, set[str]]:

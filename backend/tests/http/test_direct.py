@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from app.core.config import Settings
 from app.http.direct import DirectRoute
 from app.main import create_app
-from app.schemas.common import Id, IfSent
+from app.schemas.common import Id, OptionalParam
 from app.schemas.deals import DealQuery
 
 pytestmark = pytest.mark.unit
@@ -35,7 +35,7 @@ def application(route_class: type[APIRoute]) -> FastAPI:
         request: Request,
         one_id: Annotated[Id, Path()],
         must: Annotated[str, Header()],
-        may: Annotated[IfSent[str], Header(pattern="^[a-z]*$")] = None,
+        may: Annotated[OptionalParam[str], Header(pattern="^[a-z]*$")] = None,
     ) -> Response:
         return Response(f"{request.url.path} {one_id!r} {must!r} {may!r}")
 

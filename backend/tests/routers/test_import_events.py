@@ -18,7 +18,7 @@ from tests.support.timeouts import FOREVER, PATIENCE
 from app.core.config import Settings
 from app.db.session import Database
 from app.main import create_app
-from app.schemas.imports import Import
+from app.schemas.imports import ImportResponse
 from app.services import imports
 from app.services.import_runner import ImportRunner
 from app.services.imports import ImportService
@@ -58,7 +58,7 @@ def events(response: httpx.Response) -> list[dict[str, Any]]:
     return [checked(json.loads(block.removeprefix("data: "))) for block in blocks]
 
 
-async def following(changes: AsyncIterator[Import]) -> Import:
+async def following(changes: AsyncIterator[ImportResponse]) -> ImportResponse:
     async with asyncio.timeout(PATIENCE):
         return await anext(changes)
 

@@ -9,18 +9,18 @@ from pydantic import TypeAdapter
 from tests.support.csv_files import as_csv, row
 
 from app.core.config import Settings
-from app.schemas.imports import Import
+from app.schemas.imports import ImportResponse
 
 DECIDED = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
 CSV = {"Content-Type": "text/csv"}
 
-_IMPORT = TypeAdapter(Import)
+_IMPORT = TypeAdapter(ImportResponse)
 
 
 def checked(said: Any) -> dict[str, Any]:
     """An import as a client gets it, after everything that holds for each of them."""
     _IMPORT.validate_python(said)
-    assert list(said) == list(Import.__annotations__)
+    assert list(said) == list(ImportResponse.__annotations__)
     assert sum(said[name] for name in DECIDED) == said["rows_read"]
     assert said["bytes_read"] <= said["bytes_total"]
     final = said["state"] in {"succeeded", "failed", "cancelled"}

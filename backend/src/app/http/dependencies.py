@@ -18,7 +18,7 @@ from app.repositories.deals.write import DealStore
 from app.repositories.hotels.read import HotelRepository
 from app.repositories.hotels.write import HotelStore
 from app.repositories.idempotency import IdempotencyStore, KeyIdentity
-from app.schemas.common import IfSent
+from app.schemas.common import OptionalParam
 from app.schemas.validation_errors import MAX_DETAILS, error_detail
 from app.services.bulk import BulkService
 from app.services.categories import CategoryService
@@ -135,7 +135,7 @@ async def json_body(request: Request) -> None:
 
 async def get_if_match_versions(
     if_match: Annotated[
-        IfSent[str],
+        OptionalParam[str],
         Header(
             description="An `ETag`: change it only if it is still in that version",
             examples=['"1.8e553dacda25a50f"'],
@@ -151,7 +151,7 @@ async def get_idempotent_request(
     session: DB,
     actor: Annotated[Actor, Depends(get_actor)],
     idempotency_key: Annotated[
-        IfSent[str],
+        OptionalParam[str],
         Header(
             pattern=r"^[!-~]{1,255}$",
             description="Chosen by the client: sent again with the same body within 24 hours, the "
@@ -178,7 +178,7 @@ async def get_bulk_writer(session: DB) -> BulkService:
 BulkWriterDep = Annotated[BulkService, Depends(get_bulk_writer)]
 HotelWriterDep = Annotated[HotelEditor, Depends(get_hotel_writer)]
 IfNoneMatch = Annotated[
-    IfSent[str],
+    OptionalParam[str],
     Header(
         description="The `ETag` of the client's copy: 304 if it is current",
         examples=['"1.8e553dacda25a50f"'],

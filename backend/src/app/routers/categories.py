@@ -5,16 +5,16 @@ from app.http.direct import DirectRoute
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
 from app.http.openapi.responses import PUBLIC, success_response
 from app.http.responses import JSONSerializer
-from app.schemas.categories import CategoryCount
+from app.schemas.categories import CategoryResponse
 
 router = APIRouter(prefix="/categories", tags=["categories"], route_class=DirectRoute)
 
-_dump = JSONSerializer(list[CategoryCount])
+_dump = JSONSerializer(list[CategoryResponse])
 
 
 @router.get(
     "",
-    response_model=list[CategoryCount],
+    response_model=list[CategoryResponse],
     responses={
         **success_response(
             200,

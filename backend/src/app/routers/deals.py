@@ -38,14 +38,14 @@ from app.http.openapi.responses import (
 )
 from app.http.responses import JSONSerializer, not_modified_or, page_links, run_idempotently
 from app.http.retrying import RetryingRoute
-from app.schemas.common import Id
+from app.schemas.common import Id, PaginatedResponse, page_example
 from app.schemas.deals import (
-    CityStatistics,
-    Deal,
+    DEAL_EXAMPLE,
+    CityStatsResponse,
     DealCreate,
-    DealPage,
     DealPatch,
     DealQuery,
+    DealResponse,
     StatisticsQuery,
 )
 
@@ -53,9 +53,9 @@ router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
 
 DealId = Annotated[Id, Path(description="The deal's `id`", examples=[1])]
 
-_dump_page = JSONSerializer(DealPage)
-_dump_deal = JSONSerializer(Deal)
-_dump_statistics = JSONSerializer(list[CityStatistics])
+_dump_page = JSONSerializer(PaginatedResponse[DealResponse])
+_dump_deal = JSONSerializer(DealResponse)
+_dump_statistics = JSONSerializer(list[CityStatsResponse])
 
 
 _NOT_THERE = NotFoundError("Deal 4711 does not exist")
@@ -65,9 +65,9 @@ _WRONG = validation_error("body.price_per_night", "Input should be greater than 
 
 @router.get(
     "",
-    response_model=DealPage,
+    response_model=PaginatedResponse[DealResponse],
     responses={
-        **success_response(200, LINK, description="A page"),
+        **success_response(200, LINK, description="A page", example=page_example(DEAL_EXAMPLE)),
         **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     operation_id="list_deals",
@@ -90,7 +90,7 @@ async def list_deals(
 
 @router.get(
     "/stats",
-    response_model=list[CityStatistics],
+    response_model=list[CityStatsResponse],
     responses={
         **success_response(
             200,
@@ -116,7 +116,7 @@ async def city_statistics(
 
 @router.get(
     DEAL,
-    response_model=Deal,
+    response_model=DealResponse,
     responses={
         **success_response(200, ETAG, description="The deal", links=links_to("deal")),
         **NOT_MODIFIED,
@@ -140,7 +140,7 @@ async def get_deal(
 @router.post(
     "",
     status_code=201,
-    response_model=Deal,
+    response_model=DealResponse,
     responses={
         **success_response(
             201,
@@ -168,7 +168,7 @@ async def create_deal(
 
 @router.patch(
     DEAL,
-    response_model=Deal,
+    response_model=DealResponse,
     responses={
         **success_response(200, ETAG, description="The deal as it is now", links=links_to("deal")),
         **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("deal_id"), *UPDATE_ERRORS),

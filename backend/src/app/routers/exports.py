@@ -11,7 +11,7 @@ from app.http.direct import DirectRoute
 from app.http.openapi.errors import NOT_A_BOOLEAN, errors
 from app.http.openapi.responses import DISPOSITION, PUBLIC, VARY, success_response
 from app.http.streaming import StreamedResponse
-from app.schemas.deals import DEAL_EXAMPLE, Deal, DealFilters
+from app.schemas.deals import DEAL_EXAMPLE, DealFilters, DealResponse
 from app.services.exports import ExportFormat
 
 router = APIRouter(prefix="/deals", tags=["deals"], route_class=DirectRoute)
@@ -35,7 +35,10 @@ _CONTENT: dict[str, Any] = {
         ),
     },
     _NDJSON.name: {
-        "schema": {"type": "string", "description": "A `Deal` in JSON, and a line end, for each"},
+        "schema": {
+            "type": "string",
+            "description": "A `DealResponse` in JSON, and a line end, for each",
+        },
         "example": to_json(DEAL_EXAMPLE).decode() + "\n",
     },
 }
@@ -44,7 +47,7 @@ _DESCRIPTION = "All of the deals, unless the connection ends without the last ch
 
 @router.get(
     "/export",
-    response_model=Deal,
+    response_model=DealResponse,
     response_class=Response,
     responses={
         200: {

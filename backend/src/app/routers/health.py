@@ -6,17 +6,17 @@ from app.http.direct import DirectRoute
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
 from app.http.openapi.responses import PUBLIC, success_response
 from app.http.responses import JSONSerializer
-from app.schemas.health import Health
+from app.schemas.health import HealthResponse
 
 router = APIRouter(tags=["health"], route_class=DirectRoute)
 
-_dump = JSONSerializer(Health)
+_dump = JSONSerializer(HealthResponse)
 STOPPING = ServiceUnavailableError("The service is about to stop")
 
 
 @router.get(
     "/health",
-    response_model=Health,
+    response_model=HealthResponse,
     responses={
         **success_response(200, description="The database answered", example={"status": "ok"}),
         **errors(UNKNOWN_PARAMETER),
@@ -32,7 +32,7 @@ async def get_health(_: NoQueryParameters, health: HealthServiceDep) -> Response
 
 @router.get(
     "/health/live",
-    response_model=Health,
+    response_model=HealthResponse,
     responses={
         **success_response(200, description="The process answers", example={"status": "ok"}),
         **errors(UNKNOWN_PARAMETER),
@@ -48,7 +48,7 @@ async def get_liveness(_: NoQueryParameters) -> Response:
 
 @router.get(
     "/health/ready",
-    response_model=Health,
+    response_model=HealthResponse,
     responses={
         **success_response(200, description="Requests are welcome", example={"status": "ok"}),
         **errors(UNKNOWN_PARAMETER, STOPPING),

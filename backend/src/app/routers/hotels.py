@@ -36,15 +36,15 @@ from app.http.openapi.responses import (
 )
 from app.http.responses import JSONSerializer, not_modified_or, page_links, run_idempotently
 from app.http.retrying import RetryingRoute
-from app.schemas.common import Id
-from app.schemas.hotels import Hotel, HotelCreate, HotelPage, HotelPatch, HotelQuery
+from app.schemas.common import Id, PaginatedResponse, page_example
+from app.schemas.hotels import HOTEL_EXAMPLE, HotelCreate, HotelPatch, HotelQuery, HotelResponse
 
 router = APIRouter(prefix="/hotels", tags=["hotels"], route_class=RetryingRoute)
 
 HotelId = Annotated[Id, Path(description="The hotel's `id`", examples=[3])]
 
-_dump_page = JSONSerializer(HotelPage)
-_dump_hotel = JSONSerializer(Hotel)
+_dump_page = JSONSerializer(PaginatedResponse[HotelResponse])
+_dump_hotel = JSONSerializer(HotelResponse)
 
 
 _NOT_THERE = NotFoundError("Hotel 4711 does not exist")
@@ -58,9 +58,9 @@ _WRONG = validation_error("body.phone", "String should have at least 1 character
 
 @router.get(
     "",
-    response_model=HotelPage,
+    response_model=PaginatedResponse[HotelResponse],
     responses={
-        **success_response(200, LINK, description="A page"),
+        **success_response(200, LINK, description="A page", example=page_example(HOTEL_EXAMPLE)),
         **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     operation_id="list_hotels",
@@ -80,7 +80,7 @@ async def list_hotels(
 
 @router.get(
     "/{hotel_id}",
-    response_model=Hotel,
+    response_model=HotelResponse,
     responses={
         **success_response(200, ETAG, description="The hotel", links=links_to("hotel")),
         **NOT_MODIFIED,
@@ -104,7 +104,7 @@ async def get_hotel(
 @router.post(
     "",
     status_code=201,
-    response_model=Hotel,
+    response_model=HotelResponse,
     responses={
         **success_response(
             201,
@@ -132,7 +132,7 @@ async def create_hotel(
 
 @router.patch(
     "/{hotel_id}",
-    response_model=Hotel,
+    response_model=HotelResponse,
     responses={
         **success_response(
             200, ETAG, description="The hotel as it is now", links=links_to("hotel")

@@ -44,14 +44,20 @@ from app.http.openapi.responses import (
 from app.http.responses import JSONSerializer, page_links
 from app.http.streaming import StreamedResponse, Write
 from app.http.uploads import FORM_TYPE, RAW_TYPES, Uploaded
-from app.schemas.common import Id
-from app.schemas.imports import IMPORT_EXAMPLE, Import, ImportOptions, ImportPage, ImportQuery
+from app.schemas.common import Id, PaginatedResponse, page_example
+from app.schemas.imports import (
+    ENDED_EXAMPLE,
+    IMPORT_EXAMPLE,
+    ImportOptions,
+    ImportQuery,
+    ImportResponse,
+)
 from app.services.imports import Upload
 
 router = APIRouter(prefix="/imports", tags=["imports"])
 
-_dump = JSONSerializer(Import)
-_dump_page = JSONSerializer(ImportPage)
+_dump = JSONSerializer(ImportResponse)
+_dump_page = JSONSerializer(PaginatedResponse[ImportResponse])
 
 _GUARDED = (UnauthorizedError, ForbiddenError("The key lacks the scope imports:write"))
 _NOT_THERE = (NotFoundError("Import 4711 does not exist"), not_an_id("import_id"))
@@ -102,9 +108,9 @@ _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
 
 @router.get(
     "",
-    response_model=ImportPage,
+    response_model=PaginatedResponse[ImportResponse],
     responses={
-        **success_response(200, LINK, description="A page"),
+        **success_response(200, LINK, description="A page", example=page_example(ENDED_EXAMPLE)),
         **errors(*_GUARDED, LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     dependencies=[RequireImportWrite],
@@ -125,7 +131,7 @@ async def list_imports(
 @router.post(
     "",
     status_code=202,
-    response_model=Import,
+    response_model=ImportResponse,
     responses={
         **success_response(
             202,
@@ -135,7 +141,7 @@ async def list_imports(
             example=IMPORT_EXAMPLE,
         ),
         200: {
-            "model": Import,
+            "model": ImportResponse,
             **success_response(
                 200, description="The same bytes were sent before", links=links_to_import()
             )[200],
@@ -166,7 +172,7 @@ async def create_import(
 
 @router.get(
     "/{import_id}",
-    response_model=Import,
+    response_model=ImportResponse,
     responses={
         **success_response(200, description="The import", links=links_to_import()),
         **_ITEM_ERRORS,
@@ -184,7 +190,7 @@ async def get_import(
 
 @router.delete(
     "/{import_id}",
-    response_model=Import,
+    response_model=ImportResponse,
     responses={
         **success_response(
             200,
@@ -255,7 +261,9 @@ async def get_import_rejects(
     )
 
 
-async def _changes(import_id: _ImportId, imports: ImportServiceDep) -> AsyncIterator[Import]:
+async def _changes(
+    import_id: _ImportId, imports: ImportServiceDep
+) -> AsyncIterator[ImportResponse]:
     """Look before the response begins: an unknown import is a 404, not a stream that breaks off."""
     await imports.get(import_id)
     return imports.changes(import_id)
@@ -267,7 +275,7 @@ async def _changes(import_id: _ImportId, imports: ImportServiceDep) -> AsyncIter
     responses={
         200: {
             **success_response(
-                200, description="Each event's `data` is the whole `Import`, changed"
+                200, description="Each event's `data` is the whole `ImportResponse`, changed"
             )[200],
             "content": {"text/event-stream": {"example": _EVENT}},
         },
@@ -279,8 +287,8 @@ async def _changes(import_id: _ImportId, imports: ImportServiceDep) -> AsyncIter
 )
 async def watch_import(
     _: NoQueryParameters,
-    changes: Annotated[AsyncIterator[Import], Depends(_changes)],
-) -> AsyncIterator[Import]:
+    changes: Annotated[AsyncIterator[ImportResponse], Depends(_changes)],
+) -> AsyncIterator[ImportResponse]:
     """How an import goes, as Server-Sent Events until it has ended."""
     async for each in changes:
         yield each

@@ -3,7 +3,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
-from app.schemas.common import ErrorDetailBody, shows
+from app.schemas.common import ErrorDetailBody, openapi_examples
 from app.schemas.deals import NEW_DEAL_EXAMPLE
 
 MAX_ITEMS = 1000
@@ -87,7 +87,7 @@ class BulkResult(TypedDict):
     error: BulkError | None
 
 
-@with_config(shows(BULK_RESULTS_EXAMPLE))
+@with_config(openapi_examples(BULK_RESULTS_EXAMPLE))
 class BulkResults(TypedDict):
     """One result per item, in the order of the items."""
 

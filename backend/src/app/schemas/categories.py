@@ -4,7 +4,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 
-class CategoryCount(TypedDict):
+class CategoryResponse(TypedDict):
     """A category and how many deals carry it."""
 
     name: Annotated[str, Field(description="In lower case", examples=["luxury"])]

@@ -7,7 +7,7 @@ all the same. What clients send is declared as models, which validate.
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
+    with_config,
 )
 from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
@@ -28,18 +29,18 @@ T = TypeVar("T")
 NULL = "\0null"
 
 
-def shown(example: Any) -> Any:
+def openapi_example(example: Any) -> Any:
     """An example as FastAPI is given it, with nulls that it keeps."""
     if isinstance(example, dict):
-        return {name: shown(value) for name, value in example.items()}
+        return {name: openapi_example(value) for name, value in example.items()}
     if isinstance(example, list):
-        return [shown(value) for value in example]
+        return [openapi_example(value) for value in example]
     return NULL if example is None else example
 
 
-def shows(*examples: Any) -> ConfigDict:
+def openapi_examples(*examples: Any) -> ConfigDict:
     """The configuration of a type that the document shows with these examples."""
-    return ConfigDict(json_schema_extra={"examples": shown(list(examples))})
+    return ConfigDict(json_schema_extra={"examples": openapi_example(list(examples))})
 
 
 # An exclusive bound, because the document is made with floats, and 2**63 - 1 is none.
@@ -69,7 +70,7 @@ PageLimit = Annotated[int, Field(description="The `limit` that was asked for", e
 Id = Annotated[int, Field(ge=1, lt=BIGINT_END)]
 
 
-def storable(value: Any) -> Any:
+def normalize_text(value: Any) -> Any:
     """PostgreSQL's text has no NUL; composed and decomposed letters are one to a reader.
 
     Space around it is what Python and so a load takes for it, U+001C to U+001F too. Comes before
@@ -85,7 +86,7 @@ def storable(value: Any) -> Any:
 SearchText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    BeforeValidator(storable),
+    BeforeValidator(normalize_text),
     TEXT_RULES,
 ]
 
@@ -103,7 +104,28 @@ class _WithoutNull:
 
 
 # A parameter that is None unless it is sent.
-IfSent = Annotated[T | None, _WithoutNull()]
+OptionalParam = Annotated[T | None, _WithoutNull()]
+
+
+def _drop_title(schema: dict[str, Any]) -> None:
+    # The same for each kind of item. Generators of clients fall back on the schema's name.
+    schema.pop("title", None)
+
+
+@with_config(ConfigDict(json_schema_extra=_drop_title))
+class PaginatedResponse(TypedDict, Generic[T]):
+    """A page of a collection."""
+
+    items: list[T]
+    total: Annotated[int | None, Field(description="All that match; null with `count=none`")]
+    skip: Skipped
+    limit: PageLimit
+    next_cursor: NextCursor
+
+
+def page_example(item: Any) -> dict[str, Any]:
+    """Return a page with one item, as an example of a response."""
+    return {"items": [item], "total": 1, "skip": 0, "limit": 20, "next_cursor": None}
 
 
 class PageQuery(BaseModel):
@@ -130,7 +152,7 @@ class PageQuery(BaseModel):
         int, Field(ge=1, le=100, description="How many to return at most", examples=[10])
     ] = 20
     cursor: Annotated[
-        IfSent[str],
+        OptionalParam[str],
         Field(
             max_length=1000,
             description="`next_cursor` of a page with the same sort and filters; not with `skip`",
@@ -138,7 +160,7 @@ class PageQuery(BaseModel):
         ),
     ] = None
     count: Annotated[
-        IfSent[Literal["exact", "estimated", "none"]],
+        OptionalParam[Literal["exact", "estimated", "none"]],
         Field(
             description="How `total` is found: counted (default for offset pages); counted on a "
             "sample where counting all would take long; or not at all, `total` is null (default "

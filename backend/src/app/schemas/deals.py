@@ -17,28 +17,25 @@ from typing_extensions import TypedDict
 
 from app.schemas.common import (
     Id,
-    IfSent,
     Money,
-    NextCursor,
-    PageLimit,
+    OptionalParam,
     PageQuery,
     SearchText,
-    Skipped,
     Timestamp,
-    shows,
+    openapi_examples,
 )
-from app.schemas.hotels import SUMMARY_EXAMPLE, HotelSummary, SearchedCity, SearchedCountry
+from app.schemas.hotels import SUMMARY_EXAMPLE, HotelSummaryResponse, SearchedCity, SearchedCountry
 from app.schemas.request_types import (
     PRICE_RULES,
     Body,
     CalendarDate,
     CategoryNames,
-    Flag,
+    EntityId,
     Percent,
     Price,
-    Reference,
     RoomType,
     Stars,
+    StrictBool,
 )
 
 SortField = Literal[
@@ -86,8 +83,8 @@ DEAL_EXAMPLE = {
 }
 
 
-@with_config(shows(DEAL_EXAMPLE))
-class Deal(TypedDict):
+@with_config(openapi_examples(DEAL_EXAMPLE))
+class DealResponse(TypedDict):
     """An offer of one room type of a hotel for given nights."""
 
     id: Id
@@ -110,18 +107,18 @@ class Deal(TypedDict):
     version: Annotated[int, Field(ge=1, description="Rises with every change of the deal")]
     created_at: Timestamp
     updated_at: Timestamp
-    hotel: HotelSummary
+    hotel: HotelSummaryResponse
 
 
 class DealCreate(Body):
     """A new deal."""
 
-    model_config = shows(NEW_DEAL_EXAMPLE, _NEW)
+    model_config = openapi_examples(NEW_DEAL_EXAMPLE, _NEW)
 
     external_id: Annotated[
-        Reference | None, Field(description="The id that its source knows it by; each once")
+        EntityId | None, Field(description="The id that its source knows it by; each once")
     ] = None
-    hotel_id: Annotated[Reference, Field(description="A hotel that is there")]
+    hotel_id: Annotated[EntityId, Field(description="A hotel that is there")]
     room_type: RoomType
     star_rating: Stars
     price_per_night: Price
@@ -129,7 +126,7 @@ class DealCreate(Body):
     discount_percent: Percent
     checkin_date: CalendarDate
     checkout_date: Annotated[CalendarDate, Field(description="After `checkin_date`")]
-    is_available: Annotated[Flag, Field(description="False when it is sold")] = True
+    is_available: Annotated[StrictBool, Field(description="False when it is sold")] = True
     categories: CategoryNames = Field(default_factory=list)
 
     @field_validator("checkout_date")
@@ -144,12 +141,12 @@ class DealCreate(Body):
 class DealPatch(Body):
     """What changes of a deal: the fields that are sent, the others stay."""
 
-    model_config = shows(
+    model_config = openapi_examples(
         {"price_per_night": "150.00", "discount_percent": 39}, {"is_available": False}
     )
 
-    external_id: Reference | MISSING | None = MISSING
-    hotel_id: Reference | MISSING = MISSING
+    external_id: EntityId | MISSING | None = MISSING
+    hotel_id: EntityId | MISSING = MISSING
     room_type: RoomType | MISSING = MISSING
     star_rating: Stars | MISSING = MISSING
     price_per_night: Price | MISSING = MISSING
@@ -157,31 +154,11 @@ class DealPatch(Body):
     discount_percent: Percent | MISSING = MISSING
     checkin_date: CalendarDate | MISSING = MISSING
     checkout_date: CalendarDate | MISSING = MISSING
-    is_available: Flag | MISSING = MISSING
+    is_available: StrictBool | MISSING = MISSING
     categories: CategoryNames | MISSING = MISSING
 
 
-_PAGE: dict[str, Any] = {
-    "items": [DEAL_EXAMPLE],
-    "total": 1,
-    "skip": 0,
-    "limit": 20,
-    "next_cursor": None,
-}
-
-
-@with_config(shows(_PAGE))
-class DealPage(TypedDict):
-    """A page of deals in the order asked for."""
-
-    items: list[Deal]
-    total: Annotated[int | None, Field(description="Matching deals; null with `count=none`")]
-    skip: Skipped
-    limit: PageLimit
-    next_cursor: NextCursor
-
-
-class CityStatistics(TypedDict):
+class CityStatsResponse(TypedDict):
     """What the deals of a city cost on average."""
 
     city: Annotated[str, Field(examples=["London"])]
@@ -200,44 +177,45 @@ class DealFilters(BaseModel):
     city: SearchedCity = None
     country: SearchedCountry = None
     min_stars: Annotated[
-        IfSent[StarsBound],
+        OptionalParam[StarsBound],
         Field(description="The hotel's average is at least this", examples=[3.5]),
     ] = None
     price_min: Annotated[
-        IfSent[PriceBound], Field(description="A night costs at least this", examples=[50])
+        OptionalParam[PriceBound], Field(description="A night costs at least this", examples=[50])
     ] = None
     price_max: Annotated[
-        IfSent[PriceBound], Field(description="A night costs at most this", examples=[199.99])
+        OptionalParam[PriceBound],
+        Field(description="A night costs at most this", examples=[199.99]),
     ] = None
     category: Annotated[
-        IfSent[list[SearchText]],
+        OptionalParam[list[SearchText]],
         Field(
             max_length=MAX_CATEGORY_FILTERS,
             description="Any of them; repeat the parameter",
             examples=[["luxury", "beach"]],
         ),
     ] = None
-    hotel_id: Annotated[IfSent[Id], Field(description="Deals of this hotel only", examples=[3])] = (
-        None
-    )
+    hotel_id: Annotated[
+        OptionalParam[Id], Field(description="Deals of this hotel only", examples=[3])
+    ] = None
     room_type: Annotated[
-        IfSent[SearchText], Field(description="Exact, case and all", examples=["suite"])
+        OptionalParam[SearchText], Field(description="Exact, case and all", examples=["suite"])
     ] = None
     available_only: AvailableOnly = False
     min_discount: Annotated[
-        IfSent[int],
+        OptionalParam[int],
         Field(ge=0, le=100, description="In percent, at least this", examples=[20]),
     ] = None
     checkin_from: Annotated[
-        IfSent[CalendarDate],
+        OptionalParam[CalendarDate],
         Field(description="Check-in on this day or later", examples=["2026-12-01"]),
     ] = None
     checkin_to: Annotated[
-        IfSent[CalendarDate],
+        OptionalParam[CalendarDate],
         Field(description="Check-in on this day or earlier", examples=["2026-12-31"]),
     ] = None
     q: Annotated[
-        IfSent[SearchText],
+        OptionalParam[SearchText],
         Field(description="Starts of words of the hotel's name or city", examples=["lake zür"]),
     ] = None
 

@@ -4,7 +4,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 
-class Health(TypedDict):
+class HealthResponse(TypedDict):
     """The service and its database answer."""
 
     status: Annotated[

@@ -6,14 +6,11 @@ from typing_extensions import TypedDict
 from app.schemas.common import (
     AverageStars,
     Id,
-    IfSent,
-    NextCursor,
-    PageLimit,
+    OptionalParam,
     PageQuery,
     SearchText,
-    Skipped,
     Timestamp,
-    shows,
+    openapi_examples,
 )
 from app.schemas.request_types import Body, HotelText, Phone
 
@@ -35,8 +32,8 @@ HOTEL_EXAMPLE: dict[str, Any] = {
 _NEW = {name: HOTEL_EXAMPLE[name] for name in ("name", "city", "country", "phone")}
 
 
-@with_config(shows(SUMMARY_EXAMPLE))
-class HotelSummary(TypedDict):
+@with_config(openapi_examples(SUMMARY_EXAMPLE))
+class HotelSummaryResponse(TypedDict):
     """A hotel as a deal shows it."""
 
     id: Id
@@ -47,8 +44,8 @@ class HotelSummary(TypedDict):
     avg_star_rating: AverageStars
 
 
-@with_config(shows(HOTEL_EXAMPLE))
-class Hotel(HotelSummary):
+@with_config(openapi_examples(HOTEL_EXAMPLE))
+class HotelResponse(HotelSummaryResponse):
     """A hotel with how many deals it has."""
 
     deal_count: Annotated[int, Field(description="Deals of the hotel")]
@@ -60,7 +57,7 @@ class Hotel(HotelSummary):
 class HotelCreate(Body):
     """A new hotel. Its phone is its own, and so is its name in its city and country."""
 
-    model_config = shows(_NEW)
+    model_config = openapi_examples(_NEW)
 
     name: HotelText
     city: HotelText
@@ -71,7 +68,7 @@ class HotelCreate(Body):
 class HotelPatch(Body):
     """What changes of a hotel: the fields that are sent, the others stay."""
 
-    model_config = shows({"phone": "+41-44-555-0102"})
+    model_config = openapi_examples({"phone": "+41-44-555-0102"})
 
     name: HotelText | MISSING = MISSING
     city: HotelText | MISSING = MISSING
@@ -79,32 +76,12 @@ class HotelPatch(Body):
     phone: Phone | MISSING = MISSING
 
 
-_PAGE: dict[str, Any] = {
-    "items": [HOTEL_EXAMPLE],
-    "total": 1,
-    "skip": 0,
-    "limit": 20,
-    "next_cursor": None,
-}
-
-
-@with_config(shows(_PAGE))
-class HotelPage(TypedDict):
-    """A page of hotels, ordered by id."""
-
-    items: list[Hotel]
-    total: Annotated[int | None, Field(description="Matching hotels; null with `count=none`")]
-    skip: Skipped
-    limit: PageLimit
-    next_cursor: NextCursor
-
-
 SearchedCity = Annotated[
-    IfSent[SearchText],
+    OptionalParam[SearchText],
     Field(description="The hotel's city: exact, ignoring case", examples=["zürich"]),
 ]
 SearchedCountry = Annotated[
-    IfSent[SearchText],
+    OptionalParam[SearchText],
     Field(description="The hotel's country: exact, ignoring case", examples=["Switzerland"]),
 ]
 
@@ -115,6 +92,6 @@ class HotelQuery(PageQuery):
     city: SearchedCity = None
     country: SearchedCountry = None
     q: Annotated[
-        IfSent[SearchText],
+        OptionalParam[SearchText],
         Field(description="Starts of words of the name or city", examples=["lake zür"]),
     ] = None

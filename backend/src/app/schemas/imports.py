@@ -5,13 +5,10 @@ from typing_extensions import TypedDict
 
 from app.schemas.common import (
     Id,
-    IfSent,
-    NextCursor,
-    PageLimit,
+    OptionalParam,
     PageQuery,
-    Skipped,
     Timestamp,
-    shows,
+    openapi_examples,
 )
 
 ImportState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -87,8 +84,8 @@ ENDED_EXAMPLE: dict[str, Any] = {
 }
 
 
-@with_config(shows(ENDED_EXAMPLE, IMPORT_EXAMPLE))
-class Import(TypedDict):
+@with_config(openapi_examples(ENDED_EXAMPLE, IMPORT_EXAMPLE))
+class ImportResponse(TypedDict):
     """An uploaded file and what became of its rows.
 
     `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (identical rows with
@@ -127,31 +124,12 @@ class Import(TypedDict):
     links: ImportLinks
 
 
-_PAGE: dict[str, Any] = {
-    "items": [ENDED_EXAMPLE],
-    "total": 1,
-    "skip": 0,
-    "limit": 20,
-    "next_cursor": None,
-}
-
-
-@with_config(shows(_PAGE))
-class ImportPage(TypedDict):
-    """A page of imports, the latest first."""
-
-    items: list[Import]
-    total: Annotated[int | None, Field(description="Matching imports; null with `count=none`")]
-    skip: Skipped
-    limit: PageLimit
-    next_cursor: NextCursor
-
-
 class ImportQuery(PageQuery):
     """Filter and page of `GET /imports`."""
 
     state: Annotated[
-        IfSent[ImportState], Field(description="Imports in this state only", examples=["running"])
+        OptionalParam[ImportState],
+        Field(description="Imports in this state only", examples=["running"]),
     ] = None
 
 

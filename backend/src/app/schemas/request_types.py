@@ -19,7 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from app.schemas.common import BIGINT_END, TEXT_RULES, storable
+from app.schemas.common import BIGINT_END, TEXT_RULES, normalize_text
 
 _PRICE = re.compile(r"\d{1,8}(\.\d{1,2})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -74,19 +74,19 @@ Price = Annotated[
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date), Field(examples=["2026-12-01"])]
 Stars = Annotated[int, Field(strict=True, ge=1, le=5, examples=[4]), BeforeValidator(_integer)]
 Percent = Annotated[int, Field(strict=True, ge=0, le=100, examples=[28]), BeforeValidator(_integer)]
-Reference = Annotated[int, Field(strict=True, ge=1, lt=BIGINT_END), BeforeValidator(_integer)]
-Flag = Annotated[bool, Field(strict=True)]
+EntityId = Annotated[int, Field(strict=True, ge=1, lt=BIGINT_END), BeforeValidator(_integer)]
+StrictBool = Annotated[bool, Field(strict=True)]
 RoomType = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
-    BeforeValidator(storable),
+    BeforeValidator(normalize_text),
     TEXT_RULES,
     Field(examples=["suite"]),
 ]
 CategoryName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
-    BeforeValidator(storable),
+    BeforeValidator(normalize_text),
     TEXT_RULES,
 ]
 CategoryNames = Annotated[
@@ -100,12 +100,12 @@ CategoryNames = Annotated[
 HotelText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    BeforeValidator(storable),
+    BeforeValidator(normalize_text),
     TEXT_RULES,
 ]
 Phone = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=40),
-    BeforeValidator(storable),
+    BeforeValidator(normalize_text),
     TEXT_RULES,
 ]

@@ -5,14 +5,14 @@ from typing import Any
 from app.core.errors import ErrorDetail, InvalidInputError, NotFoundError
 from app.repositories.deals.read import SORT_COLUMNS, DealRepository
 from app.repositories.deals.write import DealStore
+from app.schemas.common import PaginatedResponse
 from app.schemas.deals import (
     DATES_RULE,
-    CityStatistics,
-    Deal,
+    CityStatsResponse,
     DealCreate,
-    DealPage,
     DealPatch,
     DealQuery,
+    DealResponse,
 )
 from app.services.support.cursors import CursorCodec
 from app.services.support.pagination import PageRequest
@@ -26,7 +26,7 @@ class DealService:
         self._deals = deals
         self._cursors = cursors
 
-    async def page(self, query: DealQuery) -> DealPage:
+    async def page(self, query: DealQuery) -> PaginatedResponse[DealResponse]:
         """The page of deals that `query` asks for; empty, with its total, past the end.
 
         Raises:
@@ -43,7 +43,7 @@ class DealService:
             "next_cursor": page.next_cursor,
         }
 
-    async def get(self, deal_id: int) -> Deal:
+    async def get(self, deal_id: int) -> DealResponse:
         """One deal.
 
         Raises:
@@ -54,7 +54,7 @@ class DealService:
             raise _unknown(deal_id)
         return _deal(row)
 
-    async def statistics_by_city(self, *, available_only: bool) -> list[CityStatistics]:
+    async def statistics_by_city(self, *, available_only: bool) -> list[CityStatsResponse]:
         """Each city that has deals, most deals first."""
         rows = await self._deals.statistics_by_city(available_only=available_only)
         return [
@@ -69,7 +69,7 @@ class DealEditor:
     def __init__(self, deals: DealStore) -> None:
         self._deals = deals
 
-    async def create(self, deal: DealCreate) -> Deal:
+    async def create(self, deal: DealCreate) -> DealResponse:
         """Store a new deal.
 
         Raises:
@@ -81,7 +81,7 @@ class DealEditor:
             raise NotFoundError(f"Hotel {deal.hotel_id} does not exist")
         return _deal(row)
 
-    async def change(self, deal_id: int, patch: DealPatch, expected: Expected) -> Deal:
+    async def change(self, deal_id: int, patch: DealPatch, expected: Expected) -> DealResponse:
         """Change what `patch` sends and what differs; nothing is no change of the version either.
 
         Raises:
@@ -115,14 +115,14 @@ class DealEditor:
         if not await self._deals.remove(deal_id, version):
             raise expected.lost_race()
 
-    async def _stored(self, deal_id: int) -> Deal:
+    async def _stored(self, deal_id: int) -> DealResponse:
         row = await self._deals.get(deal_id)
         if row is None:
             raise _unknown(deal_id)
         return _deal(row)
 
 
-def _changes(deal: Deal, patch: DealPatch) -> dict[str, Any]:
+def _changes(deal: DealResponse, patch: DealPatch) -> dict[str, Any]:
     """The fields of `patch` that are not as in `deal`; categories are compared by the database.
 
     What case a category's name has is not Python's to say, so a list that is sent is a change
@@ -139,7 +139,7 @@ def _changes(deal: Deal, patch: DealPatch) -> dict[str, Any]:
     return {name: value for name, value in sent.items() if stored[name] != value}
 
 
-def _require_order(deal: Deal, changes: dict[str, Any]) -> None:
+def _require_order(deal: DealResponse, changes: dict[str, Any]) -> None:
     for changed in ("checkout_date", "checkin_date"):
         checkin = changes.get("checkin_date", deal["checkin_date"])
         checkout = changes.get("checkout_date", deal["checkout_date"])
@@ -152,7 +152,7 @@ def _unknown(deal_id: int) -> NotFoundError:
     return NotFoundError(f"Deal {deal_id} does not exist")
 
 
-def _deal(row: Sequence[Any]) -> Deal:
+def _deal(row: Sequence[Any]) -> DealResponse:
     """Shape a row of `DealRepository.page`."""
     return {
         "id": row[1],

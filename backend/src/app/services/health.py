@@ -4,7 +4,7 @@ from app.core.errors import ServiceUnavailableError
 from app.db.migrations import head_revision
 from app.db.session import Database
 from app.repositories.health import HealthRepository
-from app.schemas.health import Health
+from app.schemas.health import HealthResponse
 from app.services.support.single_flight import SharedQuestion
 
 
@@ -23,7 +23,7 @@ class HealthService:
             self._pings.append(SharedQuestion(primary.ping, patience))
         self._head: str | None = None
 
-    async def check(self) -> Health:
+    async def check(self) -> HealthResponse:
         """`ok`, once the database has answered, and its replica if there is one.
 
         Raises:
@@ -32,7 +32,7 @@ class HealthService:
         await asyncio.gather(*(ping.answer() for ping in self._pings))
         return {"status": "ok"}
 
-    async def ready(self) -> Health:
+    async def ready(self) -> HealthResponse:
         """`ok`, once the database has answered and its schema is the one of this code.
 
         Raises:

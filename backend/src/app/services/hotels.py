@@ -4,7 +4,8 @@ from typing import Any
 from app.core.errors import ConflictError, NotFoundError
 from app.repositories.hotels.read import ORDER, HotelRepository
 from app.repositories.hotels.write import HAS_DEALS, HotelStore
-from app.schemas.hotels import Hotel, HotelCreate, HotelPage, HotelPatch, HotelQuery
+from app.schemas.common import PaginatedResponse
+from app.schemas.hotels import HotelCreate, HotelPatch, HotelQuery, HotelResponse
 from app.services.support.cursors import CursorCodec
 from app.services.support.pagination import PageRequest
 from app.services.support.preconditions import Expected
@@ -17,7 +18,7 @@ class HotelService:
         self._hotels = hotels
         self._cursors = cursors
 
-    async def page(self, query: HotelQuery) -> HotelPage:
+    async def page(self, query: HotelQuery) -> PaginatedResponse[HotelResponse]:
         """The page of hotels that `query` asks for; empty, with its total, past the end.
 
         Raises:
@@ -34,7 +35,7 @@ class HotelService:
             "next_cursor": page.next_cursor,
         }
 
-    async def get(self, hotel_id: int) -> Hotel:
+    async def get(self, hotel_id: int) -> HotelResponse:
         """One hotel.
 
         Raises:
@@ -55,11 +56,11 @@ class HotelEditor:
     def __init__(self, hotels: HotelStore) -> None:
         self._hotels = hotels
 
-    async def create(self, hotel: HotelCreate) -> Hotel:
+    async def create(self, hotel: HotelCreate) -> HotelResponse:
         """Store a new hotel."""
         return _hotel(await self._hotels.add(hotel.model_dump()))
 
-    async def change(self, hotel_id: int, patch: HotelPatch, expected: Expected) -> Hotel:
+    async def change(self, hotel_id: int, patch: HotelPatch, expected: Expected) -> HotelResponse:
         """Change what `patch` sends and what differs; nothing is no change of the version either.
 
         Raises:
@@ -97,7 +98,7 @@ class HotelEditor:
                 raise ConflictError(HAS_DEALS)
             raise expected.lost_race()
 
-    async def _stored(self, hotel_id: int) -> Hotel:
+    async def _stored(self, hotel_id: int) -> HotelResponse:
         row = await self._hotels.get(hotel_id)
         if row is None:
             raise _unknown(hotel_id)
@@ -108,7 +109,7 @@ def _unknown(hotel_id: int) -> NotFoundError:
     return NotFoundError(f"Hotel {hotel_id} does not exist")
 
 
-def _hotel(row: Sequence[Any]) -> Hotel:
+def _hotel(row: Sequence[Any]) -> HotelResponse:
     """Shape a row of `HotelRepository.get`."""
     return {
         "id": row[0],

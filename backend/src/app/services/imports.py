@@ -17,7 +17,8 @@ from app.ingestion.columns import NAMES
 from app.repositories.imports.read import FIELDS, ORDER, ImportRepository
 from app.repositories.imports.write import ImportStore, NewImport
 from app.repositories.jobs import JobQueue
-from app.schemas.imports import FINAL_STATES, Import, ImportOptions, ImportPage, ImportQuery
+from app.schemas.common import PaginatedResponse
+from app.schemas.imports import FINAL_STATES, ImportOptions, ImportQuery, ImportResponse
 from app.services.support.cursors import CursorCodec
 from app.services.support.pagination import PageRequest
 from app.storage.uploads import Stored, UploadStore
@@ -55,7 +56,7 @@ class ImportService:
         # On the primary: who has just sent a file asks for it at once.
         self._imports = ImportRepository(database.primary_reader)
 
-    async def submit(self, upload: Upload, options: ImportOptions) -> tuple[Import, bool]:
+    async def submit(self, upload: Upload, options: ImportOptions) -> tuple[ImportResponse, bool]:
         """Store a file and have it loaded; the import, and whether it is a new one.
 
         The earlier one of the same bytes is good for both, unless it has failed or the client
@@ -80,7 +81,7 @@ class ImportService:
                     await asyncio.shield(self._uploads.remove(name))
         return await self.get(import_id), kept
 
-    async def page(self, query: ImportQuery) -> ImportPage:
+    async def page(self, query: ImportQuery) -> PaginatedResponse[ImportResponse]:
         """The page of imports that `query` asks for.
 
         Raises:
@@ -97,7 +98,7 @@ class ImportService:
             "next_cursor": page.next_cursor,
         }
 
-    async def get(self, import_id: int) -> Import:
+    async def get(self, import_id: int) -> ImportResponse:
         """One import.
 
         Raises:
@@ -108,7 +109,7 @@ class ImportService:
             raise _unknown(import_id)
         return _import(row)
 
-    async def cancel(self, import_id: int) -> Import:
+    async def cancel(self, import_id: int) -> ImportResponse:
         """End an import; what the answer counts as stored stays, and nothing comes after it.
 
         Raises:
@@ -122,7 +123,7 @@ class ImportService:
             raise ConflictError(f"Import {import_id} has {found['state']} already")
         return found
 
-    async def changes(self, import_id: int) -> AsyncIterator[Import]:
+    async def changes(self, import_id: int) -> AsyncIterator[ImportResponse]:
         """The import now and whenever it has changed, until it has ended.
 
         While the database is away nothing is told; it goes on when the database is back.
@@ -130,7 +131,7 @@ class ImportService:
         Raises:
             NotFoundError: there is none of that id.
         """
-        told: Import | None = None
+        told: ImportResponse | None = None
         with self._listener.subscribed(str(import_id)) as subscription:
             while not self._listener.closed:
                 # Who had to connect anew would get a 503, which browsers take for the end.
@@ -208,11 +209,11 @@ def _unknown(import_id: int) -> NotFoundError:
     return NotFoundError(f"Import {import_id} does not exist")
 
 
-def _progress(found: Import) -> tuple[Any, ...]:
+def _progress(found: ImportResponse) -> tuple[Any, ...]:
     return (found["state"], found["rows_read"], found["inserted"], found["error"])
 
 
-def _import(row: Sequence[Any]) -> Import:
+def _import(row: Sequence[Any]) -> ImportResponse:
     """Shape a row of `repositories.imports.FIELDS`."""
     found = dict(zip(FIELDS, row, strict=True))
     columns = found.pop("columns") or ()
@@ -235,5 +236,5 @@ def _import(row: Sequence[Any]) -> Import:
             "rejects": f"{path}/rejects" if rejects_kept else None,
         },
     }
-    in_order: Import = {name: shaped[name] for name in Import.__annotations__}  # type: ignore[assignment]
+    in_order: ImportResponse = {name: shaped[name] for name in ImportResponse.__annotations__}  # type: ignore[assignment]
     return in_order

@@ -5,7 +5,8 @@ from starlette.responses import Response
 
 from app.core.errors import InvalidInputError
 from app.http.dependencies import get_category_reader, get_deal_reader
-from app.schemas.deals import SORT_FIELDS, DealPage, DealQuery
+from app.schemas.common import PaginatedResponse
+from app.schemas.deals import SORT_FIELDS, DealQuery, DealResponse
 from app.web.html import page, shown
 from app.web.queries import Asked, SortLink, answered, sort_link
 
@@ -64,7 +65,9 @@ def _sort_link(asked: Asked[DealQuery], name: str) -> SortLink:
     return sort_link(asked, PATH, name, now, descending_first=name in _DESCENDING_FIRST)
 
 
-def _pages(asked: Asked[DealQuery], found: DealPage | None) -> dict[str, str]:
+def _pages(
+    asked: Asked[DealQuery], found: PaginatedResponse[DealResponse] | None
+) -> dict[str, str]:
     """Where `first`, `previous`, `next` and `last` are, of a page that has them."""
     if found is None:
         return {}

@@ -10,13 +10,13 @@ from starlette.responses import Response
 
 from app.core.errors import InvalidInputError
 from app.http.dependencies import get_deal_reader
-from app.schemas.deals import CityStatistics, StatisticsQuery
+from app.schemas.deals import CityStatsResponse, StatisticsQuery
 from app.web.html import page, shown
 from app.web.queries import Asked, SortLink, sort_link
 
 PATH = "/dashboard/cities"
 
-_COLUMNS: dict[str, Callable[[CityStatistics], Any]] = {
+_COLUMNS: dict[str, Callable[[CityStatsResponse], Any]] = {
     "city": lambda each: each["city"].casefold(),
     "avg_price": lambda each: Decimal(each["avg_price"]),
     "deal_count": lambda each: each["deal_count"],

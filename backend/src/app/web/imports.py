@@ -13,8 +13,8 @@ from app.core.errors import (
     UnauthorizedError,
 )
 from app.http.dependencies import get_import_service, require_import_read
-from app.schemas.common import BIGINT_END
-from app.schemas.imports import FINAL_STATES, Import, ImportPage, ImportQuery
+from app.schemas.common import BIGINT_END, PaginatedResponse
+from app.schemas.imports import FINAL_STATES, ImportQuery, ImportResponse
 from app.web.html import page, shown
 from app.web.queries import Asked, answered
 
@@ -92,13 +92,13 @@ def _locked(request: Request, refusal: AppError) -> Response:
     return page(request, "locked.html", {"section": "imports", "message": message, "path": PATH})
 
 
-def _next(asked: Asked[ImportQuery], found: ImportPage | None) -> str | None:
+def _next(asked: Asked[ImportQuery], found: PaginatedResponse[ImportResponse] | None) -> str | None:
     if found is None or found["next_cursor"] is None:
         return None
     return asked.address(PATH, cursor=found["next_cursor"])
 
 
-async def _rejects(request: Request, found: Import) -> list[list[str]]:
+async def _rejects(request: Request, found: ImportResponse) -> list[list[str]]:
     """The header and the first rows of the rejects, what is too long for a page shortened."""
     rows = await (await get_import_service(request)).first_rejects(found["id"], _REJECTS_SHOWN)
     return [[_short(text) for text in row] for row in rows]

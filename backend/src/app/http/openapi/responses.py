@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from app.schemas.common import shown
+from app.schemas.common import openapi_example
 
 Header = dict[str, dict[str, Any]]
 Declared = dict[int | str, dict[str, Any]]
@@ -82,7 +82,7 @@ def success_response(
     if links:
         declared["links"] = links
     if example is not None:
-        declared["content"] = {"application/json": {"example": shown(example)}}
+        declared["content"] = {"application/json": {"example": openapi_example(example)}}
     return {status: declared}
 
 

@@ -52,7 +52,7 @@ def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
 
 @lru_cache(maxsize=128)
 def json_lines(filters: frozenset[str]) -> AnySelect:
-    """A statement whose one column is a deal in JSON, as pydantic-core writes a `Deal`."""
+    """A statement whose one column is a deal in JSON, as pydantic-core writes a `DealResponse`."""
     hotel = _hotel(_hotel_json())
     fields: dict[str, Sequence[Any]] = {
         "id": [Deal.id],
