@@ -26,7 +26,7 @@ from app.routers import bulk, categories, deals, exports, health, hotels, import
 from app.services.backlog import BacklogService
 from app.services.health import HealthService
 from app.services.imports import ImportService
-from app.services.keys import KeyRing
+from app.services.keys import ApiKeyAuthenticator
 from app.services.support.cursors import CursorCodec
 from app.storage.uploads import UploadStore, upload_store
 from app.web.routes import routes as web_routes
@@ -101,7 +101,7 @@ def _lifespan(
             listener = Listener(urls.direct, CHANNEL)
             stack.push_async_callback(listener.aclose)
             app.state.database = database
-            app.state.keys = KeyRing(database)
+            app.state.keys = ApiKeyAuthenticator(database)
             app.state.health = HealthService(database, settings.db_health_timeout)
             app.state.imports = ImportService(database, uploads, app.state.cursors, listener)
             backlog = BacklogService(

@@ -102,10 +102,10 @@ async def test_import_between_attempts_holds_up_no_other(
     await run(
         database, "UPDATE imports SET retry_at = now() + interval '1 h' WHERE state = 'queued'"
     )
-    await runner.requeue_forgotten()
+    await runner.requeue_orphaned()
     assert await ask(database, JOBS) == [("succeeded", 12)]
     await run(database, f"UPDATE imports SET retry_at = now() WHERE id = {poisoned[0]}")
-    await runner.requeue_forgotten()
+    await runner.requeue_orphaned()
     await work_off(app, database)
 
     assert (await find(api, poisoned[0]))["state"] == "succeeded"

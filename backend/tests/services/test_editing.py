@@ -10,8 +10,8 @@ import pytest
 from app.core.errors import ConflictError, InvalidInputError, NotFoundError, PreconditionFailedError
 from app.repositories.deals.write import DealStore
 from app.schemas.deals import DealPatch
-from app.services.deals import DealEditor
-from app.services.support.preconditions import Expected
+from app.services.deals import DealWriteService
+from app.services.support.preconditions import VersionPrecondition
 
 pytestmark = pytest.mark.unit
 
@@ -46,9 +46,9 @@ class FakeStore(DealStore):
         return self.wins
 
 
-ANY = Expected()
-CURRENT = Expected(frozenset({3}))
-STALE = Expected(frozenset({2}))
+ANY = VersionPrecondition()
+CURRENT = VersionPrecondition(frozenset({3}))
+STALE = VersionPrecondition(frozenset({2}))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ STALE = Expected(frozenset({2}))
 async def test_what_is_stored_already_is_not_written(patch: dict[str, Any]) -> None:
     store = FakeStore()
 
-    deal = await DealEditor(store).change(1, DealPatch.model_validate(patch), ANY)
+    deal = await DealWriteService(store).change(1, DealPatch.model_validate(patch), ANY)
 
     assert store.changes == []
     assert deal["version"] == 3
@@ -76,7 +76,7 @@ async def test_only_what_differs_is_written() -> None:
         {"star_rating": 5, "room_type": "suite", "external_id": None, "categories": ["luxury"]}
     )
 
-    await DealEditor(store).change(1, patch, CURRENT)
+    await DealWriteService(store).change(1, patch, CURRENT)
 
     assert store.changes == [{"external_id": None, "star_rating": 5, "categories": ["luxury"]}]
 
@@ -95,7 +95,7 @@ async def test_dates_are_judged_together_with_the_stored_ones(
     store = FakeStore()
 
     with pytest.raises(InvalidInputError) as refused:
-        await DealEditor(store).change(1, DealPatch.model_validate(patch), ANY)
+        await DealWriteService(store).change(1, DealPatch.model_validate(patch), ANY)
 
     assert [detail.field for detail in refused.value.details] == [field]
     assert store.changes == []
@@ -105,7 +105,7 @@ async def test_both_dates_may_move_past_the_stored_ones() -> None:
     store = FakeStore()
     patch = {"checkin_date": "2028-01-01", "checkout_date": "2028-01-02"}
 
-    await DealEditor(store).change(1, DealPatch.model_validate(patch), ANY)
+    await DealWriteService(store).change(1, DealPatch.model_validate(patch), ANY)
 
     assert len(store.changes) == 1
 
@@ -119,9 +119,9 @@ async def test_both_dates_may_move_past_the_stored_ones() -> None:
     ],
 )
 async def test_losing_is_a_failed_precondition_or_a_conflict(
-    expected: Expected, wins: bool, error: type[Exception]
+    expected: VersionPrecondition, wins: bool, error: type[Exception]
 ) -> None:
-    editor = DealEditor(FakeStore(wins=wins))
+    editor = DealWriteService(FakeStore(wins=wins))
 
     with pytest.raises(error):
         await editor.change(1, DealPatch(star_rating=1), expected)
@@ -132,6 +132,6 @@ async def test_losing_is_a_failed_precondition_or_a_conflict(
 async def test_what_is_not_there_is_not_found_whatever_is_expected() -> None:
     for expected in (ANY, STALE):
         with pytest.raises(NotFoundError):
-            await DealEditor(FakeStore()).change(2, DealPatch(), expected)
+            await DealWriteService(FakeStore()).change(2, DealPatch(), expected)
         with pytest.raises(NotFoundError):
-            await DealEditor(FakeStore()).remove(2, expected)
+            await DealWriteService(FakeStore()).remove(2, expected)

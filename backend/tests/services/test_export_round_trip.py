@@ -19,9 +19,9 @@ from app.repositories.deals.write import DealStore
 from app.repositories.hotels.write import HotelStore
 from app.schemas.deals import DealCreate, DealFilters
 from app.schemas.hotels import HotelCreate
-from app.services.deals import DealEditor
+from app.services.deals import DealWriteService
 from app.services.exports import ExportService
-from app.services.hotels import HotelEditor
+from app.services.hotels import HotelWriteService
 from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration
@@ -90,7 +90,7 @@ async def add_deals(database: Database, texts: list[str]) -> None:
     """By the service that answers POST."""
     async with database.transaction() as session:
         for number, text in enumerate(texts):
-            hotel = await HotelEditor(HotelStore(session)).create(
+            hotel = await HotelWriteService(HotelStore(session)).create(
                 HotelCreate(name=text, city=text, country=text, phone=f"{number} {text}"[:40])
             )
             deal = {
@@ -105,7 +105,7 @@ async def add_deals(database: Database, texts: list[str]) -> None:
                 "is_available": bool(number % 2),
                 "categories": [text[:50], f"{text},"[:50], f'"{text}'[:50], "a", "b"],
             }
-            await DealEditor(DealStore(session)).create(DealCreate.model_validate(deal))
+            await DealWriteService(DealStore(session)).create(DealCreate.model_validate(deal))
 
 
 async def test_a_usual_file(

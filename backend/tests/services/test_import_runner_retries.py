@@ -177,7 +177,7 @@ async def test_an_import_that_waits_without_a_job_gets_one(
     )
     waiting = await submit(api, [row(5)])
     for _ in range(2):
-        await runner.requeue_forgotten()
+        await runner.requeue_orphaned()
         jobs = "SELECT (args->>'import_id')::int, status::text, lock FROM procrastinate_jobs"
         assert await ask(database, f"{jobs} ORDER BY 1") == [
             (number, "todo", "loading")

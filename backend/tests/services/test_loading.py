@@ -11,7 +11,7 @@ import pytest
 from tests.support.csv_files import as_csv, counts, rejected, row, write
 from tests.support.stored_rows import ask, content, ids
 
-from app.core.errors import FileRefusedError
+from app.core.errors import InvalidFileError
 from app.db.session import Database
 from app.ingestion.columns import NAMES
 from app.ingestion.generator import generate
@@ -71,7 +71,7 @@ async def test_a_file_refused_at_its_end_has_loaded_nothing(
     loading: LoadingService, database: Database, deals: Path, tail: bytes
 ) -> None:
     deals.write_bytes(as_csv(row(i) for i in range(1, 3000)).encode() + tail)
-    with pytest.raises(FileRefusedError, match="line 3001"):
+    with pytest.raises(InvalidFileError, match="line 3001"):
         await loading.load(deals, chunk_rows=10)
     assert await ids(database) == []
 

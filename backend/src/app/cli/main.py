@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from app.cli import console
 from app.cli.commands.options import EXIT_FAILED, EXIT_REFUSED
-from app.core.errors import DealsError, FileRefusedError
+from app.core.errors import DealsError, InvalidFileError
 
 
 class Later(TyperCommand):
@@ -64,7 +64,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
-    except FileRefusedError as error:
+    except InvalidFileError as error:
         _fail(str(error), EXIT_REFUSED)
     except DealsError as error:
         _fail(str(error), EXIT_FAILED)

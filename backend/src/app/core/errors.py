@@ -45,7 +45,7 @@ class TemporaryFileError(DealsError):
     """A temporary file of this process cannot be written: the disk is full, say."""
 
 
-class FileRefusedError(DealsError):
+class InvalidFileError(DealsError):
     """A deals.csv that cannot be loaded at all; nothing of it was."""
 
 
@@ -94,7 +94,7 @@ class ConflictError(AppError):
     default_message = "The request conflicts with what is stored"
 
 
-class RaceLostError(ConflictError):
+class TransactionConflictError(ConflictError):
     """Another transaction stood against this one, which is undone; made anew it may go through."""
 
     default_message = "Another request changed the same data, try again"

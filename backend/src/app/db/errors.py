@@ -15,8 +15,8 @@ from app.core.errors import (
     ErrorDetail,
     InvalidInputError,
     NotFoundError,
-    RaceLostError,
     ServiceUnavailableError,
+    TransactionConflictError,
 )
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _translated(error: Exception) -> Exception:
     elif code.startswith("23"):
         answer = _constraint_error(code, getattr(cause, "constraint_name", None) or "")
     elif code in _RACES:
-        answer = RaceLostError()
+        answer = TransactionConflictError()
     elif code == _LOCK_NOT_AVAILABLE:
         answer = ConflictError("Another request holds the same data, try again")
     if isinstance(answer, ServiceUnavailableError):

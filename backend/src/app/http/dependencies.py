@@ -22,15 +22,15 @@ from app.schemas.common import OptionalParam
 from app.schemas.validation_errors import MAX_DETAILS, error_detail
 from app.services.bulk import BulkService
 from app.services.categories import CategoryService
-from app.services.deals import DealEditor, DealService
+from app.services.deals import DealReadService, DealWriteService
 from app.services.exports import ExportService
 from app.services.health import HealthService
-from app.services.hotels import HotelEditor, HotelService
+from app.services.hotels import HotelReadService, HotelWriteService
 from app.services.imports import ImportService
-from app.services.keys import DEVELOPER, Actor, KeyRing
+from app.services.keys import DEVELOPER, Actor, ApiKeyAuthenticator
 from app.services.support.cursors import CursorCodec
 from app.services.support.idempotency import IdempotentRequest
-from app.services.support.preconditions import Expected
+from app.services.support.preconditions import VersionPrecondition
 
 
 def get_database(request: Request) -> Database:
@@ -61,24 +61,24 @@ def get_cursors(request: Request) -> CursorCodec:
     return codec
 
 
-async def get_deal_reader(request: Request) -> DealService:
+async def get_deal_reader(request: Request) -> DealReadService:
     """The service that finds deals."""
-    return DealService(DealRepository(get_reader(request)), get_cursors(request))
+    return DealReadService(DealRepository(get_reader(request)), get_cursors(request))
 
 
-async def get_hotel_reader(request: Request) -> HotelService:
+async def get_hotel_reader(request: Request) -> HotelReadService:
     """The service that finds hotels."""
-    return HotelService(HotelRepository(get_reader(request)), get_cursors(request))
+    return HotelReadService(HotelRepository(get_reader(request)), get_cursors(request))
 
 
-async def get_deal_writer(session: DB) -> DealEditor:
+async def get_deal_writer(session: DB) -> DealWriteService:
     """The service that writes deals, in this request's transaction."""
-    return DealEditor(DealStore(session))
+    return DealWriteService(DealStore(session))
 
 
-async def get_hotel_writer(session: DB) -> HotelEditor:
+async def get_hotel_writer(session: DB) -> HotelWriteService:
     """The service that writes hotels, in this request's transaction."""
-    return HotelEditor(HotelStore(session))
+    return HotelWriteService(HotelStore(session))
 
 
 _bearer = HTTPBearer(
@@ -105,7 +105,7 @@ async def get_actor(
     """
     key = bearer.credentials if bearer else header
     if key:
-        keys: KeyRing = request.app.state.keys
+        keys: ApiKeyAuthenticator = request.app.state.keys
         return await keys.actor(key)
     if request.app.state.writes_are_open:
         return DEVELOPER
@@ -141,9 +141,9 @@ async def get_if_match_versions(
             examples=['"1.8e553dacda25a50f"'],
         ),
     ] = None,
-) -> Expected:
+) -> VersionPrecondition:
     """The versions of `If-Match` (RFC 9110, section 13.1.1)."""
-    return Expected(parse_if_match(if_match))
+    return VersionPrecondition(parse_if_match(if_match))
 
 
 async def get_idempotent_request(
@@ -167,7 +167,7 @@ async def get_idempotent_request(
 
 
 IdempotentRequestDep = Annotated[IdempotentRequest, Depends(get_idempotent_request)]
-DealWriterDep = Annotated[DealEditor, Depends(get_deal_writer)]
+DealWriterDep = Annotated[DealWriteService, Depends(get_deal_writer)]
 
 
 async def get_bulk_writer(session: DB) -> BulkService:
@@ -176,7 +176,7 @@ async def get_bulk_writer(session: DB) -> BulkService:
 
 
 BulkWriterDep = Annotated[BulkService, Depends(get_bulk_writer)]
-HotelWriterDep = Annotated[HotelEditor, Depends(get_hotel_writer)]
+HotelWriterDep = Annotated[HotelWriteService, Depends(get_hotel_writer)]
 IfNoneMatch = Annotated[
     OptionalParam[str],
     Header(
@@ -184,7 +184,7 @@ IfNoneMatch = Annotated[
         examples=['"1.8e553dacda25a50f"'],
     ),
 ]
-IfMatchVersions = Annotated[Expected, Depends(get_if_match_versions)]
+IfMatchVersions = Annotated[VersionPrecondition, Depends(get_if_match_versions)]
 JSONBody = Depends(json_body)
 RequireDealWrite = Depends(require_deal_write)
 
@@ -241,8 +241,8 @@ async def get_export_service(request: Request) -> ExportService:
 ExportServiceDep = Annotated[ExportService, Depends(get_export_service)]
 CategoryReaderDep = Annotated[CategoryService, Depends(get_category_reader)]
 HealthServiceDep = Annotated[HealthService, Depends(get_health_service)]
-DealReaderDep = Annotated[DealService, Depends(get_deal_reader)]
-HotelReaderDep = Annotated[HotelService, Depends(get_hotel_reader)]
+DealReaderDep = Annotated[DealReadService, Depends(get_deal_reader)]
+HotelReaderDep = Annotated[HotelReadService, Depends(get_hotel_reader)]
 
 
 async def reject_query_params(request: Request) -> None:

@@ -45,13 +45,13 @@ async def run_idempotently(
     once: IdempotentRequest, answer: Callable[[], Awaitable[Response]]
 ) -> Response:
     """The response of `answer`, or the stored one when the request has come before."""
-    earlier = await once.earlier()
+    earlier = await once.stored_response()
     if earlier is not None:
         headers = {**earlier.headers, "Idempotency-Replayed": "true"}
         return Response(earlier.body, earlier.status, headers)
     response = await answer()
     kept = {name: value for name, value in response.headers.items() if name != "content-length"}
-    await once.remember(response.status_code, kept, bytes(response.body))
+    await once.store_response(response.status_code, kept, bytes(response.body))
     return response
 
 

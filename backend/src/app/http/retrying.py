@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from app.core.errors import RaceLostError
+from app.core.errors import TransactionConflictError
 from app.http.direct import DirectRoute
 
 ATTEMPTS = 3
@@ -35,7 +35,7 @@ class RetryingRoute(DirectRoute):
             for attempt in range(1, ATTEMPTS):
                 try:
                     return await _committed(handler, request)
-                except RaceLostError:
+                except TransactionConflictError:
                     await asyncio.sleep(random.uniform(0, LONGEST_PAUSE * attempt))  # noqa: S311
             return await _committed(handler, request)
 

@@ -108,7 +108,7 @@ async def _work_while_connected(
 
 async def _work(app: App, runner: ImportRunner, heartbeat: float, options: WorkerOptions) -> None:
     # Says at once, and best, what is wrong with the database; the queue's own pool waits for it.
-    await runner.requeue_forgotten()
+    await runner.requeue_orphaned()
     try:
         await app.open_async()
         async with _watched(app, runner, heartbeat):
@@ -146,7 +146,7 @@ async def _watch(app: App, runner: ImportRunner, heartbeat: float) -> None:
             for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=silence):
                 logger.warning("job %s goes on: its worker is silent", job.id)
                 await app.job_manager.retry_job(job)
-            await runner.requeue_forgotten()
+            await runner.requeue_orphaned()
         except (ConnectorException, AppError) as error:
             # Another worker was faster, or the database is away.
             logger.debug("nothing was given back: %s", error)

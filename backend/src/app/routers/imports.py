@@ -12,10 +12,10 @@ from app.core.errors import (
     InvalidInputError,
     NotFoundError,
     PayloadTooLargeError,
-    RaceLostError,
     ServiceUnavailableError,
     StorageFullError,
     StorageUnavailableError,
+    TransactionConflictError,
     UnauthorizedError,
     UnsupportedMediaTypeError,
 )
@@ -64,7 +64,7 @@ _NOT_THERE = (NotFoundError("Import 4711 does not exist"), not_an_id("import_id"
 _ITEM_ERRORS = errors(*_GUARDED, *_NOT_THERE)
 _UPLOAD_ERRORS = errors(
     *_GUARDED,
-    RaceLostError,
+    TransactionConflictError,
     PayloadTooLargeError,
     UnsupportedMediaTypeError("The Content-Encoding of a file may be gzip only"),
     InvalidInputError("The file is empty"),

@@ -4,7 +4,7 @@ from app.db.session import Database
 from app.repositories.backlog import BacklogRepository
 from app.repositories.jobs import MISSED_HEARTBEATS
 from app.schemas.backlog import Backlog
-from app.services.support.single_flight import SharedQuestion
+from app.services.support.single_flight import SingleFlight
 
 
 class BacklogService:
@@ -16,7 +16,7 @@ class BacklogService:
     def __init__(self, database: Database, heartbeat: float, patience: float) -> None:
         backlog = BacklogRepository(database.primary_reader)
         silence = timedelta(seconds=heartbeat * MISSED_HEARTBEATS)
-        self._question = SharedQuestion(lambda: backlog.now(silence), patience)
+        self._question = SingleFlight(lambda: backlog.now(silence), patience)
 
     async def now(self) -> Backlog:
         """As it is at this moment.

@@ -16,10 +16,10 @@ from app.schemas.deals import (
 )
 from app.services.support.cursors import CursorCodec
 from app.services.support.pagination import PageRequest
-from app.services.support.preconditions import Expected
+from app.services.support.preconditions import VersionPrecondition
 
 
-class DealService:
+class DealReadService:
     """Finding deals."""
 
     def __init__(self, deals: DealRepository, cursors: CursorCodec) -> None:
@@ -63,7 +63,7 @@ class DealService:
         ]
 
 
-class DealEditor:
+class DealWriteService:
     """Creating, changing and removing deals, in one transaction."""
 
     def __init__(self, deals: DealStore) -> None:
@@ -81,7 +81,9 @@ class DealEditor:
             raise NotFoundError(f"Hotel {deal.hotel_id} does not exist")
         return _deal(row)
 
-    async def change(self, deal_id: int, patch: DealPatch, expected: Expected) -> DealResponse:
+    async def change(
+        self, deal_id: int, patch: DealPatch, expected: VersionPrecondition
+    ) -> DealResponse:
         """Change what `patch` sends and what differs; nothing is no change of the version either.
 
         Raises:
@@ -97,10 +99,10 @@ class DealEditor:
         if not changes:
             return deal
         if not await self._deals.change(deal_id, deal["version"], changes):
-            raise expected.lost_race()
+            raise expected.concurrent_update_error()
         return await self._stored(deal_id)
 
-    async def remove(self, deal_id: int, expected: Expected) -> None:
+    async def remove(self, deal_id: int, expected: VersionPrecondition) -> None:
         """Delete a deal, for good.
 
         Raises:
@@ -113,7 +115,7 @@ class DealEditor:
             raise _unknown(deal_id)
         expected.require(version)
         if not await self._deals.remove(deal_id, version):
-            raise expected.lost_race()
+            raise expected.concurrent_update_error()
 
     async def _stored(self, deal_id: int) -> DealResponse:
         row = await self._deals.get(deal_id)

@@ -5,7 +5,7 @@ from app.db.migrations import head_revision
 from app.db.session import Database
 from app.repositories.health import HealthRepository
 from app.schemas.health import HealthResponse
-from app.services.support.single_flight import SharedQuestion
+from app.services.support.single_flight import SingleFlight
 
 
 class HealthService:
@@ -17,10 +17,10 @@ class HealthService:
     def __init__(self, database: Database, patience: float) -> None:
         primary = HealthRepository(database.primary_reader)
         replica = HealthRepository(database.reader)
-        self._revisions = SharedQuestion(primary.revisions, patience)
-        self._pings = [SharedQuestion(replica.ping, patience)]
+        self._revisions = SingleFlight(primary.revisions, patience)
+        self._pings = [SingleFlight(replica.ping, patience)]
         if database.replicated:
-            self._pings.append(SharedQuestion(primary.ping, patience))
+            self._pings.append(SingleFlight(primary.ping, patience))
         self._head: str | None = None
 
     async def check(self) -> HealthResponse:

@@ -8,10 +8,10 @@ from app.schemas.common import PaginatedResponse
 from app.schemas.hotels import HotelCreate, HotelPatch, HotelQuery, HotelResponse
 from app.services.support.cursors import CursorCodec
 from app.services.support.pagination import PageRequest
-from app.services.support.preconditions import Expected
+from app.services.support.preconditions import VersionPrecondition
 
 
-class HotelService:
+class HotelReadService:
     """Finding hotels."""
 
     def __init__(self, hotels: HotelRepository, cursors: CursorCodec) -> None:
@@ -47,7 +47,7 @@ class HotelService:
         return _hotel(row)
 
 
-class HotelEditor:
+class HotelWriteService:
     """Creating, changing and removing hotels, in one transaction.
 
     That a phone, or a name in a city, is taken is found by the database: a ConflictError.
@@ -60,7 +60,9 @@ class HotelEditor:
         """Store a new hotel."""
         return _hotel(await self._hotels.add(hotel.model_dump()))
 
-    async def change(self, hotel_id: int, patch: HotelPatch, expected: Expected) -> HotelResponse:
+    async def change(
+        self, hotel_id: int, patch: HotelPatch, expected: VersionPrecondition
+    ) -> HotelResponse:
         """Change what `patch` sends and what differs; nothing is no change of the version either.
 
         Raises:
@@ -77,10 +79,10 @@ class HotelEditor:
             return hotel
         row = await self._hotels.change(hotel_id, hotel["version"], changes)
         if row is None:
-            raise expected.lost_race()
+            raise expected.concurrent_update_error()
         return _hotel(row)
 
-    async def remove(self, hotel_id: int, expected: Expected) -> None:
+    async def remove(self, hotel_id: int, expected: VersionPrecondition) -> None:
         """Delete a hotel that has no deals.
 
         Raises:
@@ -96,7 +98,7 @@ class HotelEditor:
             found = await self._stored(hotel_id)
             if found["version"] == hotel["version"]:
                 raise ConflictError(HAS_DEALS)
-            raise expected.lost_race()
+            raise expected.concurrent_update_error()
 
     async def _stored(self, hotel_id: int) -> HotelResponse:
         row = await self._hotels.get(hotel_id)

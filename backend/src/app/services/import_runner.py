@@ -10,7 +10,7 @@ from pathlib import Path
 from app.core.errors import (
     AppError,
     ConflictError,
-    FileRefusedError,
+    InvalidFileError,
     LoadStoppedError,
     NotFoundError,
     ServiceUnavailableError,
@@ -72,7 +72,7 @@ class ImportRunner:
         """Make the next attempt at an import, unless it has ended.
 
         An attempt that failed and may go better later leaves the import queued, with the time of
-        the next one: `requeue_forgotten` asks for its job then. So the job that called this is
+        the next one: `requeue_orphaned` asks for its job then. So the job that called this is
         over in any case, and holds up no other import.
         """
         name = connection_name(journal_name(import_id))
@@ -90,7 +90,7 @@ class ImportRunner:
             await self._load(attempt)
         except LoadStoppedError:
             logger.info("import %s has been stopped", attempt.import_id)
-        except FileRefusedError as error:
+        except InvalidFileError as error:
             await _end(attempt, "failed", str(error))
         except asyncio.CancelledError:
             # The worker stops; without this the import would wait until it is taken for dead.
@@ -109,7 +109,7 @@ class ImportRunner:
             logger.exception("import %s has failed", attempt.import_id)
             await _end(attempt, "failed", _UNEXPECTED)
 
-    async def requeue_forgotten(self) -> None:
+    async def requeue_orphaned(self) -> None:
         """Ask for a job for each import that is due and has none.
 
         Those whose pause after a failed attempt is over, and those that were lost: the queue loses
@@ -135,9 +135,9 @@ class ImportRunner:
             loading = LoadingService(attempt.database, attempt.journal)
             try:
                 summary = await loading.load(path, mode=attempt.mode, chunk_rows=attempt.chunk_rows)
-            except FileRefusedError as error:
+            except InvalidFileError as error:
                 # Where the worker has put the file is not the client's business.
-                raise FileRefusedError(str(error).removeprefix(f"{path}: ")) from error
+                raise InvalidFileError(str(error).removeprefix(f"{path}: ")) from error
         await _end(attempt, *_ending(attempt, summary))
 
     async def _fetch(self, attempt: _Attempt, path: Path) -> None:
@@ -145,9 +145,9 @@ class ImportRunner:
         try:
             found = await self._uploads.fetch(attempt.object_name, path)
         except NotFoundError as error:
-            raise FileRefusedError(str(error)) from error
+            raise InvalidFileError(str(error)) from error
         if found != attempt.upload:
-            raise FileRefusedError("The stored file is not the one that was uploaded")
+            raise InvalidFileError("The stored file is not the one that was uploaded")
 
 
 async def _take_up(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:

@@ -86,7 +86,7 @@ class KeyService:
             raise NotFoundError(f"There is no key {name} that could be revoked")
 
 
-class KeyRing:
+class ApiKeyAuthenticator:
     """Checks the keys of requests; one a process."""
 
     def __init__(self, database: Database) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.csv_files import as_csv, row
 
-from app.core.errors import FileRefusedError
+from app.core.errors import InvalidFileError
 from app.ingestion.columns import NAMES
 from app.ingestion.read import source
 from app.ingestion.read.chunks import inspect
@@ -47,7 +47,7 @@ HEADER = ",".join(NAMES)
 def test_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "deals.csv"
     path.write_bytes(content)
-    with pytest.raises(FileRefusedError) as refused:
+    with pytest.raises(InvalidFileError) as refused:
         inspect(path)
     assert message in str(refused.value)
     assert str(path) in str(refused.value)
@@ -65,7 +65,7 @@ def test_refused(tmp_path: Path, content: bytes, message: str) -> None:
 def test_not_a_file(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
     path = tmp_path / "deals.csv"
     make(path)
-    with pytest.raises(FileRefusedError, match=message):
+    with pytest.raises(InvalidFileError, match=message):
         inspect(path)
 
 
@@ -85,7 +85,7 @@ def test_a_gzip_bomb_is_refused_on_the_way(tmp_path: Path, monkeypatch: pytest.M
     row_of_file = GOOD.splitlines()[1] + "\n"
     path.write_bytes(gzip.compress((GOOD + row_of_file * 400_000).encode())[:-100])
 
-    with pytest.raises(FileRefusedError, match="more than 100 times as large as the file"):
+    with pytest.raises(InvalidFileError, match="more than 100 times as large as the file"):
         inspect(path)
 
     # What is merely the same over and over may be loaded.

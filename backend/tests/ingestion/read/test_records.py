@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.support.csv_files import as_csv, row
 
-from app.core.errors import FileRefusedError
+from app.core.errors import InvalidFileError
 from app.ingestion.read import source
 from app.ingestion.read.chunks import chunks, inspect
 from app.ingestion.read.records import Record, RecordCutter, is_simple
@@ -76,7 +76,7 @@ def test_records_are_those_of_the_csv_module(
     if closes_its_quotes(text):
         assert records(path, rows) == plainly(text)
     else:
-        with pytest.raises(FileRefusedError, match="is a quote not closed"):
+        with pytest.raises(InvalidFileError, match="is a quote not closed"):
             records(path, rows)
 
 

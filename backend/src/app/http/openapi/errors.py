@@ -10,8 +10,8 @@ from app.core.errors import (
     InvalidInputError,
     PayloadTooLargeError,
     PreconditionFailedError,
-    RaceLostError,
     ServiceUnavailableError,
+    TransactionConflictError,
     UnauthorizedError,
     UnsupportedMediaTypeError,
 )
@@ -53,7 +53,7 @@ def not_an_id(name: str) -> InvalidInputError:
 WRITE_ERRORS: tuple[Refusal, ...] = (
     UnauthorizedError,
     ForbiddenError("The key lacks the scope deals:write"),
-    RaceLostError,
+    TransactionConflictError,
     PayloadTooLargeError,
 )
 # ... any that sends a new one, ...

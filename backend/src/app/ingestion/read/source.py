@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-from app.core.errors import FileRefusedError
+from app.core.errors import InvalidFileError
 
 BLOCK_BYTES = 1 << 19
 # No file of deals is so much smaller when it is compressed; a bomb is 1,000 times. Below so many
@@ -56,9 +56,9 @@ class Source:
         self._check(block)
         return block
 
-    def refusal(self, reason: str) -> FileRefusedError:
+    def refusal(self, reason: str) -> InvalidFileError:
         """The error that refuses this file."""
-        return FileRefusedError(f"{self.path}: {reason}")
+        return InvalidFileError(f"{self.path}: {reason}")
 
     def _check(self, block: bytes) -> None:
         if self._offset == 0 and block.startswith(_UTF16):
@@ -89,15 +89,15 @@ def opened(path: Path) -> Iterator[Source]:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise FileRefusedError(f"{path}: is a folder, not a file")
+            raise InvalidFileError(f"{path}: is a folder, not a file")
         if not stat.S_ISREG(status.st_mode):
-            raise FileRefusedError(f"{path}: is not a regular file")
+            raise InvalidFileError(f"{path}: is not a regular file")
         raw = path.open("rb")
     except FileNotFoundError as error:
-        raise FileRefusedError(f"{path}: no such file") from error
+        raise InvalidFileError(f"{path}: no such file") from error
     except OSError as error:
-        raise FileRefusedError(f"{path}: cannot be opened: {error.strerror or error}") from error
+        raise InvalidFileError(f"{path}: cannot be opened: {error.strerror or error}") from error
     with raw:
         if status.st_size == 0:
-            raise FileRefusedError(f"{path}: the file is empty")
+            raise InvalidFileError(f"{path}: the file is empty")
         yield Source(path, raw, status.st_size)

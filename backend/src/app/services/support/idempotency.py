@@ -18,7 +18,7 @@ class IdempotentRequest:
         self._identity = identity
         self._body_hash = hashlib.sha256(body).digest()
 
-    async def earlier(self) -> StoredResponse | None:
+    async def stored_response(self) -> StoredResponse | None:
         """The response to an earlier request with the same key and body; None for the first.
 
         Raises:
@@ -35,7 +35,7 @@ class IdempotentRequest:
             raise InvalidInputError(details=[ErrorDetail("header.idempotency-key", message)])
         return stored
 
-    async def remember(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    async def store_response(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Store the response, in the transaction of what was done.
 
         Raises:

@@ -4,7 +4,7 @@ from app.core.errors import AppError, ConflictError, PreconditionFailedError
 
 
 @dataclass(frozen=True)
-class Expected:
+class VersionPrecondition:
     """The versions in which a client is ready to find what it changes; None for any.
 
     With versions named, finding another is a failed precondition. Without, a writer that was
@@ -22,7 +22,7 @@ class Expected:
         if self.versions is not None and version not in self.versions:
             raise PreconditionFailedError
 
-    def lost_race(self) -> AppError:
+    def concurrent_update_error(self) -> AppError:
         """What to say when the version has changed since `require` accepted it."""
         if self.versions is not None:
             return PreconditionFailedError()

@@ -9,7 +9,7 @@ from app.core.errors import AppError, ServiceUnavailableError
 T = TypeVar("T")
 
 
-class SharedQuestion(Generic[T]):
+class SingleFlight(Generic[T]):
     """A question to the database that is answered soon or not at all.
 
     A database that hangs answers nobody, and a question to it cannot be taken back in time: it is
