@@ -10,8 +10,8 @@ from tests.support.timeouts import PATIENCE
 
 from app.core.config import Settings
 from app.db.migrations import known_revisions
-from app.doctor.connection import examined
-from app.doctor.context import Situation
+from app.doctor.connection import open_diagnostics
+from app.doctor.context import DiagnosisContext
 from app.doctor.examination import DoctorService
 from app.doctor.findings import Finding
 
@@ -39,13 +39,13 @@ async def examine(url: URL | str, settings: Settings, **changes: Any) -> list[Fi
         **changes,
     }
     text = url if isinstance(url, str) else as_text(url)
-    async with examined(text, PATIENCE) as examination:
-        return await DoctorService(examination, Situation(**situation)).findings()
+    async with open_diagnostics(text, PATIENCE) as examination:
+        return await DoctorService(examination, DiagnosisContext(**situation)).findings()
 
 
 def of(findings: Sequence[Finding], check: str, *severities: str) -> list[Finding]:
     """The findings of a check, of these severities or of any but "fine"."""
-    wanted = severities or ("problem", "warning", "unseen")
+    wanted = severities or ("problem", "warning", "unknown")
     return [one for one in findings if one.check == check and one.severity in wanted]
 
 

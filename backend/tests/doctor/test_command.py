@@ -171,7 +171,7 @@ def test_a_replica(anywhere: Command, tmp_path: Path, version: int) -> None:
     found = report(replica).findings
     assert "it is a standby, as it is to be" in {one.title for one in found}
     assert not of(found, "schema")
-    assert not [one for one in found if one.severity == "unseen"]
+    assert not [one for one in found if one.severity == "unknown"]
 
 
 @pytest.mark.slow

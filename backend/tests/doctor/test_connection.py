@@ -15,16 +15,16 @@ from tests.support.timeouts import PATIENCE
 from app.core.config import Settings
 from app.core.errors import DatabaseUnreachableError, ForbiddenError, NotFoundError, NotSeenError
 from app.db.migrations import known_revisions
-from app.doctor.connection import APPLICATION, Target, examined
-from app.doctor.context import Situation
+from app.doctor.connection import APPLICATION, Target, open_diagnostics
+from app.doctor.context import DiagnosisContext
 from app.doctor.examination import DoctorService
-from app.doctor.termination import EndingService
+from app.doctor.termination import SessionTerminator
 
 pytestmark = pytest.mark.integration
 
 
 async def test_nothing_can_be_written_and_nothing_takes_long(url: URL) -> None:
-    async with examined(as_text(url), PATIENCE) as examination:
+    async with open_diagnostics(as_text(url), PATIENCE) as examination:
         with pytest.raises(NotSeenError, match="read-only"):
             await examination.rows(text("CREATE TABLE mine ()"))
         with pytest.raises(NotSeenError, match=r"longer than 0\.05 s"):
@@ -42,7 +42,7 @@ async def test_what_is_locked_is_not_waited_for(
         )
         findings = await examine(url, settings)
 
-    unseen = {one.check: one.title for one in findings if one.severity == "unseen"}
+    unseen = {one.check: one.title for one in findings if one.severity == "unknown"}
     assert set(unseen) == {"schema", "workers"}
     assert "somebody has locked it" in unseen["schema"]
     # All about tables is there: none was opened.
@@ -50,7 +50,7 @@ async def test_what_is_locked_is_not_waited_for(
 
 
 async def test_others_do_not_wait_for_the_doctor(url: URL) -> None:
-    async with examined(as_text(url), PATIENCE) as examination:
+    async with open_diagnostics(as_text(url), PATIENCE) as examination:
         await examination.rows(text("SELECT count(*) FROM deals"))
         connection = await connect(url)
         try:
@@ -108,7 +108,7 @@ async def test_a_role_without_rights_is_told_what_it_cannot_see(
         findings = await examine(url, settings)
 
     (rights,) = of(findings, "server")
-    assert (rights.severity, rights.evidence["role"]) == ("unseen", plain_role)
+    assert (rights.severity, rights.evidence["role"]) == ("unknown", plain_role)
     assert rights.remedy == f'GRANT pg_monitor TO "{plain_role}";'
     assert not of(findings, "schema")
     assert "Hidden" not in str(findings)
@@ -120,19 +120,21 @@ async def test_a_role_without_rights_is_told_what_it_cannot_see(
 async def test_a_role_without_any_rights_at_all(
     url: URL, settings: Settings, plain_role: str
 ) -> None:
-    unseen = {one.check: one.title for one in of(await examine(url, settings), "schema", "unseen")}
+    unseen = {one.check: one.title for one in of(await examine(url, settings), "schema", "unknown")}
 
     assert "permission denied for table alembic_version" in unseen["schema"]
 
 
 async def test_a_connection_that_is_lost_on_the_way(url: URL, settings: Settings) -> None:
-    async with examined(as_text(url), PATIENCE) as examination:
+    async with open_diagnostics(as_text(url), PATIENCE) as examination:
         await execute(
             url,
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             f"WHERE application_name = '{APPLICATION}' AND datname = current_database()",
         )
-        situation = Situation(settings, 1, replica=False, memory=None, revisions=known_revisions())
+        situation = DiagnosisContext(
+            settings, 1, replica=False, memory=None, revisions=known_revisions()
+        )
         (lost,) = await DoctorService(examination, situation).findings()
 
     assert lost.severity == "problem"
@@ -144,8 +146,8 @@ async def test_a_session_is_ended(
 ) -> None:
     gone = asyncio.Event()
     session_of_somebody.add_termination_listener(lambda _: gone.set())
-    async with examined(as_text(url), PATIENCE) as examination:
-        ending = EndingService(examination)
+    async with open_diagnostics(as_text(url), PATIENCE) as examination:
+        ending = SessionTerminator(examination)
         session = await ending.find(session_of_somebody.get_server_pid())
         await ending.end(session)
         with pytest.raises(NotFoundError, match="has ended by itself"):
@@ -161,8 +163,8 @@ async def test_a_session_is_ended(
 async def test_what_is_not_to_be_ended_is_refused(url: URL, version_url: URL) -> None:
     elsewhere = await connect(version_url)
     try:
-        async with examined(as_text(url), PATIENCE) as examination:
-            ending = EndingService(examination)
+        async with open_diagnostics(as_text(url), PATIENCE) as examination:
+            ending = SessionTerminator(examination)
             (own,) = await examination.rows(text("SELECT pg_backend_pid() AS pid"))
             (keeper,) = await examination.rows(
                 text("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
@@ -181,8 +183,8 @@ async def test_what_is_not_to_be_ended_is_refused(url: URL, version_url: URL) ->
 async def test_postgresql_may_refuse_to_end_a_session(
     session_of_somebody: Connection, url: URL, plain_role: str
 ) -> None:
-    async with examined(as_text(url), PATIENCE) as examination:
-        ending = EndingService(examination)
+    async with open_diagnostics(as_text(url), PATIENCE) as examination:
+        ending = SessionTerminator(examination)
         session = await ending.find(session_of_somebody.get_server_pid())
         with pytest.raises(ForbiddenError, match="PostgreSQL refuses to end"):
             await ending.end(session)
@@ -192,7 +194,7 @@ async def test_postgresql_may_refuse_to_end_a_session(
 
 async def refusal(url: URL | str, patience: float = PATIENCE) -> DatabaseUnreachableError:
     with pytest.raises(DatabaseUnreachableError) as caught:
-        async with examined(url if isinstance(url, str) else as_text(url), patience):
+        async with open_diagnostics(url if isinstance(url, str) else as_text(url), patience):
             pass
     return caught.value
 

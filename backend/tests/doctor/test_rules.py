@@ -26,8 +26,8 @@ from app.doctor.catalog_rows import (
     Worker,
 )
 from app.doctor.connection import Answer, Target
-from app.doctor.context import Situation, memory_here
-from app.doctor.findings import MOST, Finding, bounded, by_severity, duration, size
+from app.doctor.context import DiagnosisContext, memory_here
+from app.doctor.findings import MAX_FINDINGS, Finding, bounded, by_severity, duration, size
 from app.doctor.questions.tables import declared_indexes
 from app.doctor.rules import indexes, locks, server, sessions, tables, work
 from app.doctor.rules import settings as rules
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.unit
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 GB = 1024**3
 SETTINGS = Settings(_env_file=None)
-SITUATION = Situation(
+SITUATION = DiagnosisContext(
     SETTINGS, processes=1, replica=False, memory=16 * GB, revisions=["1", "2", "3"]
 )
 SERVER = Server("18.1", 180_001, "deals", "shop", False, NOW, True, None, -1, -1)  # noqa: FBT003
@@ -179,7 +179,7 @@ def test_who_answers() -> None:
 
     assert severities(slow) == ["problem", "fine"]
     assert severities(old) == ["warning", "fine"]
-    assert severities(blind) == ["unseen", "fine"]
+    assert severities(blind) == ["unknown", "fine"]
 
 
 def test_a_standby() -> None:
@@ -220,7 +220,7 @@ def test_clocks(ahead: float, severity: str, says: str) -> None:
         (["4"], ["1", "2", "3"], "problem", "newer"),
         (None, ["1"], "problem", "no schema"),
         ([], ["1"], "problem", "no schema"),
-        (["1"], [], "unseen", "no migrations"),
+        (["1"], [], "unknown", "no migrations"),
     ],
 )
 def test_the_schema(found: list[str] | None, known: list[str], severity: str, says: str) -> None:
@@ -345,7 +345,7 @@ def test_missing_indexes_of_the_models() -> None:
     )
     found = indexes.undone([], [small], declared)
     assert set(severities(found)) == {"warning"}
-    assert len(found) == MOST + 1
+    assert len(found) == MAX_FINDINGS + 1
     assert indexes.undone([], [replace(TABLE, name="theirs")], declared) == []
 
 
@@ -499,11 +499,11 @@ def test_imports(changes: dict[str, Any], severity: str) -> None:
 
 def test_the_worst_comes_first_and_not_all_of_it() -> None:
     fine, bad = Finding("a", "fine", "1"), Finding("b", "problem", "2")
-    many = bounded([Finding("a", "warning", str(n)) for n in range(MOST + 5)] + [bad])
+    many = bounded([Finding("a", "warning", str(n)) for n in range(MAX_FINDINGS + 5)] + [bad])
 
     assert by_severity([fine, bad]) == [bad, fine]
     assert many[0] == bad
-    assert len(many) == MOST + 1
+    assert len(many) == MAX_FINDINGS + 1
     assert many[-1].title == "6 more of the kind"
 
 

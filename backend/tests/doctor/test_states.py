@@ -64,7 +64,7 @@ async def test_a_database_without_tables(version_url: URL, settings: Settings) -
 
     (schema,) = of(findings, "schema")
     assert (schema.severity, schema.remedy) == ("problem", "deals migrate")
-    assert of(findings, "workers")[0].severity == "unseen"
+    assert of(findings, "workers")[0].severity == "unknown"
     assert of(findings, "sizes", "fine")[0].title == "the database has no tables"
 
 

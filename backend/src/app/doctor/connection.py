@@ -103,7 +103,7 @@ class Answer:
     seconds: float
 
 
-class Examination:
+class DiagnosticConnection:
     """A connection whose every statement is a read-only transaction with short timeouts."""
 
     def __init__(
@@ -155,7 +155,7 @@ class Examination:
 
 
 @asynccontextmanager
-async def examined(url: str, patience: float) -> AsyncIterator[Examination]:
+async def open_diagnostics(url: str, patience: float) -> AsyncIterator[DiagnosticConnection]:
     """An examination of the database at a SQLAlchemy URL, for the length of the block.
 
     Raises:
@@ -180,7 +180,7 @@ async def examined(url: str, patience: float) -> AsyncIterator[Examination]:
         raise _unreachable(target, error, time.perf_counter() - started) from error
     try:
         connection = cast("asyncpg.Connection[asyncpg.Record]", pooled.driver_connection)
-        yield Examination(connection, target, time.perf_counter() - started)
+        yield DiagnosticConnection(connection, target, time.perf_counter() - started)
     finally:
         await greenlet_spawn(pooled.close)
         await engine.dispose()

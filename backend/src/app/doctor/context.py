@@ -12,7 +12,7 @@ _LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
-class Situation:
+class DiagnosisContext:
     """Which database is examined, for which service."""
 
     settings: Settings

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from app.core.errors import DatabaseUnreachableError, NotSeenError
 from app.doctor.catalog_rows import Activity, Server, Setting
-from app.doctor.connection import Examination
-from app.doctor.context import Situation
+from app.doctor.connection import DiagnosticConnection
+from app.doctor.context import DiagnosisContext
 from app.doctor.findings import Finding, by_severity
 from app.doctor.questions.server import ServerDiagnostics
 from app.doctor.questions.sessions import SessionDiagnostics
@@ -20,7 +20,7 @@ Look = Callable[[], Awaitable[list[Finding]]]
 class DoctorService:
     """Examines one database by one connection."""
 
-    def __init__(self, examination: Examination, situation: Situation) -> None:
+    def __init__(self, examination: DiagnosticConnection, situation: DiagnosisContext) -> None:
         self._examination = examination
         self._situation = situation
         self._server = ServerDiagnostics(examination)
@@ -64,7 +64,7 @@ class DoctorService:
             for name, look in checks:
                 found += await _seen(name, look)
         except NotSeenError as error:
-            found.append(Finding("server", "unseen", f"the server tells nothing: {error}"))
+            found.append(Finding("server", "unknown", f"the server tells nothing: {error}"))
         except DatabaseUnreachableError as error:
             found.append(Finding("server", "problem", str(error), advice=error.advice))
         return by_severity(found)
@@ -122,7 +122,7 @@ class DoctorService:
 
     async def _look_at_work(self) -> list[Finding]:
         if not await self._work.exists():
-            return [Finding("workers", "unseen", "the schema has no job queue yet")]
+            return [Finding("workers", "unknown", "the schema has no job queue yet")]
         silence = self._situation.settings.worker_heartbeat * MISSED_HEARTBEATS
         queue = await self._work.queue()
         return [
@@ -174,4 +174,4 @@ async def _seen(name: str, look: Look) -> list[Finding]:
     try:
         return await look()
     except NotSeenError as error:
-        return [Finding(name, "unseen", f"{name} could not be looked at: {error}")]
+        return [Finding(name, "unknown", f"{name} could not be looked at: {error}")]

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-Severity = Literal["problem", "warning", "unseen", "fine"]
+Severity = Literal["problem", "warning", "unknown", "fine"]
 # The first is what to begin with.
-SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "unseen", "fine")
+SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "unknown", "fine")
 
 Evidence = str | int | float | bool | datetime | None
 Facts = dict[str, Evidence]
 
 # Of one kind of finding so many are reported; the rest is a number.
-MOST = 10
+MAX_FINDINGS = 10
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,18 @@ def by_severity(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def bounded(findings: Sequence[Finding]) -> list[Finding]:
-    """The worst `MOST` of one kind, and how many more there are."""
+    """The worst `MAX_FINDINGS` of one kind, and how many more there are."""
     ordered = by_severity(findings)
-    if len(ordered) <= MOST:
+    if len(ordered) <= MAX_FINDINGS:
         return ordered
-    left = ordered[MOST:]
+    left = ordered[MAX_FINDINGS:]
     return [
-        *ordered[:MOST],
+        *ordered[:MAX_FINDINGS],
         Finding(left[0].check, left[0].severity, f"{len(left)} more of the kind"),
     ]
 
 
-def or_fine(check: str, findings: Sequence[Finding], title: str) -> list[Finding]:
+def findings_or_ok(check: str, findings: Sequence[Finding], title: str) -> list[Finding]:
     """The findings, bounded, or one that says that all is well."""
     return bounded(findings) or [Finding(check, "fine", title)]
 

@@ -2,14 +2,14 @@
 
 from app.core.errors import ConflictError, ForbiddenError, NotFoundError, NotSeenError
 from app.doctor.catalog_rows import Session
-from app.doctor.connection import Examination
+from app.doctor.connection import DiagnosticConnection
 from app.doctor.questions.sessions import SessionDiagnostics
 
 
-class EndingService:
+class SessionTerminator:
     """Finds a session and, once somebody has said yes, ends it."""
 
-    def __init__(self, examination: Examination) -> None:
+    def __init__(self, examination: DiagnosticConnection) -> None:
         self._sessions = SessionDiagnostics(examination)
 
     async def find(self, pid: int) -> Session:

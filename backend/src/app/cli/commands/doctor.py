@@ -19,11 +19,11 @@ from app.core.errors import (
 )
 from app.db.migrations import known_revisions
 from app.db.provisioning import provisioned_async
-from app.doctor.connection import Examination, Target, examined
-from app.doctor.context import Situation, memory_here
+from app.doctor.connection import DiagnosticConnection, Target, open_diagnostics
+from app.doctor.context import DiagnosisContext, memory_here
 from app.doctor.examination import DoctorService
 from app.doctor.findings import Finding
-from app.doctor.termination import EndingService
+from app.doctor.termination import SessionTerminator
 
 # Longer than a request waits: one asks when a server is slow, and says how long it took.
 LEAST_PATIENCE = 5.0
@@ -73,7 +73,7 @@ def doctor(
 
 
 @asynccontextmanager
-async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[Examination]:
+async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[DiagnosticConnection]:
     """An embedded database is looked at as it is: not migrated, other than by all else."""
     async with provisioned_async(settings) as found:
         if replica and found.pooled:
@@ -82,13 +82,13 @@ async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[Ex
         urls = found.past_pooler()
         url = urls.replica if replica else urls.primary
         patience = max(LEAST_PATIENCE, settings.db_connect_timeout)
-        async with examined(url, patience) as examination:
+        async with open_diagnostics(url, patience) as examination:
             yield examination
 
 
 async def _examine(settings: Settings, *, replica: bool, workers: int) -> Report:
     async with _examination(settings, replica=replica) as examination:
-        situation = Situation(
+        situation = DiagnosisContext(
             settings=settings,
             processes=workers,
             replica=replica and settings.read_database_url is not None,
@@ -112,7 +112,7 @@ def _unreachable(error: DealsError, settings: Settings, *, replica: bool) -> Rep
 
 async def _end(settings: Settings, pid: int, *, replica: bool, yes: bool) -> None:
     async with _examination(settings, replica=replica) as examination:
-        ending = EndingService(examination)
+        ending = SessionTerminator(examination)
         session = await ending.find(pid)
         print_session(session)
         # Nothing waits meanwhile but this process and one idle connection.

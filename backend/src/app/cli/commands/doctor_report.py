@@ -17,7 +17,7 @@ from app.doctor.connection import Target
 from app.doctor.findings import SEVERITIES, Evidence, Finding, Severity, duration, size
 from app.doctor.rules.sessions import described
 
-_STYLES = {"problem": "bold red", "warning": "yellow", "unseen": "magenta", "fine": "green"}
+_STYLES = {"problem": "bold red", "warning": "yellow", "unknown": "magenta", "fine": "green"}
 _IDENTIFIERS = {"pid", "import"}
 _INDENT = " " * 9
 

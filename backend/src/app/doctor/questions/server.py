@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import ARRAY, Text, bindparam, text
 
 from app.doctor.catalog_rows import Activity, Age, Server, Setting, Slot
-from app.doctor.connection import Answer, Examination
+from app.doctor.connection import Answer, DiagnosticConnection
 
 _SERVER = text(
     """
@@ -75,7 +75,7 @@ _REVISIONS = text("SELECT version_num FROM alembic_version ORDER BY version_num 
 class ServerDiagnostics:
     """Every server has it, whatever is in the database."""
 
-    def __init__(self, examination: Examination) -> None:
+    def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def server(self) -> Server:

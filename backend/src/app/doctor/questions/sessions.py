@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ARRAY, DateTime, Float, Integer, bindparam, text
 
 from app.doctor.catalog_rows import Connections, Prepared, Session, Waiting
-from app.doctor.connection import Examination
+from app.doctor.connection import DiagnosticConnection
 
 # How much of a statement is shown, in characters.
 _SHOWN = 300
@@ -99,7 +99,7 @@ _PATIENCE = 5
 class SessionDiagnostics:
     """The connections of the server and the sessions of the database."""
 
-    def __init__(self, examination: Examination) -> None:
+    def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def connections(self) -> list[Connections]:

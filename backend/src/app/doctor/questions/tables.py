@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.schema import CreateIndex
 
 from app.doctor.catalog_rows import ForeignKey, Index, Table
-from app.doctor.connection import Examination
+from app.doctor.connection import DiagnosticConnection
 from app.models import Deal
 
 # The largest of them; the rest can neither be slow nor fill a disk.
@@ -110,7 +110,7 @@ _FOREIGN_KEYS = text(
 class TableDiagnostics:
     """The tables and indexes of a database, whosever they are."""
 
-    def __init__(self, examination: Examination) -> None:
+    def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def tables(self) -> list[Table]:

@@ -3,7 +3,7 @@
 from sqlalchemy import ARRAY, Text, bindparam, text
 
 from app.doctor.catalog_rows import OpenImport, Queue, Worker
-from app.doctor.connection import Examination
+from app.doctor.connection import DiagnosticConnection
 from app.repositories.jobs import LOAD_IMPORT
 
 _MOST = 20
@@ -74,7 +74,7 @@ _IMPORTS = text(
 class WorkDiagnostics:
     """Background work, in the queue's tables and in ours."""
 
-    def __init__(self, examination: Examination) -> None:
+    def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def exists(self) -> bool:

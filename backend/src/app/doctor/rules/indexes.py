@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from app.doctor.catalog_rows import Activity, ForeignKey, Index, Table, identifier
-from app.doctor.findings import Facts, Finding, bounded, or_fine, size
+from app.doctor.findings import Facts, Finding, bounded, findings_or_ok, size
 
 # Smaller tables are read whole as fast as by an index.
 LARGE_TABLE_ROWS = 10_000
@@ -183,7 +183,9 @@ def foreign_keys(found: Sequence[ForeignKey]) -> list[Finding]:
 def together(kinds: Sequence[Sequence[Finding]], count: int) -> list[Finding]:
     """Every kind's findings, or that there is none."""
     findings = list(chain.from_iterable(kinds))
-    return findings or or_fine("indexes", [], f"{count} indexes: none missing, broken or twice")
+    return findings or findings_or_ok(
+        "indexes", [], f"{count} indexes: none missing, broken or twice"
+    )
 
 
 def _evidence(index: Index) -> Facts:

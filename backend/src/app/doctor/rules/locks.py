@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from app.doctor.catalog_rows import Session, Waiting
-from app.doctor.findings import Facts, Finding, Severity, duration, or_fine
+from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.sessions import described, rounded
 
 # Shorter waits are what locks are for.
@@ -45,7 +45,9 @@ def waits(
         severity: Severity = _severity(blocker, queue, longest, lock_timeout)
         remedy = f"deals doctor --kill {pid}" if pid != _PREPARED else "TABLE pg_prepared_xacts;"
         findings.append(Finding("locks", severity, title, evidence, _advice(blocker), remedy))
-    return or_fine("locks", findings, f"nobody waits for a lock for {WAIT_WARNING:g} s or more")
+    return findings_or_ok(
+        "locks", findings, f"nobody waits for a lock for {WAIT_WARNING:g} s or more"
+    )
 
 
 def _queues(found: Sequence[Waiting]) -> dict[int, list[Waiting]]:

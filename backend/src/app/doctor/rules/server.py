@@ -7,8 +7,8 @@ from datetime import timedelta
 from app.core.config import Settings
 from app.doctor.catalog_rows import Activity, Age, Server, Setting, Slot
 from app.doctor.connection import Answer, Target
-from app.doctor.context import Situation
-from app.doctor.findings import Facts, Finding, Severity, duration, or_fine, size
+from app.doctor.context import DiagnosisContext
+from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok, size
 
 # The oldest PostgreSQL that the service is tested with.
 OLDEST_VERSION = 160_000
@@ -26,7 +26,9 @@ TEMP_BYTES_AN_HOUR = 1024**3
 LEAST_DISK = 64 * 1024**2
 
 
-def server(found: Server, target: Target, seconds: float, situation: Situation) -> list[Finding]:
+def server(
+    found: Server, target: Target, seconds: float, situation: DiagnosisContext
+) -> list[Finding]:
     """Who answers, how fast, and whether it can do what it is there for."""
     allowed = situation.settings.db_connect_timeout
     evidence: Facts = {
@@ -50,12 +52,12 @@ def server(found: Server, target: Target, seconds: float, situation: Situation) 
     if not found.sees_all:
         title = f"the role {found.role} sees only its own sessions' states and statements"
         remedy = f'GRANT pg_monitor TO "{found.role}";'
-        findings.append(Finding("server", "unseen", title, {"role": found.role}, remedy=remedy))
+        findings.append(Finding("server", "unknown", title, {"role": found.role}, remedy=remedy))
     title = f"PostgreSQL {found.version} at {target} answers"
     return [*findings, Finding("server", "fine", title, evidence)]
 
 
-def _standby(found: Server, situation: Situation) -> Finding:
+def _standby(found: Server, situation: DiagnosisContext) -> Finding:
     evidence: Facts = {"replay_seconds": found.replay_seconds}
     if not situation.replica:
         advice = "DATABASE_URL must be the primary; a standby is for READ_DATABASE_URL"
@@ -93,7 +95,7 @@ def schema(found: Sequence[str] | None, known: Sequence[str]) -> list[Finding]:
     """Whether the database is what this code is written for."""
     if not known:
         title = "this installation carries no migrations to compare with"
-        return [Finding("schema", "unseen", title, {"database": ", ".join(found or ())})]
+        return [Finding("schema", "unknown", title, {"database": ", ".join(found or ())})]
     head = known[-1]
     evidence: Facts = {"database": ", ".join(found or ()) or None, "code": head}
     if not found:
@@ -155,7 +157,7 @@ def ages(found: Sequence[Age], settings: dict[str, Setting]) -> list[Finding]:
         remedy = f"vacuumdb --freeze --jobs=2 --dbname={age.database}"
         findings.append(Finding("wraparound", severity, title, evidence, advice, remedy))
     oldest = max((age.transactions for age in found), default=0)
-    return or_fine("wraparound", findings, f"the oldest row is {oldest:,} transactions old")
+    return findings_or_ok("wraparound", findings, f"the oldest row is {oldest:,} transactions old")
 
 
 def slots(found: Sequence[Slot]) -> list[Finding]:
@@ -172,7 +174,7 @@ def slots(found: Sequence[Slot]) -> list[Finding]:
         for slot in found
         if not slot.active
     ]
-    return or_fine("slots", findings, f"replication slots: {len(found)}, all in use")
+    return findings_or_ok("slots", findings, f"replication slots: {len(found)}, all in use")
 
 
 def disk(settings: Settings) -> list[Finding]:

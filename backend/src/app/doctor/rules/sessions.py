@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from app.doctor.catalog_rows import Connections, Prepared, Server, Session, Setting
-from app.doctor.findings import Facts, Finding, Severity, duration, or_fine
+from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.settings import max_connections
 
 # A fifth is what a deployment needs for the new processes beside the old ones.
@@ -107,7 +107,7 @@ def idle_in_transaction(found: Sequence[Session]) -> list[Finding]:
             )
         )
     title = f"no session is idle in a transaction for {IDLE_WARNING:g} s or more"
-    return or_fine("idle", findings, title)
+    return findings_or_ok("idle", findings, title)
 
 
 def running(found: Sequence[Session], statement_timeout: float) -> list[Finding]:
@@ -133,7 +133,7 @@ def running(found: Sequence[Session], statement_timeout: float) -> list[Finding]
             )
         )
     if findings:
-        return or_fine("queries", findings, "")
+        return findings_or_ok("queries", findings, "")
     title = f"no statement runs for longer than a request's may ({duration(statement_timeout)})"
     longest = {"longest_seconds": rounded(found[0].query_seconds)} if found else {}
     return [Finding("queries", "fine", title, longest)]
@@ -153,4 +153,4 @@ def prepared(found: Sequence[Prepared]) -> list[Finding]:
         for one in found
         if one.seconds >= PREPARED_WARNING
     ]
-    return or_fine("prepared", findings, "no prepared transaction was forgotten")
+    return findings_or_ok("prepared", findings, "no prepared transaction was forgotten")

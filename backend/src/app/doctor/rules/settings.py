@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.core.config import Settings
 from app.doctor.catalog_rows import Server, Setting
-from app.doctor.context import Situation
+from app.doctor.context import DiagnosisContext
 from app.doctor.findings import Facts, Finding, Severity, size
 
 # A worker: the queue's pool of four and its listener, a load's own connection, its two lanes and
@@ -159,15 +159,17 @@ def max_connections(found: Mapping[str, Setting]) -> int:
     return int(found["max_connections"].value) - sum(int(found[name].value) for name in reserved)
 
 
-def room(found: Mapping[str, Setting], server: Server) -> int:
+def connection_budget(found: Mapping[str, Setting], server: Server) -> int:
     """How many connections the service's role may have at the most."""
     limits = [limit for limit in (server.role_limit, server.database_limit) if limit >= 0]
     return min([max_connections(found), *limits])
 
 
-def capacity(found: Mapping[str, Setting], server: Server, situation: Situation) -> list[Finding]:
+def capacity(
+    found: Mapping[str, Setting], server: Server, situation: DiagnosisContext
+) -> list[Finding]:
     """Whether all processes' pools fit, when all are full at the same moment."""
-    each, most = pool_connections(situation.settings), room(found, server)
+    each, most = pool_connections(situation.settings), connection_budget(found, server)
     wanted = situation.processes * each + WORKER_CONNECTIONS
     evidence: Facts = {
         "connections": most,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.doctor.catalog_rows import Table
-from app.doctor.findings import Facts, Finding, or_fine, size
+from app.doctor.findings import Facts, Finding, findings_or_ok, size
 
 # Autovacuum comes at a fifth of dead rows (autovacuum_vacuum_scale_factor); where there are half as
 # many dead as living ones it has not come, or could not remove them.
@@ -44,7 +44,7 @@ def vacuum(tables: Sequence[Table]) -> list[Finding]:
             )
         )
     findings += [_without_autovacuum(table) for table in tables if not table.autovacuum]
-    return or_fine("vacuum", findings, "no table has many dead rows")
+    return findings_or_ok("vacuum", findings, "no table has many dead rows")
 
 
 def _without_autovacuum(table: Table) -> Finding:
@@ -79,7 +79,7 @@ def analyze(tables: Sequence[Table]) -> list[Finding]:
                 remedy=f"ANALYZE {table.identifier};",
             )
         )
-    return or_fine("statistics", findings, "the planner knows the tables")
+    return findings_or_ok("statistics", findings, "the planner knows the tables")
 
 
 def sizes(tables: Sequence[Table], database_bytes: int | None) -> list[Finding]:

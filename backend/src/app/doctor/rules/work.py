@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.doctor.catalog_rows import OpenImport, Queue, Worker
-from app.doctor.findings import Facts, Finding, Severity, duration, or_fine
+from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.sessions import rounded
 
 # A worker begins a job within milliseconds; behind a large import others wait, but not like this.
@@ -49,7 +49,7 @@ def workers(found: Sequence[Worker], queue: Queue, silence: float) -> list[Findi
         )
         for worker in dead
     ]
-    return or_fine("workers", findings, "")
+    return findings_or_ok("workers", findings, "")
 
 
 def jobs(queue: Queue) -> list[Finding]:
@@ -83,7 +83,7 @@ def jobs(queue: Queue) -> list[Finding]:
 def imports(found: Sequence[OpenImport], silence: float) -> list[Finding]:
     """Imports that nobody works on, that fail again and again, or that take too long."""
     findings = [finding for one in found if (finding := _import(one, silence)) is not None]
-    return or_fine("imports", findings, f"{len(found)} imports wait or run")
+    return findings_or_ok("imports", findings, f"{len(found)} imports wait or run")
 
 
 def _import(one: OpenImport, silence: float) -> Finding | None:
