@@ -12,7 +12,7 @@ from app.core.config import load_settings
 from app.core.errors import ConfigurationError
 from app.db import migrations
 from app.db.base import Base
-from app.db.provisioning import provisioned
+from app.db.provisioning import provision_database
 from app.models import access, catalog, derived, idempotency, imports
 
 # Importing the models is what fills Base.metadata.
@@ -87,7 +87,7 @@ def main() -> None:
     elif url := context.config.attributes.get("url"):
         asyncio.run(run_with_own_engine(url))
     else:
-        with provisioned(load_settings()) as urls:
+        with provision_database(load_settings()) as urls:
             asyncio.run(run_with_own_engine(urls.direct))
 
 

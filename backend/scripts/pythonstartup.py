@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.core.config import load_settings
 from app.core.errors import DealsError, ServiceUnavailableError
-from app.db.provisioning import provisioned
+from app.db.provisioning import provision_database
 
 BANNER = "pd is pandas, db an SQLAlchemy engine: pd.read_sql('SELECT * FROM hotels', db)"
 
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("-c", dest="code", metavar="CODE", help="run this instead of a prompt")
     code: str | None = parser.parse_args().code
     try:
-        with provisioned(load_settings()) as urls, engine_on(urls.direct) as db:
+        with provision_database(load_settings()) as urls, engine_on(urls.direct) as db:
             look_at(db)
             use(db, code)
     except DealsError as error:

@@ -98,7 +98,7 @@ class _Run:
         self.seconds = seconds
         self.until = 0.0
         self.steady = steady
-        self.patient = patient
+        self.with_command_timeouts = patient
         self.latencies: list[float] = []
         # Seconds, like those: of answers of 400 and more, when they are not among them.
         self.refusals: list[float] = []
@@ -158,7 +158,11 @@ class _Client(asyncio.Protocol):
             self.answered.set_result(None)
         failed = int(self._received[9:12]) >= _ERRORS_FROM
         self._run.count(time.perf_counter() - self._sent, failed=failed)
-        pause = _RETRY_AFTER.search(self._received, 0, head + 2) if self._run.patient else None
+        pause = (
+            _RETRY_AFTER.search(self._received, 0, head + 2)
+            if self._run.with_command_timeouts
+            else None
+        )
         self._received = b""
         if failed and pause:
             self._pause = asyncio.get_running_loop().call_later(int(pause[1]), self._send)

@@ -11,7 +11,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app.core.config import Settings, is_traced, load_settings
 from app.core.signing import signing_key
 from app.db.notifications import Listener
-from app.db.provisioning import provisioned_async
+from app.db.provisioning import provision_database_async
 from app.db.session import Database
 from app.http import exception_handlers
 from app.http.concurrency_limiter import ConcurrencyLimiter
@@ -95,7 +95,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            urls = await stack.enter_async_context(provisioned_async(settings))
+            urls = await stack.enter_async_context(provision_database_async(settings))
             database = Database(urls, settings)
             stack.push_async_callback(database.dispose)
             listener = Listener(urls.direct, CHANNEL)

@@ -9,7 +9,7 @@ from app.cli import console
 from app.core.config import Settings
 from app.core.signing import signing_key
 from app.db.migrations import upgrade
-from app.db.provisioning import DatabaseUrls, provisioned
+from app.db.provisioning import DatabaseUrls, provision_database
 from app.db.session import Database
 from app.http.sockets import base_url, require_free_port
 from app.ingestion.generator import generate
@@ -30,7 +30,7 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
     # In production, say at once that there is no key, not after the load.
     signing_key(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with provisioned(settings) as urls:
+    with provision_database(settings) as urls:
         upgrade(urls.primary)
         asyncio.run(_fill(settings, urls, rows=rows, seed=seed))
         base = base_url(host, port)
@@ -42,7 +42,7 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
 
 
 async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int) -> None:
-    database = Database(urls, settings.patient())
+    database = Database(urls, settings.with_command_timeouts())
     # There from the beginning of a load to its end: what is stored may be a part of the file.
     # Otherwise what is stored is the user's, changed or not, and is left alone.
     unfinished = settings.data_dir / "demo-load-unfinished"

@@ -174,7 +174,7 @@ class Settings(BaseSettings):
             raise ValueError("DB_PGBOUNCER needs DATABASE_URL and DIRECT_DATABASE_URL")
         return self
 
-    def patient(self) -> "Settings":
+    def with_command_timeouts(self) -> "Settings":
         """For commands: a load or a check of everything may take what a request may not."""
         return self.model_copy(
             update=dict.fromkeys(("db_read_timeout", "db_statement_timeout"), 3600.0)

@@ -22,7 +22,7 @@ _TRACKED = {"application_name", "timezone", "datestyle"}
 _OF_A_TRANSACTION = {"default_transaction_read_only": "transaction_read_only"}
 
 
-def lent_connection_args(server_settings: Mapping[str, str]) -> dict[str, Any]:
+def transaction_pooling_args(server_settings: Mapping[str, str]) -> dict[str, Any]:
     """What SQLAlchemy's and asyncpg's `connect` take, for settings that hold all the same."""
     local = {name: value for name, value in server_settings.items() if name not in _TRACKED}
     statements = "".join(
@@ -31,14 +31,16 @@ def lent_connection_args(server_settings: Mapping[str, str]) -> dict[str, Any]:
     )
     return {
         "server_settings": {k: v for k, v in server_settings.items() if k in _TRACKED},
-        "connection_class": type("LentConnection", (LentConnection,), {"settings": statements}),
+        "connection_class": type(
+            "TransactionPooledConnection", (TransactionPooledConnection,), {"settings": statements}
+        ),
         # Statements then have no name, and end with the next one.
         "statement_cache_size": 0,
         "prepared_statement_cache_size": 0,
     }
 
 
-class LentConnection(_Connection):
+class TransactionPooledConnection(_Connection):
     """What every transaction begins with is `settings`, as SQL that follows `BEGIN`."""
 
     settings = ""

@@ -36,7 +36,7 @@ class DatabaseUrls:
 
 
 @contextmanager
-def provisioned(settings: Settings) -> Iterator[DatabaseUrls]:
+def provision_database(settings: Settings) -> Iterator[DatabaseUrls]:
     """The database's URLs, valid inside the block.
 
     Starts the embedded PostgreSQL when no URL is set and keeps it for the length of the block;
@@ -62,9 +62,9 @@ def provisioned(settings: Settings) -> Iterator[DatabaseUrls]:
 
 
 @asynccontextmanager
-async def provisioned_async(settings: Settings) -> AsyncIterator[DatabaseUrls]:
+async def provision_database_async(settings: Settings) -> AsyncIterator[DatabaseUrls]:
     """`provisioned`, with its waiting done in a thread."""
-    block = provisioned(settings)
+    block = provision_database(settings)
     urls = await asyncio.to_thread(block.__enter__)
     try:
         yield urls

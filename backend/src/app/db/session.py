@@ -16,11 +16,11 @@ from sqlalchemy.pool import NullPool
 
 from app.core.config import Settings
 from app.db.errors import database_errors
-from app.db.pgbouncer import lent_connection_args
+from app.db.pgbouncer import transaction_pooling_args
 from app.db.pool import PatientPool
 from app.db.provisioning import DatabaseUrls
 from app.db.reader import Reader
-from app.db.streaming import Streams
+from app.db.streaming import SnapshotConnections
 from app.observability.metrics import PoolState
 from app.observability.sql_statistics import count_statements
 
@@ -62,7 +62,7 @@ class Database:
         # For what must show as soon as it is written.
         self.primary_reader = Reader(self.write_engine)
         self._export_engine = _create_export_engine(urls, settings)
-        self.streams = Streams(self._export_engine, settings.export_concurrency)
+        self.streams = SnapshotConnections(self._export_engine, settings.export_concurrency)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteSession]:
@@ -85,7 +85,7 @@ class Database:
                     raise
 
     @asynccontextmanager
-    async def named(self, name: str) -> AsyncIterator["Database"]:
+    async def with_application_name(self, name: str) -> AsyncIterator["Database"]:
         """The same database by connections of another name, for the length of the block."""
         database = Database(self._urls, self._settings, name)
         try:
@@ -176,7 +176,7 @@ def _connect_args(
         "timeout": settings.db_connect_timeout,
         "command_timeout": statement_timeout + _GRACE_SECONDS,
         **(
-            lent_connection_args(server_settings)
+            transaction_pooling_args(server_settings)
             if pooled
             else {"server_settings": server_settings}
         ),

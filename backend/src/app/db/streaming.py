@@ -80,7 +80,7 @@ class Snapshot:
         )
 
 
-class Streams:
+class SnapshotConnections:
     """Snapshots, so many at a time, each on a connection that nobody has to wait for."""
 
     def __init__(self, engine: AsyncEngine, limit: int) -> None:

@@ -13,7 +13,7 @@ from procrastinate.exceptions import ConnectorException
 
 from app.core.config import Settings
 from app.core.errors import AppError
-from app.db.provisioning import provisioned_async
+from app.db.provisioning import provision_database_async
 from app.db.session import Database
 from app.jobs.conninfo import conninfo
 from app.jobs.limits import GRACE_SECONDS
@@ -60,11 +60,11 @@ async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions =
     # The library tells of each job twice; what matters of them is in their own tables.
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     uploads = upload_store(settings)
-    async with provisioned_async(settings) as found:
+    async with provision_database_async(settings) as found:
         urls = found.past_pooler()
         # Now, because an embedded PostgreSQL that was started here is everybody's.
         os.nice(options.niceness)
-        database = Database(urls, settings.patient())
+        database = Database(urls, settings.with_command_timeouts())
         try:
             runner = ImportRunner(database, uploads, chunk_rows=options.chunk_rows)
             housekeeping = HousekeepingService(database, uploads, settings)

@@ -76,7 +76,7 @@ class ImportRunner:
         over in any case, and holds up no other import.
         """
         name = connection_name(journal_name(import_id))
-        async with self._database.named(name) as database:
+        async with self._database.with_application_name(name) as database:
             try:
                 attempt = await _take_up(database, import_id, self._chunk_rows)
             except AppError as error:

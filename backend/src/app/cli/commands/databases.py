@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from app.core.config import Settings, load_settings
 from app.db.migrations import upgrade
-from app.db.provisioning import provisioned, provisioned_async
+from app.db.provisioning import provision_database, provision_database_async
 from app.db.session import Database
 from app.observability.logging import configure_logging
 
@@ -22,8 +22,8 @@ def start() -> Settings:
 async def opened(settings: Settings) -> AsyncIterator[Database]:
     """The database, at head if it is an embedded one."""
     await asyncio.to_thread(upgrade_if_embedded, settings)
-    async with provisioned_async(settings) as urls:
-        database = Database(urls.past_pooler(), settings.patient())
+    async with provision_database_async(settings) as urls:
+        database = Database(urls.past_pooler(), settings.with_command_timeouts())
         try:
             yield database
         finally:
@@ -33,5 +33,5 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
 def upgrade_if_embedded(settings: Settings) -> None:
     """An embedded database may be new; one at DATABASE_URL is migrated when its operator says."""
     if settings.database_url is None:
-        with provisioned(settings) as urls:
+        with provision_database(settings) as urls:
             upgrade(urls.direct)

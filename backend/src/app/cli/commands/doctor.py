@@ -18,7 +18,7 @@ from app.core.errors import (
     EmbeddedPostgresError,
 )
 from app.db.migrations import known_revisions
-from app.db.provisioning import provisioned_async
+from app.db.provisioning import provision_database_async
 from app.doctor.connection import DiagnosticConnection, Target, open_diagnostics
 from app.doctor.context import DiagnosisContext, memory_here
 from app.doctor.examination import DoctorService
@@ -75,7 +75,7 @@ def doctor(
 @asynccontextmanager
 async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[DiagnosticConnection]:
     """An embedded database is looked at as it is: not migrated, other than by all else."""
-    async with provisioned_async(settings) as found:
+    async with provision_database_async(settings) as found:
         if replica and found.pooled:
             raise ConfigurationError("DB_PGBOUNCER: no address of the replica itself is known")
         # A pooler's connection would be another one for each statement, and its settings refused.

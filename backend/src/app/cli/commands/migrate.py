@@ -3,7 +3,7 @@ import typer
 from app.cli import console
 from app.cli.commands.databases import start
 from app.db.migrations import head_revision, upgrade
-from app.db.provisioning import provisioned
+from app.db.provisioning import provision_database
 
 app = typer.Typer(add_completion=False)
 
@@ -12,6 +12,6 @@ app = typer.Typer(add_completion=False)
 def migrate() -> None:
     """Bring the database's schema to head."""
     settings = start()
-    with provisioned(settings) as urls:
+    with provision_database(settings) as urls:
         upgrade(urls.direct)
     console.stdout.print(f"the schema is at {head_revision()}")

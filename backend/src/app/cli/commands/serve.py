@@ -6,7 +6,7 @@ import typer
 from app.cli.commands.databases import start
 from app.cli.commands.options import Host, Port
 from app.db.migrations import upgrade
-from app.db.provisioning import provisioned
+from app.db.provisioning import provision_database
 from app.http.sockets import require_free_port
 from app.jobs.worker_subprocess import worker_beside
 from app.server import runner
@@ -37,7 +37,7 @@ def serve(  # noqa: PLR0913 - an option each
         raise typer.BadParameter("--reload serves with one process", param_hint="--workers")
     settings = start()
     require_free_port(host, port)
-    with provisioned(settings) as urls:
+    with provision_database(settings) as urls:
         if migrate or (migrate is None and settings.app_env == "development"):
             upgrade(urls.direct)
         with worker_beside(settings) if with_worker else nullcontext():

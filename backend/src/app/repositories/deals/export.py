@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.db.streaming import Lines, Streams, Write
+from app.db.streaming import Lines, SnapshotConnections, Write
 from app.models.catalog import MAX_BIGINT
 from app.repositories.deals.export_lines import file_stretches, json_lines
 from app.repositories.deals.filters import bound
@@ -35,7 +35,7 @@ _AS_THEY_ARE = Lines(delimiter="\x02", quote="\x01")
 class ExportRepository:
     """Deals without pages."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: SnapshotConnections) -> None:
         self._streams = streams
 
     async def csv(self, filters: Mapping[str, Any], write: Write) -> None:
