@@ -17,9 +17,9 @@ from tests.support.databases import dsn, temporary_database
 
 from app.db.reader import AnyRow, Reader, prepared
 from app.repositories.categories import CategoryRepository
-from app.repositories.deals.read import DealRepository
-from app.repositories.hotels.read import HotelRepository
-from app.repositories.pagination import Place
+from app.repositories.deals.read import DealReadRepository
+from app.repositories.hotels.read import HotelReadRepository
+from app.repositories.pagination import PagePosition
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -52,16 +52,16 @@ LINKS = """
 """
 
 
-def page(filters: Mapping[str, Any], place: Place, count: str = "exact") -> Read:
-    return lambda reader: DealRepository(reader).page(filters, place, count)
+def page(filters: Mapping[str, Any], place: PagePosition, count: str = "exact") -> Read:
+    return lambda reader: DealReadRepository(reader).page(filters, place, count)
 
 
 def first(sort: str = "id", **filters: Any) -> Read:
-    return page(filters, Place(sort, 0, None, 20))
+    return page(filters, PagePosition(sort, 0, None, 20))
 
 
 def behind(sort: str, *after: Any, **filters: Any) -> Read:
-    return page(filters, Place(sort, None, after, 20), "none")
+    return page(filters, PagePosition(sort, None, after, 20), "none")
 
 
 READS: dict[str, Read] = {
@@ -94,15 +94,21 @@ READS: dict[str, Read] = {
     "available": first(available_only=True),
     "a hotel": first(hotel_id=7),
     "a hotel, behind a cursor": behind("id", MIDDLE, hotel_id=7),
-    "a room type": page({"room_type": "suite"}, Place("id", 0, None, 20), "none"),
-    "prices": page({"price_min": Decimal(50)}, Place("id", 0, None, 20), "none"),
+    "a room type": page({"room_type": "suite"}, PagePosition("id", 0, None, 20), "none"),
+    "prices": page({"price_min": Decimal(50)}, PagePosition("id", 0, None, 20), "none"),
     "a common category": first(category=["common"]),
     "a common category, behind a cursor": behind("id", MIDDLE, category=["common"]),
     "a rare category": first(category=["rare"]),
-    "two categories": page({"category": ["common", "rare"]}, Place("id", 0, None, 20), "none"),
-    "one deal": lambda reader: DealRepository(reader).get(MIDDLE),
-    "statistics": lambda reader: DealRepository(reader).statistics_by_city(available_only=False),
-    "hotels": lambda reader: HotelRepository(reader).page({}, Place("id", 0, None, 20), "exact"),
+    "two categories": page(
+        {"category": ["common", "rare"]}, PagePosition("id", 0, None, 20), "none"
+    ),
+    "one deal": lambda reader: DealReadRepository(reader).get(MIDDLE),
+    "statistics": lambda reader: DealReadRepository(reader).statistics_by_city(
+        available_only=False
+    ),
+    "hotels": lambda reader: HotelReadRepository(reader).page(
+        {}, PagePosition("id", 0, None, 20), "exact"
+    ),
     "categories": lambda reader: CategoryRepository(reader).all(),
 }
 

@@ -22,8 +22,8 @@ from tests.support.factories import (
 from app.db.reader import _prepare
 from app.db.session import Database
 from app.repositories.deals.filters import total
-from app.repositories.deals.read import DealRepository
-from app.repositories.pagination import Place
+from app.repositories.deals.read import DealReadRepository
+from app.repositories.pagination import PagePosition
 
 pytestmark = pytest.mark.integration
 
@@ -39,11 +39,11 @@ RANGES: list[tuple[Decimal | None, Decimal | None]] = [
     *((bound, None) for bound in BOUNDS),
     *((low, high) for low in BOUNDS for high in BOUNDS if low <= high),
 ]
-FIRST = Place("id", 0, None, 1)
+FIRST = PagePosition("id", 0, None, 1)
 
 
 async def total_of(database: Database, filters: dict[str, Any]) -> int:
-    found, _ = await DealRepository(database.reader).page(filters, FIRST, "exact")
+    found, _ = await DealReadRepository(database.reader).page(filters, FIRST, "exact")
     assert found is not None
     return found
 
@@ -96,8 +96,8 @@ async def test_other_filters_on_hotels_narrow_the_hotels(
     catalog: Catalog, bounds: tuple[str, str], others: dict[str, Any]
 ) -> None:
     filters = {"price_min": Decimal(bounds[0]), "price_max": Decimal(bounds[1]), **others}
-    places = Place("id", 0, None, 1000)
-    repository = DealRepository(catalog.database.reader)
+    places = PagePosition("id", 0, None, 1000)
+    repository = DealReadRepository(catalog.database.reader)
 
     found, rows = await repository.page(filters, places, "exact")
 

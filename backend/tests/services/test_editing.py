@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import ConflictError, InvalidInputError, NotFoundError, PreconditionFailedError
-from app.repositories.deals.write import DealStore
+from app.repositories.deals.write import DealWriteRepository
 from app.schemas.deals import DealPatch
 from app.services.deals import DealWriteService
 from app.services.support.preconditions import VersionPrecondition
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unit
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class FakeStore(DealStore):
+class FakeStore(DealWriteRepository):
     """One deal, in version 3; remembers what it was told to change."""
 
     def __init__(self, *, wins: bool = True) -> None:

@@ -15,8 +15,8 @@ from app.core.config import Settings
 from app.db.session import Database
 from app.ingestion.generator import generate
 from app.repositories.deals.export import ExportRepository
-from app.repositories.deals.write import DealStore
-from app.repositories.hotels.write import HotelStore
+from app.repositories.deals.write import DealWriteRepository
+from app.repositories.hotels.write import HotelWriteRepository
 from app.schemas.deals import DealCreate, DealFilters
 from app.schemas.hotels import HotelCreate
 from app.services.deals import DealWriteService
@@ -90,7 +90,7 @@ async def add_deals(database: Database, texts: list[str]) -> None:
     """By the service that answers POST."""
     async with database.transaction() as session:
         for number, text in enumerate(texts):
-            hotel = await HotelWriteService(HotelStore(session)).create(
+            hotel = await HotelWriteService(HotelWriteRepository(session)).create(
                 HotelCreate(name=text, city=text, country=text, phone=f"{number} {text}"[:40])
             )
             deal = {
@@ -105,7 +105,9 @@ async def add_deals(database: Database, texts: list[str]) -> None:
                 "is_available": bool(number % 2),
                 "categories": [text[:50], f"{text},"[:50], f'"{text}'[:50], "a", "b"],
             }
-            await DealWriteService(DealStore(session)).create(DealCreate.model_validate(deal))
+            await DealWriteService(DealWriteRepository(session)).create(
+                DealCreate.model_validate(deal)
+            )
 
 
 async def test_a_usual_file(

@@ -13,7 +13,7 @@ from tests.support.imports import cancel, counts, find, submit
 from tests.support.stored_rows import ask, content, ids
 
 from app.db.session import Database
-from app.repositories.imports.write import AttemptStore, ChunkNote, ImportStore
+from app.repositories.imports.write import AttemptRepository, ChunkRecord, ImportWriteRepository
 from app.services.import_runner import ImportRunner
 
 pytestmark = pytest.mark.integration
@@ -138,21 +138,21 @@ async def test_an_overtaken_attempt_can_note_nothing(
     made = await submit(api, ROWS)
     async with database.transaction() as session:
         for _ in range(2):
-            assert await ImportStore(session).take_up(made["id"], 10) is not None
+            assert await ImportWriteRepository(session).claim_attempt(made["id"], 10) is not None
     before = await ask(database, "SELECT imports::text FROM imports")
-    chunk = ChunkNote(0, 10, 10, 0, 0, 0, 0, 100, None, [], {})
+    chunk = ChunkRecord(0, 10, 10, 0, 0, 0, 0, 100, None, [], {})
     async with database.transaction() as session:
-        overtaken = AttemptStore(session, made["id"], 1)
+        overtaken = AttemptRepository(session, made["id"], 1)
         assert not await overtaken.begin(["id"])
         assert not await overtaken.note(chunk)
         assert not await overtaken.note_merged(1, 2, 3)
-        assert not await overtaken.put_back("it was me")
+        assert not await overtaken.requeue("it was me")
         assert not await overtaken.retry_later("it was me", 1)
         assert not await overtaken.end("succeeded")
     assert await ask(database, "SELECT imports::text FROM imports") == before
     assert await ask(database, "SELECT 1 FROM import_chunks") == []
     async with database.transaction() as session:
-        last = AttemptStore(session, made["id"], 2)
+        last = AttemptRepository(session, made["id"], 2)
         assert await last.begin(["id"])
         assert await last.note(chunk)
         assert await last.end("failed", "enough")

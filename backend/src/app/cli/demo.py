@@ -14,8 +14,8 @@ from app.db.session import Database
 from app.http.sockets import base_url, require_free_port
 from app.ingestion.generator import generate
 from app.jobs.worker_subprocess import worker_beside
-from app.repositories.deals.read import DealRepository
-from app.repositories.pagination import Place
+from app.repositories.deals.read import DealReadRepository
+from app.repositories.pagination import PagePosition
 from app.server import runner
 from app.services.loading import LoadingService
 
@@ -62,7 +62,9 @@ async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int)
 
 
 async def _count(database: Database) -> int:
-    total, _ = await DealRepository(database.reader).page({}, Place("id", 0, None, 1), "exact")
+    total, _ = await DealReadRepository(database.reader).page(
+        {}, PagePosition("id", 0, None, 1), "exact"
+    )
     return total or 0
 
 

@@ -10,14 +10,14 @@ from app.core.errors import InvalidInputError, UnauthorizedError, UnsupportedMed
 from app.db.reader import Reader
 from app.db.session import Database, WriteSession
 from app.http.etags import parse_if_match
-from app.repositories.bulk import BulkStore
+from app.repositories.bulk import BulkRepository
 from app.repositories.categories import CategoryRepository
 from app.repositories.deals.export import ExportRepository
-from app.repositories.deals.read import DealRepository
-from app.repositories.deals.write import DealStore
-from app.repositories.hotels.read import HotelRepository
-from app.repositories.hotels.write import HotelStore
-from app.repositories.idempotency import IdempotencyStore, KeyIdentity
+from app.repositories.deals.read import DealReadRepository
+from app.repositories.deals.write import DealWriteRepository
+from app.repositories.hotels.read import HotelReadRepository
+from app.repositories.hotels.write import HotelWriteRepository
+from app.repositories.idempotency import IdempotencyRepository, KeyIdentity
 from app.schemas.common import OptionalParam
 from app.schemas.validation_errors import MAX_DETAILS, error_detail
 from app.services.bulk import BulkService
@@ -63,22 +63,22 @@ def get_cursors(request: Request) -> CursorCodec:
 
 async def get_deal_reader(request: Request) -> DealReadService:
     """The service that finds deals."""
-    return DealReadService(DealRepository(get_reader(request)), get_cursors(request))
+    return DealReadService(DealReadRepository(get_reader(request)), get_cursors(request))
 
 
 async def get_hotel_reader(request: Request) -> HotelReadService:
     """The service that finds hotels."""
-    return HotelReadService(HotelRepository(get_reader(request)), get_cursors(request))
+    return HotelReadService(HotelReadRepository(get_reader(request)), get_cursors(request))
 
 
 async def get_deal_writer(session: DB) -> DealWriteService:
     """The service that writes deals, in this request's transaction."""
-    return DealWriteService(DealStore(session))
+    return DealWriteService(DealWriteRepository(session))
 
 
 async def get_hotel_writer(session: DB) -> HotelWriteService:
     """The service that writes hotels, in this request's transaction."""
-    return HotelWriteService(HotelStore(session))
+    return HotelWriteService(HotelWriteRepository(session))
 
 
 _bearer = HTTPBearer(
@@ -163,7 +163,7 @@ async def get_idempotent_request(
     """This request, as one that may come again."""
     route = f"{request.method} {request.scope['route'].path}"
     identity = KeyIdentity(route, actor.name, idempotency_key) if idempotency_key else None
-    return IdempotentRequest(IdempotencyStore(session), identity, await request.body())
+    return IdempotentRequest(IdempotencyRepository(session), identity, await request.body())
 
 
 IdempotentRequestDep = Annotated[IdempotentRequest, Depends(get_idempotent_request)]
@@ -172,7 +172,7 @@ DealWriterDep = Annotated[DealWriteService, Depends(get_deal_writer)]
 
 async def get_bulk_writer(session: DB) -> BulkService:
     """The service that writes many deals, in this request's transaction."""
-    return BulkService(BulkStore(session))
+    return BulkService(BulkRepository(session))
 
 
 BulkWriterDep = Annotated[BulkService, Depends(get_bulk_writer)]

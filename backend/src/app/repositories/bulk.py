@@ -80,18 +80,18 @@ _LINK = text(
 ).bindparams(bindparam("rows", type_=JSONB))
 
 
-class BulkStore:
+class BulkRepository:
     """Writing many deals in one transaction."""
 
     def __init__(self, session: WriteSession) -> None:
         self._session = session
 
-    async def hold_hotels(self, ids: Collection[int]) -> set[int]:
+    async def lock_hotels(self, ids: Collection[int]) -> set[int]:
         """Which of the hotels exist; they stay until the commit."""
         rows = await self._session.execute(_HOLD_HOTELS, {"ids": sorted(ids)})
         return set(rows.scalars())
 
-    async def hold_deals(self, external_ids: Collection[int]) -> Sequence[Mapping[str, Any]]:
+    async def lock_deals(self, external_ids: Collection[int]) -> Sequence[Mapping[str, Any]]:
         """The deals there are of these, nobody else's to change until the commit."""
         parameters = {"external_ids": sorted(external_ids)}
         rows = await self._session.execute(_HOLD_DEALS, parameters)
@@ -114,7 +114,7 @@ class BulkStore:
         """Replace all fields of deals."""
         await self._session.execute(_UPDATE, {"rows": rows})
 
-    async def relink(self, rows: list[dict[str, Any]], names: Collection[str]) -> None:
+    async def replace_categories(self, rows: list[dict[str, Any]], names: Collection[str]) -> None:
         """Give deals just these categories; those that are new are made."""
         await self._session.execute(_ENSURE_CATEGORIES, {"names": sorted(names)})
         await self._session.execute(_UNLINK, {"rows": rows})

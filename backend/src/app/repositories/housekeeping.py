@@ -47,7 +47,7 @@ _REMOVE_KEYS = text(
 )
 
 
-class HousekeepingStore:
+class HousekeepingRepository:
     """One transaction of tidying up; each method does a batch at most and says how much it was."""
 
     def __init__(self, session: WriteSession) -> None:

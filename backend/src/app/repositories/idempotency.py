@@ -76,7 +76,7 @@ _STORE = text(
 )
 
 
-class IdempotencyStore:
+class IdempotencyRepository:
     """The idempotency keys of one transaction, which is that of the effect."""
 
     def __init__(self, session: WriteSession) -> None:

@@ -10,7 +10,7 @@ from app.models import ApiKey
 LAST_USE_PRECISION = timedelta(minutes=1)
 
 
-class KeyStore:
+class ApiKeyRepository:
     """The API keys of one transaction."""
 
     def __init__(self, session: WriteSession) -> None:

@@ -36,7 +36,7 @@ AnySelect = Select[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Place:
+class PagePosition:
     """Where in a list a page is, and in which order.
 
     Attributes:
@@ -57,11 +57,13 @@ class Place:
         return sort_fields(self.sort)
 
     @property
-    def shape(self) -> "PageShape":
+    def shape(self) -> "PageStatementKey":
         """What of this place is in the statement; the rest is in `parameters`."""
         start: PageStart = "first" if self.skip == 0 else "skip"
         usual = self.limit == USUAL_LIMIT
-        return PageShape(self.sort, "after" if self.after is not None else start, usual_limit=usual)
+        return PageStatementKey(
+            self.sort, "after" if self.after is not None else start, usual_limit=usual
+        )
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -76,7 +78,7 @@ PageStart = Literal["first", "skip", "after"]
 
 
 @dataclass(frozen=True)
-class PageShape:
+class PageStatementKey:
     """A kind of page that has a statement of its own.
 
     The usual limit belongs to it: PostgreSQL takes a tenth of the table for a limit it does not
@@ -107,26 +109,28 @@ def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-def paged(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
-    """`rows` in order, narrowed to a page whose place is bound: `Place.parameters`.
+def apply_page(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
+    """`rows` in order, narrowed to a page whose place is bound: `PagePosition.parameters`.
 
     One row more than the limit tells whether there is a next page. Behind a cursor the page is put
     together from one stretch of an index for each field of the sort.
     """
     if shape.start != "after":
         return _cut(rows, columns, shape)
-    stretches = [_reach(rows.where(*where), columns, shape) for where in behind(shape, columns)]
+    stretches = [
+        _reach(rows.where(*where), columns, shape) for where in keyset_conditions(shape, columns)
+    ]
     if len(stretches) == 1:
         return stretches[0]
     found = union_all(*(stretch.subquery().select() for stretch in stretches)).subquery("found")
     return _cut(select(*found.c), found.c, shape)
 
 
-def merged(
+def merge_index_scans(
     ways: Sequence[AnySelect],
     columns: Any,
     whole: Callable[[NamedFromClause], AnySelect],
-    shape: PageShape,
+    shape: PageStatementKey,
 ) -> AnySelect:
     """A page in the order of `id` that is merged from what several rows each contribute.
 
@@ -137,13 +141,13 @@ def merged(
         whole: joins them to the part.
         shape: the page; its sort is `id` or `-id`.
     """
-    where = behind(shape, columns)[0] if shape.start == "after" else []
+    where = keyset_conditions(shape, columns)[0] if shape.start == "after" else []
     found = [_reach(way.where(*where), columns, shape) for way in ways]
     parts = (union_all(*found) if len(found) > 1 else found[0]).lateral("part")
     return _cut(whole(parts), parts.c, shape)
 
 
-def behind(shape: PageShape, columns: Any) -> list[list[ColumnElement[bool]]]:
+def keyset_conditions(shape: PageStatementKey, columns: Any) -> list[list[ColumnElement[bool]]]:
     """The rows after the bound place, in stretches, the nearest first.
 
     They are `a = x AND b = y AND id > z`, `a = x AND b > y`, and `a > x`. As one condition, or-ed
@@ -161,7 +165,7 @@ def behind(shape: PageShape, columns: Any) -> list[list[ColumnElement[bool]]]:
     return stretches
 
 
-def _reach(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
+def _reach(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
     """`rows` in order, as far as they can be on the page."""
     reach = _one_more(shape)
     if shape.start == "skip":
@@ -170,14 +174,14 @@ def _reach(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
     return rows.order_by(*ordering(shape.sort, columns)).limit(reach)
 
 
-def _cut(rows: AnySelect, columns: Any, shape: PageShape) -> AnySelect:
+def _cut(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
     """`rows` in order, the page's and one more."""
     if shape.start == "skip":
         rows = rows.offset(bindparam("skip", type_=BigInteger))
     return rows.order_by(*ordering(shape.sort, columns)).limit(_one_more(shape))
 
 
-def _one_more(shape: PageShape) -> ColumnElement[int]:
+def _one_more(shape: PageStatementKey) -> ColumnElement[int]:
     if shape.usual_limit:
         return literal_column(str(USUAL_LIMIT + 1), Integer)
     return bindparam("limit", type_=BigInteger)

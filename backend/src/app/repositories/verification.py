@@ -148,7 +148,7 @@ class VerificationRepository:
     def __init__(self, session: WriteSession) -> None:
         self._session = session
 
-    async def hold_writers(self) -> None:
+    async def lock_writers(self) -> None:
         """Wait for the writers under way and keep new ones waiting until the commit."""
         await self._session.execute(
             text("LOCK TABLE hotels, deals, deal_categories IN SHARE ROW EXCLUSIVE MODE")
@@ -158,7 +158,7 @@ class VerificationRepository:
         """Rows of `(what, key, name, stored, actual)` of every number that is off."""
         return (await self._session.execute(_DRIFT)).all()
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         """Set every derived number to what the rows say."""
         await self._session.execute(_FIX_HOTELS)
         await self._session.execute(_FIX_PRICES)

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.core.errors import AppError, ConflictError, ErrorDetail, InvalidInputError, NotFoundError
-from app.repositories.bulk import BulkStore
+from app.repositories.bulk import BulkRepository
 from app.schemas.bulk import BulkError, BulkResult, BulkResults
 from app.schemas.deals import DealCreate
 from app.schemas.validation_errors import error_detail
@@ -17,7 +17,7 @@ _TAKEN = "Another request has just stored this external_id, try again"
 class BulkService:
     """Upserting deals by their `external_id`, in one transaction."""
 
-    def __init__(self, deals: BulkStore) -> None:
+    def __init__(self, deals: BulkRepository) -> None:
         self._deals = deals
 
     async def upsert(self, items: list[Any], *, atomic: bool) -> BulkResults:
@@ -38,7 +38,7 @@ class BulkService:
 
     async def _look_up(self, work: "_Work") -> None:
         """Judge the items by what is stored, which nobody else changes until the commit."""
-        hotels = await self._deals.hold_hotels({row["hotel_id"] for row in work.rows.values()})
+        hotels = await self._deals.lock_hotels({row["hotel_id"] for row in work.rows.values()})
         names = {name for row in work.rows.values() for name in row["categories"]}
         lower = await self._deals.lower_case(names)
         for index, row in list(work.rows.items()):
@@ -46,7 +46,7 @@ class BulkService:
             if row["hotel_id"] not in hotels:
                 work.refuse(index, NotFoundError(f"Hotel {row['hotel_id']} does not exist"))
         wanted = {row["external_id"] for row in work.rows.values()} - {None}
-        work.compare(await self._deals.hold_deals(wanted))
+        work.compare(await self._deals.lock_deals(wanted))
 
     async def _write(self, work: "_Work") -> None:
         new = work.of("created")
@@ -60,7 +60,9 @@ class BulkService:
         changed = work.of("updated")
         await self._deals.update(_json(changed))
         rows = changed + work.of("created")
-        await self._deals.relink(_json(rows), {name for row in rows for name in row["categories"]})
+        await self._deals.replace_categories(
+            _json(rows), {name for row in rows for name in row["categories"]}
+        )
 
 
 class _Work:

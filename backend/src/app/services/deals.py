@@ -3,8 +3,8 @@ from decimal import Decimal
 from typing import Any
 
 from app.core.errors import ErrorDetail, InvalidInputError, NotFoundError
-from app.repositories.deals.read import SORT_COLUMNS, DealRepository
-from app.repositories.deals.write import DealStore
+from app.repositories.deals.read import SORT_COLUMNS, DealReadRepository
+from app.repositories.deals.write import DealWriteRepository
 from app.schemas.common import PaginatedResponse
 from app.schemas.deals import (
     DATES_RULE,
@@ -22,7 +22,7 @@ from app.services.support.preconditions import VersionPrecondition
 class DealReadService:
     """Finding deals."""
 
-    def __init__(self, deals: DealRepository, cursors: CursorCodec) -> None:
+    def __init__(self, deals: DealReadRepository, cursors: CursorCodec) -> None:
         self._deals = deals
         self._cursors = cursors
 
@@ -66,7 +66,7 @@ class DealReadService:
 class DealWriteService:
     """Creating, changing and removing deals, in one transaction."""
 
-    def __init__(self, deals: DealStore) -> None:
+    def __init__(self, deals: DealWriteRepository) -> None:
         self._deals = deals
 
     async def create(self, deal: DealCreate) -> DealResponse:
@@ -155,7 +155,7 @@ def _unknown(deal_id: int) -> NotFoundError:
 
 
 def _deal(row: Sequence[Any]) -> DealResponse:
-    """Shape a row of `DealRepository.page`."""
+    """Shape a row of `DealReadRepository.page`."""
     return {
         "id": row[1],
         "external_id": row[2],

@@ -2,8 +2,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.core.errors import ConflictError, NotFoundError
-from app.repositories.hotels.read import ORDER, HotelRepository
-from app.repositories.hotels.write import HAS_DEALS, HotelStore
+from app.repositories.hotels.read import ORDER, HotelReadRepository
+from app.repositories.hotels.write import HAS_DEALS, HotelWriteRepository
 from app.schemas.common import PaginatedResponse
 from app.schemas.hotels import HotelCreate, HotelPatch, HotelQuery, HotelResponse
 from app.services.support.cursors import CursorCodec
@@ -14,7 +14,7 @@ from app.services.support.preconditions import VersionPrecondition
 class HotelReadService:
     """Finding hotels."""
 
-    def __init__(self, hotels: HotelRepository, cursors: CursorCodec) -> None:
+    def __init__(self, hotels: HotelReadRepository, cursors: CursorCodec) -> None:
         self._hotels = hotels
         self._cursors = cursors
 
@@ -53,7 +53,7 @@ class HotelWriteService:
     That a phone, or a name in a city, is taken is found by the database: a ConflictError.
     """
 
-    def __init__(self, hotels: HotelStore) -> None:
+    def __init__(self, hotels: HotelWriteRepository) -> None:
         self._hotels = hotels
 
     async def create(self, hotel: HotelCreate) -> HotelResponse:
@@ -112,7 +112,7 @@ def _unknown(hotel_id: int) -> NotFoundError:
 
 
 def _hotel(row: Sequence[Any]) -> HotelResponse:
-    """Shape a row of `HotelRepository.get`."""
+    """Shape a row of `HotelReadRepository.get`."""
     return {
         "id": row[0],
         "name": row[1],

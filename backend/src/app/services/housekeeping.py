@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from app.core.config import Settings
 from app.core.errors import AppError
 from app.db.session import Database
-from app.repositories.housekeeping import HousekeepingStore
+from app.repositories.housekeeping import HousekeepingRepository
 from app.storage.uploads import UploadStore
 
 logger = logging.getLogger(__name__)
@@ -46,12 +46,12 @@ class HousekeepingService:
 
     async def _remove_uploads(self) -> int:
         async with self._database.transaction() as session:
-            names = await HousekeepingStore(session).expired_uploads(self._upload_age, BATCH)
+            names = await HousekeepingRepository(session).expired_uploads(self._upload_age, BATCH)
         for name in names:
             await self._uploads.remove(name)
         # After the files: what is cut off in between is tried once more.
         async with self._database.transaction() as session:
-            await HousekeepingStore(session).uploads_removed(names)
+            await HousekeepingRepository(session).uploads_removed(names)
         return len(names)
 
     async def _remove_orphans(self) -> int:
@@ -61,7 +61,7 @@ class HousekeepingService:
         for start in range(0, len(old), BATCH):
             names = old[start : start + BATCH]
             async with self._database.transaction() as session:
-                known = await HousekeepingStore(session).known_uploads(names)
+                known = await HousekeepingRepository(session).known_uploads(names)
             for name in names:
                 if name not in known:
                     await self._uploads.remove(name)
@@ -70,11 +70,11 @@ class HousekeepingService:
 
     async def _remove_rejects(self) -> int:
         async with self._database.transaction() as session:
-            return await HousekeepingStore(session).remove_rejects(self._rejects_age, BATCH)
+            return await HousekeepingRepository(session).remove_rejects(self._rejects_age, BATCH)
 
     async def _remove_idempotency_keys(self) -> int:
         async with self._database.transaction() as session:
-            return await HousekeepingStore(session).remove_idempotency_keys(BATCH)
+            return await HousekeepingRepository(session).remove_idempotency_keys(BATCH)
 
 
 async def _in_batches(remove: Callable[[], Awaitable[int]]) -> int:

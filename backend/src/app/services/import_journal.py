@@ -8,7 +8,7 @@ from app.ingestion.check.rejects import RejectsLayout, as_csv
 from app.ingestion.merge.journal import Outcome
 from app.ingestion.merge.staging import Merged
 from app.ingestion.read.header import Header
-from app.repositories.imports.write import AttemptStore, ChunkNote
+from app.repositories.imports.write import AttemptRepository, ChunkRecord
 
 
 def journal_name(import_id: int) -> str:
@@ -62,7 +62,7 @@ class ImportJournal:
             LoadStoppedError: the load is not to go on.
         """
         rejects = await asyncio.to_thread(self._compressed, outcome) if outcome.rejects else None
-        note = ChunkNote(
+        note = ChunkRecord(
             number=outcome.number,
             rows_read=outcome.chunk.rows,
             inserted=outcome.merged.inserted,
@@ -89,8 +89,8 @@ class ImportJournal:
     def _compressed(self, outcome: Outcome) -> bytes:
         return gzip.compress(as_csv(self._layout.rows(outcome.rejects)), compresslevel=6)
 
-    def _of(self, session: WriteSession) -> AttemptStore:
-        return AttemptStore(session, self._import_id, self._attempt)
+    def _of(self, session: WriteSession) -> AttemptRepository:
+        return AttemptRepository(session, self._import_id, self._attempt)
 
 
 def _require(going_on: bool) -> None:  # noqa: FBT001 - the answer of a store

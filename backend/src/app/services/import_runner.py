@@ -19,7 +19,7 @@ from app.core.errors import (
 )
 from app.db.session import Database, WriteSession
 from app.ingestion.merge.load_lock import connection_name
-from app.repositories.imports.write import AttemptStore, ImportStore
+from app.repositories.imports.write import AttemptRepository, ImportWriteRepository
 from app.repositories.jobs import JobQueue
 from app.services.import_journal import ImportJournal, journal_name
 from app.services.load_reports import LoadMode, LoadSummary
@@ -78,7 +78,7 @@ class ImportRunner:
         name = connection_name(journal_name(import_id))
         async with self._database.with_application_name(name) as database:
             try:
-                attempt = await _take_up(database, import_id, self._chunk_rows)
+                attempt = await _claim_attempt(database, import_id, self._chunk_rows)
             except AppError as error:
                 logger.warning("import %s could not be begun: %s", import_id, error)
                 return
@@ -95,7 +95,7 @@ class ImportRunner:
         except asyncio.CancelledError:
             # The worker stops; without this the import would wait until it is taken for dead.
             with suppress(AppError):
-                await asyncio.shield(_put_back(attempt, "The worker was stopped"))
+                await asyncio.shield(_requeue(attempt, "The worker was stopped"))
             raise
         except _RETRYABLE as error:
             await _retry_later(attempt, error.message)
@@ -118,7 +118,7 @@ class ImportRunner:
         """
         async with self._database.transaction() as session:
             queue = JobQueue(session)
-            for found in await ImportStore(session).forgotten():
+            for found in await ImportWriteRepository(session).find_orphaned():
                 await queue.load_import(found.id)
                 if found.retried:
                     logger.info("import %s is tried again", found.id)
@@ -150,16 +150,16 @@ class ImportRunner:
             raise InvalidFileError("The stored file is not the one that was uploaded")
 
 
-async def _take_up(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:
+async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:
     """The next attempt; what an earlier one still holds is taken from it.
 
     All connections of an attempt have its import's name, so that a worker that hangs, or can no
     longer be reached, holds neither the load's turn nor a row.
     """
     async with database.transaction() as session:
-        imports = ImportStore(session)
+        imports = ImportWriteRepository(session)
         await imports.end_connections(connection_name(journal_name(import_id)))
-        row = await imports.take_up(import_id, chunk_rows)
+        row = await imports.claim_attempt(import_id, chunk_rows)
         if row is None:
             return None
         mode: LoadMode = "dry-run" if row.dry_run else "strict" if row.strict else "rows"
@@ -190,9 +190,9 @@ async def _retry_later(attempt: _Attempt, error: str) -> None:
         logger.info("import %s is no longer this worker's: %s", attempt.import_id, error)
 
 
-async def _put_back(attempt: _Attempt, error: str) -> None:
+async def _requeue(attempt: _Attempt, error: str) -> None:
     async with attempt.database.transaction() as session:
-        await _store(session, attempt).put_back(error)
+        await _store(session, attempt).requeue(error)
 
 
 async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
@@ -204,8 +204,8 @@ async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
         logger.warning("the end of import %s is not stored: %s", attempt.import_id, failure)
 
 
-def _store(session: WriteSession, attempt: _Attempt) -> AttemptStore:
-    return AttemptStore(session, attempt.import_id, attempt.number)
+def _store(session: WriteSession, attempt: _Attempt) -> AttemptRepository:
+    return AttemptRepository(session, attempt.import_id, attempt.number)
 
 
 def _ending(attempt: _Attempt, summary: LoadSummary) -> tuple[str, str | None]:

@@ -14,8 +14,8 @@ from app.db.session import Database, WriteSession
 from app.ingestion.check.load_warnings import load_warnings
 from app.ingestion.check.rejects import RejectsLayout, as_csv, first_rows
 from app.ingestion.columns import NAMES
-from app.repositories.imports.read import FIELDS, ORDER, ImportRepository
-from app.repositories.imports.write import ImportStore, NewImport
+from app.repositories.imports.read import FIELDS, ORDER, ImportReadRepository
+from app.repositories.imports.write import ImportWriteRepository, NewImport
 from app.repositories.jobs import JobQueue
 from app.schemas.common import PaginatedResponse
 from app.schemas.imports import FINAL_STATES, ImportOptions, ImportQuery, ImportResponse
@@ -54,7 +54,7 @@ class ImportService:
         self._cursors = cursors
         self._listener = listener
         # On the primary: who has just sent a file asks for it at once.
-        self._imports = ImportRepository(database.primary_reader)
+        self._imports = ImportReadRepository(database.primary_reader)
 
     async def submit(self, upload: Upload, options: ImportOptions) -> tuple[ImportResponse, bool]:
         """Store a file and have it loaded; the import, and whether it is a new one.
@@ -117,7 +117,7 @@ class ImportService:
             ConflictError: it has ended otherwise.
         """
         async with self._database.transaction() as session:
-            cancelled = await ImportStore(session).cancel(import_id)
+            cancelled = await ImportWriteRepository(session).cancel(import_id)
         found = await self.get(import_id)
         if not cancelled and found["state"] != "cancelled":
             raise ConflictError(f"Import {import_id} has {found['state']} already")
@@ -185,7 +185,7 @@ async def _enqueue(
     session: WriteSession, name: str, stored: Stored, upload: Upload, options: ImportOptions
 ) -> tuple[int, bool]:
     """The import of a stored file, with its job, or the earlier one that is good for both."""
-    imports = ImportStore(session)
+    imports = ImportWriteRepository(session)
     sha256 = bytes.fromhex(stored.sha256)
     if not options.force and not options.dry_run:
         same = await imports.find_same(sha256, strict=options.strict)

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from app.core.errors import ForbiddenError, NotFoundError, UnauthorizedError
 from app.db.session import Database, WriteSession
 from app.models import ApiKey
-from app.repositories.keys import LAST_USE_PRECISION, KeyStore
+from app.repositories.keys import LAST_USE_PRECISION, ApiKeyRepository
 
 Scope = Literal["deals:write", "imports:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -53,7 +53,7 @@ class KeyService:
     """Making, listing and revoking keys, in one transaction."""
 
     def __init__(self, session: WriteSession) -> None:
-        self._keys = KeyStore(session)
+        self._keys = ApiKeyRepository(session)
 
     async def create(self, name: str, scopes: Sequence[Scope]) -> str:
         """Make a key; what is returned is not to be had again.
@@ -117,14 +117,14 @@ class ApiKeyAuthenticator:
             raise UnauthorizedError
         # Not on the read pool, whose replica may not know yet that a key is revoked.
         async with self._database.transaction() as session:
-            key = await KeyStore(session).valid(lookup)
+            key = await ApiKeyRepository(session).valid(lookup)
             # Compared although no key was found: the time taken must not tell which lookups exist.
             expected = key.secret_hash if key else bytes(32)
             if not hmac.compare_digest(expected, _hashed(secret)) or key is None:
                 raise UnauthorizedError
             used = key.last_used_at
             if used is None or datetime.now(UTC) - used > LAST_USE_PRECISION:
-                await KeyStore(session).used(key.id)
+                await ApiKeyRepository(session).used(key.id)
         return Actor(key.name, frozenset(key.scopes))
 
 

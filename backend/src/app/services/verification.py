@@ -29,8 +29,8 @@ class VerificationService:
         stop for it; mending keeps them waiting.
         """
         if fix:
-            await self._numbers.hold_writers()
+            await self._numbers.lock_writers()
         found = [Drift(*row) for row in await self._numbers.drift()]
         if fix and found:
-            await self._numbers.mend()
+            await self._numbers.repair()
         return found

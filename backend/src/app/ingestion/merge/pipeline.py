@@ -113,11 +113,11 @@ class Load:
         None when the hotels are not, or not any more, as `known`.
         """
         used = work.used_hotels()
-        hotel_ids = await staging.hold_hotels([known.ids[h] for h in used if h in known.ids])
+        hotel_ids = await staging.lock_hotels([known.ids[h] for h in used if h in known.ids])
         hotel_ids |= await staging.add_hotels(sorted(h for h in used if h not in known.ids))
         if not hotel_ids.keys() >= set(used):
             return None
-        category_ids = await staging.hold_categories(work.used_categories())
+        category_ids = await staging.lock_categories(work.used_categories())
         return await asyncio.to_thread(copy_lines, work, hotel_ids, category_ids)
 
     def count(self, outcome: Outcome) -> None:

@@ -76,11 +76,11 @@ class Staging:
         """Insert hotels; those that somebody else has just made in part or whole are left out."""
         return _hotel_ids(await self._fetch(sql.ADD_HOTELS, *_parts(hotels))) if hotels else {}
 
-    async def hold_hotels(self, ids: Collection[int]) -> dict[Hotel, int]:
+    async def lock_hotels(self, ids: Collection[int]) -> dict[Hotel, int]:
         """Keep hotels as they are until the transaction ends, and say how they are."""
         return _hotel_ids(await self._fetch(sql.HOLD_HOTELS, sorted(ids)))
 
-    async def hold_categories(self, names: Collection[str]) -> dict[str, int]:
+    async def lock_categories(self, names: Collection[str]) -> dict[str, int]:
         """The ids of categories, made when there are none, kept until the transaction ends."""
         wanted = sorted(names)
         await self._execute(sql.ADD_CATEGORIES, wanted)

@@ -18,7 +18,7 @@ _PAGE = 20
 PRICE_BOUNDS = frozenset({"price_min", "price_max"})
 
 
-def by_price(
+def count_by_price(
     filters: frozenset[str], on_hotels: Sequence[ColumnElement[bool]]
 ) -> ColumnElement[Any]:
     """The number of deals of the hotels `on_hotels` that pass the price bounds among `filters`.

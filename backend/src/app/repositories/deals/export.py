@@ -8,7 +8,7 @@ from sqlalchemy import text
 from app.db.streaming import Lines, SnapshotConnections, Write
 from app.models.catalog import MAX_BIGINT
 from app.repositories.deals.export_lines import file_stretches, json_lines
-from app.repositories.deals.filters import bound
+from app.repositories.deals.filters import bind_parameters
 
 # The last of as many unused ids as there may be deals, the highest such: `2**63 - 1` unless files
 # with such ids were loaded. A deal that has no id from a file gets one of these in a file.
@@ -42,7 +42,7 @@ class ExportRepository:
         """A header, and the deals as a load reads them, in the order of their id in the file."""
         stretches = file_stretches(frozenset(filters))
         async with self._streams.snapshot() as snapshot:
-            parameters = {**bound(filters), "last": await snapshot.value(_LAST_FREE_ID)}
+            parameters = {**bind_parameters(filters), "last": await snapshot.value(_LAST_FREE_ID)}
             for number, statement in enumerate(stretches):
                 await snapshot.copy(statement, parameters, Lines(header=number == 0), write)
 
@@ -50,4 +50,4 @@ class ExportRepository:
         """A line for each deal, to the letter as the API shows it, in the order of its id."""
         statement = json_lines(frozenset(filters))
         async with self._streams.snapshot() as snapshot:
-            await snapshot.copy(statement, bound(filters), _AS_THEY_ARE, write)
+            await snapshot.copy(statement, bind_parameters(filters), _AS_THEY_ARE, write)

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased
 
 from app.models import Category, Deal, Hotel, category_totals, deal_categories
-from app.repositories.deals.counts import PRICE_BOUNDS, by_price
+from app.repositories.deals.counts import PRICE_BOUNDS, count_by_price
 from app.repositories.hotels import read
 from app.repositories.pagination import NO_TOTAL
 
@@ -70,7 +70,7 @@ def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[b
     return on_deals
 
 
-def bound(filters: Mapping[str, Any]) -> dict[str, Any]:
+def bind_parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
     """What the conditions of these filters have bound."""
     parameters = {name: value for name, value in filters.items() if name != "available_only"}
     if "q" in parameters:
@@ -89,7 +89,7 @@ def total(filters: frozenset[str], count: str, *, single_category: bool) -> Colu
     if count == "estimated":
         return _by_sample(filters)
     if filters <= _COUNTED_BY_HOTEL | PRICE_BOUNDS:
-        return by_price(filters, _on_hotels(filters))
+        return count_by_price(filters, _on_hotels(filters))
     return select(func.count()).select_from(Deal).where(*conditions(filters)).scalar_subquery()
 
 

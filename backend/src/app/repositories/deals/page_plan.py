@@ -16,7 +16,13 @@ from app.models import Category, Deal, Hotel, deal_categories
 from app.repositories.deals.counts import PRICE_BOUNDS, many_between
 from app.repositories.deals.filters import conditions, wanted_categories
 from app.repositories.hotels import read
-from app.repositories.pagination import AnySelect, PageShape, behind, merged, paged
+from app.repositories.pagination import (
+    AnySelect,
+    PageStatementKey,
+    apply_page,
+    keyset_conditions,
+    merge_index_scans,
+)
 
 # The price as no index has it, for walking deals in the order of their ids. PostgreSQL, which knows
 # no price when it makes a plan for all, takes any two bounds of one expression for narrow ones, and
@@ -30,17 +36,17 @@ _NO_INDEX = {
 _FEW_HOTELS = frozenset({"city", "country", "q"})
 
 
-def picked(filters: frozenset[str], shape: PageShape) -> AnySelect:
+def page_rows(filters: frozenset[str], shape: PageStatementKey) -> AnySelect:
     """The deals of the page, one more than its limit, in its order."""
     if shape.sort.removeprefix("-") == "id":
         if filters & _FEW_HOTELS:
             return _of_hotels(filters, shape)
         if "category" in filters and "hotel_id" not in filters:
             return _of_categories(filters, shape)
-    return paged(select(Deal).where(*conditions(filters)), Deal.__table__.c, shape)
+    return apply_page(select(Deal).where(*conditions(filters)), Deal.__table__.c, shape)
 
 
-def _of_hotels(filters: frozenset[str], shape: PageShape) -> AnySelect:
+def _of_hotels(filters: frozenset[str], shape: PageStatementKey) -> AnySelect:
     prices = filters & PRICE_BOUNDS
     on_deals = conditions(filters - set(read.CONDITIONS) - prices)
     of_one = select(Deal).where(Deal.hotel_id == Hotel.id, *on_deals).correlate(Hotel)
@@ -56,16 +62,16 @@ def _of_hotels(filters: frozenset[str], shape: PageShape) -> AnySelect:
     def of_all(part: NamedFromClause) -> AnySelect:
         return select(*part.c).join_from(Hotel, part, true()).where(*read.conditions(filters))
 
-    return merged(ways, Deal.__table__.c, of_all, shape)
+    return merge_index_scans(ways, Deal.__table__.c, of_all, shape)
 
 
-def _of_categories(filters: frozenset[str], shape: PageShape) -> AnySelect:
+def _of_categories(filters: frozenset[str], shape: PageStatementKey) -> AnySelect:
     links = deal_categories.c
     on_deals = conditions(filters - {"category"})
     if shape.start == "after":
         # The deals' ids are the links', but PostgreSQL concludes that of equal ids only, not of
         # larger ones: told of one of the two, it may read the other from the beginning.
-        [after] = behind(shape, Deal.__table__.c)
+        [after] = keyset_conditions(shape, Deal.__table__.c)
         on_deals += after
     of_one = (
         select(Deal)
@@ -79,4 +85,4 @@ def _of_categories(filters: frozenset[str], shape: PageShape) -> AnySelect:
         parts = select(*part.c).join_from(Category, part, true()).where(wanted_categories())
         return parts.ext(distinct_on(part.c.id))
 
-    return merged([of_one], {"id": links.deal_id}, of_all, shape)
+    return merge_index_scans([of_one], {"id": links.deal_id}, of_all, shape)

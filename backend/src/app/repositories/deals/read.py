@@ -19,14 +19,14 @@ from sqlalchemy.orm import aliased
 from app.db.reader import AnyRow, Reader
 from app.models import Category, Deal, Hotel, deal_categories
 from app.repositories.categories import BY_NAME
-from app.repositories.deals.filters import bound, total
-from app.repositories.deals.page_plan import picked
+from app.repositories.deals.filters import bind_parameters, total
+from app.repositories.deals.page_plan import page_rows
 from app.repositories.hotels import read
 from app.repositories.pagination import (
     NO_TOTAL,
     AnySelect,
-    PageShape,
-    Place,
+    PagePosition,
+    PageStatementKey,
     ordering,
     split_total,
     with_total,
@@ -43,14 +43,14 @@ SORT_COLUMNS = {
 }
 
 
-class DealRepository:
+class DealReadRepository:
     """The deals in SQL."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def page(
-        self, filters: Mapping[str, Any], place: Place, count: str
+        self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, Sequence[AnyRow]]:
         """A page of deals and how many there are in all, in one round trip.
 
@@ -69,7 +69,7 @@ class DealRepository:
             count,
             single_category=len(filters.get("category", ())) == 1,
         )
-        parameters = {**bound(filters), **place.parameters}
+        parameters = {**bind_parameters(filters), **place.parameters}
         return split_total(await self._reader.rows(statement, parameters))
 
     async def get(self, deal_id: int) -> AnyRow | None:
@@ -83,10 +83,10 @@ class DealRepository:
 
 @lru_cache(maxsize=128)
 def _page_statement(
-    filters: frozenset[str], shape: PageShape, count: str, *, single_category: bool
+    filters: frozenset[str], shape: PageStatementKey, count: str, *, single_category: bool
 ) -> AnySelect:
     """Pick the deals of the page by index, then join hotel and categories to those few."""
-    deal = aliased(Deal, picked(filters, shape).subquery("picked"))
+    deal = aliased(Deal, page_rows(filters, shape).subquery("picked"))
     page = select(*deal_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
     in_all = total(filters, count, single_category=single_category)
     return with_total(page, in_all, ordering(shape.sort, page.c))

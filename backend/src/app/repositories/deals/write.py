@@ -79,7 +79,7 @@ _ONE = (
 )
 
 
-class DealStore:
+class DealWriteRepository:
     """The deals of one transaction."""
 
     def __init__(self, session: WriteSession) -> None:

@@ -10,10 +10,10 @@ from app.models import Hotel, hotel_changes
 from app.repositories.pagination import (
     NO_TOTAL,
     AnySelect,
-    PageShape,
-    Place,
+    PagePosition,
+    PageStatementKey,
+    apply_page,
     ordering,
-    paged,
     split_total,
     with_total,
 )
@@ -80,14 +80,14 @@ def average_with_pending() -> ColumnElement[Any]:
     return func.round(stars / func.nullif(deals, 0), 2).cast(Float)
 
 
-class HotelRepository:
+class HotelReadRepository:
     """The hotels in SQL."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def page(
-        self, filters: Mapping[str, Any], place: Place, count: str
+        self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, Sequence[AnyRow]]:
         """The total unless `count` is "none", and the rows of `(total, *COLUMNS)` at `place`."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
@@ -110,10 +110,12 @@ _ONE = select(*COLUMNS).where(Hotel.id == bindparam("hotel_id"))
 
 
 @lru_cache(maxsize=64)
-def _page_statement(filters: frozenset[str], shape: PageShape, *, counted: bool) -> AnySelect:
+def _page_statement(
+    filters: frozenset[str], shape: PageStatementKey, *, counted: bool
+) -> AnySelect:
     narrowed = conditions(filters)
     matching = select(*COLUMNS).where(*narrowed)
-    page = paged(matching, Hotel.__table__.c, shape).subquery("page")
+    page = apply_page(matching, Hotel.__table__.c, shape).subquery("page")
     total = (
         select(func.count()).select_from(Hotel).where(*narrowed).scalar_subquery()
         if counted

@@ -15,7 +15,7 @@ from app.repositories.hotels.read import COLUMNS
 HAS_DEALS = "The hotel has deals; delete or move them first"
 
 
-class HotelStore:
+class HotelWriteRepository:
     """The hotels of one transaction."""
 
     def __init__(self, session: WriteSession) -> None:

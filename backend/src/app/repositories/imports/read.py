@@ -21,10 +21,10 @@ from app.models import Import, ImportChunk
 from app.repositories.pagination import (
     NO_TOTAL,
     AnySelect,
-    PageShape,
-    Place,
+    PagePosition,
+    PageStatementKey,
+    apply_page,
     ordering,
-    paged,
     split_total,
     with_total,
 )
@@ -63,14 +63,14 @@ FIELDS = (*(column.key for column in (*_OWN, *_COUNTERS)), *_DERIVED)
 _FILTERS: Mapping[str, ColumnElement[bool]] = {"state": Import.state == bindparam("state")}
 
 
-class ImportRepository:
+class ImportReadRepository:
     """The imports, read."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     async def page(
-        self, filters: Mapping[str, Any], place: Place, count: str
+        self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, Sequence[AnyRow]]:
         """The total unless `count` is "none", and the rows of `(total, *FIELDS)` at `place`."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
@@ -130,10 +130,12 @@ _NEXT_REJECTS = (
 
 
 @lru_cache(maxsize=16)
-def _page_statement(filters: frozenset[str], shape: PageShape, *, counted: bool) -> AnySelect:
+def _page_statement(
+    filters: frozenset[str], shape: PageStatementKey, *, counted: bool
+) -> AnySelect:
     narrowed = [_FILTERS[name] for name in sorted(filters)]
     matching = select(*_OWN).where(*narrowed)
-    page = _with_counters(paged(matching, Import.__table__.c, shape)).subquery("page")
+    page = _with_counters(apply_page(matching, Import.__table__.c, shape)).subquery("page")
     total = (
         select(func.count()).select_from(Import).where(*narrowed).scalar_subquery()
         if counted

@@ -167,7 +167,7 @@ class NewImport:
 
 
 @dataclass(frozen=True)
-class ChunkNote:
+class ChunkRecord:
     """The row of a chunk."""
 
     number: int
@@ -183,7 +183,7 @@ class ChunkNote:
     warnings: Mapping[str, int]
 
 
-class ImportStore:
+class ImportWriteRepository:
     """The imports of one transaction."""
 
     def __init__(self, session: WriteSession) -> None:
@@ -205,7 +205,7 @@ class ImportStore:
         added: int = await self._session.scalar(_ADD, asdict(new))
         return added
 
-    async def take_up(self, import_id: int, chunk_rows: int) -> Row[Any] | None:
+    async def claim_attempt(self, import_id: int, chunk_rows: int) -> Row[Any] | None:
         """Begin the next attempt; None when there is none to be made.
 
         Of the first one, `chunk_rows` is kept: chunks are known by their numbers.
@@ -222,7 +222,7 @@ class ImportStore:
         """Begin anew what stores nothing before its end."""
         await self._session.execute(_FORGET_CHUNKS, {"import_id": import_id})
 
-    async def forgotten(self) -> Sequence[Row[Any]]:
+    async def find_orphaned(self) -> Sequence[Row[Any]]:
         """Return `id` and `retried` of imports that are due and have no job.
 
         `retried` are those whose pause after a failed attempt is over; the others were lost. Two
@@ -242,7 +242,7 @@ class ImportStore:
         return (await self._session.execute(statement, parameters)).first() is not None
 
 
-class AttemptStore:
+class AttemptRepository:
     """One attempt at an import, in one transaction; each method says whether it is the last one."""
 
     def __init__(self, session: WriteSession, import_id: int, attempt: int) -> None:
@@ -253,7 +253,7 @@ class AttemptStore:
         """Store the names of the file's columns."""
         return await self._done(_BEGIN, {"columns": list(columns)})
 
-    async def note(self, chunk: ChunkNote) -> bool:
+    async def note(self, chunk: ChunkRecord) -> bool:
         """Store what became of a chunk."""
         return await self._done(_NOTE, asdict(chunk))
 
@@ -269,7 +269,7 @@ class AttemptStore:
         """Give the import its last state."""
         return await self._done(_END, {"state": state, "error": error})
 
-    async def put_back(self, error: str) -> bool:
+    async def requeue(self, error: str) -> bool:
         """Leave the import to a later attempt, and say why."""
         return await self._done(_PUT_BACK, {"error": error})
 

@@ -2,7 +2,7 @@ import hashlib
 from collections.abc import Mapping
 
 from app.core.errors import ConflictError, ErrorDetail, InvalidInputError
-from app.repositories.idempotency import IdempotencyStore, KeyIdentity, StoredResponse
+from app.repositories.idempotency import IdempotencyRepository, KeyIdentity, StoredResponse
 
 _RUNNING = "A request with this Idempotency-Key is still running, try again shortly"
 
@@ -13,7 +13,9 @@ class IdempotentRequest:
     Only what was done is stored. A refusal is not: the same key may be tried again.
     """
 
-    def __init__(self, keys: IdempotencyStore, identity: KeyIdentity | None, body: bytes) -> None:
+    def __init__(
+        self, keys: IdempotencyRepository, identity: KeyIdentity | None, body: bytes
+    ) -> None:
         self._keys = keys
         self._identity = identity
         self._body_hash = hashlib.sha256(body).digest()

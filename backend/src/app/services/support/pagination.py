@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.db.reader import AnyRow
-from app.repositories.pagination import Place
+from app.repositories.pagination import PagePosition
 from app.schemas.common import PageQuery
 from app.services.support.cursors import CursorCodec
 
@@ -28,7 +28,7 @@ class PageRequest:
     """One page of a list: its filters, its place, and the binding of its cursors."""
 
     filters: Mapping[str, Any]
-    place: Place
+    place: PagePosition
     _binding: Mapping[str, Any]
     _codec: CursorCodec
 
@@ -42,7 +42,7 @@ class PageRequest:
         filters = filters_of(query)
         binding = {"list": name, "sort": sort, "filters": filters}
         after = codec.decode(binding, query.cursor) if query.cursor is not None else None
-        place = Place(sort, None if after else query.skip, after, query.limit)
+        place = PagePosition(sort, None if after else query.skip, after, query.limit)
         return cls(filters, place, binding, codec)
 
     def page(self, rows: Sequence[AnyRow], columns: Mapping[str, int]) -> Page:
