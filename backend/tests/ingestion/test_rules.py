@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ingestion import columns, rules
-from app.ingestion.rules import Problem, Rule
+from app.ingestion.rules import RejectReason, Rule
 
 pytestmark = pytest.mark.unit
 
 
 def outcome(rule: Rule, value: str) -> str:
     result = rule(value)
-    return result.code if isinstance(result, Problem) else result
+    return result.code if isinstance(result, RejectReason) else result
 
 
 @pytest.mark.parametrize(

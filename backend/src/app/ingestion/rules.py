@@ -1,7 +1,7 @@
 """What one value of a column may be: plain functions, the definition that every faster path obeys.
 
 A rule takes a field as it came and returns either the canonical text that PostgreSQL reads, or a
-`Problem`. Two fields with one canonical text are the same value ("1.5" and "1.50").
+`RejectReason`. Two fields with one canonical text are the same value ("1.5" and "1.50").
 """
 
 import re
@@ -35,21 +35,21 @@ _PLACES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RejectReason:
     """Why a field was rejected: a stable code for programs, a message for people."""
 
     code: str
     message: str
 
 
-Outcome = str | Problem
-Rule = Callable[[str], Outcome]
+RuleResult = str | RejectReason
+Rule = Callable[[str], RuleResult]
 
-INVALID_CHARACTER = Problem("invalid_character", "must not contain NUL characters")
-REQUIRED = Problem("required", "must not be empty")
-CHECKOUT_BEFORE_CHECKIN = Problem("checkout_not_after_checkin", "must be after checkin_date")
-TOO_MANY_CATEGORIES = Problem("too_many_categories", f"must name at most {MAX_CATEGORIES}")
-CATEGORY_TOO_LONG = Problem(
+INVALID_CHARACTER = RejectReason("invalid_character", "must not contain NUL characters")
+REQUIRED = RejectReason("required", "must not be empty")
+CHECKOUT_BEFORE_CHECKIN = RejectReason("checkout_not_after_checkin", "must be after checkin_date")
+TOO_MANY_CATEGORIES = RejectReason("too_many_categories", f"must name at most {MAX_CATEGORIES}")
+CATEGORY_TOO_LONG = RejectReason(
     "category_too_long", f"each category must have at most {MAX_CATEGORY_LENGTH} characters"
 )
 
@@ -57,7 +57,7 @@ CATEGORY_TOO_LONG = Problem(
 def required(rule: Rule) -> Rule:
     """`rule` for the trimmed field, when there is one."""
 
-    def checked(value: str) -> Outcome:
+    def checked(value: str) -> RuleResult:
         if "\0" in value:
             return INVALID_CHARACTER
         trimmed = value.strip()
@@ -71,9 +71,9 @@ def text(longest: int) -> Rule:
 
     Otherwise "Zürich" from a file and "Zürich" from a client would be two cities.
     """
-    too_long = Problem("too_long", f"must have at most {longest} characters")
+    too_long = RejectReason("too_long", f"must have at most {longest} characters")
 
-    def checked(value: str) -> Outcome:
+    def checked(value: str) -> RuleResult:
         composed = unicodedata.normalize("NFC", value)
         return composed if len(composed) <= longest else too_long
 
@@ -82,11 +82,11 @@ def text(longest: int) -> Rule:
 
 def integer(least: int, most: int) -> Rule:
     """A decimal integer, `least` to `most`; leading zeros and a sign are fine, "3.0" is not."""
-    not_an_integer = Problem("not_an_integer", "must be an integer")
-    out_of_range = Problem("out_of_range", f"must be between {least} and {most}")
+    not_an_integer = RejectReason("not_an_integer", "must be an integer")
+    out_of_range = RejectReason("out_of_range", f"must be between {least} and {most}")
     most_digits = len(str(most))
 
-    def checked(value: str) -> Outcome:
+    def checked(value: str) -> RuleResult:
         if not _INTEGER.fullmatch(value):
             return not_an_integer
         # Python refuses to convert thousands of digits; zeros in front do not count.
@@ -101,11 +101,11 @@ def integer(least: int, most: int) -> Rule:
 
 def price() -> Rule:
     """More than 0, less than 10^8, at most two places; never a binary float on the way."""
-    not_a_decimal = Problem("not_a_decimal", "must be a decimal number such as 199.50")
-    too_many = Problem("too_many_decimals", "must have at most two decimal places")
-    out_of_range = Problem("out_of_range", "must be more than 0 and less than 100000000")
+    not_a_decimal = RejectReason("not_a_decimal", "must be a decimal number such as 199.50")
+    too_many = RejectReason("too_many_decimals", "must have at most two decimal places")
+    out_of_range = RejectReason("out_of_range", "must be more than 0 and less than 100000000")
 
-    def checked(value: str) -> Outcome:
+    def checked(value: str) -> RuleResult:
         if not _DECIMAL.fullmatch(value):
             return not_a_decimal
         if len(value.partition(".")[2]) > _PLACES:
@@ -118,9 +118,9 @@ def price() -> Rule:
 
 def calendar_date() -> Rule:
     """A day that exists, as `YYYY-MM-DD`."""
-    not_a_date = Problem("not_a_date", "must be a date as YYYY-MM-DD")
+    not_a_date = RejectReason("not_a_date", "must be a date as YYYY-MM-DD")
 
-    def checked(value: str) -> Outcome:
+    def checked(value: str) -> RuleResult:
         if not _DATE.fullmatch(value):
             return not_a_date
         try:
@@ -133,7 +133,7 @@ def calendar_date() -> Rule:
 
 def boolean() -> Rule:
     """The eight spellings of the specification, and no other."""
-    not_a_boolean = Problem(
+    not_a_boolean = RejectReason(
         "not_a_boolean", "must be one of True, False, true, false, 1, 0, yes, no"
     )
     return required(lambda value: _BOOLEANS.get(value, not_a_boolean))
@@ -141,11 +141,11 @@ def boolean() -> Rule:
 
 def timestamp() -> Rule:
     """A moment, in UTC when the field names no zone; digits past the microsecond are dropped."""
-    not_a_timestamp = Problem(
+    not_a_timestamp = RejectReason(
         "not_a_timestamp", "must be a timestamp as YYYY-MM-DD HH:MM:SS or in ISO 8601"
     )
 
-    def checked(value: str) -> Outcome:
+    def checked(value: str) -> RuleResult:
         if not _TIMESTAMP.fullmatch(value):
             return not_a_timestamp
         try:
@@ -159,7 +159,7 @@ def timestamp() -> Rule:
     return required(checked)
 
 
-def category_names(value: str) -> list[str] | Problem:
+def category_names(value: str) -> list[str] | RejectReason:
     """The names in a field, trimmed, in whatever case they came."""
     if "\0" in value:
         return INVALID_CHARACTER
@@ -170,7 +170,7 @@ def category_names(value: str) -> list[str] | Problem:
     return [name for part in parts if (name := part.strip())]
 
 
-def category_set(names: list[str]) -> tuple[str, ...] | Problem:
+def category_set(names: list[str]) -> tuple[str, ...] | RejectReason:
     """The set that a deal's lower-cased names are, sorted; the limits are for what is left."""
     distinct = sorted(set(names))
     if any(len(name) > MAX_CATEGORY_LENGTH for name in distinct):

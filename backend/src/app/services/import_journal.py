@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from app.core.errors import LoadStoppedError
 from app.db.session import Database, WriteSession
 from app.ingestion.check.rejects import RejectsLayout, as_csv
-from app.ingestion.merge.journal import Outcome
+from app.ingestion.merge.journal import ChunkResult
 from app.ingestion.merge.staging import Merged
 from app.ingestion.read.header import Header
 from app.repositories.imports.write import AttemptRepository, ChunkRecord
@@ -55,7 +55,7 @@ class ImportJournal:
         """The lines of the rejects of a chunk that an earlier attempt stored; None if none did."""
         return self._rejected_lines.get(number)
 
-    async def note(self, session: WriteSession, outcome: Outcome) -> None:
+    async def note(self, session: WriteSession, outcome: ChunkResult) -> None:
         """Store what became of a chunk.
 
         Raises:
@@ -86,7 +86,7 @@ class ImportJournal:
         store = self._of(session)
         _require(await store.note_merged(merged.inserted, merged.updated, merged.unchanged))
 
-    def _compressed(self, outcome: Outcome) -> bytes:
+    def _compressed(self, outcome: ChunkResult) -> bytes:
         return gzip.compress(as_csv(self._layout.rows(outcome.rejects)), compresslevel=6)
 
     def _of(self, session: WriteSession) -> AttemptRepository:

@@ -12,7 +12,7 @@ from app.ingestion.check.seen_ids import SeenIds
 from app.ingestion.merge.chunked_load import ChunkLoad
 from app.ingestion.merge.journal import Journal, NoJournal
 from app.ingestion.merge.load_lock import exclusive_load
-from app.ingestion.merge.pipeline import Load, Tally
+from app.ingestion.merge.pipeline import Load, LoadCounters
 from app.ingestion.merge.transactional_load import DryRun, StrictLoad
 from app.ingestion.read.chunks import inspect
 from app.ingestion.read.header import Header
@@ -65,22 +65,22 @@ class LoadingService:
         await self._journal.begin(header)
         with opened(path) as source:
 
-            def report(tally: Tally) -> None:
+            def report(counters: LoadCounters) -> None:
                 if progress:
-                    progress(LoadProgress(tally.bytes_read, source.bytes_total, tally.rows))
+                    progress(LoadProgress(counters.bytes_read, source.bytes_total, counters.rows))
 
-            async with exclusive_load(self._database, self._journal.name) as guard:
+            async with exclusive_load(self._database, self._journal.name) as load_lock:
                 with SeenIds() as seen, RejectsFile(rejects, header, path) as rejected:
                     load = _KINDS[mode](
-                        self._database, guard, seen, rejected, self._journal, report
+                        self._database, load_lock, seen, rejected, self._journal, report
                     )
-                    report(load.tally)
+                    report(load.counters)
                     await load.run(source, header, chunk_rows)
                     await load.refresh_statistics()
-                    load.tally.bytes_read = source.bytes_total
-                    report(load.tally)
+                    load.counters.bytes_read = source.bytes_total
+                    report(load.counters)
         seconds = time.monotonic() - started
-        return _summary(load.tally, header, rejects, rejected.count, seconds)
+        return _summary(load.counters, header, rejects, rejected.count, seconds)
 
 
 def _inspected(path: Path, rejects: Path | None) -> Header:
@@ -90,19 +90,19 @@ def _inspected(path: Path, rejects: Path | None) -> Header:
 
 
 def _summary(
-    tally: Tally, header: Header, rejects: Path | None, rejected: int, seconds: float
+    counters: LoadCounters, header: Header, rejects: Path | None, rejected: int, seconds: float
 ) -> LoadSummary:
-    stored = tally.inserted + tally.updated + tally.unchanged
+    stored = counters.inserted + counters.updated + counters.unchanged
     return LoadSummary(
-        rows_read=tally.rows,
-        inserted=tally.inserted,
-        updated=tally.updated,
-        unchanged=tally.unchanged,
-        duplicates=tally.duplicates,
+        rows_read=counters.rows,
+        inserted=counters.inserted,
+        updated=counters.updated,
+        unchanged=counters.unchanged,
+        duplicates=counters.duplicates,
         rejected=rejected,
         ignored_columns=header.ignored,
         rejects_file=rejects if rejected else None,
         seconds=seconds,
-        held_back=tally.rows - stored - tally.duplicates - rejected,
-        warnings=load_warnings(tally.warnings),
+        held_back=counters.rows - stored - counters.duplicates - rejected,
+        warnings=load_warnings(counters.warnings),
     )

@@ -10,12 +10,12 @@ from tests.support.csv_files import row, write
 
 from app.ingestion import columns, rules
 from app.ingestion.check.conflicts import KnownHotels, decide
-from app.ingestion.check.validated_chunk import Checked, Hotel
+from app.ingestion.check.validated_chunk import Hotel, ValidatedChunk
 from app.ingestion.check.validation import check
 from app.ingestion.columns import NAMES
 from app.ingestion.read.chunks import chunks, inspect
 from app.ingestion.read.source import opened
-from app.ingestion.rules import Problem
+from app.ingestion.rules import RejectReason
 
 pytestmark = pytest.mark.unit
 
@@ -51,7 +51,7 @@ def fold(names: Collection[str]) -> Mapping[str, str]:
     return {name: name.lower() for name in names}
 
 
-def checked(path: Path, rows: list[dict[str, str]]) -> Checked:
+def checked(path: Path, rows: list[dict[str, str]]) -> ValidatedChunk:
     header = inspect(write(path, rows))
     with opened(path) as file:
         (chunk,) = chunks(file, header, 1000)
@@ -68,12 +68,12 @@ def plainly(fields: Mapping[str, str]) -> dict[str, object] | tuple[str, str]:
             named = rules.category_names(fields[name])
             result = (
                 named
-                if isinstance(named, Problem)
+                if isinstance(named, RejectReason)
                 else rules.category_set([part.lower() for part in named])
             )
         else:
             result = rule_of[name](fields[name])
-        if isinstance(result, Problem):
+        if isinstance(result, RejectReason):
             return name, result.code
         if name == "checkout_date" and str(result) <= str(says["checkin_date"]):
             return name, "checkout_not_after_checkin"

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from app.ingestion import columns
 from app.ingestion.check.rejects import Reject
-from app.ingestion.check.validated_chunk import Checked, Hotel, Reason
-from app.ingestion.rules import Problem
+from app.ingestion.check.validated_chunk import ColumnReason, Hotel, ValidatedChunk
+from app.ingestion.rules import RejectReason
 
-DUPLICATE_ID = Problem("duplicate_id", "another row of the file has this id and other content")
-PHONE_CONFLICT = Problem(
+DUPLICATE_ID = RejectReason("duplicate_id", "another row of the file has this id and other content")
+PHONE_CONFLICT = RejectReason(
     "phone_identity_conflict", "this phone belongs to a hotel of another name, city or country"
 )
-HOTEL_CONFLICT = Problem(
+HOTEL_CONFLICT = RejectReason(
     "hotel_phone_conflict", "the hotel of this name, city and country has another phone"
 )
 
@@ -37,7 +37,7 @@ class KnownHotels:
             dict(ids),
         )
 
-    def conflict(self, hotel: Hotel) -> Reason | None:
+    def conflict(self, hotel: Hotel) -> ColumnReason | None:
         """What forbids `hotel`; a phone's owner is looked at before an identity's."""
         if self.by_phone.get(hotel.phone, hotel) != hotel:
             return columns.HOTEL_PHONE.name, PHONE_CONFLICT
@@ -60,7 +60,7 @@ class Decision:
     rejects: list[Reject]
 
 
-def decide(checked: Checked, known: KnownHotels, seen: Mapping[int, int]) -> Decision:
+def decide(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int]) -> Decision:
     """As if the rows were taken one after the other.
 
     An accepted row takes its id, and its phone and identity for its hotel; a rejected one takes
@@ -88,11 +88,11 @@ def _quarrel(hotels: list[Hotel], known: KnownHotels) -> bool:
     return not len(phones) == len(identities) == len(new)
 
 
-def _one_by_one(checked: Checked, known: KnownHotels, seen: Mapping[int, int]) -> Decision:
+def _one_by_one(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int]) -> Decision:
     claims = KnownHotels(dict(known.by_phone), dict(known.by_identity), known.ids)
     taken = dict(seen)
     accepted: list[int] = []
-    reasons: dict[int, Reason] = {}
+    reasons: dict[int, ColumnReason] = {}
     duplicates = 0
     rows = zip(checked.ids.tolist(), checked.hashes.tolist(), checked.hotel.tolist(), strict=True)
     for row, (external_id, content, hotel_index) in enumerate(rows):

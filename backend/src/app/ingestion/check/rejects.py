@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from app.ingestion.read.csv_records import csv_records
-from app.ingestion.rules import Problem
+from app.ingestion.rules import RejectReason
 
 REASONS = ("line", "column", "code", "message")
 
@@ -18,7 +18,7 @@ class Reject:
 
     line: int
     column: str
-    problem: Problem
+    problem: RejectReason
     fields: Sequence[str]
 
 

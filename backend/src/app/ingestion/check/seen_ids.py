@@ -21,8 +21,8 @@ Hashes = NDArray[np.uint64]
 class _Run:
     """Sorted ids and the hashes of their rows, in the file at `offset`, 16 bytes a row."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     offset: int
     rows: int
 
@@ -66,12 +66,12 @@ class SeenIds:
         found: dict[int, int] = {}
         if not len(wanted):
             return found
-        least, most = wanted[0], wanted[-1]
+        minimum, maximum = wanted[0], wanted[-1]
         for recent, hashes in self._recent:
-            if recent[0] <= most and recent[-1] >= least:
+            if recent[0] <= maximum and recent[-1] >= minimum:
                 _collect(found, wanted, recent, hashes)
         for run in self._runs:
-            if run.least <= most and run.most >= least:
+            if run.minimum <= maximum and run.maximum >= minimum:
                 _collect(found, wanted, *self._read(run))
         return found
 

@@ -10,10 +10,10 @@ from app.ingestion import arrow_text
 from app.ingestion.arrow_text import Texts
 from app.ingestion.check.rejects import Reject
 from app.ingestion.read.chunks import Chunk
-from app.ingestion.rules import Problem
+from app.ingestion.rules import RejectReason
 
 # The column at fault and what is wrong with it.
-Reason = tuple[str, Problem]
+ColumnReason = tuple[str, RejectReason]
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -32,7 +32,7 @@ class Hotel:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ValidatedChunk:
     """The rows of a chunk whose every column is right, in the file's order, and the other rows.
 
     Per row i: `ids[i]`, `hashes[i]` (of all that the row says), `deals[i]` (the columns of a deal
@@ -51,7 +51,7 @@ class Checked:
     category_set: NDArray[np.int64]
     rejects: list[Reject]
 
-    def only(self, chosen: NDArray[np.int64]) -> "Checked":
+    def only(self, chosen: NDArray[np.int64]) -> "ValidatedChunk":
         """Some of the rows, by their indices; nothing is rejected in the result."""
         return replace(
             self,
@@ -73,12 +73,12 @@ class Checked:
         used = np.unique(self.category_set)
         return {name for index in used for name in self.category_sets[index]}
 
-    def rejected(self, reasons: Mapping[int, Reason]) -> list[Reject]:
+    def rejected(self, reasons: Mapping[int, ColumnReason]) -> list[Reject]:
         """Rejects of good rows, for what other rows or the database hold against them."""
         return rejects_of(self.chunk, {int(self.rows[row]): why for row, why in reasons.items()})
 
 
-def rejects_of(chunk: Chunk, reasons: Mapping[int, Reason]) -> list[Reject]:
+def rejects_of(chunk: Chunk, reasons: Mapping[int, ColumnReason]) -> list[Reject]:
     """The rows at the given places of a chunk, as they came, with the reason of each."""
     places = list(reasons)
     fields = chunk.frame.iloc[places].to_numpy().tolist()

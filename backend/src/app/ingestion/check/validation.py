@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from app.ingestion import arrow_text, columns, rules
 from app.ingestion.arrow_text import Texts
 from app.ingestion.check.rejects import Reject
-from app.ingestion.check.validated_chunk import Checked, Hotel, Reason, rejects_of
+from app.ingestion.check.validated_chunk import ColumnReason, Hotel, ValidatedChunk, rejects_of
 from app.ingestion.read.chunks import Chunk
 from app.ingestion.read.header import Header
-from app.ingestion.rules import Problem, Rule
+from app.ingestion.rules import RejectReason, Rule
 
 # Maps category names to lower case as the database does it; called from a worker thread.
 FoldCategories = Callable[[Collection[str]], Mapping[str, str]]
@@ -32,10 +32,10 @@ class _Column:
 
     name: str
     texts: Texts
-    problems: dict[int, Problem]
+    problems: dict[int, RejectReason]
 
 
-def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> Checked:
+def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> ValidatedChunk:
     """Check all columns of `chunk`; a row is rejected for its first problem in table order.
 
     `hash_key` (16 characters, secret, one per load) keys the rows' hashes, so that no file can be
@@ -50,7 +50,7 @@ def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> 
     categories, category_sets, category_set = _check_categories(fields[columns.CATEGORIES], fold)
     checked[categories.name] = categories
 
-    reasons: dict[int, Reason] = {}
+    reasons: dict[int, ColumnReason] = {}
     for name in columns.NAMES:
         for place, problem in checked[name].problems.items():
             reasons.setdefault(place, (name, problem))
@@ -60,7 +60,7 @@ def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> 
     good = {name: arrow_text.pick(column.texts, rows) for name, column in checked.items()}
     hotels, hotel = _hotels(good)
     deals = _deals(good)
-    return Checked(
+    return ValidatedChunk(
         chunk=chunk,
         rows=rows,
         ids=arrow_text.numbers(good[columns.ID.name]),
@@ -78,7 +78,7 @@ def _check(column: columns.Column, values: Texts) -> _Column:
     if column.usual is None:
         return _Column(column.name, *_by_distinct_value(values, column.rule))
     unusual = ~arrow_text.matches(values, column.usual)
-    problems: dict[int, Problem] = {}
+    problems: dict[int, RejectReason] = {}
     if unusual.any():
         places = np.flatnonzero(unusual)
         fixed, found = _by_distinct_value(arrow_text.pick(values, places), column.rule)
@@ -91,16 +91,16 @@ def _check(column: columns.Column, values: Texts) -> _Column:
     return _Column(column.name, values, problems)
 
 
-def _by_distinct_value(values: Texts, rule: Rule) -> tuple[Texts, dict[int, Problem]]:
+def _by_distinct_value(values: Texts, rule: Rule) -> tuple[Texts, dict[int, RejectReason]]:
     distinct, indices = arrow_text.encode(values)
     outcomes = [rule(value) for value in distinct]
-    canonical = ["" if isinstance(outcome, Problem) else outcome for outcome in outcomes]
+    canonical = ["" if isinstance(outcome, RejectReason) else outcome for outcome in outcomes]
     return arrow_text.pick(arrow_text.column_of(canonical), indices), _problems(outcomes, indices)
 
 
-def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[int, Problem]:
+def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[int, RejectReason]:
     """The problems among the outcomes of a column's different values, by place."""
-    bad = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, Problem)}
+    bad = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, RejectReason)}
     if not bad:
         return {}
     places = np.flatnonzero(np.isin(indices, list(bad)))
@@ -121,12 +121,14 @@ def _check_categories(
     """The category sets there are, and which of them each row has."""
     distinct, indices = arrow_text.encode(values)
     named = [rules.category_names(value) for value in distinct]
-    folded = fold({name for names in named if not isinstance(names, Problem) for name in names})
+    folded = fold(
+        {name for names in named if not isinstance(names, RejectReason) for name in names}
+    )
     outcomes = [
-        names if isinstance(names, Problem) else rules.category_set([folded[n] for n in names])
+        names if isinstance(names, RejectReason) else rules.category_set([folded[n] for n in names])
         for names in named
     ]
-    sets = [() if isinstance(outcome, Problem) else outcome for outcome in outcomes]
+    sets = [() if isinstance(outcome, RejectReason) else outcome for outcome in outcomes]
     # For the hash: NUL is in no name, as a comma may be.
     joined = arrow_text.column_of(["\0".join(names) for names in sets])
     problems = _problems(outcomes, indices)
@@ -175,4 +177,4 @@ def _hashes(deals: Texts, good: Mapping[str, Texts], key: str) -> NDArray[np.uin
 
 def _misshapen(line: int, fields: list[str], header: Header) -> Reject:
     message = f"the header has {len(header.names)} fields, this record {len(fields)}"
-    return Reject(line, "", Problem("wrong_field_count", message), fields)
+    return Reject(line, "", RejectReason("wrong_field_count", message), fields)

@@ -9,16 +9,16 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import AppError, ConflictError, NotFoundError
 from app.ingestion.check.conflicts import KnownHotels
-from app.ingestion.check.validated_chunk import Checked
-from app.ingestion.merge.journal import Outcome
+from app.ingestion.check.validated_chunk import ValidatedChunk
+from app.ingestion.merge.journal import ChunkResult
 from app.ingestion.merge.pipeline import Load
 from app.ingestion.merge.staging import Merged, Staging
-from app.ingestion.merge.task_limiter import Lanes
+from app.ingestion.merge.task_limiter import TaskLimiter
 from app.ingestion.read.header import Header
 from app.ingestion.read.source import Source
 
 # Merges side by side: PostgreSQL is the slower half of a load and runs one connection on one core.
-LANES = 2
+CONCURRENT_MERGES = 2
 _ATTEMPTS = 5
 
 
@@ -36,7 +36,10 @@ class ChunkLoad(Load):
         One that brings hotels runs alone, so that "the later row is rejected" holds.
         """
         number = 0
-        async with Lanes(LANES) as lanes, aclosing(self.checked(source, header, rows)) as checked:
+        async with (
+            TaskLimiter(CONCURRENT_MERGES) as lanes,
+            aclosing(self.checked(source, header, rows)) as checked,
+        ):
             async for chunk in checked:
                 rejected = self.journal.rejected_lines(number)
                 if rejected is None:
@@ -45,12 +48,12 @@ class ChunkLoad(Load):
                     self._retake(chunk, np.fromiter(rejected, np.int64, len(rejected)))
                 number += 1
 
-    async def _load(self, chunk: Checked, number: int, lanes: Lanes) -> None:
-        known = KnownHotels.stored(await self.guard.find_hotels(chunk.hotels))
+    async def _load(self, chunk: ValidatedChunk, number: int, lanes: TaskLimiter) -> None:
+        known = KnownHotels.stored(await self.load_lock.find_hotels(chunk.hotels))
         decision = await self.decide_in_turn(chunk, known)
         work = chunk.only(decision.accepted)
         rejects = chunk.rejects + decision.rejects
-        outcome = Outcome(number, chunk.chunk, decision.duplicates, rejects)
+        outcome = ChunkResult(number, chunk.chunk, decision.duplicates, rejects)
         brings_hotels = not known.ids.keys() >= set(work.used_hotels())
         if brings_hotels:
             await lanes.drain()
@@ -58,7 +61,7 @@ class ChunkLoad(Load):
         if brings_hotels:
             await lanes.drain()
 
-    def _retake(self, chunk: Checked, rejected: NDArray[np.int64]) -> None:
+    def _retake(self, chunk: ValidatedChunk, rejected: NDArray[np.int64]) -> None:
         """Take the ids that the chunk took when it was stored."""
         lines = chunk.chunk.lines[chunk.rows]
         taken = np.fromiter(self.seen.find(chunk.ids), np.int64)
@@ -66,7 +69,7 @@ class ChunkLoad(Load):
         _, first = np.unique(chunk.ids[free], return_index=True)
         self.seen.add(chunk.ids[free[first]], chunk.hashes[free[first]])
 
-    async def _store(self, work: Checked, known: KnownHotels, outcome: Outcome) -> None:
+    async def _store(self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult) -> None:
         """Merge accepted rows in a transaction of their own, again when another writer was first.
 
         Raises:
@@ -81,14 +84,16 @@ class ChunkLoad(Load):
                 if attempt == _ATTEMPTS or not _is_race(error):
                     raise
             else:
-                self.tally.add(merged)
+                self.counters.add(merged)
                 self.count(outcome)
                 return
-            known = KnownHotels.stored(await self.guard.find_hotels(work.hotels))
+            known = KnownHotels.stored(await self.load_lock.find_hotels(work.hotels))
             work, outcome = await self.decide_again(work, known, outcome)
         raise ConflictError("Other writers keep changing the hotels that are being loaded")
 
-    async def _merge_alone(self, work: Checked, known: KnownHotels, outcome: Outcome) -> Merged:
+    async def _merge_alone(
+        self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
+    ) -> Merged:
         """Store rows in a transaction of their own."""
         async with self.database.transaction() as session:
             staging = await Staging.of(session)

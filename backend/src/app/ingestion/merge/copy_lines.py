@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from app.ingestion import arrow_text
-from app.ingestion.check.validated_chunk import Checked, Hotel
+from app.ingestion.check.validated_chunk import Hotel, ValidatedChunk
 
 
 def copy_lines(
-    work: Checked, hotel_ids: Mapping[Hotel, int], category_ids: Mapping[str, int]
+    work: ValidatedChunk, hotel_ids: Mapping[Hotel, int], category_ids: Mapping[str, int]
 ) -> bytes:
     """What `staging` stages of `work`: its deals, each with its hotel's and its categories' ids."""
     ids_of_hotels = np.array([hotel_ids.get(hotel, 0) for hotel in work.hotels], dtype=np.int64)

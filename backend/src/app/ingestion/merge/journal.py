@@ -13,7 +13,7 @@ from app.ingestion.read.header import Header
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ChunkResult:
     """What has become of the rows of a chunk.
 
     `number` counts the file's chunks from 0, so it means the same in every attempt with the same
@@ -46,7 +46,7 @@ class Journal(Protocol):
     def rejected_lines(self, number: int) -> Collection[int] | None:
         """The lines of the rejects of a chunk that an earlier attempt stored; None if none did."""
 
-    async def note(self, session: WriteSession, outcome: Outcome) -> None:
+    async def note(self, session: WriteSession, outcome: ChunkResult) -> None:
         """Remember a chunk, if the transaction of `session` commits.
 
         Raises:
@@ -72,7 +72,7 @@ class NoJournal:
     def rejected_lines(self, number: int) -> None:
         """Every chunk is new."""
 
-    async def note(self, session: WriteSession, outcome: Outcome) -> None:
+    async def note(self, session: WriteSession, outcome: ChunkResult) -> None:
         """Nothing is remembered."""
 
     async def note_merged(self, session: WriteSession, merged: Merged) -> None:

@@ -28,7 +28,7 @@ _SERVER_SETTINGS = {
 }
 
 
-class Guard:
+class LoadLock:
     """Held for the length of a load. When its process or connection dies, the server frees it."""
 
     def __init__(self, connection: AsyncConnection, staging: Staging) -> None:
@@ -67,7 +67,7 @@ def connection_name(name: str) -> str:
 
 
 @asynccontextmanager
-async def exclusive_load(database: Database, name: str) -> AsyncIterator[Guard]:
+async def exclusive_load(database: Database, name: str) -> AsyncIterator[LoadLock]:
     """Wait until no other load runs in the database, and let none begin inside the block.
 
     The connection comes from no pool, so that closing it surely frees the lock. The server knows
@@ -89,8 +89,8 @@ async def exclusive_load(database: Database, name: str) -> AsyncIterator[Guard]:
         with database_errors():
             connection = await stack.enter_async_context(engine.connect())
             await _take_turn(connection)
-            guard = Guard(connection, await Staging.on(connection))
-        yield guard
+            load_lock = LoadLock(connection, await Staging.on(connection))
+        yield load_lock
 
 
 async def _take_turn(connection: AsyncConnection) -> None:

@@ -10,11 +10,11 @@ from app.db.session import Database
 from app.ingestion.check.conflicts import Decision, KnownHotels, decide
 from app.ingestion.check.rejects_file import RejectsFile
 from app.ingestion.check.seen_ids import SeenIds
-from app.ingestion.check.validated_chunk import Checked
+from app.ingestion.check.validated_chunk import ValidatedChunk
 from app.ingestion.check.validation import check
 from app.ingestion.merge.copy_lines import copy_lines
-from app.ingestion.merge.journal import Journal, Outcome
-from app.ingestion.merge.load_lock import Guard
+from app.ingestion.merge.journal import ChunkResult, Journal
+from app.ingestion.merge.load_lock import LoadLock
 from app.ingestion.merge.staging import Merged, Staging
 from app.ingestion.read.chunks import chunks
 from app.ingestion.read.header import Header
@@ -22,7 +22,7 @@ from app.ingestion.read.source import Source
 
 
 @dataclass(slots=True)
-class Tally:
+class LoadCounters:
     """What a load has done so far; only what is committed counts."""
 
     rows: int = 0
@@ -45,12 +45,12 @@ class Load:
     """The state of one load of one file."""
 
     database: Database
-    guard: Guard
+    load_lock: LoadLock
     seen: SeenIds
     rejects: RejectsFile
     journal: Journal
-    progress: Callable[[Tally], None]
-    tally: Tally = field(default_factory=Tally)
+    progress: Callable[[LoadCounters], None]
+    counters: LoadCounters = field(default_factory=LoadCounters)
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
         """Load the file in chunks of about so many rows."""
@@ -58,21 +58,23 @@ class Load:
 
     async def refresh_statistics(self) -> None:
         """For the queries that come next; only when the load has changed anything."""
-        if self.tally.inserted or self.tally.updated:
+        if self.counters.inserted or self.counters.updated:
             async with self.database.transaction() as session:
                 await (await Staging.of(session)).analyze()
 
-    async def checked(self, source: Source, header: Header, rows: int) -> AsyncGenerator[Checked]:
+    async def checked(
+        self, source: Source, header: Header, rows: int
+    ) -> AsyncGenerator[ValidatedChunk]:
         """Checked chunks; the next one is made in a thread while the last one is merged."""
         loop = asyncio.get_running_loop()
         hash_key = secrets.token_hex(8)
         records = chunks(source, header, rows)
 
         def fold(names: Collection[str]) -> Mapping[str, str]:
-            work = self.guard.fold_categories(names)
+            work = self.load_lock.fold_categories(names)
             return asyncio.run_coroutine_threadsafe(work, loop).result()
 
-        def following() -> Checked | None:
+        def following() -> ValidatedChunk | None:
             chunk = next(records, None)
             return check(chunk, header, fold, hash_key) if chunk else None
 
@@ -86,7 +88,7 @@ class Load:
             # another one has come first.
             await asyncio.gather(ahead, return_exceptions=True)
 
-    async def decide_in_turn(self, checked: Checked, known: KnownHotels) -> Decision:
+    async def decide_in_turn(self, checked: ValidatedChunk, known: KnownHotels) -> Decision:
         """Take ids and note rejects: in the file's order, whatever order merges end in."""
 
         def work() -> Decision:
@@ -99,15 +101,17 @@ class Load:
         return await asyncio.to_thread(work)
 
     async def decide_again(
-        self, work: Checked, known: KnownHotels, outcome: Outcome
-    ) -> tuple[Checked, Outcome]:
+        self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
+    ) -> tuple[ValidatedChunk, ChunkResult]:
         """What is left of accepted rows now that the hotels are others; their ids stay taken."""
         decision = await asyncio.to_thread(decide, work, known, {})
         self.rejects.write(decision.rejects)
         rejects = outcome.rejects + decision.rejects
         return work.only(decision.accepted), replace(outcome, rejects=rejects)
 
-    async def prepare(self, staging: Staging, work: Checked, known: KnownHotels) -> bytes | None:
+    async def prepare(
+        self, staging: Staging, work: ValidatedChunk, known: KnownHotels
+    ) -> bytes | None:
         """Rows as `staging` takes them, their hotels and categories made and held.
 
         None when the hotels are not, or not any more, as `known`.
@@ -120,11 +124,11 @@ class Load:
         category_ids = await staging.lock_categories(work.used_categories())
         return await asyncio.to_thread(copy_lines, work, hotel_ids, category_ids)
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, outcome: ChunkResult) -> None:
         """Say how far the load is, after what came of a chunk is committed."""
-        self.tally.rows += outcome.chunk.rows
-        self.tally.duplicates += outcome.duplicates
-        self.tally.warnings.update(outcome.warnings)
+        self.counters.rows += outcome.chunk.rows
+        self.counters.duplicates += outcome.duplicates
+        self.counters.warnings.update(outcome.warnings)
         # With lanes, the last chunk that was merged need not be the last that was read.
-        self.tally.bytes_read = max(self.tally.bytes_read, outcome.chunk.bytes_read)
-        self.progress(self.tally)
+        self.counters.bytes_read = max(self.counters.bytes_read, outcome.chunk.bytes_read)
+        self.progress(self.counters)

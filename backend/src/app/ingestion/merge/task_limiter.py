@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, Self
 
 
-class Lanes:
+class TaskLimiter:
     """At most `width` running; leaving the block waits for all, or ends all on an error."""
 
     def __init__(self, width: int) -> None:

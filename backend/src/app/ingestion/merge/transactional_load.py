@@ -5,8 +5,8 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 
 from app.ingestion.check.conflicts import KnownHotels
-from app.ingestion.check.validated_chunk import Checked
-from app.ingestion.merge.journal import Outcome
+from app.ingestion.check.validated_chunk import ValidatedChunk
+from app.ingestion.merge.journal import ChunkResult
 from app.ingestion.merge.pipeline import Load
 from app.ingestion.merge.staging import Staging
 from app.ingestion.read.header import Header
@@ -20,7 +20,7 @@ class _HeldBackError(Exception):
 class _WholeLoad(Load):
     async def _prepared(
         self, staging: Staging, source: Source, header: Header, rows: int
-    ) -> AsyncGenerator[tuple[Outcome, bytes]]:
+    ) -> AsyncGenerator[tuple[ChunkResult, bytes]]:
         """Each chunk's outcome so far, and its accepted rows as `staging` takes them."""
         number = 0
         async with aclosing(self.checked(source, header, rows)) as checked:
@@ -29,19 +29,19 @@ class _WholeLoad(Load):
                 number += 1
 
     async def _prepare_surely(
-        self, staging: Staging, chunk: Checked, number: int
-    ) -> tuple[Outcome, bytes]:
+        self, staging: Staging, chunk: ValidatedChunk, number: int
+    ) -> tuple[ChunkResult, bytes]:
         known = KnownHotels.stored(await staging.find_hotels(chunk.hotels))
         decision = await self.decide_in_turn(chunk, known)
         work = chunk.only(decision.accepted)
         rejects = chunk.rejects + decision.rejects
-        outcome = Outcome(number, chunk.chunk, decision.duplicates, rejects)
+        outcome = ChunkResult(number, chunk.chunk, decision.duplicates, rejects)
         while (lines := await self.prepare(staging, work, known)) is None:
             known = KnownHotels.stored(await staging.find_hotels(work.hotels))
             work, outcome = await self.decide_again(work, known, outcome)
         return outcome, lines
 
-    async def _note_alone(self, outcome: Outcome) -> None:
+    async def _note_alone(self, outcome: ChunkResult) -> None:
         """Now, so that progress shows before the one transaction ends."""
         async with self.database.transaction() as session:
             await self.journal.note(session, outcome)
@@ -67,11 +67,11 @@ class StrictLoad(_WholeLoad):
                         await self._note_alone(outcome)
                 if self.rejects.count:
                     raise _HeldBackError
-                await self.guard.check()
+                await self.load_lock.check()
                 merged = await staging.merge_held()
                 await staging.settle()
                 await self.journal.note_merged(session, merged)
-            self.tally.add(merged)
+            self.counters.add(merged)
 
 
 class DryRun(_WholeLoad):
@@ -85,6 +85,6 @@ class DryRun(_WholeLoad):
                 async with aclosing(self._prepared(staging, source, header, rows)) as prepared:
                     async for outcome, lines in prepared:
                         merged = await staging.compare(lines)
-                        self.tally.add(merged)
+                        self.counters.add(merged)
                         await self._note_alone(replace(outcome, merged=merged))
                 raise _HeldBackError
