@@ -328,8 +328,8 @@ async def test_a_job_that_is_worked_on_is_no_finding(url: URL, settings: Setting
         """
         INSERT INTO procrastinate_workers DEFAULT VALUES;
         SELECT procrastinate_defer_jobs_v1(ARRAY[
-            ROW('deals', 'keep_house', 0, NULL, NULL, '{}', NULL),
-            ROW('deals', 'keep_house', 0, NULL, NULL, '{}', now() + interval '1 hour')
+            ROW('deals', 'run_housekeeping', 0, NULL, NULL, '{}', NULL),
+            ROW('deals', 'run_housekeeping', 0, NULL, NULL, '{}', now() + interval '1 hour')
         ]::procrastinate_job_to_defer_v1[])
         """,
     )

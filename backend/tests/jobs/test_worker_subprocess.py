@@ -24,7 +24,7 @@ from tests.support.timeouts import PATIENCE, PATIENT
 
 from app.cli import main
 from app.core.config import Settings
-from app.jobs.worker_subprocess import worker_beside
+from app.jobs.worker_subprocess import worker_subprocess
 
 pytestmark = pytest.mark.integration
 
@@ -162,7 +162,7 @@ async def test_another_comes_when_it_is_killed(
     api: httpx.AsyncClient, own_settings: Settings, rows: Rows, tmp_path: Path
 ) -> None:
     server = os.getpid()
-    with worker_beside(own_settings):
+    with worker_subprocess(own_settings):
         worker = await worker_of(server)
         await is_at_work(rows, 1)
         # It gives way to requests.

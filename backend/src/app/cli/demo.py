@@ -13,7 +13,7 @@ from app.db.provisioning import DatabaseUrls, provision_database
 from app.db.session import Database
 from app.http.sockets import base_url, require_free_port
 from app.ingestion.generator import generate
-from app.jobs.worker_subprocess import worker_beside
+from app.jobs.worker_subprocess import worker_subprocess
 from app.repositories.deals.read import DealReadRepository
 from app.repositories.pagination import PagePosition
 from app.server import runner
@@ -36,7 +36,7 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
         base = base_url(host, port)
         console.stdout.print(f"API       {base}/deals\nSwagger   {base}/docs\nCtrl-C stops it.")
         served = settings.model_copy(update={"database_url": SecretStr(urls.primary)})
-        with worker_beside(served):
+        with worker_subprocess(served):
             runner.serve(served, host=host, port=port)
     console.stdout.print("stopped; the data stays in", str(settings.data_dir), markup=False)
 

@@ -67,7 +67,7 @@ class ConcurrencyLimiter:
         full = self.in_progress >= self._most
         self._rush = self._rush or full
         if full or (early and self._rush):
-            metrics.shed.inc()
+            metrics.requests_shed.inc()
             return False
         self.in_progress += 1
         return True

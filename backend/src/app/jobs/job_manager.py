@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _TRIES = 2
 
 
-class OwnJobs(JobManager):
+class FencedJobManager(JobManager):
     """Ends a job, or gives it back, only while it is still the worker's that took it.
 
     The library's own does so by the job's id alone: a worker that was taken for dead and is not

@@ -6,7 +6,7 @@ from procrastinate import App, PsycopgConnector, RetryDecision
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
 
-from app.jobs.job_manager import OwnJobs
+from app.jobs.job_manager import FencedJobManager
 from app.repositories.jobs import LOAD_IMPORT, QUEUE
 from app.services.housekeeping import HousekeepingService
 from app.services.import_runner import ImportRunner
@@ -42,15 +42,17 @@ def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingServi
         )
     )
 
-    app.job_manager = OwnJobs(app.connector)
+    app.job_manager = FencedJobManager(app.connector)
 
     @app.task(name=LOAD_IMPORT, queue=QUEUE, retry=WhenStopped())
     async def load_import(import_id: int) -> None:
         await runner.run(import_id)
 
     @app.periodic(cron=_HOURLY)
-    @app.task(name="keep_house", queue=QUEUE, queueing_lock="keep_house", pass_context=False)
-    async def keep_house(timestamp: int) -> None:  # noqa: ARG001 - which hour is all the same
+    @app.task(
+        name="run_housekeeping", queue=QUEUE, queueing_lock="run_housekeeping", pass_context=False
+    )
+    async def run_housekeeping(timestamp: int) -> None:  # noqa: ARG001 - which hour is all the same
         await housekeeping.run()
         await app.job_manager.delete_old_jobs(
             nb_hours=_KEPT_HOURS, include_failed=True, include_cancelled=True, include_aborted=True

@@ -19,7 +19,7 @@ _PAUSE_SECONDS = 1.0
 
 
 @contextmanager
-def worker_beside(settings: Settings) -> Iterator[None]:
+def worker_subprocess(settings: Settings) -> Iterator[None]:
     """Keep a worker running, in a process of its own, for the length of the block.
 
     A process and not a task: checking rows takes a core, which requests would have to share.

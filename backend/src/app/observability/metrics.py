@@ -54,7 +54,7 @@ _sql_seconds = Counter(
     ("method", "route"),
     registry=_registry,
 )
-shed = Counter(
+requests_shed = Counter(
     "deals_http_requests_shed",
     "Requests that were refused because too many were in progress",
     registry=_registry,

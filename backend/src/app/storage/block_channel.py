@@ -14,7 +14,7 @@ class _Mark(Enum):
     ABANDONED = "abandoned"
 
 
-class Feed:
+class BlockChannel:
     """A channel for one block at a time, so that memory holds no more than that.
 
     The storage library undoes a write when its source raises, but not when its task is cancelled.

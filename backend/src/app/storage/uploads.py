@@ -15,7 +15,7 @@ import obstore
 
 from app.core.config import Settings
 from app.core.errors import NotFoundError
-from app.storage.block_channel import AbandonedError, Feed
+from app.storage.block_channel import AbandonedError, BlockChannel
 from app.storage.errors import storage_errors
 from app.storage.places import Bucket, Folder
 
@@ -72,7 +72,7 @@ class UploadStore:
         that is killed cannot do so; `older_than` and the bucket's own rules are for that.
         """
         path = _path(name)
-        feed = Feed()
+        feed = BlockChannel()
         writing = asyncio.create_task(self._write(path, feed))
         writing.add_done_callback(lambda _: feed.close())
         try:
@@ -90,7 +90,7 @@ class UploadStore:
             raise
         return measure.result()
 
-    async def _write(self, path: str, feed: Feed) -> None:
+    async def _write(self, path: str, feed: BlockChannel) -> None:
         with storage_errors():
             store = await self._place.store()
             await obstore.put_async(store, path, feed, chunk_size=PART_BYTES, max_concurrency=PARTS)

@@ -7,8 +7,8 @@ from app.core.errors import InvalidInputError
 from app.http.dependencies import get_category_reader, get_deal_reader
 from app.schemas.common import PaginatedResponse
 from app.schemas.deals import SORT_FIELDS, DealQuery, DealResponse
-from app.web.html import page, shown
-from app.web.queries import Asked, SortLink, answered, sort_link
+from app.web.html import html_page, page
+from app.web.queries import ParsedQuery, SortLink, parse_and_query, sort_link
 
 PATH = "/dashboard"
 
@@ -27,11 +27,13 @@ _DESCENDING_FIRST = frozenset({"discount_percent", "star_rating", "created_at"})
 _PAGE_SIZES = ("10", "20", "50", "100")
 
 
-@shown
+@html_page
 async def browse(request: Request) -> Response:
     """Every part by itself: what is wrong with the filters hides the table, and nothing else."""
     deals = await get_deal_reader(request)
-    asked, found = await answered(Asked.of(DealQuery, request.query_params), deals.page)
+    asked, found = await parse_and_query(
+        ParsedQuery.of(DealQuery, request.query_params), deals.page
+    )
     cities = await deals.statistics_by_city(available_only=False)
     categories = await (await get_category_reader(request)).all()
     context = {
@@ -49,7 +51,7 @@ async def browse(request: Request) -> Response:
     return page(request, "browse.html", context, status=200 if found else InvalidInputError.status)
 
 
-def _sorts(asked: Asked[DealQuery]) -> list[tuple[str, str]]:
+def _sorts(asked: ParsedQuery[DealQuery]) -> list[tuple[str, str]]:
     """Orders to choose from, and their names; one that only an address can say is kept."""
     known = [
         (f"{sign}{name}", f"{_SORT_NAMES[name]}, {'descending' if sign else 'ascending'}")
@@ -60,13 +62,13 @@ def _sorts(asked: Asked[DealQuery]) -> list[tuple[str, str]]:
     return known if not own or own in dict(known) else [*known, (own, own)]
 
 
-def _sort_link(asked: Asked[DealQuery], name: str) -> SortLink:
+def _sort_link(asked: ParsedQuery[DealQuery], name: str) -> SortLink:
     now = asked.value("sort") or "id"
     return sort_link(asked, PATH, name, now, descending_first=name in _DESCENDING_FIRST)
 
 
 def _pages(
-    asked: Asked[DealQuery], found: PaginatedResponse[DealResponse] | None
+    asked: ParsedQuery[DealQuery], found: PaginatedResponse[DealResponse] | None
 ) -> dict[str, str]:
     """Where `first`, `previous`, `next` and `last` are, of a page that has them."""
     if found is None:

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from app.core.errors import InvalidInputError
 from app.http.dependencies import get_deal_reader
 from app.schemas.deals import CityStatsResponse, StatisticsQuery
-from app.web.html import page, shown
-from app.web.queries import Asked, SortLink, sort_link
+from app.web.html import html_page, page
+from app.web.queries import ParsedQuery, SortLink, sort_link
 
 PATH = "/dashboard/cities"
 
@@ -34,10 +34,10 @@ class CitiesQuery(StatisticsQuery):
     )
 
 
-@shown
+@html_page
 async def cities(request: Request) -> Response:
     """All cities at once: they are few, and sorting them needs no database."""
-    asked = Asked.of(CitiesQuery, request.query_params)
+    asked = ParsedQuery.of(CitiesQuery, request.query_params)
     rows = None
     if (query := asked.query) is not None:
         rows = await (await get_deal_reader(request)).statistics_by_city(
@@ -61,6 +61,6 @@ async def cities(request: Request) -> Response:
     return page(request, "cities.html", context, status=status)
 
 
-def _sort_link(asked: Asked[CitiesQuery], name: str) -> SortLink:
+def _sort_link(asked: ParsedQuery[CitiesQuery], name: str) -> SortLink:
     now = asked.query.sort if asked.query else ""
     return sort_link(asked, PATH, name, now, descending_first=name != "city")

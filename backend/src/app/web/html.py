@@ -62,7 +62,7 @@ def page(
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def shown(handler: Handler) -> Handler:
+def html_page(handler: Handler) -> Handler:
     """Answer a service's error with a page that says what it is."""
 
     @wraps(handler)

@@ -15,8 +15,8 @@ from app.core.errors import (
 from app.http.dependencies import get_import_service, require_import_read
 from app.schemas.common import BIGINT_END, PaginatedResponse
 from app.schemas.imports import FINAL_STATES, ImportQuery, ImportResponse
-from app.web.html import page, shown
-from app.web.queries import Asked, answered
+from app.web.html import html_page, page
+from app.web.queries import ParsedQuery, parse_and_query
 
 PATH = "/dashboard/imports"
 
@@ -27,14 +27,16 @@ _REJECTS_SHOWN = 50
 _MAX_TEXT = 200
 
 
-@shown
+@html_page
 async def imports(request: Request) -> Response:
     """The latest imports; without a key where one is needed, the way to give one."""
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)
     service = await get_import_service(request)
-    asked, found = await answered(Asked.of(ImportQuery, request.query_params), service.page)
+    asked, found = await parse_and_query(
+        ParsedQuery.of(ImportQuery, request.query_params), service.page
+    )
     items = found["items"] if found else []
     active = [each["id"] for each in reversed(items) if each["state"] not in FINAL_STATES]
     context = {
@@ -48,7 +50,7 @@ async def imports(request: Request) -> Response:
     return page(request, "imports.html", context, status=200 if found else InvalidInputError.status)
 
 
-@shown
+@html_page
 async def one_import(request: Request) -> Response:
     """One import with its counts, and the first of its rejected rows."""
     refusal = await _refusal(request)
@@ -92,7 +94,9 @@ def _locked(request: Request, refusal: AppError) -> Response:
     return page(request, "locked.html", {"section": "imports", "message": message, "path": PATH})
 
 
-def _next(asked: Asked[ImportQuery], found: PaginatedResponse[ImportResponse] | None) -> str | None:
+def _next(
+    asked: ParsedQuery[ImportQuery], found: PaginatedResponse[ImportResponse] | None
+) -> str | None:
     if found is None or found["next_cursor"] is None:
         return None
     return asked.address(PATH, cursor=found["next_cursor"])

@@ -19,7 +19,7 @@ _PLACES = frozenset({"skip", "cursor"})
 
 
 @dataclass(frozen=True)
-class Asked(Generic[M]):
+class ParsedQuery(Generic[M]):
     """A query as it came, what it means, and what is wrong with it.
 
     A form sends the fields that nobody has filled in, too: an empty one is as good as absent.
@@ -102,7 +102,7 @@ class SortLink:
 
 
 def sort_link(
-    asked: Asked[M], path: str, name: str, now: str, *, descending_first: bool
+    asked: ParsedQuery[M], path: str, name: str, now: str, *, descending_first: bool
 ) -> SortLink:
     """The header of the column `name` of a page sorted by `now`; it turns the order round."""
     order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
@@ -110,7 +110,9 @@ def sort_link(
     return SortLink(asked.address(path, sort=f"{'-' if descending_next else ''}{name}"), order)
 
 
-async def answered(asked: Asked[M], ask: Callable[[M], Awaitable[T]]) -> tuple[Asked[M], T | None]:
+async def parse_and_query(
+    asked: ParsedQuery[M], ask: Callable[[M], Awaitable[T]]
+) -> tuple[ParsedQuery[M], T | None]:
     """What a service finds; nothing if the query is wrong, or the service says that it is."""
     if asked.query is None:
         return asked, None

@@ -6,10 +6,10 @@ from starlette.responses import Response
 from app.core.errors import NotFoundError
 from app.http.plain import PlainRoute
 from app.web import assets, browse, cities, imports, reference
-from app.web.html import shown
+from app.web.html import html_page
 
 
-@shown
+@html_page
 async def _nothing(_: Request) -> Response:
     raise NotFoundError("There is no such page")
 

@@ -8,7 +8,7 @@ from app.cli.commands.options import Host, Port
 from app.db.migrations import upgrade
 from app.db.provisioning import provision_database
 from app.http.sockets import require_free_port
-from app.jobs.worker_subprocess import worker_beside
+from app.jobs.worker_subprocess import worker_subprocess
 from app.server import runner
 
 app = typer.Typer(add_completion=False)
@@ -40,5 +40,5 @@ def serve(  # noqa: PLR0913 - an option each
     with provision_database(settings) as urls:
         if migrate or (migrate is None and settings.app_env == "development"):
             upgrade(urls.direct)
-        with worker_beside(settings) if with_worker else nullcontext():
+        with worker_subprocess(settings) if with_worker else nullcontext():
             runner.serve(settings, host=host, port=port, workers=workers, reload=reload)
