@@ -28,8 +28,8 @@ from tests.support.databases import (
 )
 from tests.support.factories import CITIES, DealRow, HotelFactory, HotelRow, insert_catalog
 from tests.support.pgbouncer import PgBouncer, let_in, running_pgbouncer
-from tests.support.programs import program
-from tests.support.timeouts import LIMITS
+from tests.support.programs import require_program
+from tests.support.timeouts import LONG_TIMEOUTS
 
 from app.core.config import Settings
 from app.db.migrations import upgrade_async
@@ -84,7 +84,7 @@ def settings(run_dir: Path) -> Settings:
         read_database_url=None,
         db_pool_size=5,
         log_format="json",
-        **LIMITS,
+        **LONG_TIMEOUTS,
     )
 
 
@@ -208,7 +208,7 @@ async def session(worker_database: Database) -> AsyncIterator[WriteSession]:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def app_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client of `app` while its lifespan lasts."""
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
@@ -221,7 +221,7 @@ async def pgbouncer(
     server_url: URL, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[PgBouncer]:
     """PgBouncer before the tests' server."""
-    program("pgbouncer")
+    require_program("pgbouncer")
     await let_in(server_url)
     with running_pgbouncer(server_url, tmp_path_factory.getbasetemp() / "pgbouncer") as bouncer:
         yield bouncer
@@ -241,7 +241,7 @@ async def client(
     catalog: Catalog, on_database: Callable[[URL], Settings]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application on the shared catalog."""
-    async with serving(create_app(on_database(catalog.url))) as client:
+    async with app_client(create_app(on_database(catalog.url))) as client:
         yield client
 
 
@@ -256,7 +256,7 @@ def own_settings(
 @pytest.fixture
 async def api(own_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """The application on a database of the test's own."""
-    async with serving(create_app(own_settings)) as client:
+    async with app_client(create_app(own_settings)) as client:
         yield client
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, WebError
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 # How long Playwright waits.
-MILLISECONDS = PATIENCE * 1000
+MILLISECONDS = TIMEOUT * 1000
 
 
 @dataclass

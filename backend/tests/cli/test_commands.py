@@ -22,7 +22,7 @@ import pytest
 from tests.support.commands import Command, Ended, in_process
 from tests.support.environment import inherited
 from tests.support.servers import NO_CERTIFICATES, free_port
-from tests.support.timeouts import PATIENCE, PATIENT
+from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
 
 from app.cli.main import Later
 from app.cli.main import app as commands
@@ -39,7 +39,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def environment(tmp_path: Path) -> dict[str, str]:
     return {
         **inherited(),
-        **PATIENT,
+        **LONG_TIMEOUTS_ENV,
         "DATA_DIR": str(tmp_path / "data"),
         "DATABASE_URL": "",
         "COLUMNS": "200",
@@ -55,7 +55,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
 
@@ -82,14 +82,14 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.05)
 
 
 def get(url: str) -> httpx.Response:
-    return httpx.get(url, verify=NO_CERTIFICATES, timeout=PATIENCE)
+    return httpx.get(url, verify=NO_CERTIFICATES, timeout=TIMEOUT)
 
 
 def answers(url: str) -> bool:
@@ -131,7 +131,7 @@ def test_demo_does_the_whole_job_and_leaves_nothing_running(
             assert get(f"{base}/health").json() == {"status": "ok"}
             assert get(f"{base}/deals").json()["total"] == 700
             demo.send_signal(stop)
-            assert demo.wait(PATIENCE) == 0
+            assert demo.wait(TIMEOUT) == 0
         assert expected in log.read_text()
         assert f"{base}/docs" in log.read_text()
         assert "Traceback" not in log.read_text()
@@ -148,7 +148,7 @@ def test_interrupting_the_demo_early_leaves_nothing_running(
     ):
         wait_until(lambda: bool(processes_of(tmp_path / "data")), "the database starts")
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(PATIENCE) == 130
+        assert demo.wait(TIMEOUT) == 130
     assert "Traceback" not in (tmp_path / "log").read_text()
     wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
 
@@ -166,7 +166,7 @@ def test_serve_with_two_workers_migrates_and_answers(
         page = get(f"http://127.0.0.1:{port}/deals").json()
         assert (page["items"], page["total"]) == ([], 0)
         # Over a real connection: the server must not wait for a body that HEAD does not send.
-        with httpx.Client(timeout=PATIENCE, base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(timeout=TIMEOUT, base_url=f"http://127.0.0.1:{port}") as client:
             for _ in range(2):
                 head = client.head("/deals")
                 assert (head.status_code, head.content) == (200, b"")
@@ -174,7 +174,7 @@ def test_serve_with_two_workers_migrates_and_answers(
                     head.headers["content-length"] == client.get("/deals").headers["content-length"]
                 )
         serve.send_signal(signal.SIGTERM)
-        serve.wait(PATIENCE)
+        serve.wait(TIMEOUT)
     assert "Traceback" not in (tmp_path / "log").read_text()
     wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
 
@@ -351,7 +351,7 @@ def test_the_demo_leaves_what_a_user_has_loaded(
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
         assert get(f"http://127.0.0.1:{port}/deals").json()["total"] == 5
         demo.send_signal(signal.SIGINT)
-        demo.wait(PATIENCE)
+        demo.wait(TIMEOUT)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from pydantic import SecretStr
 from sqlalchemy import URL
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.support.databases import as_text, pools, temporary_database
 
 from app.core.config import Settings
@@ -53,7 +53,7 @@ class Server:
         url = await self._stack.enter_async_context(temporary_database(server_url, template))
         self._database = await self._stack.enter_async_context(pools(url, base))
         app = create_app(base.model_copy(update={"database_url": SecretStr(as_text(url))}))
-        self._client = await self._stack.enter_async_context(serving(app))
+        self._client = await self._stack.enter_async_context(app_client(app))
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response:
         return self._runner.run(self._client.request(method, url, **options))

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
-from tests.support.database_faults import until
-from tests.support.stored_rows import ask
+from tests.support.database_faults import wait_for_rows
+from tests.support.stored_rows import fetch_rows
 
 from app.db import notifications
 from app.db.notifications import Listener, Subscription
@@ -46,7 +46,7 @@ async def woken(subscription: Subscription) -> bool:
 
 async def connected(database: Database, *subscriptions: Subscription) -> None:
     """Wait until it listens, and take the call that everybody gets then."""
-    await until(database, LISTENING)
+    await wait_for_rows(database, LISTENING)
     for subscription in subscriptions:
         assert await woken(subscription)
 
@@ -89,13 +89,13 @@ async def test_a_wait_ends_without_a_message_too(listener: Listener) -> None:
 async def test_it_is_connected_only_while_somebody_waits(
     listener: Listener, database: Database
 ) -> None:
-    assert await ask(database, _LISTENERS) == []
+    assert await fetch_rows(database, _LISTENERS) == []
     for _ in range(3):
         with listener.subscribed("1") as one:
             with listener.subscribed("2"):
                 await connected(database, one)
-            assert len(await ask(database, _LISTENERS)) == 1
-        await until(database, NOBODY_LISTENS)
+            assert len(await fetch_rows(database, _LISTENERS)) == 1
+        await wait_for_rows(database, NOBODY_LISTENS)
 
 
 async def test_who_comes_and_goes_at_once_leaves_no_connection(
@@ -106,21 +106,21 @@ async def test_who_comes_and_goes_at_once_leaves_no_connection(
             with listener.subscribed("1") as one:
                 await one.wait(pause)
     with listener.subscribed("1") as one:
-        await until(database, LISTENING)
+        await wait_for_rows(database, LISTENING)
         await tell(database, "1")
         assert await woken(one)
-    await until(database, NOBODY_LISTENS)
+    await wait_for_rows(database, NOBODY_LISTENS)
 
 
 async def test_a_lost_connection_is_made_anew(listener: Listener, database: Database) -> None:
     with listener.subscribed("1") as one:
         await connected(database, one)
         for _ in range(3):
-            [(old,)] = await ask(database, _LISTENERS)
-            await ask(database, f"SELECT pg_terminate_backend({old})")
+            [(old,)] = await fetch_rows(database, _LISTENERS)
+            await fetch_rows(database, f"SELECT pg_terminate_backend({old})")
             # What was sent meanwhile may be lost, so he is woken in any case.
             assert await woken(one)
-            await until(database, f"{LISTENING} AND pid <> {old}")
+            await wait_for_rows(database, f"{LISTENING} AND pid <> {old}")
             await tell(database, "1")
             assert await woken(one)
 
@@ -139,7 +139,7 @@ async def test_a_database_that_is_away_is_asked_again(monkeypatch: pytest.Monkey
 async def test_it_takes_no_connection_of_the_pool(listener: Listener, database: Database) -> None:
     with listener.subscribed("1") as one:
         await connected(database, one)
-        await until(database, LISTENING)
+        await wait_for_rows(database, LISTENING)
         pool = database.write_engine.pool
         assert pool.checkedout() == 0  # type: ignore[attr-defined]
 
@@ -153,5 +153,5 @@ async def test_closing_wakes_everybody_for_good(listener: Listener, database: Da
         assert await woken(one)
         assert await woken(two)
     await listener.aclose()
-    await until(database, NOBODY_LISTENS)
+    await wait_for_rows(database, NOBODY_LISTENS)
     await listener.aclose()

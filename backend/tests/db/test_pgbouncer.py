@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import URL, Text, bindparam, cast, literal, select, text
-from tests.support.database_faults import until
+from tests.support.database_faults import wait_for_rows
 from tests.support.pgbouncer import SHARED, PgBouncer
 
 from app.core.config import Settings
@@ -141,11 +141,11 @@ async def test_a_read_that_is_given_up_ends_at_the_server(
     sleeps = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600), 5'"
     try:
         waiting = asyncio.create_task(pooled.reader.rows(text("SELECT pg_sleep(600), 5")))
-        await until(database, sleeps)
+        await wait_for_rows(database, sleeps)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await until(database, f"SELECT 1 WHERE NOT EXISTS ({sleeps} AND state = 'active')")
+        await wait_for_rows(database, f"SELECT 1 WHERE NOT EXISTS ({sleeps} AND state = 'active')")
         assert await pooled.reader.row(select(literal(7))) is not None
     finally:
         await pooled.dispose()

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from sqlalchemy import Text, bindparam, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from tests.support.database_faults import until
+from tests.support.database_faults import wait_for_rows
 
 from app.core.config import Settings
 from app.core.errors import InvalidInputError, ServiceUnavailableError
@@ -97,12 +97,12 @@ async def test_what_is_given_up_ends_and_leaves_the_pool_in_order(
 ) -> None:
     """At the server, too. Its connection may still get the answer, so it is not for the next."""
     waiting = asyncio.create_task(work(database))
-    await until(database, SLEEPS)
+    await wait_for_rows(database, SLEEPS)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
-    await until(database, f"SELECT 1 WHERE NOT EXISTS ({SLEEPS})")
+    await wait_for_rows(database, f"SELECT 1 WHERE NOT EXISTS ({SLEEPS})")
     assert {pool.in_use for pool in database.pools().values()} == {0}
     for _ in range(settings.db_pool_size + 1):
         assert await database.reader.row(select(literal(7))) is not None

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import asyncpg
 from sqlalchemy import URL
 from tests.support.databases import as_text, dsn
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.db.migrations import known_revisions
@@ -39,7 +39,7 @@ async def examine(url: URL | str, settings: Settings, **changes: Any) -> list[Fi
         **changes,
     }
     text = url if isinstance(url, str) else as_text(url)
-    async with open_diagnostics(text, PATIENCE) as examination:
+    async with open_diagnostics(text, TIMEOUT) as examination:
         return await DoctorService(examination, DiagnosisContext(**situation)).findings()
 
 

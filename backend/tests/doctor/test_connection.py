@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import URL, text
 from tests.doctor.states import Connection, connect, examine, execute, of
 from tests.support.databases import as_text
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.core.errors import DatabaseUnreachableError, ForbiddenError, NotFoundError, NotSeenError
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 
 async def test_nothing_can_be_written_and_nothing_takes_long(url: URL) -> None:
-    async with open_diagnostics(as_text(url), PATIENCE) as examination:
+    async with open_diagnostics(as_text(url), TIMEOUT) as examination:
         with pytest.raises(NotSeenError, match="read-only"):
             await examination.rows(text("CREATE TABLE mine ()"))
         with pytest.raises(NotSeenError, match=r"longer than 0\.05 s"):
@@ -50,7 +50,7 @@ async def test_what_is_locked_is_not_waited_for(
 
 
 async def test_others_do_not_wait_for_the_doctor(url: URL) -> None:
-    async with open_diagnostics(as_text(url), PATIENCE) as examination:
+    async with open_diagnostics(as_text(url), TIMEOUT) as examination:
         await examination.rows(text("SELECT count(*) FROM deals"))
         connection = await connect(url)
         try:
@@ -126,7 +126,7 @@ async def test_a_role_without_any_rights_at_all(
 
 
 async def test_a_connection_that_is_lost_on_the_way(url: URL, settings: Settings) -> None:
-    async with open_diagnostics(as_text(url), PATIENCE) as examination:
+    async with open_diagnostics(as_text(url), TIMEOUT) as examination:
         await execute(
             url,
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
@@ -146,7 +146,7 @@ async def test_a_session_is_ended(
 ) -> None:
     gone = asyncio.Event()
     session_of_somebody.add_termination_listener(lambda _: gone.set())
-    async with open_diagnostics(as_text(url), PATIENCE) as examination:
+    async with open_diagnostics(as_text(url), TIMEOUT) as examination:
         ending = SessionTerminator(examination)
         session = await ending.find(session_of_somebody.get_server_pid())
         await ending.end(session)
@@ -156,14 +156,14 @@ async def test_a_session_is_ended(
             await ending.find(session.pid)
 
     assert session.application == "somebody"
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await gone.wait()
 
 
 async def test_what_is_not_to_be_ended_is_refused(url: URL, version_url: URL) -> None:
     elsewhere = await connect(version_url)
     try:
-        async with open_diagnostics(as_text(url), PATIENCE) as examination:
+        async with open_diagnostics(as_text(url), TIMEOUT) as examination:
             ending = SessionTerminator(examination)
             (own,) = await examination.rows(text("SELECT pg_backend_pid() AS pid"))
             (keeper,) = await examination.rows(
@@ -183,7 +183,7 @@ async def test_what_is_not_to_be_ended_is_refused(url: URL, version_url: URL) ->
 async def test_postgresql_may_refuse_to_end_a_session(
     session_of_somebody: Connection, url: URL, plain_role: str
 ) -> None:
-    async with open_diagnostics(as_text(url), PATIENCE) as examination:
+    async with open_diagnostics(as_text(url), TIMEOUT) as examination:
         ending = SessionTerminator(examination)
         session = await ending.find(session_of_somebody.get_server_pid())
         with pytest.raises(ForbiddenError, match="PostgreSQL refuses to end"):
@@ -192,7 +192,7 @@ async def test_postgresql_may_refuse_to_end_a_session(
     assert await session_of_somebody.fetchval("SELECT 1") == 1
 
 
-async def refusal(url: URL | str, patience: float = PATIENCE) -> DatabaseUnreachableError:
+async def refusal(url: URL | str, patience: float = TIMEOUT) -> DatabaseUnreachableError:
     with pytest.raises(DatabaseUnreachableError) as caught:
         async with open_diagnostics(url if isinstance(url, str) else as_text(url), patience):
             pass

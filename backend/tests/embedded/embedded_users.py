@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import asyncpg
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.embedded.server import EmbeddedServer
 
@@ -49,22 +49,22 @@ class User:
 
     def wait_until_in(self) -> str:
         output = self._pipe(self.process.stdout)
-        assert select.select([output], [], [], PATIENCE)[0], "the user never got in"
+        assert select.select([output], [], [], TIMEOUT)[0], "the user never got in"
         url = output.readline().strip()
         assert url, "the user failed; see stderr"
         return url
 
     def leave(self) -> None:
         self._pipe(self.process.stdin).close()
-        assert self.process.wait(PATIENCE) == 0
+        assert self.process.wait(TIMEOUT) == 0
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(number)
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
         for pipe in (self.process.stdin, self.process.stdout):
             self._pipe(pipe).close()
 
@@ -87,7 +87,7 @@ def users(folder: Path, count: int, *, wait: bool = True) -> Iterator[list[User]
             user.close()
 
 
-def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+def eventually(condition: Callable[[], object], patience: float = TIMEOUT) -> None:
     """Poll until the condition holds; the assertion shows it when it never does."""
     deadline = time.monotonic() + patience
     while not condition():
@@ -130,7 +130,7 @@ def gone(folder: Path) -> bool:
 async def query(where: EmbeddedServer | str, statement: str) -> Any:
     """One value, over a connection of its own."""
     url = where if isinstance(where, str) else where.url()
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=PATIENCE)
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=TIMEOUT)
     try:
         return await connection.fetchval(statement)
     finally:
@@ -143,7 +143,7 @@ async def answers(where: EmbeddedServer | str) -> bool:
     return False
 
 
-async def eventually_answers(where: EmbeddedServer | str, patience: float = PATIENCE) -> None:
+async def eventually_answers(where: EmbeddedServer | str, patience: float = TIMEOUT) -> None:
     deadline = time.monotonic() + patience
     while not await answers(where):
         assert time.monotonic() < deadline, "the server never answered"

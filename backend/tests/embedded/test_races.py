@@ -20,7 +20,7 @@ from tests.embedded.embedded_users import (
     supervisors_of,
     users,
 )
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.embedded.server import embedded_postgres
 
@@ -94,7 +94,7 @@ def test_churn_among_killed_processes_never_fails(tmp_path: Path) -> None:
         victim.kill(chance.choice([signal.SIGKILL, signal.SIGTERM]))
         victim.close()
         victims += 1
-    failures = [process.communicate(timeout=PATIENCE)[1] for process in everyone]
+    failures = [process.communicate(timeout=TIMEOUT)[1] for process in everyone]
     assert failures == [""] * len(everyone)
     assert victims > 1
     with embedded_postgres(tmp_path):
@@ -113,7 +113,7 @@ async def test_arriving_while_the_last_one_leaves_works(tmp_path: Path) -> None:
             pipe.close()  # it begins to leave and nobody waits for it
             with embedded_postgres(tmp_path, options=OPTIONS) as server:
                 assert await query(server, "SELECT 1") == 1
-            assert last.process.wait(PATIENCE) == 0
+            assert last.process.wait(TIMEOUT) == 0
     assert gone(tmp_path)
 
 

@@ -19,7 +19,7 @@ from tests.embedded.embedded_users import (
     supervisors_of,
     users,
 )
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.errors import EmbeddedPostgresError
 from app.embedded.server import embedded_postgres
@@ -67,7 +67,7 @@ async def test_killed_user_of_two_leaves_the_server_to_the_other(folder: Path) -
         # A harness that reads the starter's output to its end must not wait for the server.
         output = starter.process.stdout
         assert output is not None
-        assert select.select([output], [], [], PATIENCE)[0]
+        assert select.select([output], [], [], TIMEOUT)[0]
         assert output.read() == ""
         assert await answers(server)
     assert gone(folder)
@@ -202,7 +202,7 @@ os._exit(0)
     user = User(folder, script)
     try:
         url = user.wait_until_in()
-        assert user.process.wait(PATIENCE) == 0
+        assert user.process.wait(TIMEOUT) == 0
         assert await answers(url)
     finally:
         user.close()

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import URL
 from structlog.testing import capture_logs
-from tests.conftest import Catalog, serving
+from tests.conftest import Catalog, app_client
 
 from app.core.config import Settings
 from app.main import create_app
@@ -23,7 +23,7 @@ async def shared(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The application for pages of one other origin."""
     settings = on_database(catalog.url).model_copy(update={"cors_origins": (SHOP,)})
-    async with serving(create_app(settings)) as client:
+    async with app_client(create_app(settings)) as client:
         yield client
 
 

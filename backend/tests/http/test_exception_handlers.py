@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from fastapi import FastAPI
-from tests.conftest import serving
+from tests.conftest import app_client
 
 from app.http.exception_handlers import install
 from app.http.middleware import RequestMiddleware
@@ -62,7 +62,7 @@ async def broken() -> AsyncIterator[httpx.AsyncClient]:
     async def bug() -> None:
         raise RuntimeError("SELECT secret FROM internals")
 
-    async with serving(app) as client:
+    async with app_client(app) as client:
         yield client
 
 

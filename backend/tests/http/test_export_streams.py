@@ -15,7 +15,7 @@ from sqlalchemy import URL
 from tests.support.databases import as_text, dsn, temporary_database
 from tests.support.local_servers import LocalServer, local_server
 from tests.support.servers import running_server
-from tests.support.timeouts import FOREVER, PATIENCE
+from tests.support.timeouts import NO_LIMIT, TIMEOUT
 
 from app.core.config import Settings
 
@@ -80,7 +80,7 @@ def one_at_a_time(url: URL, on_database: Callable[[URL], Settings], tmp_path: Pa
     changed = {
         "data_dir": tmp_path / "data",
         "export_concurrency": 1,
-        "export_stall_timeout": FOREVER,
+        "export_stall_timeout": NO_LIMIT,
     }
     return on_database(url).model_copy(update=changed)
 
@@ -136,14 +136,14 @@ def client_of(server: LocalServer, *headers: str) -> AbstractAsyncContextManager
 
 async def exports_are(sql: Sql, number: int) -> None:
     """Wait until PostgreSQL has so many connections of exports."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while await sql.fetchval(EXPORTING) != number:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
 
 
 async def a_place_is_free(server: LocalServer) -> None:
     """A moment after its connection was closed."""
-    async with server.client() as client, asyncio.timeout(PATIENCE):
+    async with server.client() as client, asyncio.timeout(TIMEOUT):
         while (await client.get("/deals/export?city=Atlantis")).status_code == 503:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
 

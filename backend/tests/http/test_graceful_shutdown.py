@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
-from tests.jobs.workers import until as until_true
+from tests.jobs.workers import wait_for as until_true
 from tests.support.csv_files import row
-from tests.support.database_faults import until
+from tests.support.database_faults import wait_for_rows
 from tests.support.imports import submit
 from tests.support.local_servers import local_server
 from tests.support.servers import answers, free_port, patient_client, running_server
-from tests.support.timeouts import PATIENCE, PATIENT
+from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -24,7 +24,7 @@ from app.http.graceful_shutdown import ShutdownHooks, _Signalled, on_server_stop
 pytestmark = pytest.mark.integration
 
 # Long after which uvicorn would have cut the connections off, had nobody told the streams.
-GRACE = 2 * int(PATIENCE)
+GRACE = 2 * int(TIMEOUT)
 
 
 @pytest.fixture
@@ -34,7 +34,10 @@ async def server(
     """A real server without a worker, so that imports wait."""
     port = free_port()
     log = (tmp_path / "log").open("wb")
-    environment = {"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path / "data")} | PATIENT
+    environment = {
+        "DATABASE_URL": database_url,
+        "DATA_DIR": str(tmp_path / "data"),
+    } | LONG_TIMEOUTS_ENV
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "--factory", "app.main:app_from_environment"),
         *("--port", str(port), "--timeout-graceful-shutdown", str(GRACE)),
@@ -43,7 +46,7 @@ async def server(
         stderr=log,
     )
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not await answers(port):  # noqa: ASYNC110 - another process has no event here
                 await asyncio.sleep(0.05)
         yield process, f"http://127.0.0.1:{port}"
@@ -72,7 +75,7 @@ async def test_open_streams_end_at_once(
             for stream in streams:
                 assert (await anext(stream)).startswith('data: {"id":')
             process.send_signal(number)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 # To a proper end, not cut off.
                 rest = [[line async for line in stream] for stream in streams]
                 await process.wait()
@@ -89,10 +92,10 @@ async def test_who_goes_away_is_waited_for_no_longer(
         async with client.stream("GET", made["links"]["events"]) as stream:
             lines = stream.aiter_lines()
             await anext(lines)
-            await until(database, LISTENING)
-        await until(database, NOBODY_LISTENS)
+            await wait_for_rows(database, LISTENING)
+        await wait_for_rows(database, NOBODY_LISTENS)
         assert (await client.head(made["links"]["events"])).status_code == 200
-        await until(database, NOBODY_LISTENS)
+        await wait_for_rows(database, NOBODY_LISTENS)
 
 
 async def test_under_another_server_nothing_happens() -> None:

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.jobs.test_worker_subprocess import children
-from tests.jobs.workers import until
+from tests.jobs.workers import wait_for
 from tests.support.csv_files import row
 from tests.support.imports import submit
 from tests.support.servers import free_port, patient_client, running_server
-from tests.support.stored_rows import run
+from tests.support.stored_rows import execute
 
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
@@ -114,9 +114,9 @@ async def test_background_work(api: httpx.AsyncClient, runner: ImportRunner) -> 
 
 async def test_a_worker_that_is_silent_is_none(api: httpx.AsyncClient, database: Database) -> None:
     add = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '{}')"
-    await run(database, add.format("1 hour"))
+    await execute(database, add.format("1 hour"))
     before = await scrape(api)
-    await run(database, add.format("1 second"))
+    await execute(database, add.format("1 second"))
     after = await scrape(api)
 
     assert before.value("deals_workers") == 0
@@ -125,7 +125,7 @@ async def test_a_worker_that_is_silent_is_none(api: httpx.AsyncClient, database:
 
 async def test_a_database_that_is_away(settings: Settings, tmp_path: Path) -> None:
     away = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
-    async with serving(create_app(settings.model_copy(update={"database_url": away}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": away}))) as client:
         found = await scrape(client)
 
     assert found.value("deals_database_up") == 0
@@ -138,7 +138,7 @@ async def test_the_loops_lag_is_seen(client: httpx.AsyncClient) -> None:
     async def is_seen() -> bool:
         return (await scrape(client)).value("deals_event_loop_lag_seconds_count") > before
 
-    await until(is_seen, "it is seen")
+    await wait_for(is_seen, "it is seen")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ async def test_the_loops_lag_is_seen(client: httpx.AsyncClient) -> None:
 async def test_the_path_is_a_setting(
     own_settings: Settings, changes: dict[str, str], found: dict[str, int]
 ) -> None:
-    async with serving(create_app(own_settings.model_copy(update=changes))) as client:
+    async with app_client(create_app(own_settings.model_copy(update=changes))) as client:
         statuses = {path: (await client.get(path)).status_code for path in found}
         document = (await client.get("/openapi.json")).json()
 
@@ -177,7 +177,7 @@ async def test_workers_count_together_to_the_request(
                     return (await scrape(client)).value("deals_build_info") == 2
             return False
 
-        await until(both_are_there, "both are there")
+        await wait_for(both_are_there, "both are there")
 
         async def ask(number: int) -> int:
             # A connection each, so that both workers get some.
@@ -201,7 +201,7 @@ async def test_workers_count_together_to_the_request(
             # Until then the killed one may still be on its way out, and take connections with it.
             return bool(set(children(server.pid)) - set(before)) and await both_are_there()
 
-        await until(another_is_there, "another is there")
+        await wait_for(another_is_there, "another is there")
         async with patient_client(base) as client:
             assert (await scrape(client)).value(COUNT, **labels) == 100
 
@@ -211,5 +211,5 @@ async def test_a_port_that_is_taken_is_named(own_settings: Settings) -> None:
         port = other.sockets[0].getsockname()[1]
         taken = own_settings.model_copy(update={"metrics_port": port})
         with pytest.raises(ConfigurationError, match=f"cannot listen on .*{port}: .* METRICS_PORT"):
-            async with serving(create_app(taken)):
+            async with app_client(create_app(taken)):
                 pass

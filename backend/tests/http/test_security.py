@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import SecretStr
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.routers.bodies import HOTEL
 from tests.support.servers import DEALS, running_server
 
@@ -100,7 +100,7 @@ async def test_no_answer_lets_a_browser_guess_or_tell(client: httpx.AsyncClient,
 
 async def test_https_is_asked_for_where_it_is_set(own_settings: Settings) -> None:
     settings = own_settings.model_copy(update={"hsts_seconds": 31_536_000})
-    async with serving(create_app(settings)) as client:
+    async with app_client(create_app(settings)) as client:
         for path in ("/deals", "/nothing"):
             answer = await client.get(path)
             assert answer.headers["strict-transport-security"] == "max-age=31536000"
@@ -130,5 +130,5 @@ async def test_only_proxies_that_are_named_are_believed(
         await send({"type": "http.response.body", "body": body})
 
     app.router.routes.insert(0, Mount("/who", who))
-    async with serving(app) as client:
+    async with app_client(app) as client:
         assert (await client.get("/who/", headers=FORWARDED)).json() == seen

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.support.databases import as_text, pools, temporary_database
 
 from app.core.config import Settings
@@ -29,7 +29,7 @@ async def test_migrate_load_verify_and_serve(
             async with database.transaction() as session:
                 drift = await VerificationService(session).verify(fix=False)
         changes = {"database_url": SecretStr(as_text(url))}
-        async with serving(create_app(settings.model_copy(update=changes))) as client:
+        async with app_client(create_app(settings.model_copy(update=changes))) as client:
             page = (await client.get("/deals?min_stars=3&sort=-price_per_night&q=a")).json()
             whole = (await client.get("/deals?limit=1")).json()
             cities = (await client.get("/deals/stats")).json()

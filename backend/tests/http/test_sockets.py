@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from tests.support.servers import free_port
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.errors import ConfigurationError
 from app.http.sockets import base_url, listen, require_free_port
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 def test_who_comes_before_the_server_waits_for_it() -> None:
     port = free_port()
     (listening,) = listen("127.0.0.1", port, "--port")
-    with listening, socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+    with listening, socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
         taken, address = listening.accept()
         with taken:
             assert address == client.getsockname()
@@ -49,7 +49,7 @@ def test_an_address_of_ipv6_is_no_one_of_ipv4() -> None:
     except ConfigurationError as error:
         pytest.skip(str(error))
     with listening, pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:

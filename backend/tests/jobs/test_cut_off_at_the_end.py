@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.jobs.workers import deals_csv, look, upload
+from tests.jobs.workers import deals_csv, get_import, upload
 from tests.support.stored_rows import content
 
 from app.core.config import Settings
@@ -38,5 +38,5 @@ async def test_the_next_attempt_counts_the_same(
     assert len(await content(database)) == 100
     await runner.run(made["id"])
 
-    done = await look(api, made)
+    done = await get_import(api, made)
     assert (done["state"], done["inserted"], done["unchanged"]) == ("succeeded", 100, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.embedded.embedded_users import eventually_answers, postmaster_of, supervisors_of
 from tests.jobs.workers import (
     CHUNKS,
@@ -18,14 +18,14 @@ from tests.jobs.workers import (
     Rows,
     Workers,
     deals_csv,
-    ended,
-    reaches,
     stop,
-    until,
     upload,
+    wait_finished,
+    wait_for,
+    wait_rows,
 )
 from tests.support.databases import SERVER_OPTIONS
-from tests.support.stored_rows import run
+from tests.support.stored_rows import execute
 
 from app.core.config import Settings
 from app.db.migrations import upgrade_async
@@ -78,11 +78,11 @@ async def home(server: tuple[Path, str], tmp_path: Path, settings: Settings) -> 
     changed = {"database_url": SecretStr(url), "data_dir": tmp_path / "data"}
     database = Database(DatabaseUrls(url, url), settings)
     tables = "imports, import_chunks, deals, hotels, categories, procrastinate_jobs"
-    await run(database, f"TRUNCATE {tables} CASCADE")
+    await execute(database, f"TRUNCATE {tables} CASCADE")
     await database.dispose()
     workers = Workers(url, tmp_path)
     try:
-        async with serving(create_app(settings.model_copy(update=changed))) as api:
+        async with app_client(create_app(settings.model_copy(update=changed))) as api:
             yield Home(folder, url, api, workers)
     finally:
         workers.end()
@@ -93,16 +93,16 @@ async def goes_on(
 ) -> None:
     """Disturb an import in its middle; it ends well, and the same worker does the next one."""
     made = await upload(api, path)
-    await reaches(api, made, 5 * CHUNK_ROWS)
+    await wait_rows(api, made, 5 * CHUNK_ROWS)
     await disturb()
     # Its requests fail while the server is away, and a while after that.
-    done = await ended(api, made)
+    done = await wait_finished(api, made)
     assert (done["rows_read"], done["inserted"]) == (ROWS, ROWS)
     assert await rows.one(CHUNKS, made["id"]) == list(range(ROWS // CHUNK_ROWS))
     assert await rows.one("SELECT count(*) FROM deals") == ROWS
-    await until(lambda: _succeeded(rows), "the job is done")
+    await wait_for(lambda: _succeeded(rows), "the job is done")
     again = await upload(api, path, force=True)
-    assert (await ended(api, again))["unchanged"] == ROWS
+    assert (await wait_finished(api, again))["unchanged"] == ROWS
 
 
 async def _succeeded(rows: Rows) -> bool:
@@ -130,7 +130,7 @@ async def test_all_connections_are_ended(
 async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: Path) -> None:
     made = await upload(home.api, deals_csv(tmp_path / "deals.csv", ROWS))
     worker = home.workers.start(chunk_rows=CHUNK_ROWS)
-    await reaches(home.api, made, CHUNK_ROWS)
+    await wait_rows(home.api, made, CHUNK_ROWS)
     stopping = asyncio.create_task(home.restart(signal.SIGINT, 3600))
     await asyncio.sleep(0.3)
     try:
@@ -143,7 +143,7 @@ async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: P
         os.kill(supervisor, signal.SIGCONT)
     await eventually_answers(home.url)
     home.workers.start(chunk_rows=CHUNK_ROWS)
-    assert (await ended(home.api, made))["inserted"] == ROWS
+    assert (await wait_finished(home.api, made))["inserted"] == ROWS
 
 
 async def test_a_worker_waits_for_the_schema(
@@ -158,9 +158,11 @@ async def test_a_worker_waits_for_the_schema(
         async def says_so() -> bool:
             return "run `deals migrate`" in caplog.text
 
-        await until(says_so, "it says what is missing")
+        await wait_for(says_so, "it says what is missing")
         await upgrade_async(empty_url)
-        await until(lambda: rows("SELECT 1 FROM procrastinate_workers"), "it works without a start")
+        await wait_for(
+            lambda: rows("SELECT 1 FROM procrastinate_workers"), "it works without a start"
+        )
     finally:
         await workers.end()
 
@@ -175,6 +177,6 @@ async def test_a_worker_stops_while_it_waits_for_a_database(
     async def says_so() -> bool:
         return "waiting for the database" in caplog.text
 
-    await until(says_so, "it waits")
+    await wait_for(says_so, "it waits")
     await workers.end()
     assert "s3cret" not in caplog.text

@@ -6,7 +6,7 @@ from procrastinate import App
 from tests.support.csv_files import row
 from tests.support.database_faults import failing
 from tests.support.imports import counts, find, submit
-from tests.support.stored_rows import ask, run
+from tests.support.stored_rows import execute, fetch_rows
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -51,7 +51,7 @@ async def work_off(app: App, database: Database) -> None:
     A worker that is not to wait ends when the next job waits for another one's lock.
     """
     async with app.open_async():
-        while await ask(database, DUE):
+        while await fetch_rows(database, DUE):
             await app.run_worker_async(
                 queues=[QUEUE], concurrency=4, wait=False, install_signal_handlers=False
             )
@@ -75,12 +75,14 @@ async def test_import_with_unexpected_error_fails_once_and_others_go_on(
 
     failed = await find(api, poisoned)
     assert (failed["state"], failed["error"]) == ("failed", UNEXPECTED)
-    assert await ask(database, f"SELECT attempt FROM imports WHERE id = {poisoned}") == [(1,)]
+    assert await fetch_rows(database, f"SELECT attempt FROM imports WHERE id = {poisoned}") == [
+        (1,)
+    ]
     for number in good:
         done = await find(api, number)
         assert (done["state"], counts(done)) == ("succeeded", {"inserted": 1})
         assert done["started_at"] >= failed["finished_at"]
-    assert await ask(database, JOBS) == [("succeeded", 11)]
+    assert await fetch_rows(database, JOBS) == [("succeeded", 11)]
 
 
 async def test_import_between_attempts_holds_up_no_other(
@@ -97,14 +99,14 @@ async def test_import_between_attempts_holds_up_no_other(
         waiting = await find(api, number)
         assert waiting["state"] == "queued"
         assert waiting["retry_at"] is not None
-    assert await ask(database, JOBS) == [("succeeded", 12)]
+    assert await fetch_rows(database, JOBS) == [("succeeded", 12)]
     # Not before its time, and not lost after it.
-    await run(
+    await execute(
         database, "UPDATE imports SET retry_at = now() + interval '1 h' WHERE state = 'queued'"
     )
     await runner.requeue_orphaned()
-    assert await ask(database, JOBS) == [("succeeded", 12)]
-    await run(database, f"UPDATE imports SET retry_at = now() WHERE id = {poisoned[0]}")
+    assert await fetch_rows(database, JOBS) == [("succeeded", 12)]
+    await execute(database, f"UPDATE imports SET retry_at = now() WHERE id = {poisoned[0]}")
     await runner.requeue_orphaned()
     await work_off(app, database)
 

@@ -19,17 +19,17 @@ from tests.jobs.workers import (
     LocalWorkers,
     Rows,
     Workers,
-    ended,
+    get_import,
     kill,
-    look,
-    reaches,
-    until,
     upload,
+    wait_finished,
+    wait_for,
+    wait_rows,
 )
 from tests.services.test_loading_killed import rows as some_rows
 from tests.support.csv_files import counts, write
 from tests.support.database_faults import gate
-from tests.support.stored_rows import content, run
+from tests.support.stored_rows import content, execute
 
 from app.db.session import Database
 from app.services.loading import LoadingService
@@ -63,7 +63,7 @@ async def whole(database: Database, tmp_path: Path) -> Whole:
     rejects = tmp_path / "rejects.csv"
     summary = await LoadingService(database).load(path, rejects=rejects, chunk_rows=CHUNK_ROWS)
     found = await content(database)
-    await run(database, "DELETE FROM deals", "DELETE FROM hotels", "DELETE FROM categories")
+    await execute(database, "DELETE FROM deals", "DELETE FROM hotels", "DELETE FROM categories")
     return Whole(path, found, counts(summary), rejects.read_text(encoding="utf-8"))
 
 
@@ -71,12 +71,12 @@ async def is_whole(
     whole: Whole, api: httpx.AsyncClient, made: Import, database: Database, rows: Rows
 ) -> Import:
     """The import ends as if nothing had happened; nothing of it is there twice."""
-    done = await ended(api, made)
+    done = await wait_finished(api, made)
     assert await content(database) == whole.content
     assert {name: done[name] for name in COUNTERS if done[name]} == whole.counts
     assert (await api.get(done["links"]["rejects"])).text == whole.rejects
     assert await rows.one(CHUNKS, made["id"]) == list(range(-(-ROWS // CHUNK_ROWS)))
-    await until(lambda: _no_job_left(rows), "the job is done")
+    await wait_for(lambda: _no_job_left(rows), "the job is done")
     return done
 
 
@@ -90,7 +90,7 @@ async def taken_up_again(rows: Rows, made: Import, attempt: int) -> None:
     async def is_next() -> bool:
         return bool(await rows.one(ATTEMPTS, made["id"]) > attempt)
 
-    await until(is_next, "another worker takes over")
+    await wait_for(is_next, "another worker takes over")
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ async def test_killed_again_and_again(
     whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
 ) -> None:
     # So long for each chunk that there is something left for the last.
-    await run(
+    await execute(
         database,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$",
@@ -108,8 +108,10 @@ async def test_killed_again_and_again(
     chance = random.Random(20261121)  # noqa: S311 - which moments is no secret
     for _ in range(5):
         worker = workers.start(chunk_rows=CHUNK_ROWS)
-        await reaches(
-            api, made, (await look(api, made))["rows_read"] + chance.randrange(1, 4 * CHUNK_ROWS)
+        await wait_rows(
+            api,
+            made,
+            (await get_import(api, made))["rows_read"] + chance.randrange(1, 4 * CHUNK_ROWS),
         )
         await asyncio.sleep(chance.uniform(0, 0.1))
         kill(worker)
@@ -130,10 +132,10 @@ async def test_the_next_worker_takes_over(
     killed = workers.start(chunk_rows=CHUNK_ROWS)
     async with gate(database, "import_chunks", "NEW.number = 3") as halt:
         made = await upload(api, whole.path)
-        await halt.somebody_waits()
+        await halt.wait_until_blocked()
         # It is there when the other one dies, and finds it silent after a while.
         local_workers.start(chunk_rows=CHUNK_ROWS, heartbeat=HEARTBEAT / 2)
-        await until(lambda: two_are_registered(rows), "both work")
+        await wait_for(lambda: two_are_registered(rows), "both work")
         kill(killed)
     await taken_up_again(rows, made, 1)
     await is_whole(whole, api, made, database, rows)
@@ -150,16 +152,16 @@ async def test_one_that_hangs_holds_nothing_up_and_does_no_harm_later(
     made = await upload(api, whole.path)
     async with gate(database, "import_chunks", "NEW.number = 3") as halt:
         hanging = workers.start(chunk_rows=CHUNK_ROWS)
-        await halt.somebody_waits()
+        await halt.wait_until_blocked()
         hanging.send_signal(signal.SIGSTOP)
         halt.open()
-        await until(lambda: rows(_TRANSACTIONS), "it hangs in the middle of a chunk")
+        await wait_for(lambda: rows(_TRANSACTIONS), "it hangs in the middle of a chunk")
         # It takes the other for dead after nine seconds, and itself not after a moment's pause.
         workers.start(chunk_rows=CHUNK_ROWS, WORKER_HEARTBEAT="3")
         await taken_up_again(rows, made, 1)
-        so_far = (await look(api, made))["rows_read"]
+        so_far = (await get_import(api, made))["rows_read"]
         # Not held up by what the other one had locked.
-        await reaches(api, made, so_far + 5 * CHUNK_ROWS)
+        await wait_rows(api, made, so_far + 5 * CHUNK_ROWS)
         hanging.send_signal(signal.SIGCONT)
         await is_whole(whole, api, made, database, rows)
     # The one that came back has neither taken the import away again nor ended its job.
@@ -170,4 +172,4 @@ async def test_one_that_hangs_holds_nothing_up_and_does_no_harm_later(
         if process is not hanging:
             kill(process)
     again = await upload(api, whole.path, force=True)
-    assert (await ended(api, again))["unchanged"] == len(whole.content)
+    assert (await wait_finished(api, again))["unchanged"] == len(whole.content)

@@ -14,14 +14,14 @@ from tests.jobs.workers import (
     Rows,
     Workers,
     deals_csv,
-    ended,
+    get_import,
     kill,
-    look,
-    until,
     upload,
+    wait_finished,
+    wait_for,
 )
 from tests.support.local_servers import local_server
-from tests.support.programs import program
+from tests.support.programs import require_program
 
 from app.core.config import Settings
 
@@ -49,9 +49,9 @@ async def test_one_that_is_cut_off_leaves_nothing(
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(head + body[:sent])
             await writer.drain()
-            await until(is_arriving, "it arrives")
+            await wait_for(is_arriving, "it arrives")
             writer.transport.abort()
-            await until(is_gone, "it is taken back")
+            await wait_for(is_gone, "it is taken back")
     assert await rows("SELECT 1 FROM imports") == []
     assert await rows("SELECT 1 FROM procrastinate_jobs") == []
 
@@ -70,9 +70,9 @@ async def test_one_that_has_changed_fails(
     stored[changed["id"]].write_bytes(content.replace(b",True,", b",False,"))
     stored[removed["id"]].unlink()
     local_workers.start()
-    error = (await ended(api, changed, "failed"))["error"]
+    error = (await wait_finished(api, changed, "failed"))["error"]
     assert error == "The stored file is not the one that was uploaded"
-    error = (await ended(api, removed, "failed"))["error"]
+    error = (await wait_finished(api, removed, "failed"))["error"]
     assert error == "The uploaded file is no longer stored"
     assert await rows("SELECT 1 FROM deals") == []
 
@@ -105,17 +105,17 @@ async def test_no_room_at_the_worker(
     if where == "disk":
         cramped = workers.start(TMPDIR=str(request.getfixturevalue("small_disk")))
     else:
-        cramped = workers.start(prefix=[program("prlimit"), "--fsize=1000000"])
+        cramped = workers.start(prefix=[require_program("prlimit"), "--fsize=1000000"])
 
     async def error_of_the_first() -> str | None:
-        found = await look(api, made)
+        found = await get_import(api, made)
         return found["error"] if found["state"] == "queued" else None
 
-    told = await until(error_of_the_first, "it is put back")
+    told = await wait_for(error_of_the_first, "it is put back")
     assert told == "There is no room to store the file"
     assert cramped.poll() is None
     kill(cramped)
     workers.start()
-    done = await ended(api, made)
+    done = await wait_finished(api, made)
     assert (done["rows_read"], done["error"]) == (10_000, None)
     assert done["links"]["rejects"] is None or done["rejected"]

@@ -18,14 +18,13 @@ from tests.jobs.workers import (
     Rows,
     Workers,
     deals_csv,
-    ended,
     stop,
-    until,
     upload,
+    wait_finished,
+    wait_for,
 )
-from tests.support.database_faults import gate
-from tests.support.database_faults import until as until_found
-from tests.support.timeouts import PATIENCE
+from tests.support.database_faults import gate, wait_for_rows
+from tests.support.timeouts import TIMEOUT
 
 from app.db.session import Database
 
@@ -45,8 +44,8 @@ async def test_an_upload_is_loaded(
 ) -> None:
     made = await upload(api, deals_csv(tmp_path / "deals.csv", 300))
     assert (made["state"], made["started_at"], made["rows_read"]) == ("queued", None, 0)
-    watching = asyncio.create_task(api.get(made["links"]["events"], timeout=PATIENCE))
-    await until_found(database, LISTENING)
+    watching = asyncio.create_task(api.get(made["links"]["events"], timeout=TIMEOUT))
+    await wait_for_rows(database, LISTENING)
     local_workers.start(chunk_rows=50)
 
     body = (await watching).text
@@ -57,12 +56,12 @@ async def test_an_upload_is_loaded(
     ]
 
     assert events[0] == made
-    assert events[-1] == await ended(api, made)
+    assert events[-1] == await wait_finished(api, made)
     read = [event["rows_read"] for event in events]
     assert read == sorted(read)
     assert (read[-1], events[-1]["inserted"]) == (300, 300 - events[-1]["rejected"])
     # A moment after the import.
-    await until(lambda: _jobs(rows, ["succeeded"]), "the job is done")
+    await wait_for(lambda: _jobs(rows, ["succeeded"]), "the job is done")
     assert await rows.one(CHUNKS, made["id"]) == list(range(6))
 
 
@@ -71,7 +70,7 @@ async def test_an_upload_is_loaded(
 )
 async def test_an_idle_worker_stops(workers: Workers, rows: Rows, number: signal.Signals) -> None:
     worker = workers.start()
-    await until(lambda: is_registered(rows), "it works")
+    await wait_for(lambda: is_registered(rows), "it works")
 
     assert await stop(worker, number) == 0
 
@@ -89,7 +88,7 @@ async def test_a_busy_worker_stops_within_its_grace_and_the_next_goes_on(
     later = await upload(api, deals_csv(tmp_path / "later.csv", 10))
     worker = local_workers.start(chunk_rows=20, grace_seconds=0.1)
     async with gate(database, "import_chunks", "NEW.number = 5") as halt:
-        await halt.somebody_waits()
+        await halt.wait_until_blocked()
 
         await worker.stop()
 
@@ -99,14 +98,14 @@ async def test_a_busy_worker_stops_within_its_grace_and_the_next_goes_on(
     assert await rows.one("SELECT failures FROM imports WHERE id = $1", made["id"]) == 0
     assert 40 <= before["rows_read"] < 600
     local_workers.start(chunk_rows=20)
-    done = await ended(api, made)
+    done = await wait_finished(api, made)
     assert done["started_at"] == before["started_at"]
     assert done["rows_read"] == 600
     assert done["error"] is None
     assert await rows.one(CHUNKS, made["id"]) == list(range(30))
     assert await rows.one(ATTEMPTS, made["id"]) == 2
     # In the order in which they came.
-    assert (await ended(api, later))["started_at"] >= done["finished_at"]
+    assert (await wait_finished(api, later))["started_at"] >= done["finished_at"]
 
 
 async def test_an_import_without_a_job_gets_another(
@@ -117,10 +116,10 @@ async def test_an_import_without_a_job_gets_another(
     local_workers.start()
     local_workers.start()
 
-    assert (await ended(api, made))["inserted"] > 0
+    assert (await wait_finished(api, made))["inserted"] > 0
 
     assert await rows.one(ATTEMPTS, made["id"]) == 1
-    await until(lambda: _jobs(rows, ["succeeded"]), "one job")
+    await wait_for(lambda: _jobs(rows, ["succeeded"]), "one job")
 
 
 async def _jobs(rows: Rows, states: list[str]) -> bool:
@@ -137,11 +136,11 @@ async def test_six_imports_and_two_workers(
     files = [deals_csv(tmp_path / f"{n}.csv", 20 + n, seed=n // 2) for n in range(6)]
 
     made = await asyncio.gather(*(upload(api, file) for file in files))
-    done = [await ended(api, each) for each in made]
+    done = [await wait_finished(api, each) for each in made]
 
     assert [each["rows_read"] for each in done] == [20 + n for n in range(6)]
     assert await rows("SELECT DISTINCT attempt FROM imports") == [(1,)]
-    await until(lambda: _jobs(rows, ["succeeded"] * 6), "the jobs are done")
+    await wait_for(lambda: _jobs(rows, ["succeeded"] * 6), "the jobs are done")
     in_turn = sorted(done, key=lambda each: each["started_at"])
     for earlier, later in pairwise(in_turn):
         assert earlier["finished_at"] <= later["started_at"]

@@ -14,13 +14,13 @@ from tests.embedded.embedded_users import processes_of
 from tests.jobs.workers import (
     Rows,
     deals_csv,
-    ended,
     stop,
-    until,
     upload,
+    wait_finished,
+    wait_for,
 )
 from tests.support.servers import DEALS, free_port, patient_client, url_of
-from tests.support.timeouts import PATIENCE, PATIENT
+from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
 
 from app.cli import main
 from app.core.config import Settings
@@ -73,7 +73,7 @@ async def is_gone(pid: int) -> None:
     async def gone() -> bool:
         return not runs(pid)
 
-    await until(gone, "the child ends")
+    await wait_for(gone, "the child ends")
 
 
 async def worker_of(pid: int, *others: int) -> int:
@@ -82,7 +82,7 @@ async def worker_of(pid: int, *others: int) -> int:
     async def found() -> list[int]:
         return [child for child in children(pid) if child not in others]
 
-    (child,) = await until(found, "it has a worker")
+    (child,) = await wait_for(found, "it has a worker")
     return int(child)
 
 
@@ -92,7 +92,7 @@ async def is_at_work(rows: Rows, count: int) -> None:
             return len(await rows("SELECT 1 FROM procrastinate_workers")) == count
         return False
 
-    await until(is_there, "it works")
+    await wait_for(is_there, "it works")
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "TMPDIR": str(temporary),
-        **PATIENT,
+        **LONG_TIMEOUTS_ENV,
         "DATA_DIR": str(tmp_path / "data"),
         "DATABASE_URL": "",
     }
@@ -125,7 +125,7 @@ async def test_it_ends_with_the_server(
             assert await stop(server) == 0
         else:
             os.killpg(server.pid, signal.SIGINT)
-            server.wait(PATIENCE)
+            server.wait(TIMEOUT)
         await is_gone(worker)
         # It has said so: nothing has to be found dead.
         assert await rows("SELECT 1 FROM procrastinate_workers") == []
@@ -141,7 +141,7 @@ async def test_ctrl_c_before_the_worker_has_started(
         # In the middle of its imports; of that nothing can be seen.
         await asyncio.sleep(seconds)
         os.killpg(server.pid, signal.SIGINT)
-        server.wait(PATIENCE)
+        server.wait(TIMEOUT)
         await is_gone(worker)
 
 
@@ -170,7 +170,7 @@ async def test_another_comes_when_it_is_killed(
         os.kill(worker, signal.SIGKILL)
         another = await worker_of(server, worker)
         made = await upload(api, deals_csv(tmp_path / "deals.csv", 50))
-        assert (await ended(api, made))["inserted"] == 50
+        assert (await wait_finished(api, made))["inserted"] == 50
     await is_gone(another)
 
 
@@ -186,9 +186,9 @@ async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path)
                     return (await client.get("/health")).status_code == 200
                 return False
 
-            await until(answers, "it answers")
+            await wait_for(answers, "it answers")
             made = await upload(client, deals_csv(tmp_path / "deals.csv", 50))
-            assert (await ended(client, made))["rows_read"] == 50
+            assert (await wait_finished(client, made))["rows_read"] == 50
         worker = await worker_of(demo.pid)
         demo.kill()
         demo.wait()
@@ -197,7 +197,7 @@ async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path)
     async def nothing_is_left() -> bool:
         return not processes_of(tmp_path / "data")
 
-    await until(nothing_is_left, "the database stops, too")
+    await wait_for(nothing_is_left, "the database stops, too")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 from tests.support.environment import inherited
 from tests.support.servers import DEALS
-from tests.support.timeouts import PATIENCE, PATIENT
+from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
 
 from app.core.config import Settings
 from app.ingestion.generator import generate
@@ -53,7 +53,7 @@ class Workers:
         self._environment = {
             **inherited(),
             "TMPDIR": str(temporary),
-            **PATIENT,
+            **LONG_TIMEOUTS_ENV,
             "DATABASE_URL": url,
             "DATA_DIR": str(folder / "data"),
             "WORKER_HEARTBEAT": str(HEARTBEAT),
@@ -129,7 +129,7 @@ class LocalWorkers:
     def start(
         self,
         *,
-        heartbeat: float = PATIENCE,
+        heartbeat: float = TIMEOUT,
         grace_seconds: float = GRACE,
         chunk_rows: int = CHUNK_ROWS,
     ) -> LocalWorker:
@@ -159,11 +159,11 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 async def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
     """The exit status."""
     process.send_signal(number)
-    return await asyncio.to_thread(process.wait, PATIENCE)
+    return await asyncio.to_thread(process.wait, TIMEOUT)
 
 
-async def until(
-    condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = PATIENCE
+async def wait_for(
+    condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = TIMEOUT
 ) -> Any:
     """Poll what has no event, such as another process's rows; the first truth it comes to."""
     loop = asyncio.get_running_loop()
@@ -186,46 +186,48 @@ async def upload(client: httpx.AsyncClient, path: Path, **options: bool) -> Impo
         content=await asyncio.to_thread(path.read_bytes),
         headers={"Content-Type": "text/csv"},
         params={name: str(value).lower() for name, value in options.items()},
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert response.status_code == 202, response.text
     made: Import = response.json()
     return made
 
 
-async def look(client: httpx.AsyncClient, made: Import) -> Import:
+async def get_import(client: httpx.AsyncClient, made: Import) -> Import:
     """The import as it is now, or as soon as the database answers; its counters add up."""
 
     async def answer() -> httpx.Response | None:
         response = await client.get(made["links"]["self"])
         return response if response.status_code == 200 else None
 
-    found: Import = (await until(answer, f"import {made['id']} is found")).json()
+    found: Import = (await wait_for(answer, f"import {made['id']} is found")).json()
     kinds = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
     assert sum(found[kind] for kind in kinds) == found["rows_read"]
     return found
 
 
-async def ended(client: httpx.AsyncClient, made: Import, state: str = "succeeded") -> Import:
+async def wait_finished(
+    client: httpx.AsyncClient, made: Import, state: str = "succeeded"
+) -> Import:
     """The import when it has ended; its events say so."""
 
     async def has_ended() -> Import | None:
-        found = await look(client, made)
+        found = await get_import(client, made)
         return found if found["finished_at"] else None
 
-    found: Import = await until(has_ended, f"import {made['id']} ends")
+    found: Import = await wait_for(has_ended, f"import {made['id']} ends")
     assert found["state"] == state, found
     return found
 
 
-async def reaches(client: httpx.AsyncClient, made: Import, rows: int) -> Import:
+async def wait_rows(client: httpx.AsyncClient, made: Import, rows: int) -> Import:
     """The import as soon as so many rows of it are read."""
 
     async def is_there() -> Import | None:
-        found = await look(client, made)
+        found = await get_import(client, made)
         return found if found["rows_read"] >= rows else None
 
-    found: Import = await until(is_there, f"{rows} rows of import {made['id']}")
+    found: Import = await wait_for(is_there, f"{rows} rows of import {made['id']}")
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.servers import DEALS, free_port, patient_client, url_of, wait_until_it_answers
-from tests.support.timeouts import PATIENT
+from tests.support.timeouts import LONG_TIMEOUTS_ENV
 
 # A line about a request goes a shorter way than others: the same is written by both.
 PROGRAM = """
@@ -71,7 +71,12 @@ async def test_a_full_disk_under_the_log_stops_nothing(database_url: str, tmp_pa
     port = free_port()
     server = await asyncio.create_subprocess_shell(
         f"exec {DEALS} serve --port {port} >/dev/full 2>&1",
-        env={**PATIENT, "DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "PATH": "/no"},
+        env={
+            **LONG_TIMEOUTS_ENV,
+            "DATABASE_URL": database_url,
+            "DATA_DIR": str(tmp_path),
+            "PATH": "/no",
+        },
         stdin=subprocess.DEVNULL,
     )
     try:

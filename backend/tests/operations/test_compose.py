@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.operations.files import BACKEND, ROOT, compose, seconds
-from tests.support.programs import give_up, install, program
+from tests.support.programs import give_up, install, require_program
 
 from app.core.config import Settings, load_settings
 from app.jobs.limits import GRACE_SECONDS
@@ -158,7 +158,7 @@ def test_compose_builds_the_image_that_is_here(name: str) -> None:
 
 def test_compose_is_what_docker_takes() -> None:
     # The schema above holds everywhere; this is for machines that have Docker.
-    docker = program("docker")
+    docker = require_program("docker")
     if subprocess.run([docker, "compose", "version"], check=False).returncode:
         give_up("docker", f"docker has no compose: {install('docker')}")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tests.operations.files import BACKEND, dockerfile, last
 from tests.support.servers import free_port, wait_until_it_answers
-from tests.support.timeouts import PATIENT
+from tests.support.timeouts import LONG_TIMEOUTS_ENV
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -108,7 +108,7 @@ async def test_what_is_built_serves_and_stops_and_writes_nothing(
     command[command.index("--port") + 1] = str(port)
     environment = {
         **built.environment,
-        **PATIENT,
+        **LONG_TIMEOUTS_ENV,
         "DATABASE_URL": empty_url,
         "SIGNING_KEY": "for-this-test-alone-and-nothing-else",
     }

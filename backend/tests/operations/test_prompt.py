@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import make_url
 from tests.operations.files import BACKEND, ROOT, TASKS
 from tests.support.databases import SERVER_OPTIONS, dsn
-from tests.support.programs import program
-from tests.support.timeouts import PATIENCE
+from tests.support.programs import require_program
+from tests.support.timeouts import TIMEOUT
 
 from app.embedded.server import embedded_postgres
 
@@ -61,7 +61,7 @@ LINKS = """
 
 def environment(data_dir: Path, working: Path) -> dict[str, str]:
     """What mise gives a task that was typed in `working`."""
-    uv = UV or program("uv")
+    uv = UV or require_program("uv")
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     return {
         **kept,
@@ -85,7 +85,7 @@ def run_task(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=2 * TIMEOUT,
         check=False,
     )
 
@@ -93,7 +93,7 @@ def run_task(
 def alembic(variables: dict[str, str], revision: str) -> None:
     uv = [str(UV), "run", "--directory", str(BACKEND)]
     subprocess.run(
-        [*uv, "alembic", "upgrade", revision], env=variables, timeout=2 * PATIENCE, check=True
+        [*uv, "alembic", "upgrade", revision], env=variables, timeout=2 * TIMEOUT, check=True
     )
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import URL
 from tests.operations.files import ROOT
 from tests.routers.bodies import HOTEL
 from tests.support.databases import as_text, temporary_database
-from tests.support.programs import program
+from tests.support.programs import require_program
 from tests.support.servers import (
     RunningServer,
     answers,
@@ -26,7 +26,7 @@ from tests.support.servers import (
     running_server_at,
     url_of,
 )
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +43,7 @@ class Behind:
 
 @asynccontextmanager
 async def _two_servers(database_url: str, folder: Path, **settings: str) -> AsyncIterator[Behind]:
-    haproxy = program("haproxy")
+    haproxy = require_program("haproxy")
     folders = [folder / "1", folder / "2"]
     for each in folders:
         each.mkdir()
@@ -100,7 +100,7 @@ async def _proxy(
         )
     async with patient_client(url_of(port)) as client:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while not await _answers(client):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.05)
             yield client
@@ -172,7 +172,7 @@ async def test_other_processes_go_on_when_one_ends(behind: Behind, number: int) 
 @pytest.mark.slow
 async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path) -> None:
     """Each process is replaced by another at its address, while clients read and write."""
-    haproxy = program("haproxy")
+    haproxy = require_program("haproxy")
     settings = {"DATA_DIR": str(tmp_path / "data"), "DRAIN_DELAY": "5"}
     folders = [tmp_path / str(number) for number in range(4)]
     for folder in folders:
@@ -204,7 +204,7 @@ async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path)
             await place.enter_async_context(
                 running_server_at(server.port, database_url, folder, **settings)
             )
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 # The proxy has found it.
                 while "/deals" not in await _routes(server):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.05)
@@ -239,6 +239,6 @@ async def test_pieces_are_passed_on_as_they_come(behind_for_all: Behind) -> None
     url = f"/imports/{accepted.json()['id']}/events"
     async with behind_for_all.client.stream("GET", url) as events:
         assert events.headers["content-type"].startswith("text/event-stream")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             first = await anext(events.aiter_bytes())
     assert b"queued" in first

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 from tests.operations.files import BACKEND, ROOT, TASKS
-from tests.support.programs import program
+from tests.support.programs import require_program
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +33,7 @@ def test_every_package_is_locked_with_its_hashes() -> None:
 
 def test_the_bill_of_materials_has_what_is_installed() -> None:
     # Set by `uv run`, wherever uv is.
-    uv = os.environ.get("UV") or program("uv")
+    uv = os.environ.get("UV") or require_program("uv")
     command = TASKS["sbom"]["run"].split()
     assert command[0] == "uv"
     printed = subprocess.run([uv, *command[1:]], cwd=ROOT, capture_output=True, check=True).stdout

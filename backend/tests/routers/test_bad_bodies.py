@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from tests.conftest import Catalog, serving
+from tests.conftest import Catalog, app_client
 from tests.routers.bodies import DEAL, HOTEL
 from tests.routers.test_writes import everything
 from tests.support.databases import as_text
@@ -77,7 +77,7 @@ CASES = [(field, value) for field, values in DEAL_FIELDS for value in values]
 @pytest.fixture(scope="module")
 async def api(catalog: Catalog, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     url = SecretStr(as_text(catalog.url))
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         yield client
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, text
-from tests.conftest import Catalog, serving
+from tests.conftest import Catalog, app_client
 from tests.support.databases import as_text
 from tests.support.factories import DealFactory, HotelFactory, insert_catalog, insert_deal
 
@@ -125,7 +125,7 @@ async def test_rows_that_stay_are_seen_exactly_once(
     staying = {deal.id for deal in deals} - {deal.id for deal in going}
     url = SecretStr(as_text(clone_url))
     seen: list[int] = []
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         place: dict[str, Any] = {"limit": 7, "sort": sort}
         while True:
             page = (await client.get("/deals", params=place)).json()

@@ -12,11 +12,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, make_url
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.routers.bodies import HOTEL
 from tests.support.databases import as_text, dsn
-from tests.support.stored_rows import run
-from tests.support.timeouts import PATIENCE
+from tests.support.stored_rows import execute
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -61,7 +61,7 @@ async def test_without_a_database_every_route_says_so(
     settings: Settings, nobody_listens: str, path: str
 ) -> None:
     down = settings.model_copy(update={"database_url": SecretStr(nobody_listens)})
-    async with serving(create_app(down)) as client:
+    async with app_client(create_app(down)) as client:
         response = await client.get(path)
 
     assert response.status_code == 503
@@ -73,13 +73,13 @@ async def test_a_database_that_is_not_there_is_unavailable(
     settings: Settings, server_url: URL
 ) -> None:
     url = SecretStr(as_text(server_url.set(database="no_such_database")))
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         assert (await client.get("/health")).status_code == 503
 
 
 async def test_a_database_without_tables_is_unavailable(settings: Settings, empty_url: str) -> None:
     url = SecretStr(empty_url)
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         response = await client.get("/deals")
 
     assert response.status_code == 503
@@ -94,19 +94,19 @@ async def test_a_server_that_accepts_and_says_nothing_is_unavailable(
         silent.listen()
         url = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
         hung = settings.model_copy(update={"database_url": url, "db_health_timeout": 0.2})
-        async with serving(create_app(hung)) as client:
+        async with app_client(create_app(hung)) as client:
             started = time.monotonic()
             response = await client.get("/health")
 
     assert response.status_code == 503
-    assert time.monotonic() - started < PATIENCE
+    assert time.monotonic() - started < TIMEOUT
 
 
 async def test_service_resumes_when_connections_were_cut(
     settings: Settings, clone_url: URL
 ) -> None:
     url = SecretStr(as_text(clone_url))
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         assert (await client.get("/deals")).status_code == 200
         admin = await asyncpg.connect(dsn(make_url(as_text(clone_url)).set(database="postgres")))
         try:
@@ -125,7 +125,7 @@ async def test_service_resumes_when_connections_were_cut(
 
 
 async def until_healthy(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while (await client.get("/health")).status_code != 200:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
 
@@ -150,7 +150,7 @@ async def frozen(url: URL) -> AsyncIterator[None]:
 async def test_a_database_that_hangs_is_unavailable(settings: Settings, clone_url: URL) -> None:
     """With a connection that was good a moment ago: no new one is needed to find out."""
     changes = {"database_url": SecretStr(as_text(clone_url)), "db_health_timeout": 0.2}
-    async with serving(create_app(settings.model_copy(update=changes))) as client:
+    async with app_client(create_app(settings.model_copy(update=changes))) as client:
         await until_healthy(client)
         async with frozen(clone_url):
             started = time.monotonic()
@@ -160,7 +160,7 @@ async def test_a_database_that_hangs_is_unavailable(settings: Settings, clone_ur
         await until_healthy(client)
 
     assert statuses == {503}
-    assert waited < PATIENCE
+    assert waited < TIMEOUT
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops processes of the server")
@@ -175,7 +175,7 @@ async def test_every_request_has_an_answer_while_the_database_hangs(
         "db_statement_timeout": 0.5,
         "db_health_timeout": 0.5,
     }
-    async with serving(create_app(settings.model_copy(update=changes))) as client:
+    async with app_client(create_app(settings.model_copy(update=changes))) as client:
 
         async def ask_all() -> set[int]:
             answers = await asyncio.gather(
@@ -185,12 +185,12 @@ async def test_every_request_has_an_answer_while_the_database_hangs(
             return {response.status_code for response in answers}
 
         # By a busy machine some may be answered too late at first.
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while 503 in await ask_all():
                 pass
-        async with frozen(clone_url), asyncio.timeout(PATIENCE):
+        async with frozen(clone_url), asyncio.timeout(TIMEOUT):
             during = await ask_all()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while 503 in await ask_all():
                 pass
 
@@ -201,7 +201,7 @@ async def test_the_process_lives_whatever_the_database_does(
     settings: Settings, nobody_listens: str
 ) -> None:
     down = settings.model_copy(update={"database_url": SecretStr(nobody_listens)})
-    async with serving(create_app(down)) as client:
+    async with app_client(create_app(down)) as client:
         live = await client.get("/health/live")
         ready = await client.get("/health/ready")
 
@@ -212,11 +212,11 @@ async def test_the_process_lives_whatever_the_database_does(
 async def test_it_is_ready_with_its_own_schema_only(
     own_settings: Settings, database: Database
 ) -> None:
-    async with serving(create_app(own_settings)) as client:
+    async with app_client(create_app(own_settings)) as client:
         assert (await client.get("/health/ready")).json() == {"status": "ok"}
-        await run(database, "UPDATE alembic_version SET version_num = '9999'")
+        await execute(database, "UPDATE alembic_version SET version_num = '9999'")
         other = await client.get("/health/ready")
-        await run(database, "DROP TABLE alembic_version")
+        await execute(database, "DROP TABLE alembic_version")
         none = await client.get("/health/ready")
         assert (await client.get("/health")).status_code == 200
 

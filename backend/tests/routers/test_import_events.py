@@ -10,10 +10,10 @@ import pytest
 from fastapi import FastAPI, sse
 from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
 from tests.support.csv_files import row
-from tests.support.database_faults import failing, until
+from tests.support.database_faults import failing, wait_for_rows
 from tests.support.imports import cancel, checked, find, submit
-from tests.support.stored_rows import ask, run
-from tests.support.timeouts import FOREVER, PATIENCE
+from tests.support.stored_rows import execute, fetch_rows
+from tests.support.timeouts import NO_LIMIT, TIMEOUT
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -46,7 +46,7 @@ async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 def service(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> ImportService:
     """Without the pauses that are for busy clients; what it learns, it learns by being told."""
     monkeypatch.setattr(imports, "SHORTEST_PAUSE", 0)
-    monkeypatch.setattr(imports, "LONGEST_SILENCE", FOREVER)
+    monkeypatch.setattr(imports, "LONGEST_SILENCE", NO_LIMIT)
     found: ImportService = app.state.imports
     return found
 
@@ -59,7 +59,7 @@ def events(response: httpx.Response) -> list[dict[str, Any]]:
 
 
 async def following(changes: AsyncIterator[ImportResponse]) -> ImportResponse:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         return await anext(changes)
 
 
@@ -81,9 +81,9 @@ async def test_the_stream_begins_with_what_is_and_ends_with_the_end(
 ) -> None:
     made = await submit(api, ROWS)
     watching = asyncio.create_task(api.get(made["links"]["events"]))
-    await until(database, LISTENING)
+    await wait_for_rows(database, LISTENING)
     await runner.run(made["id"])
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         told = events(await watching)
 
     assert told[0]["state"] == "queued"
@@ -105,7 +105,7 @@ async def test_every_change_is_told_at_once(
     changes = service.changes(made["id"])
     assert (await following(changes))["state"] == "queued"
     waiting = asyncio.create_task(following(changes))
-    await until(database, LISTENING)
+    await wait_for_rows(database, LISTENING)
     async with failing(database, "import_chunks", "NEW.number = 0"):
         await runner.run(made["id"])
     told = [await waiting]
@@ -127,8 +127,8 @@ async def test_what_has_not_changed_is_no_event(
     changes = service.changes(made["id"])
     await following(changes)
     waiting = asyncio.create_task(following(changes))
-    await until(database, LISTENING)
-    await run(database, f"SELECT pg_notify('imports', '{made['id']}')")
+    await wait_for_rows(database, LISTENING)
+    await execute(database, f"SELECT pg_notify('imports', '{made['id']}')")
     await cancel(api, other["id"])
     done, _ = await asyncio.wait([waiting], timeout=0.1)
     assert not done
@@ -147,7 +147,7 @@ async def test_a_stream_that_nothing_happens_in_is_kept_alive(
     assert sse.KEEPALIVE_COMMENT == b": ping\n\n"
     made = await submit(api, ROWS)
     watching = asyncio.create_task(api.get(made["links"]["events"]))
-    await until(database, LISTENING)
+    await wait_for_rows(database, LISTENING)
     await asyncio.wait([watching], timeout=0.5)
     await cancel(api, made["id"])
     response = await watching
@@ -161,9 +161,9 @@ async def test_streams_end_when_the_service_is_told_to_stop(
 ) -> None:
     made = await submit(api, ROWS)
     watching = [asyncio.create_task(api.get(made["links"]["events"])) for _ in range(3)]
-    await until(database, LISTENING)
+    await wait_for_rows(database, LISTENING)
     service._listener.close()  # noqa: SLF001 - what the signal does
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         responses = await asyncio.gather(*watching)
 
     assert {response.status_code for response in responses} == {200}
@@ -177,8 +177,8 @@ async def test_a_lost_connection_loses_no_change(
     changes = service.changes(made["id"])
     await following(changes)
     waiting = asyncio.create_task(following(changes))
-    await until(database, LISTENING)
-    await ask(
+    await wait_for_rows(database, LISTENING)
+    await fetch_rows(
         database,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND application_name = 'hotel-deals listener'",
@@ -196,12 +196,12 @@ async def test_a_stream_outlives_a_database_that_is_away(
     changes = service.changes(made["id"])
     await following(changes)
     waiting = asyncio.create_task(following(changes))
-    await until(database, LISTENING)
-    await run(database, "ALTER TABLE import_chunks RENAME TO elsewhere")
-    await run(database, f"SELECT pg_notify('imports', '{made['id']}')")
+    await wait_for_rows(database, LISTENING)
+    await execute(database, "ALTER TABLE import_chunks RENAME TO elsewhere")
+    await execute(database, f"SELECT pg_notify('imports', '{made['id']}')")
     done, _ = await asyncio.wait([waiting], timeout=0.3)
     assert not done
-    await run(database, "ALTER TABLE elsewhere RENAME TO import_chunks")
+    await execute(database, "ALTER TABLE elsewhere RENAME TO import_chunks")
     await cancel(api, made["id"])
 
     assert (await waiting)["state"] == "cancelled"
@@ -212,15 +212,15 @@ async def test_a_stream_holds_no_connection_of_the_pool(
 ) -> None:
     made = await submit(api, ROWS)
     watching = [asyncio.create_task(api.get(made["links"]["events"])) for _ in range(30)]
-    await until(database, LISTENING)
+    await wait_for_rows(database, LISTENING)
     responses = await asyncio.gather(*(api.get("/deals") for _ in range(20)))
     assert {response.status_code for response in responses} == {200}
     await cancel(api, made["id"])
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         told = [events(response)[-1]["state"] for response in await asyncio.gather(*watching)]
 
     assert told == ["cancelled"] * 30
-    await until(database, NOBODY_LISTENS)
+    await wait_for_rows(database, NOBODY_LISTENS)
 
 
 async def test_an_import_that_is_not_there_is_no_stream(api: httpx.AsyncClient) -> None:
@@ -233,12 +233,12 @@ async def test_an_import_that_is_not_there_is_no_stream(api: httpx.AsyncClient) 
 
 async def test_head_does_not_wait_for_the_end(api: httpx.AsyncClient, database: Database) -> None:
     made = await submit(api, ROWS)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         response = await api.head(made["links"]["events"])
 
     assert (response.status_code, response.content) == (200, b"")
     assert response.headers["content-type"].startswith("text/event-stream")
-    await until(database, NOBODY_LISTENS)
+    await wait_for_rows(database, NOBODY_LISTENS)
     response = await api.head(f"/imports/{made['id']}/rejects")
     assert (response.status_code, response.content) == (200, b"")
     assert (await api.head("/imports/4711/events")).status_code == 404

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from tests.support.csv_files import row
 from tests.support.imports import checked, find, submit
-from tests.support.stored_rows import run
+from tests.support.stored_rows import execute
 
 from app.db.session import Database
 from app.services.import_runner import ImportRunner
@@ -31,7 +31,7 @@ async def page(api: httpx.AsyncClient, query: str) -> dict[str, Any]:
 
 
 async def test_the_latest_comes_first(api: httpx.AsyncClient, database: Database) -> None:
-    await run(database, _ADD)
+    await execute(database, _ADD)
     first = await page(api, "")
 
     assert [each["id"] for each in first["items"]] == list(range(25, 5, -1))
@@ -56,7 +56,7 @@ async def test_counters_are_in_the_list_too(api: httpx.AsyncClient, runner: Impo
 
 
 async def test_pages_by_offset_and_their_links(api: httpx.AsyncClient, database: Database) -> None:
-    await run(database, _ADD)
+    await execute(database, _ADD)
     response = await api.get("/imports?limit=10&skip=10")
 
     assert [each["id"] for each in response.json()["items"]] == list(range(15, 5, -1))
@@ -74,7 +74,7 @@ async def test_pages_by_offset_and_their_links(api: httpx.AsyncClient, database:
 async def test_cursors_lead_through_the_whole_list(
     api: httpx.AsyncClient, database: Database, query: str
 ) -> None:
-    await run(database, _ADD)
+    await execute(database, _ADD)
     state = query.partition("state=")[2].partition("&")[0]
     whole = await page(api, f"?limit=100&state={state}" if state else "?limit=100")
     expected = [each["id"] for each in whole["items"]]
@@ -89,7 +89,7 @@ async def test_cursors_lead_through_the_whole_list(
         cursor = body["next_cursor"]
         path = f"/imports?{query}&cursor={cursor}" if cursor else None
         # What comes in the meantime is before the first page, and disturbs nothing.
-        await run(database, _ADD.replace("generate_series(1, 25)", "generate_series(1, 1)"))
+        await execute(database, _ADD.replace("generate_series(1, 25)", "generate_series(1, 1)"))
 
     assert found == expected
 
@@ -100,7 +100,7 @@ async def test_cursors_lead_through_the_whole_list(
 async def test_only_those_in_a_state(
     api: httpx.AsyncClient, database: Database, state: str, total: int
 ) -> None:
-    await run(database, _ADD)
+    await execute(database, _ADD)
     found = await page(api, f"?state={state}")
 
     assert found["total"] == total == len(found["items"])
@@ -111,7 +111,7 @@ async def test_only_those_in_a_state(
 async def test_the_total_may_be_left_out(
     api: httpx.AsyncClient, database: Database, count: str
 ) -> None:
-    await run(database, _ADD)
+    await execute(database, _ADD)
 
     assert (await page(api, f"?count={count}"))["total"] == (None if count == "none" else 25)
 
@@ -119,7 +119,7 @@ async def test_the_total_may_be_left_out(
 async def test_a_cursor_of_another_list_is_refused(
     api: httpx.AsyncClient, database: Database
 ) -> None:
-    await run(
+    await execute(
         database,
         _ADD,
         "INSERT INTO hotels (name, city, country, phone) "

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.support.csv_files import as_csv, row
 from tests.support.databases import as_text
 from tests.support.imports import CSV, cancel, checked, find, stored_files, submit
-from tests.support.stored_rows import ask, run
+from tests.support.stored_rows import execute, fetch_rows
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -58,7 +58,7 @@ async def test_a_file_becomes_a_queued_import_with_a_job(
     assert {name: made[name] for name in expected} == expected
     assert await find(api, made["id"]) == made
     jobs = "SELECT task_name, lock, status::text, args->'import_id' FROM procrastinate_jobs"
-    assert await ask(database, jobs) == [("load_import", "loading", "todo", made["id"])]
+    assert await fetch_rows(database, jobs) == [("load_import", "loading", "todo", made["id"])]
     assert len(stored_files(own_settings)) == 1
 
 
@@ -108,7 +108,7 @@ async def test_the_same_bytes_are_the_same_import(
 ) -> None:
     made = await submit(api, FILE)
     ended = ", finished_at = now()" if state == "succeeded" else ""
-    await run(database, f"UPDATE imports SET state = '{state}'{ended}")
+    await execute(database, f"UPDATE imports SET state = '{state}'{ended}")
     before = stored_files(own_settings)
 
     response = await api.post("/imports", content=FILE, headers=CSV)
@@ -118,7 +118,7 @@ async def test_the_same_bytes_are_the_same_import(
     assert checked(response.json())["id"] == made["id"]
     assert response.json()["state"] == state
     assert stored_files(own_settings) == before
-    assert len(await ask(database, "SELECT 1 FROM procrastinate_jobs")) == 1
+    assert len(await fetch_rows(database, "SELECT 1 FROM procrastinate_jobs")) == 1
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
@@ -126,7 +126,7 @@ async def test_what_came_to_nothing_can_be_sent_again(
     api: httpx.AsyncClient, database: Database, state: str
 ) -> None:
     made = await submit(api, FILE)
-    await run(database, f"UPDATE imports SET state = '{state}', finished_at = now()")
+    await execute(database, f"UPDATE imports SET state = '{state}', finished_at = now()")
 
     assert (await submit(api, FILE))["id"] > made["id"]
 
@@ -173,7 +173,7 @@ async def test_the_same_upload_many_times_at_once_is_one_import(
     assert sorted(response.status_code for response in responses) == [200] * 7 + [202]
     assert len({checked(response.json())["id"] for response in responses}) == 1
     assert len(stored_files(own_settings)) == 1
-    assert len(await ask(database, "SELECT 1 FROM procrastinate_jobs")) == 1
+    assert len(await fetch_rows(database, "SELECT 1 FROM procrastinate_jobs")) == 1
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ async def test_a_refused_upload_leaves_nothing(
         for start in range(0, len(body), 1000):
             yield body[start : start + 1000]
 
-    async with serving(
+    async with app_client(
         create_app(own_settings.model_copy(update={"max_upload_bytes": LIMIT}))
     ) as api:
         response = await api.post("/imports", content=blocks(), headers=headers)
@@ -203,14 +203,14 @@ async def test_a_refused_upload_leaves_nothing(
     assert response.status_code == status, response.text
     assert response.json()["error"]["request_id"]
     assert stored_files(own_settings) == []
-    assert await ask(database, "SELECT 1 FROM imports") == []
+    assert await fetch_rows(database, "SELECT 1 FROM imports") == []
 
 
 @pytest.mark.parametrize("table", ["imports", "procrastinate_jobs"])
 async def test_a_database_that_fails_after_the_upload_leaves_nothing(
     api: httpx.AsyncClient, own_settings: Settings, database: Database, table: str
 ) -> None:
-    await run(
+    await execute(
         database,
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'shut down' USING ERRCODE = '57P01'; END $$",
@@ -221,7 +221,7 @@ async def test_a_database_that_fails_after_the_upload_leaves_nothing(
     assert response.status_code == 503
     assert response.headers["retry-after"] == "1"
     assert stored_files(own_settings) == []
-    assert await ask(database, "SELECT 1 FROM imports") == []
+    assert await fetch_rows(database, "SELECT 1 FROM imports") == []
 
 
 async def test_a_storage_that_fails_is_a_503(
@@ -243,7 +243,7 @@ async def production(own_settings: Settings, clone_url: URL) -> AsyncIterator[ht
         "database_url": SecretStr(as_text(clone_url)),
         "signing_key": SecretStr("k" * 32),
     }
-    async with serving(create_app(own_settings.model_copy(update=changes))) as client:
+    async with app_client(create_app(own_settings.model_copy(update=changes))) as client:
         yield client
 
 

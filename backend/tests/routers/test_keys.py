@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, select, text
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.routers.bodies import HOTEL
 from tests.support.databases import as_text
 
@@ -43,14 +43,14 @@ async def production(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.
         "database_url": SecretStr(as_text(clone_url)),
         "signing_key": SecretStr("k" * 32),
     }
-    async with serving(create_app(settings.model_copy(update=changes))) as client:
+    async with app_client(create_app(settings.model_copy(update=changes))) as client:
         yield client
 
 
 @pytest.fixture
 async def development(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     url = SecretStr(as_text(clone_url))
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         yield client
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL, text
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.routers.bodies import DEAL, HOTEL
 from tests.support.databases import as_text
 
@@ -316,7 +316,7 @@ async def test_a_handler_that_fails_after_its_write_leaves_nothing(
     monkeypatch.setattr("app.services.support.idempotency.IdempotentRequest.remember", fail)
     url = SecretStr(as_text(clone_url))
     before = await everything(database)
-    async with serving(create_app(settings.model_copy(update={"database_url": url}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         response = await client.post("/hotels", json=HOTEL)
 
     assert response.status_code == 500

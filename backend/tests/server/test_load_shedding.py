@@ -9,10 +9,10 @@ import asyncpg
 import pytest
 from sqlalchemy import URL
 from tests.http.test_monitoring import Scraped, scrape
-from tests.jobs.workers import until
+from tests.jobs.workers import wait_for
 from tests.support.databases import dsn, temporary_database
 from tests.support.local_servers import LocalServer, local_server
-from tests.support.timeouts import FOREVER, PATIENCE
+from tests.support.timeouts import NO_LIMIT, TIMEOUT
 
 from app.core.config import Settings
 from app.core.errors import OverloadedError
@@ -39,7 +39,7 @@ def limited(
     changed = {
         "data_dir": tmp_path_factory.mktemp("overload"),
         "max_requests_in_progress": MOST,
-        "request_arrival_timeout": FOREVER,
+        "request_arrival_timeout": NO_LIMIT,
     }
     return on_database(url).model_copy(update=changed)
 
@@ -76,7 +76,7 @@ async def until_so_many_are_in(server: LocalServer, count: int) -> None:
     async def are_in() -> bool:
         return bool(server.app.state.admission.in_progress == count)
 
-    await until(are_in, f"{count} are in")
+    await wait_for(are_in, f"{count} are in")
 
 
 @asynccontextmanager
@@ -164,7 +164,7 @@ async def test_what_comes_too_early_is_kept_until_it_is_its_time(
         refused = await reader.readuntil(b"}}")
     # There is room when its time has come.
     writer.write(post + body + b"GET /deals/1 HTTP/1.1\r\nHost: x\r\n\r\n")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         posted = await reader.readuntil(b"\r\n\r\n")
         waited = loop.time() - asked
         after = await reader.readuntil(b"Deal 1 does not exist")
@@ -183,7 +183,7 @@ async def test_many_at_once_on_one_connection_are_not_all_answered(
     async with held(url, server):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET /deals HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             answers = await reader.read()
     writer.close()
 
@@ -198,7 +198,7 @@ async def test_nothing_counts_after_an_answer_that_closes(url: URL, server: Loca
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"POST /deals HTTP/1.1\r\n" + head % b"application/json")
         writer.write(b"POST /imports HTTP/1.1\r\n" + head % b"text/csv")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             answers = await reader.read()
     writer.close()
     async with server.client() as client:
@@ -252,7 +252,7 @@ async def test_who_comes_too_early_is_let_in_last(
             await until_so_many_are_in(server, 2)
             if proxies:
                 writer.write(request)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 answer = await reader.readuntil(b"\r\n\r\n")
         await asyncio.gather(*asking)
         writer.close()
@@ -268,7 +268,7 @@ async def test_who_waits_for_another_request_is_counted_too(url: URL, server: Lo
         writer.write(
             b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /deals HTTP/1.1\r\nHost: x\r\n\r\n"
         )
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             first = await reader.readuntil(b"}")
             second = await reader.readuntil(b"}}")
         writer.close()
@@ -282,7 +282,7 @@ async def test_an_upload_that_stalls_is_not_waited_for(impatient: LocalServer) -
     reader, writer = await asyncio.open_connection("127.0.0.1", impatient.port)
     head = b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
     writer.write(head + b"Content-Length: 100\r\n\r\nid,")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -319,7 +319,7 @@ async def test_what_is_no_request_takes_nobodys_place(server: LocalServer) -> No
     for request_line in NO_REQUESTS * MOST:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(request_line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -363,7 +363,7 @@ async def sent_and_received(server: LocalServer, sent: bytes) -> bytes:
     """What comes until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(sent)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         received = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -383,7 +383,7 @@ async def test_a_body_that_does_not_come_holds_nothing(impatient: LocalServer) -
         async def there_is_room() -> bool:
             return (await client.get("/deals")).status_code == 200
 
-        await until(there_is_room, "there is room")
+        await wait_for(there_is_room, "there is room")
         found = await scrape(client)
     for _, writer in slow:
         writer.close()

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.jobs.workers import until
+from tests.jobs.workers import wait_for
 from tests.support.servers import free_port, running_server, wait_until_it_answers
 
 pytestmark = pytest.mark.integration
@@ -72,7 +72,7 @@ async def test_clients_that_come_at_once_need_not_wait_for_a_turn_each(tmp_path:
     try:
         await wait_until_it_answers(port)
         first = await ask(port, "/busy")
-        await until(is_busy, "it is busy")
+        await wait_for(is_busy, "it is busy")
         others = [await ask(port, "/") for _ in range(CLIENTS)]
         busy.unlink()
         turns = [await answer(*each) for each in others]

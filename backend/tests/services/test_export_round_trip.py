@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import URL
 from tests.support.csv_files import as_csv, counts, row, write
 from tests.support.databases import pools, temporary_database
-from tests.support.stored_rows import ask, content, run
+from tests.support.stored_rows import content, execute, fetch_rows
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -147,7 +147,9 @@ async def test_deals_that_are_from_no_file(
     await loading.load(write(deals, [row(5), row(MOST), row(3, categories="")]))
     await add_deals(database, NASTY)
     # What the service writes is of one transaction, so of one moment; and there are rounder ones.
-    await run(database, "UPDATE deals SET created_at = '2026-01-01 12:00:00.5' WHERE id % 2 = 0")
+    await execute(
+        database, "UPDATE deals SET created_at = '2026-01-01 12:00:00.5' WHERE id % 2 = 0"
+    )
     exported = await export(database)
 
     assert await reexport(exported, elsewhere, deals) == exported
@@ -162,7 +164,7 @@ async def test_an_id_of_a_deal_from_no_file_is_its_own(
 ) -> None:
     """The same in every export, whatever else is in it, and nobody else's."""
     await add_deals(database, ["a", "b", "c"])
-    [(first,), (second,), (third,)] = await ask(database, "SELECT id FROM deals ORDER BY id")
+    [(first,), (second,), (third,)] = await fetch_rows(database, "SELECT id FROM deals ORDER BY id")
 
     async def file_ids(**filters: object) -> list[int]:
         lines = (await export(database, **filters)).decode().splitlines()[1:]

@@ -9,7 +9,7 @@ import pytest
 from tests.support.csv_files import row
 from tests.support.database_faults import failing
 from tests.support.imports import checked, find, stored_files, submit
-from tests.support.stored_rows import ask, run
+from tests.support.stored_rows import execute, fetch_rows
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -30,7 +30,7 @@ def house(database: Database, uploads: UploadStore, own_settings: Settings) -> H
 
 async def ended(database: Database, import_id: int, days: float) -> None:
     """As if it had ended so long ago."""
-    await run(
+    await execute(
         database,
         "UPDATE imports SET state = 'succeeded', "
         f"finished_at = now() - interval '{days} days' WHERE id = {import_id}",
@@ -67,13 +67,13 @@ async def test_uploads_go_some_days_after_the_end(
     old, young, waiting = [await submit(api, [row(number)]) for number in (1, 2, 3)]
     await ended(database, old["id"], 7.1)
     await ended(database, young["id"], 6.9)
-    await run(database, "UPDATE imports SET created_at = now() - interval '30 days'")
+    await execute(database, "UPDATE imports SET created_at = now() - interval '30 days'")
 
     assert (await house.run())["uploads"] == 1
     assert (await house.run())["uploads"] == 0
     assert len(stored_files(own_settings)) == 2
     kept = "SELECT id FROM imports WHERE object_name IS NOT NULL ORDER BY id"
-    assert await ask(database, kept) == [(young["id"],), (waiting["id"],)]
+    assert await fetch_rows(database, kept) == [(young["id"],), (waiting["id"],)]
     # It still stands for its bytes, and can be looked at.
     assert (await find(api, old["id"]))["state"] == "succeeded"
     await runner.run(waiting["id"])
@@ -85,11 +85,11 @@ async def test_an_upload_that_is_gone_already_is_noted(
 ) -> None:
     made = await submit(api, [row(1)])
     await ended(database, made["id"], 8)
-    [(name,)] = await ask(database, "SELECT object_name FROM imports")
+    [(name,)] = await fetch_rows(database, "SELECT object_name FROM imports")
     (own_settings.data_dir / "uploads" / f"{name}.upload").unlink()
 
     assert (await house.run())["uploads"] == 1
-    assert await ask(database, "SELECT object_name FROM imports") == [(None,)]
+    assert await fetch_rows(database, "SELECT object_name FROM imports") == [(None,)]
 
 
 async def test_files_of_no_import_go_after_a_day(
@@ -100,7 +100,7 @@ async def test_files_of_no_import_go_after_a_day(
     uploads: UploadStore,
 ) -> None:
     await submit(api, [row(1)])
-    [(mine,)] = await ask(database, "SELECT object_name FROM imports")
+    [(mine,)] = await fetch_rows(database, "SELECT object_name FROM imports")
     at = time.time() - 3 * DAY
     os.utime(own_settings.data_dir / "uploads" / f"{mine}.upload", (at, at))
     await stored(uploads, own_settings, "old", 1.1)
@@ -172,13 +172,13 @@ async def test_idempotency_keys_go_after_a_day(
             headers={"Idempotency-Key": key},
         )
         assert response.status_code == 201, response.text
-    await run(
+    await execute(
         database,
         "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE key = 'old'",
     )
 
     assert (await house.run())["idempotency keys"] == 1
-    assert await ask(database, "SELECT key FROM idempotency_keys") == [("young",)]
+    assert await fetch_rows(database, "SELECT key FROM idempotency_keys") == [("young",)]
 
 
 async def test_a_run_is_bounded_and_the_next_one_goes_on(
@@ -218,7 +218,7 @@ async def test_one_kind_that_fails_keeps_no_other_from_its_turn(
     assert await house.run() == {"rejects": 1, "idempotency keys": 0}
     folder.unlink()
     (own_settings.data_dir / "away").rename(folder)
-    await run(database, "UPDATE import_chunks SET rejects = ''")
+    await execute(database, "UPDATE import_chunks SET rejects = ''")
     async with failing(database, "import_chunks", "true", on="UPDATE"):
         assert await house.run() == {"uploads": 1, "orphans": 0, "idempotency keys": 0}
 
@@ -226,6 +226,6 @@ async def test_one_kind_that_fails_keeps_no_other_from_its_turn(
 async def test_a_database_that_is_away_is_no_error_of_the_run(
     database: Database, uploads: UploadStore, own_settings: Settings, house: HousekeepingService
 ) -> None:
-    await run(database, "ALTER TABLE imports RENAME TO elsewhere")
+    await execute(database, "ALTER TABLE imports RENAME TO elsewhere")
 
     assert await house.run() == {"orphans": 0, "idempotency keys": 0}

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.support.csv_files import as_csv, row
 from tests.support.imports import counts, eventful_rows, find, rejects, submit
-from tests.support.stored_rows import ask, content, ids
+from tests.support.stored_rows import content, fetch_rows, ids
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -203,7 +203,7 @@ async def test_a_strict_dry_run_ends_as_the_strict_import_would(
     said = await imported(api, runner, rows, strict=True, dry_run=True)
 
     assert await ids(database) == []
-    assert await ask(database, "SELECT 1 FROM hotels") == []
+    assert await fetch_rows(database, "SELECT 1 FROM hotels") == []
     done = await imported(api, runner, rows, strict=True)
     assert said["state"] == done["state"] == state
     assert said["error"] == done["error"]

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.csv_files import row
-from tests.support.database_faults import Gate, gate, until
+from tests.support.database_faults import Gate, gate, wait_for_rows
 from tests.support.imports import cancel, counts, find, submit
-from tests.support.stored_rows import ask, content, ids
+from tests.support.stored_rows import content, fetch_rows, ids
 
 from app.db.session import Database
 from app.repositories.imports.write import AttemptRepository, ChunkRecord, ImportWriteRepository
@@ -29,7 +29,7 @@ async def halted(
     """An import that waits just before it notes a chunk."""
     async with gate(database, "import_chunks", f"NEW.number = {chunk}", moment="BEFORE") as halt:
         running = asyncio.create_task(runner.run(import_id))
-        await halt.somebody_waits()
+        await halt.wait_until_blocked()
         try:
             yield halt, running
         finally:
@@ -43,7 +43,7 @@ async def blocked(database: Database, name: str) -> None:
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
         f"AND wait_event_type = 'Lock' AND query LIKE '%UPDATE {name}%' AND pid <> pg_backend_pid()"
     )
-    await until(database, waits)
+    await wait_for_rows(database, waits)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -120,7 +120,7 @@ async def test_who_is_overtaken_ends_quietly(
     made = await submit(api, ROWS, **options)
     async with halted(database, runner, made["id"], 1) as (halt, late):
         taking_over = asyncio.create_task(runner.run(made["id"]))
-        await until(database, "SELECT 1 FROM imports WHERE attempt = 2")
+        await wait_for_rows(database, "SELECT 1 FROM imports WHERE attempt = 2")
         halt.open()
         await asyncio.gather(taking_over, late, return_exceptions=True)
         assert taking_over.exception() is None
@@ -128,7 +128,7 @@ async def test_who_is_overtaken_ends_quietly(
     done = await find(api, made["id"])
     assert (done["state"], counts(done)) == ("succeeded", {"inserted": len(ROWS)})
     assert len(await ids(database)) == (0 if options == {"dry_run": True} else len(ROWS))
-    assert await ask(database, "SELECT failures, attempt FROM imports") == [(0, 2)]
+    assert await fetch_rows(database, "SELECT failures, attempt FROM imports") == [(0, 2)]
     await content(database)
 
 
@@ -139,7 +139,7 @@ async def test_an_overtaken_attempt_can_note_nothing(
     async with database.transaction() as session:
         for _ in range(2):
             assert await ImportWriteRepository(session).claim_attempt(made["id"], 10) is not None
-    before = await ask(database, "SELECT imports::text FROM imports")
+    before = await fetch_rows(database, "SELECT imports::text FROM imports")
     chunk = ChunkRecord(0, 10, 10, 0, 0, 0, 0, 100, None, [], {})
     async with database.transaction() as session:
         overtaken = AttemptRepository(session, made["id"], 1)
@@ -149,8 +149,8 @@ async def test_an_overtaken_attempt_can_note_nothing(
         assert not await overtaken.requeue("it was me")
         assert not await overtaken.retry_later("it was me", 1)
         assert not await overtaken.end("succeeded")
-    assert await ask(database, "SELECT imports::text FROM imports") == before
-    assert await ask(database, "SELECT 1 FROM import_chunks") == []
+    assert await fetch_rows(database, "SELECT imports::text FROM imports") == before
+    assert await fetch_rows(database, "SELECT 1 FROM import_chunks") == []
     async with database.transaction() as session:
         last = AttemptRepository(session, made["id"], 2)
         assert await last.begin(["id"])

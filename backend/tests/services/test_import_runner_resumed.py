@@ -9,7 +9,7 @@ import pytest
 from tests.support.csv_files import as_csv, row
 from tests.support.database_faults import failing, gate
 from tests.support.imports import eventful_rows, find, rejects, submit
-from tests.support.stored_rows import ask, content, run
+from tests.support.stored_rows import content, execute, fetch_rows
 
 from app.db.session import Database
 from app.services.import_runner import ImportRunner
@@ -69,7 +69,7 @@ async def undisturbed(
     assert done["duplicates"] > 5
     assert bool(done["rejected"]) == ("strict" not in options)
     expected = told(done), await rejects(api, made["id"]), await content(database)
-    await run(database, remove)
+    await execute(database, remove)
     return expected
 
 
@@ -90,7 +90,7 @@ async def test_after_a_chunk_that_failed(
     halfway = await find(api, made["id"])
     assert halfway["state"] == "queued"
     assert halfway["rows_read"] == cut * 10
-    before = {found[0]: found for found in await ask(database, _VERSIONS)}
+    before = {found[0]: found for found in await fetch_rows(database, _VERSIONS)}
     assert bool(before) == (options == {} and cut > 0)
     assert len(before) == (halfway["inserted"] if options == {} else 0)
 
@@ -99,7 +99,7 @@ async def test_after_a_chunk_that_failed(
     assert told(await find(api, made["id"])) == expected[0]
     assert await rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
-    after = {found[0]: found for found in await ask(database, _VERSIONS)}
+    after = {found[0]: found for found in await fetch_rows(database, _VERSIONS)}
     assert {number: after[number] for number in before} == before
 
 
@@ -138,7 +138,7 @@ async def test_chunks_may_be_missing_in_between(
         assert told(await find(api, made["id"])) == expected[0]
         assert await rejects(api, made["id"]) == expected[1]
         assert await content(database) == expected[2]
-        await run(database, "TRUNCATE deals, imports CASCADE")
+        await execute(database, "TRUNCATE deals, imports CASCADE")
 
 
 @pytest.mark.parametrize("options", SOME_OPTIONS, ids=str)
@@ -150,7 +150,7 @@ async def test_after_the_last_chunk(
     made = await submit(api, files(options), **options)
     async with failing(database, "imports", "NEW.state = 'succeeded'", on="UPDATE"):
         await runner.run(made["id"])
-    before = await ask(database, _VERSIONS)
+    before = await fetch_rows(database, _VERSIONS)
 
     await runner.run(made["id"])
 
@@ -158,7 +158,7 @@ async def test_after_the_last_chunk(
     assert await rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
     if options == {}:
-        assert await ask(database, _VERSIONS) == before
+        assert await fetch_rows(database, _VERSIONS) == before
 
 
 @pytest.mark.parametrize("options", SOME_OPTIONS, ids=str)
@@ -174,7 +174,7 @@ async def test_after_a_worker_that_was_stopped(
     made = await submit(api, files(options), **options)
     async with gate(database, "import_chunks", f"NEW.number = {cut}") as halt:
         running = asyncio.create_task(runner.run(made["id"]))
-        await halt.somebody_waits()
+        await halt.wait_until_blocked()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
@@ -196,12 +196,12 @@ async def test_being_stopped_is_no_failure(
     for _ in range(2):
         async with gate(database, "import_chunks", "true") as halt:
             running = asyncio.create_task(runner.run(made["id"]))
-            await halt.somebody_waits()
+            await halt.wait_until_blocked()
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
 
-    assert await ask(database, "SELECT failures, attempt FROM imports") == [(0, 2)]
+    assert await fetch_rows(database, "SELECT failures, attempt FROM imports") == [(0, 2)]
 
 
 async def test_by_a_worker_of_another_version(

@@ -10,7 +10,7 @@ import pytest
 from tests.support.csv_files import row
 from tests.support.database_faults import failing
 from tests.support.imports import counts, find, submit
-from tests.support.stored_rows import ask, ids, run
+from tests.support.stored_rows import execute, fetch_rows, ids
 
 from app.core.config import Settings
 from app.db.provisioning import DatabaseUrls
@@ -140,7 +140,7 @@ async def test_an_import_that_workers_keep_dying_of_comes_to_an_end(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
     made = await submit(api, [row(1)])
-    await run(database, f"UPDATE imports SET state = 'running', attempt = {MAX_ATTEMPTS}")
+    await execute(database, f"UPDATE imports SET state = 'running', attempt = {MAX_ATTEMPTS}")
     await runner.run(made["id"])
 
     done = await find(api, made["id"])
@@ -153,7 +153,7 @@ async def test_an_import_that_has_ended_is_left_alone(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database, state: str
 ) -> None:
     made = await submit(api, [row(1)])
-    await run(database, f"UPDATE imports SET state = '{state}', finished_at = now()")
+    await execute(database, f"UPDATE imports SET state = '{state}', finished_at = now()")
     before = await find(api, made["id"])
     await runner.run(made["id"])
 
@@ -169,7 +169,7 @@ async def test_an_import_that_waits_without_a_job_gets_one(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
     forgotten = [(await submit(api, [row(number)]))["id"] for number in range(1, 5)]
-    await run(
+    await execute(
         database,
         "DELETE FROM procrastinate_jobs",
         f"UPDATE imports SET state = 'running' WHERE id = {forgotten[1]}",
@@ -179,7 +179,7 @@ async def test_an_import_that_waits_without_a_job_gets_one(
     for _ in range(2):
         await runner.requeue_orphaned()
         jobs = "SELECT (args->>'import_id')::int, status::text, lock FROM procrastinate_jobs"
-        assert await ask(database, f"{jobs} ORDER BY 1") == [
+        assert await fetch_rows(database, f"{jobs} ORDER BY 1") == [
             (number, "todo", "loading")
             for number in (forgotten[0], forgotten[1], forgotten[3], waiting["id"])
         ]

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 from tests.support.csv_files import as_csv, counts, rejected, row, write
-from tests.support.stored_rows import ask, content, ids
+from tests.support.stored_rows import content, fetch_rows, ids
 
 from app.core.errors import InvalidFileError
 from app.db.session import Database
@@ -97,7 +97,9 @@ async def test_strict_loads_all_or_nothing(
     assert counts(summary) == {"duplicates": 1, "rejected": 1, "held_back": 4}
     assert rejected(rejects) == [(6, "hotel_phone", "phone_identity_conflict")]
     assert await ids(database) == []
-    assert await ask(database, "SELECT 1 FROM hotels UNION ALL SELECT 1 FROM categories") == []
+    assert (
+        await fetch_rows(database, "SELECT 1 FROM hotels UNION ALL SELECT 1 FROM categories") == []
+    )
     write(deals, rows)
     summary = await loading.load(deals, mode="strict", rejects=rejects, chunk_rows=chunk_rows)
     assert counts(summary) == {"inserted": 3, "duplicates": 1}

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from tests.support.csv_files import row, write
-from tests.support.database_faults import gate, until
-from tests.support.stored_rows import ask, content, run
+from tests.support.database_faults import gate, wait_for_rows
+from tests.support.stored_rows import content, execute, fetch_rows
 
 from app.db.session import Database
 from app.services.load_reports import LoadSummary
@@ -76,7 +76,7 @@ async def another_finishes(database: Database, whole: Whole) -> int:
     left = await content(database)
     assert set(map(str, left)) <= set(map(str, whole.content))
     assert chunk_sizes(left, whole.chunk_rows) <= chunk_sizes(whole.content, whole.chunk_rows)
-    assert await ask(database, "SELECT 1 FROM hotels WHERE deal_count = 0") == []
+    assert await fetch_rows(database, "SELECT 1 FROM hotels WHERE deal_count = 0") == []
     again = await loaded(database, whole.path, whole.chunk_rows)
     assert again.content == whole.content
     expected, found = whole.summary, again.summary
@@ -93,10 +93,10 @@ async def test_killed_in_the_middle_of_a_chunk(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     whole = await loaded(database, write(tmp_path / "deals.csv", rows(1000)), 100)
-    await run(database, *EMPTY)
+    await execute(database, *EMPTY)
     async with gate(database, "deals", "NEW.external_id = 550") as halt:
         process = start_load(database_url, whole)
-        await halt.somebody_waits()
+        await halt.wait_until_blocked()
         process.kill()
         await asyncio.to_thread(process.communicate)
     # Those before it are stored, and it is not.
@@ -110,7 +110,7 @@ async def test_killed_at_any_moment(database: Database, database_url: str, tmp_p
     moments = random.Random(20261120)  # noqa: S311 - which moments is no secret
     partial = 0
     for _ in range(6):
-        await run(database, *EMPTY)
+        await execute(database, *EMPTY)
         kill_a_load(database_url, whole, after_rows=moments.randrange(0, ROWS * 3 // 4))
         partial += 0 < await another_finishes(database, whole) < len(whole.content)
     # How many depends on how soon this process hears of the other.
@@ -151,4 +151,4 @@ async def no_load_runs(database: Database) -> None:
         SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
         AND application_name = 'hotel-deals load'
     """
-    await until(database, f"SELECT 1 WHERE NOT EXISTS ({others})")
+    await wait_for_rows(database, f"SELECT 1 WHERE NOT EXISTS ({others})")

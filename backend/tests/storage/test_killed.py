@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.storage.uploads import upload_store
@@ -35,7 +35,7 @@ async def test_what_it_leaves_is_found_and_removed(settings: Settings, tmp_path:
         sys.executable, "-c", PROGRAM, str(tmp_path), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         assert await process.stdout.readline() == b"there\n"
     process.kill()
     await process.wait()

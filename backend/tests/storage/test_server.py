@@ -27,7 +27,7 @@ from tests.storage.places import (
 from tests.storage.service import service
 from tests.support.local_servers import served
 from tests.support.servers import patient_client, url_of
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 
@@ -141,13 +141,13 @@ async def in_a_process(folder: Path, s3: str | None) -> AsyncIterator[Process]:
 
 
 async def until_answered(server: Server, count: int) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while server.app.finished < count:  # noqa: ASYNC110 - another thread has no event here
             await asyncio.sleep(0.02)
 
 
 async def until_something_is_there(place: Place) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not place.leftovers():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
 
@@ -240,7 +240,7 @@ async def test_a_client_that_asks_first_is_refused_without_its_body(
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(HEAD + headers + b"\r\nExpect: 100-continue\r\n\r\n")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         # The first line of all: nobody has said 100, and nothing was sent.
         assert (await reader.readline()).split()[1] == status
     writer.close()
@@ -249,7 +249,7 @@ async def test_a_client_that_asks_first_is_refused_without_its_body(
 async def test_a_client_that_asks_first_is_told_to_go_on(server: Server) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(HEAD + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         assert (await reader.readline()).split()[1] == b"100"
         await reader.readline()
         writer.write(b"id\r\n")

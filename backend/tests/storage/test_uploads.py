@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.storage.places import BUCKET, Place, blocks, sha256, stuck
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.core.errors import ConfigurationError, NotFoundError, StorageUnavailableError
@@ -198,7 +198,7 @@ async def test_a_place_that_does_not_work_is_unavailable(
 ) -> None:
     settings = in_folder if kind == "a folder that is a file" else in_bucket
     store = await broken(kind, settings)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         for call in (
             store.put("name", blocks(500)),
             store.fetch("name", tmp_path / "target"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from tests.support.timeouts import PATIENT
+from tests.support.timeouts import LONG_TIMEOUTS_ENV
 
 from app.cli import main
 from app.cli.commands import databases
@@ -35,7 +35,7 @@ def in_process(folder: Path, capsys: pytest.CaptureFixture[str], **given: str) -
     Only synchronous tests can call it: commands have an event loop of their own.
     """
     always = {
-        **PATIENT,
+        **LONG_TIMEOUTS_ENV,
         "DATA_DIR": str(folder / "data"),
         "DATABASE_URL": "",
         "COLUMNS": "200",

@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import text
-from tests.support.stored_rows import ask, run
-from tests.support.timeouts import PATIENCE
+from tests.support.stored_rows import execute, fetch_rows
+from tests.support.timeouts import TIMEOUT
 
 from app.db.session import Database
 
 _GATE = 4_711
 
 
-async def until(database: Database, statement: str) -> None:
+async def wait_for_rows(database: Database, statement: str) -> None:
     """Wait until the statement finds something."""
-    async with asyncio.timeout(PATIENCE):
-        while not await ask(database, statement):  # noqa: ASYNC110 - the server has no event here
+    async with asyncio.timeout(TIMEOUT):
+        while not await fetch_rows(database, statement):  # noqa: ASYNC110 - the server has no event here
             await asyncio.sleep(0.01)
 
 
@@ -25,7 +25,7 @@ async def failing(
     database: Database, table: str, when: str, *, on: str = "INSERT", sqlstate: str = "57P01"
 ) -> AsyncIterator[None]:
     """Inside the block, writing a row of which `when` is true fails, as if the server shut down."""
-    await run(
+    await execute(
         database,
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN RAISE EXCEPTION 'secret of the server' USING ERRCODE = '{sqlstate}'; END $$",
@@ -35,7 +35,7 @@ async def failing(
     try:
         yield
     finally:
-        await run(database, f"DROP TRIGGER fail ON {table}", "DROP FUNCTION fail()")
+        await execute(database, f"DROP TRIGGER fail ON {table}", "DROP FUNCTION fail()")
 
 
 class Gate:
@@ -45,14 +45,14 @@ class Gate:
         self._database = database
         self._open = asyncio.Event()
 
-    async def somebody_waits(self) -> None:
+    async def wait_until_blocked(self) -> None:
         """Return when there is one."""
         waiting = (
             "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database "
             "WHERE datname = current_database() AND locktype = 'advisory' "
             f"AND objid = {_GATE} AND NOT granted"
         )
-        await until(self._database, waiting)
+        await wait_for_rows(self._database, waiting)
 
     def open(self) -> None:
         self._open.set()
@@ -69,7 +69,7 @@ async def gate(
     database: Database, table: str, when: str, *, on: str = "INSERT", moment: str = "AFTER"
 ) -> AsyncIterator[Gate]:
     """Inside the block, who has written a row of which `when` is true waits for the gate."""
-    await run(
+    await execute(
         database,
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN PERFORM pg_advisory_xact_lock_shared({_GATE}); RETURN NEW; END $$",
@@ -84,4 +84,4 @@ async def gate(
     finally:
         made.open()
         await holding
-        await run(database, f"DROP TRIGGER wait ON {table}", "DROP FUNCTION wait()")
+        await execute(database, f"DROP TRIGGER wait ON {table}", "DROP FUNCTION wait()")

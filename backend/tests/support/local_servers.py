@@ -15,7 +15,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from tests.support.servers import patient_client, url_of
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.main import create_app
@@ -57,7 +57,7 @@ async def local_server(
         if send_buffer is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         if wait_for_data:
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(PATIENCE))
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(TIMEOUT))
         async with served(uvicorn_config(app, **options), listening):
             yield LocalServer(app, listening.getsockname()[1])
 
@@ -76,7 +76,7 @@ async def served(config: uvicorn.Config, listening: socket.socket) -> AsyncItera
 
 
 async def _started(server: uvicorn.Server, running: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not server.started:
             # Another thread has no event here.
             await asyncio.wait([running], timeout=0.01)

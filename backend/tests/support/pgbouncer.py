@@ -14,9 +14,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import URL
 from tests.support.databases import as_text, dsn
-from tests.support.programs import program
+from tests.support.programs import require_program
 from tests.support.servers import free_port
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.db.provisioning import DatabaseUrls
@@ -74,7 +74,7 @@ def running_pgbouncer(
 
     In `configuration`, which stands for the tests' own, `{port}` and `{target}` are filled in.
     """
-    executable = program("pgbouncer")
+    executable = require_program("pgbouncer")
     folder.mkdir()
     found = PgBouncer(free_port(), folder / "log")
     file = folder / "pgbouncer.ini"
@@ -90,7 +90,7 @@ def running_pgbouncer(
         yield found
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 async def let_in(server: URL) -> None:
@@ -132,7 +132,7 @@ def _as_somebody_else() -> list[str]:
 
 
 def _wait_for(bouncer: PgBouncer, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", bouncer.port)) == 0:

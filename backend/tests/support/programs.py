@@ -16,7 +16,7 @@ _INSTALL = {
 }
 
 
-def program(name: str) -> str:
+def require_program(name: str) -> str:
     """Return where a program is.
 
     A test without it is skipped, and says what to install. Where `REQUIRE_` and the name are set,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 from tests.support.environment import inherited
-from tests.support.timeouts import PATIENCE, PATIENT
+from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
 
 DEALS = Path(sys.executable).with_name("deals")
 # Below those that clients get by themselves (from 32768 on Linux); each process begins elsewhere.
@@ -54,7 +54,7 @@ async def running_server_at(
         "PATH": str(DEALS.parent),
         "DATABASE_URL": database_url,
         "DATA_DIR": str(folder / "data"),
-        **PATIENT,
+        **LONG_TIMEOUTS_ENV,
         **environment,
     }
     with path.open("wb") as log:
@@ -77,7 +77,7 @@ def url_of(port: int) -> str:
 
 def patient_client(url: str) -> httpx.AsyncClient:
     """A client for a server of the tests."""
-    return httpx.AsyncClient(base_url=url, timeout=PATIENCE, verify=NO_CERTIFICATES)
+    return httpx.AsyncClient(base_url=url, timeout=TIMEOUT, verify=NO_CERTIFICATES)
 
 
 def free_port() -> int:
@@ -90,7 +90,7 @@ def free_port() -> int:
 
 
 async def wait_until_it_answers(port: int) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not await answers(port):  # noqa: ASYNC110 - another process has no event here
             await asyncio.sleep(0.05)
 

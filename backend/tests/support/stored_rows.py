@@ -37,14 +37,14 @@ FROM deals JOIN hotels ON hotels.id = hotel_id ORDER BY external_id
 """
 
 
-async def ask(database: Database, statement: str) -> list[tuple[Any, ...]]:
+async def fetch_rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await database.reader.rows(text(statement))]
 
 
 async def content(database: Database) -> list[tuple[Any, ...]]:
     """All that was loaded, without what the database made up; and the derived numbers are right."""
-    assert await ask(database, _DRIFT) == []
-    return await ask(database, _CONTENT)
+    assert await fetch_rows(database, _DRIFT) == []
+    return await fetch_rows(database, _CONTENT)
 
 
 async def ids(database: Database) -> list[int]:
@@ -52,7 +52,7 @@ async def ids(database: Database) -> list[int]:
     return [row[0] for row in await content(database)]
 
 
-async def run(database: Database, *statements: str) -> None:
+async def execute(database: Database, *statements: str) -> None:
     """One transaction."""
     async with database.transaction() as session:
         for statement in statements:

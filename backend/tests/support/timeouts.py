@@ -7,16 +7,16 @@ and who tests a limit sets it.
 from typing import Any
 
 # Seconds.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 # And a limit that is not to end what a test waits for.
-FOREVER = 10 * PATIENCE
+NO_LIMIT = 10 * TIMEOUT
 
 # The service's limits of a connection and of a statement, as settings and as variables.
-LIMITS: dict[str, Any] = dict.fromkeys(
+LONG_TIMEOUTS: dict[str, Any] = dict.fromkeys(
     (
         *("db_pool_timeout", "db_connect_timeout", "db_read_timeout"),
         *("db_statement_timeout", "db_lock_timeout", "db_health_timeout"),
     ),
-    FOREVER,
+    NO_LIMIT,
 )
-PATIENT = {name.upper(): str(seconds) for name, seconds in LIMITS.items()}
+LONG_TIMEOUTS_ENV = {name.upper(): str(seconds) for name, seconds in LONG_TIMEOUTS.items()}

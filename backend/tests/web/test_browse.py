@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
-from tests.conftest import serving
+from tests.conftest import app_client
 from tests.routers.bodies import DEAL, HOTEL
 from tests.web.pages import addresses, statements, text_of
 
@@ -249,7 +249,7 @@ async def test_a_page_that_is_not_there(client: httpx.AsyncClient) -> None:
 
 async def test_a_database_that_is_not_there(settings: Settings) -> None:
     away = SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
-    async with serving(create_app(settings.model_copy(update={"database_url": away}))) as client:
+    async with app_client(create_app(settings.model_copy(update={"database_url": away}))) as client:
         page = await client.get("/")
 
     assert page.status_code == 503

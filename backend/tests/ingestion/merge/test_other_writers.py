@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.csv_files import counts, rejected, row, write
-from tests.support.stored_rows import ask, ids, run
+from tests.support.stored_rows import execute, fetch_rows, ids
 
 from app.core.errors import ServiceUnavailableError
 from app.db.session import Database
@@ -44,7 +44,7 @@ async def test_a_lost_connection_leaves_whole_chunks(
         """More than once: between two chunks the pool just connects anew."""
         await begun.wait()
         while not failed.is_set():
-            await ask(database, kill)
+            await fetch_rows(database, kill)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(lose())
@@ -84,7 +84,7 @@ async def test_a_hotel_somebody_else_makes_at_the_same_moment(
 
     async def later(*arguments: object) -> object:
         if statements:
-            await run(database, statements.pop(0))
+            await execute(database, statements.pop(0))
         return await prepare(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline.Load, "prepare", later)
@@ -110,8 +110,8 @@ async def test_other_writers_of_the_same_rows_do_not_stop_a_load(
 
     async def edit() -> None:
         while not done.is_set():
-            await run(database, f"{some} % 50 = 3 {in_order}", f"{flip} % 50 = 3")
-            await run(database, f"{some} % 500 = 7 {in_order}", f"{remove} % 500 = 7")
+            await execute(database, f"{some} % 50 = 3 {in_order}", f"{flip} % 50 = 3")
+            await execute(database, f"{some} % 500 = 7 {in_order}", f"{remove} % 500 = 7")
 
     writers = [asyncio.create_task(edit()) for _ in range(2)]
     for seed in range(3):

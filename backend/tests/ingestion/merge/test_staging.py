@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.csv_files import counts, rejected, row, write
-from tests.support.stored_rows import ask, content, ids, run
+from tests.support.stored_rows import content, execute, fetch_rows, ids
 
 from app.db.session import Database
 from app.ingestion.generator import generate
@@ -51,9 +51,9 @@ async def test_loading_again_changes_nothing(
     generate(deals, rows=500)
     assert counts(await loading.load(deals)) == {"inserted": 500}
     rows = "SELECT id, xmin::text, version_id, updated_at FROM deals ORDER BY id"
-    before = await ask(database, rows)
+    before = await fetch_rows(database, rows)
     assert counts(await loading.load(deals, chunk_rows=70)) == {"unchanged": 500}
-    assert await ask(database, rows) == before
+    assert await fetch_rows(database, rows) == before
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ async def test_what_differs_is_updated(
     changed = [row(1), row(2, **change)]
     assert counts(await loading.load(write(deals, changed))) == {"unchanged": 1, "updated": 1}
     versions = "SELECT version_id, updated_at > (SELECT min(updated_at) FROM deals) FROM deals"
-    assert await ask(database, f"{versions} ORDER BY external_id") == [(1, False), (2, True)]
+    assert await fetch_rows(database, f"{versions} ORDER BY external_id") == [(1, False), (2, True)]
     after = await content(database)
     assert counts(await loading.load(deals)) == {"unchanged": 2}
     assert await content(database) == after
-    await run(database, "TRUNCATE deals, deal_categories, hotels, categories CASCADE")
+    await execute(database, "TRUNCATE deals, deal_categories, hotels, categories CASCADE")
     await loading.load(deals)
     assert await content(database) == after
 
@@ -159,7 +159,7 @@ async def test_one_phone_one_hotel(
             (5, "id", "duplicate_id"),
             (7, "hotel_phone", "phone_identity_conflict"),
         ]
-    assert await ask(database, "SELECT phone FROM hotels ORDER BY phone") == [
+    assert await fetch_rows(database, "SELECT phone FROM hotels ORDER BY phone") == [
         ("+2",),
         ("+49-30-555-3780",),
     ]
@@ -168,7 +168,7 @@ async def test_one_phone_one_hotel(
 async def test_hotels_that_are_stored_already(
     loading: LoadingService, database: Database, deals: Path, rejects: Path
 ) -> None:
-    await run(
+    await execute(
         database,
         "INSERT INTO hotels (name, city, country, phone) VALUES"
         " ('Grand Hotel', 'Berlin', 'Germany', '+1'), ('Inn', 'Rome', 'Italy', '+2'),"
@@ -182,4 +182,4 @@ async def test_hotels_that_are_stored_already(
         (3, "hotel_phone", "phone_identity_conflict"),
     ]
     assert await ids(database) == [3]
-    assert len(await ask(database, "SELECT 1 FROM hotels")) == 3
+    assert len(await fetch_rows(database, "SELECT 1 FROM hotels")) == 3
