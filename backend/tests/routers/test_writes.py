@@ -313,7 +313,7 @@ async def test_a_handler_that_fails_after_its_write_leaves_nothing(
     async def fail(*_: object) -> None:
         raise _BrokenEditorError
 
-    monkeypatch.setattr("app.services.support.idempotency.IdempotentRequest.remember", fail)
+    monkeypatch.setattr("app.services.support.idempotency.IdempotentRequest.store_response", fail)
     url = SecretStr(as_text(clone_url))
     before = await everything(database)
     async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
