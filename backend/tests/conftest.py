@@ -261,6 +261,18 @@ async def api(own_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
+async def production_client(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The application in production, where writes need a key, on a database of the test's own."""
+    changes = {
+        "app_env": "production",
+        "database_url": SecretStr(as_text(clone_url)),
+        "signing_key": SecretStr("k" * 32),
+    }
+    async with app_client(create_app(settings.model_copy(update=changes))) as client:
+        yield client
+
+
+@pytest.fixture
 def uploads(own_settings: Settings) -> UploadStore:
     return upload_store(own_settings)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 from tests.browser.conftest import Axe, Visit
-from tests.routers.test_keys import make
+from tests.support.api_keys import create_api_key
 from tests.support.csv_files import row, write
 from tests.support.servers import RunningServer, running_server
 
@@ -98,7 +98,7 @@ async def test_in_production_a_key_is_asked_for(
     own_live: RunningServer, visit: Visit, database: Database, file: Path
 ) -> None:
     """No worker is there: what is sent waits, and can be cancelled."""
-    key = await make(database, "browser", "imports:write")
+    key = await create_api_key(database, "browser", "imports:write")
     page = await visit(own_live.url)
     await page.goto("/dashboard/imports")
     await page.get_by_label("API key").fill("hd_no_key")

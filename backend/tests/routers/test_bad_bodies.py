@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from tests.conftest import Catalog, app_client
 from tests.routers.bodies import DEAL, HOTEL
-from tests.routers.test_writes import everything
 from tests.support.databases import as_text
+from tests.support.stored_rows import fetch_catalog_rows
 
 from app.core.config import Settings
 from app.main import create_app
@@ -101,7 +101,7 @@ async def test_a_wrong_field_of_a_deal_is_named(
     if method == "PATCH" and field == "checkout_date" and value == "2026-12-01":
         body["checkin_date"] = "2026-12-01"
     url = f"/deals/{deal.id}" if method == "PATCH" else "/deals"
-    before = await everything(catalog.database)
+    before = await fetch_catalog_rows(catalog.database)
 
     response = await send(api, method, url, body)
 
@@ -110,7 +110,7 @@ async def test_a_wrong_field_of_a_deal_is_named(
     assert fields
     assert all(named.startswith(f"body.{field}") for named in fields), fields
     assert len(response.content) < 5000
-    assert await everything(catalog.database) == before
+    assert await fetch_catalog_rows(catalog.database) == before
 
 
 @pytest.mark.parametrize("field", list(HOTEL))

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 from tests.routers.bodies import DEAL
-from tests.routers.test_writes import everything
+from tests.support.stored_rows import fetch_catalog_rows
 
 from app.db.session import Database
 from app.services.verification import VerificationService
@@ -108,13 +108,13 @@ async def test_a_bad_item_stops_no_other(api: httpx.AsyncClient, item: Make) -> 
 async def test_atomic_is_all_or_nothing(
     api: httpx.AsyncClient, item: Make, database: Database, bad: Item, status: int, field: str
 ) -> None:
-    before = await everything(database)
+    before = await fetch_catalog_rows(database)
 
     response = await api.post("/deals/bulk?atomic=true", json=[item(1), item(2, **bad), item(3)])
 
     assert response.status_code == status
     assert [d["field"] for d in response.json()["error"]["details"]] == [field]
-    assert await everything(database) == before
+    assert await fetch_catalog_rows(database) == before
     assert statuses(await send(api, [item(1), item(2)], "?atomic=true")) == ["created"] * 2
 
 

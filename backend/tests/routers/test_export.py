@@ -10,7 +10,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 from tests.conftest import Catalog
-from tests.routers.test_deals import FILTERS
+from tests.support.deal_filters import DEAL_FILTERS
 
 from app.ingestion.columns import NAMES
 
@@ -40,7 +40,7 @@ async def listed(client: httpx.AsyncClient, query: str = "") -> list[dict[str, A
         place = f"&cursor={page['next_cursor']}"
 
 
-@pytest.mark.parametrize("query", ["", *(query for query, _ in FILTERS)])
+@pytest.mark.parametrize("query", ["", *(query for query, _ in DEAL_FILTERS)])
 async def test_it_is_what_the_list_shows(client: httpx.AsyncClient, query: str) -> None:
     deals = await listed(client, query)
 

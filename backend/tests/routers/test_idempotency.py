@@ -7,7 +7,6 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.routers.bodies import DEAL, HOTEL
-from tests.routers.test_keys import production as production  # noqa: PLC0414 - a fixture
 
 from app.db.session import Database
 from app.services.keys import KeyService
@@ -86,19 +85,23 @@ async def test_a_refusal_is_not_kept(api: httpx.AsyncClient, database: Database)
 
 
 async def test_the_same_key_on_another_route_or_of_another_actor_is_another(
-    production: httpx.AsyncClient, database: Database
+    production_client: httpx.AsyncClient, database: Database
 ) -> None:
     keys = {}
     async with database.transaction() as session:
         for name in ("a", "b"):
             keys[name] = await KeyService(session).create(name, ["deals:write"])
-    first = await production.post("/hotels", json=HOTEL, headers=KEY | {"X-API-Key": keys["a"]})
+    first = await production_client.post(
+        "/hotels", json=HOTEL, headers=KEY | {"X-API-Key": keys["a"]}
+    )
     assert first.status_code == 201
 
-    other = await production.post("/hotels", json=HOTEL, headers=KEY | {"X-API-Key": keys["b"]})
+    other = await production_client.post(
+        "/hotels", json=HOTEL, headers=KEY | {"X-API-Key": keys["b"]}
+    )
     assert other.status_code == 409  # not replayed: the phone is taken
     deal = {**DEAL, "hotel_id": first.json()["id"]}
-    made = await production.post("/deals", json=deal, headers=KEY | {"X-API-Key": keys["a"]})
+    made = await production_client.post("/deals", json=deal, headers=KEY | {"X-API-Key": keys["a"]})
     assert made.status_code == 201
 
 

@@ -237,7 +237,9 @@ async def test_a_storage_that_fails_is_a_503(
 
 
 @pytest.fixture
-async def production(own_settings: Settings, clone_url: URL) -> AsyncIterator[httpx.AsyncClient]:
+async def production_client(
+    own_settings: Settings, clone_url: URL
+) -> AsyncIterator[httpx.AsyncClient]:
     changes = {
         "app_env": "production",
         "database_url": SecretStr(as_text(clone_url)),
@@ -260,7 +262,7 @@ EVERY_ROUTE = [
 @pytest.mark.parametrize(("method", "path"), EVERY_ROUTE)
 @pytest.mark.parametrize(("scope", "status"), [(None, 401), ("deals:write", 403)])
 async def test_who_may_not_import_may_not_send_a_file_or_look(
-    production: httpx.AsyncClient,
+    production_client: httpx.AsyncClient,
     own_settings: Settings,
     database: Database,
     method: str,
@@ -277,7 +279,7 @@ async def test_who_may_not_import_may_not_send_a_file_or_look(
         yield FILE
         raise AssertionError("the body was read")
 
-    response = await production.request(
+    response = await production_client.request(
         method, path, content=body() if method == "POST" else None, headers=headers
     )
 
@@ -287,12 +289,12 @@ async def test_who_may_not_import_may_not_send_a_file_or_look(
 
 @pytest.mark.parametrize("scope", ["imports:write", "admin"])
 async def test_a_key_with_the_scope_imports_under_its_name(
-    production: httpx.AsyncClient, database: Database, scope: Scope
+    production_client: httpx.AsyncClient, database: Database, scope: Scope
 ) -> None:
     async with database.transaction() as session:
         key = await KeyService(session).create("nightly", [scope])
-    production.headers["Authorization"] = f"Bearer {key}"
-    made = await submit(production, FILE)
+    production_client.headers["Authorization"] = f"Bearer {key}"
+    made = await submit(production_client, FILE)
 
     assert made["created_by"] == "nightly"
-    assert (await find(production, made["id"]))["created_by"] == "nightly"
+    assert (await find(production_client, made["id"]))["created_by"] == "nightly"

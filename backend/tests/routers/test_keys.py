@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, select, text
 from tests.conftest import app_client
 from tests.routers.bodies import HOTEL
+from tests.support.api_keys import create_api_key
 from tests.support.databases import as_text
 
 from app.core.config import Settings
@@ -31,22 +32,6 @@ WRITES = [
 ]
 
 
-async def make(database: Database, name: str, *scopes: Scope) -> str:
-    async with database.transaction() as session:
-        return await KeyService(session).create(name, scopes)
-
-
-@pytest.fixture
-async def production(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    changes = {
-        "app_env": "production",
-        "database_url": SecretStr(as_text(clone_url)),
-        "signing_key": SecretStr("k" * 32),
-    }
-    async with app_client(create_app(settings.model_copy(update=changes))) as client:
-        yield client
-
-
 @pytest.fixture
 async def development(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     url = SecretStr(as_text(clone_url))
@@ -56,46 +41,48 @@ async def development(clone_url: URL, settings: Settings) -> AsyncIterator[httpx
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
 async def test_production_refuses_writes_without_a_key(
-    production: httpx.AsyncClient, method: str, path: str
+    production_client: httpx.AsyncClient, method: str, path: str
 ) -> None:
     """Even before it looks at the body, so that a stranger learns nothing of its rules."""
-    response = await production.request(method, path, content=b"{")
+    response = await production_client.request(method, path, content=b"{")
 
     assert response.status_code == 401
     assert response.json()["error"]["code"] == "UNAUTHORIZED"
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-async def test_reads_are_public(production: httpx.AsyncClient) -> None:
+async def test_reads_are_public(production_client: httpx.AsyncClient) -> None:
     for path in ("/deals", "/hotels", "/categories", "/deals/stats", "/health"):
-        assert (await production.get(path)).status_code == 200
+        assert (await production_client.get(path)).status_code == 200
 
 
 @pytest.mark.parametrize("scope", ["deals:write", "admin"])
 async def test_a_key_with_the_scope_writes_by_either_header(
-    production: httpx.AsyncClient, database: Database, scope: Scope
+    production_client: httpx.AsyncClient, database: Database, scope: Scope
 ) -> None:
-    key = await make(database, "ci", scope)
+    key = await create_api_key(database, "ci", scope)
 
     bearer = {"Authorization": f"Bearer {key}"}
-    assert (await production.post("/hotels", json=HOTEL, headers=bearer)).status_code == 201
+    assert (await production_client.post("/hotels", json=HOTEL, headers=bearer)).status_code == 201
     header = {"X-API-Key": key}
-    assert (await production.delete("/hotels/1", headers=header)).status_code == 204
+    assert (await production_client.delete("/hotels/1", headers=header)).status_code == 204
 
 
-async def test_too_little_scope_is_403(production: httpx.AsyncClient, database: Database) -> None:
-    key = await make(database, "ci", "imports:write")
+async def test_too_little_scope_is_403(
+    production_client: httpx.AsyncClient, database: Database
+) -> None:
+    key = await create_api_key(database, "ci", "imports:write")
 
-    response = await production.post("/hotels", json=HOTEL, headers={"X-API-Key": key})
+    response = await production_client.post("/hotels", json=HOTEL, headers={"X-API-Key": key})
 
     assert response.status_code == 403
     assert response.json()["error"]["code"] == "FORBIDDEN"
 
 
 async def test_a_wrong_key_is_401_even_where_none_is_needed(
-    production: httpx.AsyncClient, development: httpx.AsyncClient, database: Database
+    production_client: httpx.AsyncClient, development: httpx.AsyncClient, database: Database
 ) -> None:
-    key = await make(database, "ci", "admin")
+    key = await create_api_key(database, "ci", "admin")
     prefix, lookup, secret = key.split("_", 2)
 
     for wrong in (
@@ -109,7 +96,7 @@ async def test_a_wrong_key_is_401_even_where_none_is_needed(
         "hd_' OR 1=1 --_x",
         "hd_" + "a" * 5000,
     ):
-        for client in (production, development):
+        for client in (production_client, development):
             response = await client.post("/hotels", json=HOTEL, headers={"X-API-Key": wrong})
             assert response.status_code == 401, wrong
             assert secret not in response.text
@@ -120,16 +107,16 @@ async def test_development_is_open(development: httpx.AsyncClient) -> None:
 
 
 async def test_a_revoked_key_is_refused_when_the_cache_has_forgotten_it(
-    production: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
+    production_client: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "CACHE_SECONDS", 0.0)
-    headers = {"X-API-Key": await make(database, "ci", "admin")}
-    assert (await production.post("/hotels", json=HOTEL, headers=headers)).status_code == 201
+    headers = {"X-API-Key": await create_api_key(database, "ci", "admin")}
+    assert (await production_client.post("/hotels", json=HOTEL, headers=headers)).status_code == 201
 
     async with database.transaction() as session:
         await KeyService(session).revoke("ci")
 
-    assert (await production.delete("/hotels/1", headers=headers)).status_code == 401
+    assert (await production_client.delete("/hotels/1", headers=headers)).status_code == 401
 
 
 async def stored(database: Database) -> ApiKey:
@@ -138,10 +125,10 @@ async def stored(database: Database) -> ApiKey:
 
 
 async def test_the_secret_is_not_stored_and_its_use_is_noted_once_a_minute(
-    production: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
+    production_client: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "CACHE_SECONDS", 0.0)
-    key = await make(database, "ci", "admin")
+    key = await create_api_key(database, "ci", "admin")
     before = await stored(database)
     assert before.last_used_at is None
     assert key.split("_", 2)[2].encode() not in before.secret_hash
@@ -149,23 +136,23 @@ async def test_the_secret_is_not_stored_and_its_use_is_noted_once_a_minute(
     headers = {"X-API-Key": key}
     uses: list[datetime | None] = []
     for _ in range(3):
-        await production.delete("/hotels/1", headers=headers)
+        await production_client.delete("/hotels/1", headers=headers)
         uses.append((await stored(database)).last_used_at)
     assert uses[0] is not None
     assert len(set(uses)) == 1
 
     async with database.transaction() as session:
         await session.execute(text("UPDATE api_keys SET last_used_at = now() - interval '2 min'"))
-    await production.delete("/hotels/1", headers=headers)
+    await production_client.delete("/hotels/1", headers=headers)
     again = (await stored(database)).last_used_at
     assert again is not None
     assert datetime.now(UTC) - again < timedelta(minutes=1)
 
 
 async def test_names_are_unique_and_revoking_twice_says_so(database: Database) -> None:
-    await make(database, "ci", "admin")
+    await create_api_key(database, "ci", "admin")
     with pytest.raises(ConflictError, match="name"):
-        await make(database, "ci", "admin")
+        await create_api_key(database, "ci", "admin")
 
     async with database.transaction() as session:
         await KeyService(session).revoke("ci")

@@ -8,7 +8,6 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from structlog.testing import capture_logs
 from tests.routers.bodies import DEAL, HOTEL
-from tests.routers.test_keys import production as production  # noqa: PLC0414 - a fixture
 
 from app.core.config import Settings
 from app.main import create_app
@@ -188,6 +187,6 @@ async def test_many_deals_cost_what_few_do(api: httpx.AsyncClient, hotel: dict[s
 
 
 async def test_how_long_a_query_takes_is_no_strangers_business(
-    production: httpx.AsyncClient,
+    production_client: httpx.AsyncClient,
 ) -> None:
-    assert "server-timing" not in (await production.get("/deals")).headers
+    assert "server-timing" not in (await production_client.get("/deals")).headers

@@ -11,6 +11,7 @@ from sqlalchemy import URL, text
 from tests.conftest import app_client
 from tests.routers.bodies import DEAL, HOTEL
 from tests.support.databases import as_text
+from tests.support.stored_rows import fetch_catalog_rows
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -18,15 +19,6 @@ from app.main import create_app
 from app.services.verification import VerificationService
 
 pytestmark = pytest.mark.api
-
-
-async def everything(database: Database) -> list[Any]:
-    """All rows that a client could have changed."""
-    rows: list[Any] = []
-    for table in ("hotels", "deals", "categories", "deal_categories"):
-        found = await database.reader.rows(text(f"SELECT * FROM {table} ORDER BY 1, 2"))
-        rows.append([tuple(row) for row in found])
-    return rows
 
 
 class TestCreate:
@@ -278,12 +270,12 @@ class TestTransactions:
                     " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
                 )
             )
-        before = await everything(database)
+        before = await fetch_catalog_rows(database)
 
         response = await api.post("/deals", json={**DEAL, "hotel_id": hotel["id"]})
 
         assert response.status_code == 409
-        assert await everything(database) == before
+        assert await fetch_catalog_rows(database) == before
 
     async def test_a_hotel_leaves_while_deals_arrive(
         self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database
@@ -315,9 +307,9 @@ async def test_a_handler_that_fails_after_its_write_leaves_nothing(
 
     monkeypatch.setattr("app.services.support.idempotency.IdempotentRequest.store_response", fail)
     url = SecretStr(as_text(clone_url))
-    before = await everything(database)
+    before = await fetch_catalog_rows(database)
     async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         response = await client.post("/hotels", json=HOTEL)
 
     assert response.status_code == 500
-    assert await everything(database) == before
+    assert await fetch_catalog_rows(database) == before

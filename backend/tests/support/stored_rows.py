@@ -41,6 +41,14 @@ async def fetch_rows(database: Database, statement: str) -> list[tuple[Any, ...]
     return [tuple(row) for row in await database.reader.rows(text(statement))]
 
 
+async def fetch_catalog_rows(database: Database) -> list[list[tuple[Any, ...]]]:
+    """Return all rows that a client could have changed: hotels, deals and categories."""
+    return [
+        await fetch_rows(database, f"SELECT * FROM {table} ORDER BY 1, 2")
+        for table in ("hotels", "deals", "categories", "deal_categories")
+    ]
+
+
 async def content(database: Database) -> list[tuple[Any, ...]]:
     """All that was loaded, without what the database made up; and the derived numbers are right."""
     assert await fetch_rows(database, _DRIFT) == []

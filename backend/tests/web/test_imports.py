@@ -5,8 +5,7 @@ import sys
 
 import httpx
 import pytest
-from tests.routers.test_keys import make
-from tests.routers.test_keys import production as production  # noqa: PLC0414 - a fixture
+from tests.support.api_keys import create_api_key
 from tests.support.csv_files import row
 from tests.support.imports import submit
 from tests.web.pages import addresses, statements, text_of
@@ -125,17 +124,17 @@ async def test_what_is_wrong_is_said(api: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("path", ["", "/1"])
 async def test_in_production_a_key_is_needed(
-    production: httpx.AsyncClient, database: Database, path: str
+    production_client: httpx.AsyncClient, database: Database, path: str
 ) -> None:
     async def page(**headers: str) -> str:
-        answer = await production.get(f"/dashboard/imports{path}", headers=headers)
+        answer = await production_client.get(f"/dashboard/imports{path}", headers=headers)
         addresses(answer)
         return answer.text
 
     assert 'id="key-form"' in await page()
     assert "A valid API key is needed" not in await page()
     assert "A valid API key is needed" in await page(Authorization="Bearer hd_x_y")
-    other = await make(database, "other", "deals:write")
+    other = await create_api_key(database, "other", "deals:write")
     assert "The key lacks the scope imports:write" in await page(**{"X-API-Key": other})
-    right = await make(database, "right", "imports:write")
+    right = await create_api_key(database, "right", "imports:write")
     assert 'id="key-form"' not in await page(Authorization=f"Bearer {right}")

@@ -1,0 +1,10 @@
+"""API keys for tests of who may write."""
+
+from app.db.session import Database
+from app.services.keys import KeyService, Scope
+
+
+async def create_api_key(database: Database, name: str, *scopes: Scope) -> str:
+    """Store a key with these scopes; return the key as its client sends it."""
+    async with database.transaction() as session:
+        return await KeyService(session).create(name, scopes)
