@@ -17,7 +17,7 @@ from app.main import create_app
 
 pytestmark = pytest.mark.api
 
-WRONG_NUMBERS: list[Any] = [
+INVALID_NUMBERS: list[Any] = [
     True,
     None,
     "4",
@@ -30,7 +30,7 @@ WRONG_NUMBERS: list[Any] = [
     float("nan"),
     float("inf"),
 ]
-WRONG_PRICES: list[Any] = [
+INVALID_PRICES: list[Any] = [
     True,
     None,
     0,
@@ -51,19 +51,28 @@ WRONG_PRICES: list[Any] = [
     "1" * 100_000,
     [],
 ]
-WRONG_TEXTS: list[Any] = [None, "", "   ", "a\0b", 5, True, [], "x" * 51, "x" * 100_000, "\ud800"]
-WRONG_DATES: list[Any] = [None, 0, True, "", "tomorrow", "2026-02-30", "2026-12-01T00:00:00", "\0"]
+INVALID_TEXTS: list[Any] = [None, "", "   ", "a\0b", 5, True, [], "x" * 51, "x" * 100_000, "\ud800"]
+INVALID_DATES: list[Any] = [
+    None,
+    0,
+    True,
+    "",
+    "tomorrow",
+    "2026-02-30",
+    "2026-12-01T00:00:00",
+    "\0",
+]
 
-DEAL_FIELDS: list[tuple[str, list[Any]]] = [
+INVALID_DEAL_VALUES: list[tuple[str, list[Any]]] = [
     ("external_id", [True, "4", 0, -1, 2**63, 2**70, 1.5]),
-    ("hotel_id", [*WRONG_NUMBERS, 0, 2**63]),
-    ("room_type", WRONG_TEXTS),
-    ("star_rating", [*WRONG_NUMBERS, 0, 6]),
-    ("price_per_night", WRONG_PRICES),
-    ("original_price", WRONG_PRICES),
-    ("discount_percent", [*WRONG_NUMBERS, 101]),
-    ("checkin_date", WRONG_DATES),
-    ("checkout_date", [*WRONG_DATES, "2026-12-01", "2020-01-01"]),
+    ("hotel_id", [*INVALID_NUMBERS, 0, 2**63]),
+    ("room_type", INVALID_TEXTS),
+    ("star_rating", [*INVALID_NUMBERS, 0, 6]),
+    ("price_per_night", INVALID_PRICES),
+    ("original_price", INVALID_PRICES),
+    ("discount_percent", [*INVALID_NUMBERS, 101]),
+    ("checkin_date", INVALID_DATES),
+    ("checkout_date", [*INVALID_DATES, "2026-12-01", "2020-01-01"]),
     ("is_available", [None, 0, 1, "true", "yes", []]),
     (
         "categories",
@@ -71,7 +80,7 @@ DEAL_FIELDS: list[tuple[str, list[Any]]] = [
     ),
     ("unknown", [1]),
 ]
-CASES = [(field, value) for field, values in DEAL_FIELDS for value in values]
+INVALID_FIELDS = [(field, value) for field, values in INVALID_DEAL_VALUES for value in values]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +90,7 @@ async def api(catalog: Catalog, settings: Settings) -> AsyncIterator[httpx.Async
         yield client
 
 
-async def send(api: httpx.AsyncClient, method: str, url: str, body: Any) -> httpx.Response:
+async def send_json(api: httpx.AsyncClient, method: str, url: str, body: Any) -> httpx.Response:
     """As JSON in Python's generous sense: with NaN, infinities and lone surrogates."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return await api.request(
@@ -91,9 +100,11 @@ async def send(api: httpx.AsyncClient, method: str, url: str, body: Any) -> http
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 @pytest.mark.parametrize(
-    ("field", "value"), CASES, ids=[f"{field}={str(value)[:20]!r}" for field, value in CASES]
+    ("field", "value"),
+    INVALID_FIELDS,
+    ids=[f"{field}={str(value)[:20]!r}" for field, value in INVALID_FIELDS],
 )
-async def test_a_wrong_field_of_a_deal_is_named(
+async def test_deal_body_invalid_field_returns_422(
     api: httpx.AsyncClient, catalog: Catalog, method: str, field: str, value: Any
 ) -> None:
     deal = catalog.deals[0]
@@ -103,7 +114,7 @@ async def test_a_wrong_field_of_a_deal_is_named(
     url = f"/deals/{deal.id}" if method == "PATCH" else "/deals"
     before = await fetch_catalog_rows(catalog.database)
 
-    response = await send(api, method, url, body)
+    response = await send_json(api, method, url, body)
 
     assert response.status_code == 422, response.text
     fields = [detail["field"] for detail in response.json()["error"]["details"]]
@@ -116,25 +127,27 @@ async def test_a_wrong_field_of_a_deal_is_named(
 @pytest.mark.parametrize("field", list(HOTEL))
 @pytest.mark.parametrize("value", [None, "", "  ", "a\0", 5, True, "x" * 201, "\ud800"])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-async def test_a_wrong_field_of_a_hotel_is_named(
+async def test_hotel_body_invalid_field_returns_422(
     api: httpx.AsyncClient, method: str, field: str, value: Any
 ) -> None:
     url = "/hotels/1" if method == "PATCH" else "/hotels"
 
-    response = await send(api, method, url, {**HOTEL, field: value})
+    response = await send_json(api, method, url, {**HOTEL, field: value})
 
     assert response.status_code == 422
     assert [d["field"] for d in response.json()["error"]["details"]] == [f"body.{field}"]
 
 
-REQUIRED = [field for field in DEAL if field not in {"external_id", "is_available", "categories"}]
+REQUIRED_FIELDS = [
+    field for field in DEAL if field not in {"external_id", "is_available", "categories"}
+]
 
 
-@pytest.mark.parametrize("field", REQUIRED)
-async def test_a_missing_field_is_named(api: httpx.AsyncClient, field: str) -> None:
+@pytest.mark.parametrize("field", REQUIRED_FIELDS)
+async def test_deal_body_missing_field_returns_422(api: httpx.AsyncClient, field: str) -> None:
     body = {key: value for key, value in DEAL.items() if key != field}
 
-    response = await send(api, "POST", "/deals", body)
+    response = await send_json(api, "POST", "/deals", body)
 
     assert response.status_code == 422
     assert [d["field"] for d in response.json()["error"]["details"]] == [f"body.{field}"]
@@ -160,15 +173,19 @@ async def test_a_missing_field_is_named(api: httpx.AsyncClient, field: str) -> N
     ids=lambda body: repr(body[:20]),
 )
 @pytest.mark.parametrize("url", ["/deals", "/hotels"])
-async def test_what_is_no_object_is_refused(api: httpx.AsyncClient, url: str, body: bytes) -> None:
-    response = await send(api, "POST", url, body)
+async def test_body_not_an_object_returns_422(
+    api: httpx.AsyncClient, url: str, body: bytes
+) -> None:
+    response = await send_json(api, "POST", url, body)
 
     assert response.status_code == 422
     assert response.json()["error"]["code"] == "VALIDATION_ERROR"
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "text/csv", "application/xml", "", "x"])
-async def test_another_content_type_is_415(api: httpx.AsyncClient, content_type: str) -> None:
+async def test_body_other_content_type_returns_415(
+    api: httpx.AsyncClient, content_type: str
+) -> None:
     response = await api.post(
         "/deals", content=json.dumps(DEAL), headers={"Content-Type": content_type}
     )
@@ -179,16 +196,16 @@ async def test_another_content_type_is_415(api: httpx.AsyncClient, content_type:
 
 @pytest.mark.parametrize("size", [1024 * 1024 + 1, 30_000_000])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_a_mebibyte_is_413_however_it_is_sent(
+async def test_body_over_1_mib_returns_413(
     api: httpx.AsyncClient, size: int, chunked: bool
 ) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, size, 65_536):
             yield b" " * min(65_536, size - start)
 
     response = await api.post(
         "/deals",
-        content=pieces() if chunked else b" " * size,
+        content=chunks() if chunked else b" " * size,
         headers={"Content-Type": "application/json"},
     )
 

@@ -15,18 +15,18 @@ from app.services.verification import VerificationService
 pytestmark = pytest.mark.api
 
 Item = dict[str, Any]
-Make = Callable[..., Item]
+ItemFactory = Callable[..., Item]
 
 
 @pytest.fixture
-def item(hotel: Item) -> Make:
-    def make(external_id: int | None, /, **changes: Any) -> Item:
+def make_item(hotel: Item) -> ItemFactory:
+    def build(external_id: int | None, /, **changes: Any) -> Item:
         return {**DEAL, "external_id": external_id, "hotel_id": hotel["id"], **changes}
 
-    return make
+    return build
 
 
-async def send(api: httpx.AsyncClient, items: Any, query: str = "") -> list[Item]:
+async def bulk_upsert(api: httpx.AsyncClient, items: Any, query: str = "") -> list[Item]:
     response = await api.post(f"/deals/bulk{query}", json=items)
     assert response.status_code == 200, response.text
     results: list[Item] = response.json()["results"]
@@ -38,18 +38,18 @@ def statuses(results: list[Item]) -> list[str]:
     return [result["status"] for result in results]
 
 
-async def test_items_are_created_updated_or_unchanged(
-    api: httpx.AsyncClient, item: Make, database: Database
+async def test_bulk_upsert_repeated_items_are_created_updated_or_unchanged(
+    api: httpx.AsyncClient, make_item: ItemFactory, database: Database
 ) -> None:
-    first = await send(api, [item(1), item(2), item(None), item(3)])
-    again = await send(
+    first = await bulk_upsert(api, [make_item(1), make_item(2), make_item(None), make_item(3)])
+    again = await bulk_upsert(
         api,
         [
-            item(1, star_rating=1),
-            item(2, categories=["LUXURY", "boutique"]),
-            item(None),
-            item(3, categories=["new"]),
-            item(4),
+            make_item(1, star_rating=1),
+            make_item(2, categories=["LUXURY", "boutique"]),
+            make_item(None),
+            make_item(3, categories=["new"]),
+            make_item(4),
         ],
     )
 
@@ -66,17 +66,19 @@ async def test_items_are_created_updated_or_unchanged(
         assert await VerificationService(session).verify(fix=False) == []
 
 
-async def test_a_bad_item_stops_no_other(api: httpx.AsyncClient, item: Make) -> None:
-    results = await send(
+async def test_bulk_upsert_invalid_items_do_not_stop_others(
+    api: httpx.AsyncClient, make_item: ItemFactory
+) -> None:
+    results = await bulk_upsert(
         api,
         [
-            item(1),
-            item(2, price_per_night=-1, unknown=1),
-            item(3, hotel_id=999),
-            item(1, star_rating=1),
+            make_item(1),
+            make_item(2, price_per_night=-1, unknown=1),
+            make_item(3, hotel_id=999),
+            make_item(1, star_rating=1),
             5,
             None,
-            item(4),
+            make_item(4),
         ],
     )
 
@@ -105,39 +107,51 @@ async def test_a_bad_item_stops_no_other(api: httpx.AsyncClient, item: Make) -> 
         ({"external_id": 1}, 409, "body.1"),
     ],
 )
-async def test_atomic_is_all_or_nothing(
-    api: httpx.AsyncClient, item: Make, database: Database, bad: Item, status: int, field: str
+async def test_bulk_upsert_atomic_with_invalid_item_stores_nothing(
+    api: httpx.AsyncClient,
+    make_item: ItemFactory,
+    database: Database,
+    bad: Item,
+    status: int,
+    field: str,
 ) -> None:
     before = await fetch_catalog_rows(database)
 
-    response = await api.post("/deals/bulk?atomic=true", json=[item(1), item(2, **bad), item(3)])
+    response = await api.post(
+        "/deals/bulk?atomic=true", json=[make_item(1), make_item(2, **bad), make_item(3)]
+    )
 
     assert response.status_code == status
     assert [d["field"] for d in response.json()["error"]["details"]] == [field]
     assert await fetch_catalog_rows(database) == before
-    assert statuses(await send(api, [item(1), item(2)], "?atomic=true")) == ["created"] * 2
+    results = await bulk_upsert(api, [make_item(1), make_item(2)], "?atomic=true")
+    assert statuses(results) == ["created"] * 2
 
 
-async def test_the_number_of_statements_does_not_grow(api: httpx.AsyncClient, item: Make) -> None:
+async def test_bulk_upsert_1000_items_uses_constant_statement_count(
+    api: httpx.AsyncClient, make_item: ItemFactory
+) -> None:
     with capture_logs() as lines:
-        await send(api, [item(1)])
-        await send(api, [item(number, star_rating=1) for number in range(1, 1001)])
+        await bulk_upsert(api, [make_item(1)])
+        await bulk_upsert(api, [make_item(number, star_rating=1) for number in range(1, 1001)])
 
     counted = [line["sql_statements"] for line in lines if line["event"] == "request"]
     assert counted[0] == counted[1] <= 9
 
 
-async def test_a_retry_with_a_key_is_the_first_answer(api: httpx.AsyncClient, item: Make) -> None:
+async def test_bulk_upsert_retry_with_idempotency_key_replays_response(
+    api: httpx.AsyncClient, make_item: ItemFactory
+) -> None:
     key = {"Idempotency-Key": "bulk-1"}
-    first = await api.post("/deals/bulk", json=[item(None), item(None)], headers=key)
-    again = await api.post("/deals/bulk", json=[item(None), item(None)], headers=key)
+    first = await api.post("/deals/bulk", json=[make_item(None), make_item(None)], headers=key)
+    again = await api.post("/deals/bulk", json=[make_item(None), make_item(None)], headers=key)
 
     assert again.content == first.content
     assert (await api.get("/deals")).json()["total"] == 2
 
 
 @pytest.mark.parametrize("body", [{}, 5, "x", [{}] * 1001])
-async def test_what_is_no_array_of_at_most_1000_is_refused(
+async def test_bulk_upsert_body_not_array_or_too_long_returns_422(
     api: httpx.AsyncClient, body: Any
 ) -> None:
     response = await api.post("/deals/bulk", json=body)
@@ -145,5 +159,5 @@ async def test_what_is_no_array_of_at_most_1000_is_refused(
     assert response.status_code == 422
 
 
-async def test_an_empty_array_does_nothing(api: httpx.AsyncClient) -> None:
-    assert await send(api, []) == []
+async def test_bulk_upsert_empty_array_returns_no_results(api: httpx.AsyncClient) -> None:
+    assert await bulk_upsert(api, []) == []

@@ -7,7 +7,7 @@ from tests.conftest import Catalog
 pytestmark = pytest.mark.api
 
 
-async def test_categories_are_counted_and_sorted(
+async def test_list_categories_returns_deal_counts_sorted_by_name(
     client: httpx.AsyncClient, catalog: Catalog
 ) -> None:
     counts = Counter(name for deal in catalog.deals for name in deal.categories)
@@ -18,7 +18,7 @@ async def test_categories_are_counted_and_sorted(
     assert shown == [{"name": name, "deal_count": counts[name]} for name in sorted(counts)]
 
 
-async def test_an_unknown_parameter_is_refused(client: httpx.AsyncClient) -> None:
+async def test_list_categories_unknown_parameter_returns_422(client: httpx.AsyncClient) -> None:
     response = await client.get("/categories?skip=1")
 
     assert response.status_code == 422
@@ -26,7 +26,9 @@ async def test_an_unknown_parameter_is_refused(client: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize("query", ["?", "?&", "?&&"])
-async def test_a_query_of_nothing_is_none(client: httpx.AsyncClient, query: str) -> None:
+async def test_list_categories_empty_query_string_returns_200(
+    client: httpx.AsyncClient, query: str
+) -> None:
     response = await client.get(f"/categories{query}")
 
     assert response.status_code == 200

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.api
 
 SORTS = [f"{sign}{field}" for field in SORT_FIELDS for sign in ("", "-")]
 # An id, a number with many equals, a price, a time: both ways among them.
-SOME_SORTS = {"id", "-star_rating", "price_per_night", "-created_at"}
+QUICK_TIER_SORTS = {"id", "-star_rating", "price_per_night", "-created_at"}
 
 
-async def walk(client: httpx.AsyncClient, url: str) -> list[int]:
+async def follow_cursors(client: httpx.AsyncClient, url: str) -> list[int]:
     """Ids along `next_cursor`, checking that `Link` says the same."""
     seen: list[int] = []
     cursor: str | None = ""
@@ -43,12 +43,12 @@ async def walk(client: httpx.AsyncClient, url: str) -> list[int]:
 
 
 @pytest.mark.parametrize("sort", [*SORTS, "-star_rating,price_per_night", "checkin_date,-id"])
-async def test_cursors_walk_the_whole_list_in_order(
+async def test_list_deals_by_cursor_returns_all_in_order(
     client: httpx.AsyncClient, catalog: Catalog, sort: str
 ) -> None:
     client.params = httpx.QueryParams(sort=sort, limit=23)
     try:
-        seen = await walk(client, "/deals")
+        seen = await follow_cursors(client, "/deals")
     finally:
         client.params = httpx.QueryParams()
     pages = [
@@ -60,7 +60,9 @@ async def test_cursors_walk_the_whole_list_in_order(
     assert len(seen) == len(set(seen)) == len(catalog.deals)
 
 
-async def test_hotels_have_cursors_too(client: httpx.AsyncClient, catalog: Catalog) -> None:
+async def test_list_hotels_by_cursor_returns_all(
+    client: httpx.AsyncClient, catalog: Catalog
+) -> None:
     first = (await client.get("/hotels?limit=6")).json()
     second = (await client.get(f"/hotels?limit=100&cursor={first['next_cursor']}")).json()
 
@@ -69,7 +71,9 @@ async def test_hotels_have_cursors_too(client: httpx.AsyncClient, catalog: Catal
     assert second["next_cursor"] is None
 
 
-async def test_a_cursor_page_counts_when_asked(client: httpx.AsyncClient, catalog: Catalog) -> None:
+async def test_cursor_page_with_exact_count_returns_total(
+    client: httpx.AsyncClient, catalog: Catalog
+) -> None:
     cursor = (await client.get("/deals?limit=1")).json()["next_cursor"]
 
     page = (await client.get(f"/deals?limit=1&count=exact&cursor={cursor}")).json()
@@ -77,7 +81,7 @@ async def test_a_cursor_page_counts_when_asked(client: httpx.AsyncClient, catalo
     assert page["total"] == len(catalog.deals)
 
 
-async def test_a_cursor_goes_with_its_query_only(client: httpx.AsyncClient) -> None:
+async def test_cursor_of_other_query_returns_422(client: httpx.AsyncClient) -> None:
     cursor = (await client.get("/deals?limit=1&city=berlin&sort=-id")).json()["next_cursor"]
     good = f"/deals?city=berlin&sort=-id&cursor={cursor}"
     assert (await client.get(good)).status_code == 200
@@ -99,7 +103,7 @@ async def test_a_cursor_goes_with_its_query_only(client: httpx.AsyncClient) -> N
         assert response.json()["error"]["details"][0]["field"] == "query.cursor"
 
 
-async def test_a_cursor_excludes_skip(client: httpx.AsyncClient) -> None:
+async def test_cursor_with_skip_returns_422(client: httpx.AsyncClient) -> None:
     cursor = (await client.get("/deals?limit=1")).json()["next_cursor"]
 
     response = await client.get(f"/deals?skip=0&cursor={cursor}")
@@ -110,9 +114,12 @@ async def test_a_cursor_excludes_skip(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "sort",
-    [pytest.param(sort, marks=[] if sort in SOME_SORTS else [pytest.mark.slow]) for sort in SORTS],
+    [
+        pytest.param(sort, marks=[] if sort in QUICK_TIER_SORTS else [pytest.mark.slow])
+        for sort in SORTS
+    ],
 )
-async def test_rows_that_stay_are_seen_exactly_once(
+async def test_list_deals_by_cursor_while_rows_change_returns_each_once(
     database: Database, clone_url: URL, settings: Settings, sort: str
 ) -> None:
     """Between any two pages some rows go and others come; the rest must neither hide nor repeat."""

@@ -16,18 +16,18 @@ from app.ingestion.columns import NAMES
 
 pytestmark = pytest.mark.api
 
-CSV = {"Accept": "text/csv"}
-NDJSON = {"Accept": "application/x-ndjson"}
+ACCEPT_CSV = {"Accept": "text/csv"}
+ACCEPT_NDJSON = {"Accept": "application/x-ndjson"}
 LAST_ID = 2**63
 
 
-async def exported(client: httpx.AsyncClient, query: str = "") -> list[dict[str, Any]]:
-    response = await client.get(f"/deals/export?{query}", headers=NDJSON)
+async def export_deals(client: httpx.AsyncClient, query: str = "") -> list[dict[str, Any]]:
+    response = await client.get(f"/deals/export?{query}", headers=ACCEPT_NDJSON)
     assert response.status_code == 200, response.text
     return [json.loads(line) for line in response.text.splitlines()]
 
 
-async def listed(client: httpx.AsyncClient, query: str = "") -> list[dict[str, Any]]:
+async def list_deals(client: httpx.AsyncClient, query: str = "") -> list[dict[str, Any]]:
     deals: list[dict[str, Any]] = []
     place = ""
     while True:
@@ -41,17 +41,19 @@ async def listed(client: httpx.AsyncClient, query: str = "") -> list[dict[str, A
 
 
 @pytest.mark.parametrize("query", ["", *(query for query, _ in DEAL_FILTERS)])
-async def test_it_is_what_the_list_shows(client: httpx.AsyncClient, query: str) -> None:
-    deals = await listed(client, query)
+async def test_export_with_filter_matches_list(client: httpx.AsyncClient, query: str) -> None:
+    deals = await list_deals(client, query)
 
-    assert await exported(client, query) == deals
-    response = await client.get(f"/deals/export?{query}", headers=CSV)
+    assert await export_deals(client, query) == deals
+    response = await client.get(f"/deals/export?{query}", headers=ACCEPT_CSV)
     rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
     assert [LAST_ID - int(row["id"]) for row in rows] == [deal["id"] for deal in reversed(deals)]
 
 
-async def test_a_line_is_the_deal_to_the_letter(client: httpx.AsyncClient) -> None:
-    lines = (await client.get("/deals/export?hotel_id=1", headers=NDJSON)).content.splitlines()
+async def test_export_ndjson_line_equals_deal_response(client: httpx.AsyncClient) -> None:
+    lines = (
+        await client.get("/deals/export?hotel_id=1", headers=ACCEPT_NDJSON)
+    ).content.splitlines()
 
     assert len(lines) == 15
     for line in lines:
@@ -59,10 +61,10 @@ async def test_a_line_is_the_deal_to_the_letter(client: httpx.AsyncClient) -> No
         assert one.content == line
 
 
-async def test_a_row_has_the_columns_of_an_import(
+async def test_export_csv_row_has_columns_of_import(
     client: httpx.AsyncClient, catalog: Catalog
 ) -> None:
-    response = await client.get("/deals/export", headers=CSV)
+    response = await client.get("/deals/export", headers=ACCEPT_CSV)
     rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
     deal = catalog.deals[-1]
     hotel = catalog.hotels[deal.hotel_id]
@@ -88,9 +90,11 @@ async def test_a_row_has_the_columns_of_an_import(
     }
 
 
-async def test_nothing_is_a_header_or_nothing(client: httpx.AsyncClient) -> None:
-    table = await client.get("/deals/export?hotel_id=999999", headers=CSV)
-    lines = await client.get("/deals/export?hotel_id=999999", headers=NDJSON)
+async def test_export_without_matches_returns_csv_header_or_nothing(
+    client: httpx.AsyncClient,
+) -> None:
+    table = await client.get("/deals/export?hotel_id=999999", headers=ACCEPT_CSV)
+    lines = await client.get("/deals/export?hotel_id=999999", headers=ACCEPT_NDJSON)
 
     assert table.text.startswith("id,hotel_name,")
     assert table.text.count("\n") == 1
@@ -109,7 +113,7 @@ async def test_nothing_is_a_header_or_nothing(client: httpx.AsyncClient) -> None
         ),
     ],
 )
-async def test_the_format_is_the_clients_choice(
+async def test_export_accept_header_selects_format(
     client: httpx.AsyncClient, accept: str, content_type: str, name: str
 ) -> None:
     response = await client.get("/deals/export?hotel_id=1", headers={"Accept": accept})
@@ -120,15 +124,19 @@ async def test_the_format_is_the_clients_choice(
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/csv;q=0", "text/csv;charset=ascii"])
-async def test_no_format_is_a_406(client: httpx.AsyncClient, accept: str) -> None:
+async def test_export_unsupported_accept_header_returns_406(
+    client: httpx.AsyncClient, accept: str
+) -> None:
     response = await client.get("/deals/export", headers={"Accept": accept})
 
     assert response.status_code == 406
     assert response.json()["error"]["code"] == "NOT_ACCEPTABLE"
 
 
-@pytest.mark.parametrize("form", [CSV, NDJSON])
-async def test_gzip(client: httpx.AsyncClient, form: dict[str, str]) -> None:
+@pytest.mark.parametrize("form", [ACCEPT_CSV, ACCEPT_NDJSON])
+async def test_export_accept_encoding_gzip_returns_gzip(
+    client: httpx.AsyncClient, form: dict[str, str]
+) -> None:
     plain = await client.get("/deals/export", headers={**form, "Accept-Encoding": "identity"})
     request = client.stream("GET", "/deals/export", headers={**form, "Accept-Encoding": "gzip"})
     async with request as compressed:
@@ -140,10 +148,10 @@ async def test_gzip(client: httpx.AsyncClient, form: dict[str, str]) -> None:
     assert len(content) < len(plain.content) / 3
 
 
-async def test_head_runs_no_export(client: httpx.AsyncClient) -> None:
+async def test_export_head_request_runs_no_statement(client: httpx.AsyncClient) -> None:
     with capture_logs() as lines:
-        head = await client.head("/deals/export", headers=CSV)
-    get = await client.get("/deals/export", headers=CSV)
+        head = await client.head("/deals/export", headers=ACCEPT_CSV)
+    get = await client.get("/deals/export", headers=ACCEPT_CSV)
 
     assert (head.status_code, head.content) == (200, b"")
     assert [line["sql_statements"] for line in lines if line["event"] == "request"] == [0]
@@ -152,7 +160,9 @@ async def test_head_runs_no_export(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["skip", "limit", "cursor", "count", "sort", "ctiy"])
-async def test_pages_and_orders_are_no_parameters(client: httpx.AsyncClient, name: str) -> None:
+async def test_export_page_or_unknown_parameter_returns_422(
+    client: httpx.AsyncClient, name: str
+) -> None:
     response = await client.get(f"/deals/export?{name}=1")
 
     assert response.status_code == 422
@@ -160,7 +170,7 @@ async def test_pages_and_orders_are_no_parameters(client: httpx.AsyncClient, nam
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-async def test_it_is_no_deal_of_that_name(client: httpx.AsyncClient, method: str) -> None:
+async def test_export_write_method_returns_405(client: httpx.AsyncClient, method: str) -> None:
     response = await client.request(method, "/deals/export", json={})
 
     assert response.status_code == 405

@@ -24,7 +24,7 @@ from app.main import create_app
 
 pytestmark = pytest.mark.api
 
-EVERY_ROUTE = [
+READ_PATHS = [
     "/health",
     "/deals",
     "/deals?q=a&category=b&price_min=1",
@@ -36,102 +36,19 @@ EVERY_ROUTE = [
 ]
 
 
-async def test_health_is_ok_when_the_database_answers(client: httpx.AsyncClient) -> None:
-    response = await client.get("/health")
-
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
-
-
-async def test_many_ask_at_once(client: httpx.AsyncClient) -> None:
-    """Whoever asks while a question is on its way waits for that one, not for the one after it."""
-
-    async def ask_often() -> set[int]:
-        return {(await client.get("/health")).status_code for _ in range(40)}
-
-    assert await asyncio.gather(*(ask_often() for _ in range(8))) == [{200}] * 8
-
-
 @pytest.fixture
-def nobody_listens(tmp_path: Path) -> str:
+def unreachable_url(tmp_path: Path) -> str:
     return f"postgresql+asyncpg://deals@/deals?host={tmp_path}"
 
 
-@pytest.mark.parametrize("path", EVERY_ROUTE)
-async def test_without_a_database_every_route_says_so(
-    settings: Settings, nobody_listens: str, path: str
-) -> None:
-    down = settings.model_copy(update={"database_url": SecretStr(nobody_listens)})
-    async with app_client(create_app(down)) as client:
-        response = await client.get(path)
-
-    assert response.status_code == 503
-    assert response.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
-    assert response.headers["retry-after"]
-
-
-async def test_a_database_that_is_not_there_is_unavailable(
-    settings: Settings, server_url: URL
-) -> None:
-    url = SecretStr(as_text(server_url.set(database="no_such_database")))
-    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
-        assert (await client.get("/health")).status_code == 503
-
-
-async def test_a_database_without_tables_is_unavailable(settings: Settings, empty_url: str) -> None:
-    url = SecretStr(empty_url)
-    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
-        response = await client.get("/deals")
-
-    assert response.status_code == 503
-    assert "deals migrate" in response.json()["error"]["message"]
-
-
-async def test_a_server_that_accepts_and_says_nothing_is_unavailable(
-    settings: Settings, tmp_path: Path
-) -> None:
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(tmp_path / ".s.PGSQL.5432"))
-        silent.listen()
-        url = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
-        hung = settings.model_copy(update={"database_url": url, "db_health_timeout": 0.2})
-        async with app_client(create_app(hung)) as client:
-            started = time.monotonic()
-            response = await client.get("/health")
-
-    assert response.status_code == 503
-    assert time.monotonic() - started < TIMEOUT
-
-
-async def test_service_resumes_when_connections_were_cut(
-    settings: Settings, clone_url: URL
-) -> None:
-    url = SecretStr(as_text(clone_url))
-    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
-        assert (await client.get("/deals")).status_code == 200
-        admin = await asyncpg.connect(dsn(make_url(as_text(clone_url)).set(database="postgres")))
-        try:
-            await admin.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
-                clone_url.database,
-            )
-        finally:
-            await admin.close()
-
-        # At most the first of them may meet the cut connection.
-        statuses = [(await client.get("/deals")).status_code for _ in range(3)]
-
-    assert statuses[1:] == [200, 200]
-    assert statuses[0] in {200, 503}
-
-
-async def until_healthy(client: httpx.AsyncClient) -> None:
+async def wait_healthy(client: httpx.AsyncClient) -> None:
     async with asyncio.timeout(TIMEOUT):
         while (await client.get("/health")).status_code != 200:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def frozen(url: URL) -> AsyncIterator[None]:
+async def suspended_backends(url: URL) -> AsyncIterator[None]:
     """The server's processes for this database stand still: connected, and silent."""
     admin = await asyncpg.connect(dsn(url.set(database="postgres")))
     pids = await admin.fetch("SELECT pid FROM pg_stat_activity WHERE datname = $1", url.database)
@@ -146,80 +63,171 @@ async def frozen(url: URL) -> AsyncIterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops a process of the server")
-async def test_a_database_that_hangs_is_unavailable(settings: Settings, clone_url: URL) -> None:
-    """With a connection that was good a moment ago: no new one is needed to find out."""
-    changes = {"database_url": SecretStr(as_text(clone_url)), "db_health_timeout": 0.2}
-    async with app_client(create_app(settings.model_copy(update=changes))) as client:
-        await until_healthy(client)
-        async with frozen(clone_url):
-            started = time.monotonic()
-            answers = [await client.get("/health") for _ in range(2)]
-            waited = time.monotonic() - started
-        statuses = {response.status_code for response in answers}
-        await until_healthy(client)
+class TestHealth:
+    async def test_available_database_returns_200(self, client: httpx.AsyncClient) -> None:
+        response = await client.get("/health")
 
-    assert statuses == {503}
-    assert waited < TIMEOUT
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+    async def test_concurrent_requests_return_200(self, client: httpx.AsyncClient) -> None:
+        """A request that comes while another one asks the database waits for that answer."""
+
+        async def ask_often() -> set[int]:
+            return {(await client.get("/health")).status_code for _ in range(40)}
+
+        assert await asyncio.gather(*(ask_often() for _ in range(8))) == [{200}] * 8
+
+    async def test_missing_database_returns_503(self, settings: Settings, server_url: URL) -> None:
+        url = SecretStr(as_text(server_url.set(database="no_such_database")))
+        async with app_client(
+            create_app(settings.model_copy(update={"database_url": url}))
+        ) as client:
+            assert (await client.get("/health")).status_code == 503
+
+    async def test_silent_server_returns_503_within_timeout(
+        self, settings: Settings, tmp_path: Path
+    ) -> None:
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(tmp_path / ".s.PGSQL.5432"))
+            silent.listen()
+            url = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
+            hung = settings.model_copy(update={"database_url": url, "db_health_timeout": 0.2})
+            async with app_client(create_app(hung)) as client:
+                started = time.monotonic()
+                response = await client.get("/health")
+
+        assert response.status_code == 503
+        assert time.monotonic() - started < TIMEOUT
+
+    @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops a process of the server")
+    async def test_hanging_database_returns_503_within_timeout(
+        self, settings: Settings, clone_url: URL
+    ) -> None:
+        """Use an open connection: no new one is needed to find out."""
+        changes = {"database_url": SecretStr(as_text(clone_url)), "db_health_timeout": 0.2}
+        async with app_client(create_app(settings.model_copy(update=changes))) as client:
+            await wait_healthy(client)
+            async with suspended_backends(clone_url):
+                started = time.monotonic()
+                answers = [await client.get("/health") for _ in range(2)]
+                waited = time.monotonic() - started
+            statuses = {response.status_code for response in answers}
+            await wait_healthy(client)
+
+        assert statuses == {503}
+        assert waited < TIMEOUT
 
 
-@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops processes of the server")
-async def test_every_request_has_an_answer_while_the_database_hangs(
-    settings: Settings, clone_url: URL
-) -> None:
-    """Within its statements' limits, on connections that were good a moment ago."""
-    changes = {
-        "database_url": SecretStr(as_text(clone_url)),
-        "db_pool_size": len(EVERY_ROUTE),
-        "db_read_timeout": 0.5,
-        "db_statement_timeout": 0.5,
-        "db_health_timeout": 0.5,
-    }
-    async with app_client(create_app(settings.model_copy(update=changes))) as client:
+class TestLiveness:
+    async def test_unreachable_database_returns_200(
+        self, settings: Settings, unreachable_url: str
+    ) -> None:
+        down = settings.model_copy(update={"database_url": SecretStr(unreachable_url)})
+        async with app_client(create_app(down)) as client:
+            live = await client.get("/health/live")
+            ready = await client.get("/health/ready")
 
-        async def ask_all() -> set[int]:
-            answers = await asyncio.gather(
-                *(client.get(path) for path in EVERY_ROUTE),
-                client.post("/hotels", json=HOTEL),
+        assert (live.status_code, live.json()) == (200, {"status": "ok"})
+        assert ready.status_code == 503
+
+
+class TestReadiness:
+    async def test_other_or_missing_schema_returns_503(
+        self, own_settings: Settings, database: Database
+    ) -> None:
+        async with app_client(create_app(own_settings)) as client:
+            assert (await client.get("/health/ready")).json() == {"status": "ok"}
+            await execute(database, "UPDATE alembic_version SET version_num = '9999'")
+            other = await client.get("/health/ready")
+            await execute(database, "DROP TABLE alembic_version")
+            none = await client.get("/health/ready")
+            assert (await client.get("/health")).status_code == 200
+
+        assert (other.status_code, none.status_code) == (503, 503)
+        assert "is at 9999, this code is for 0" in other.json()["error"]["message"]
+        assert "deals migrate" in none.json()["error"]["message"]
+
+
+class TestDatabaseFailures:
+    @pytest.mark.parametrize("path", READ_PATHS)
+    async def test_unreachable_database_returns_503_for_every_path(
+        self, settings: Settings, unreachable_url: str, path: str
+    ) -> None:
+        down = settings.model_copy(update={"database_url": SecretStr(unreachable_url)})
+        async with app_client(create_app(down)) as client:
+            response = await client.get(path)
+
+        assert response.status_code == 503
+        assert response.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+        assert response.headers["retry-after"]
+
+    async def test_missing_tables_returns_503_with_hint(
+        self, settings: Settings, empty_url: str
+    ) -> None:
+        url = SecretStr(empty_url)
+        async with app_client(
+            create_app(settings.model_copy(update={"database_url": url}))
+        ) as client:
+            response = await client.get("/deals")
+
+        assert response.status_code == 503
+        assert "deals migrate" in response.json()["error"]["message"]
+
+    async def test_terminated_connections_are_replaced(
+        self, settings: Settings, clone_url: URL
+    ) -> None:
+        url = SecretStr(as_text(clone_url))
+        async with app_client(
+            create_app(settings.model_copy(update={"database_url": url}))
+        ) as client:
+            assert (await client.get("/deals")).status_code == 200
+            admin = await asyncpg.connect(
+                dsn(make_url(as_text(clone_url)).set(database="postgres"))
             )
-            return {response.status_code for response in answers}
+            try:
+                await admin.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = $1",
+                    clone_url.database,
+                )
+            finally:
+                await admin.close()
 
-        # By a busy machine some may be answered too late at first.
-        async with asyncio.timeout(TIMEOUT):
-            while 503 in await ask_all():
-                pass
-        async with frozen(clone_url), asyncio.timeout(TIMEOUT):
-            during = await ask_all()
-        async with asyncio.timeout(TIMEOUT):
-            while 503 in await ask_all():
-                pass
+            # At most the first of them may meet the cut connection.
+            statuses = [(await client.get("/deals")).status_code for _ in range(3)]
 
-    assert during == {503}
+        assert statuses[1:] == [200, 200]
+        assert statuses[0] in {200, 503}
 
+    @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="stops processes of the server")
+    async def test_hanging_database_returns_503_for_every_path(
+        self, settings: Settings, clone_url: URL
+    ) -> None:
+        """Within its statements' limits, on connections that were good a moment ago."""
+        changes = {
+            "database_url": SecretStr(as_text(clone_url)),
+            "db_pool_size": len(READ_PATHS),
+            "db_read_timeout": 0.5,
+            "db_statement_timeout": 0.5,
+            "db_health_timeout": 0.5,
+        }
+        async with app_client(create_app(settings.model_copy(update=changes))) as client:
 
-async def test_the_process_lives_whatever_the_database_does(
-    settings: Settings, nobody_listens: str
-) -> None:
-    down = settings.model_copy(update={"database_url": SecretStr(nobody_listens)})
-    async with app_client(create_app(down)) as client:
-        live = await client.get("/health/live")
-        ready = await client.get("/health/ready")
+            async def ask_all() -> set[int]:
+                answers = await asyncio.gather(
+                    *(client.get(path) for path in READ_PATHS),
+                    client.post("/hotels", json=HOTEL),
+                )
+                return {response.status_code for response in answers}
 
-    assert (live.status_code, live.json()) == (200, {"status": "ok"})
-    assert ready.status_code == 503
+            # By a busy machine some may be answered too late at first.
+            async with asyncio.timeout(TIMEOUT):
+                while 503 in await ask_all():
+                    pass
+            async with suspended_backends(clone_url), asyncio.timeout(TIMEOUT):
+                during = await ask_all()
+            async with asyncio.timeout(TIMEOUT):
+                while 503 in await ask_all():
+                    pass
 
-
-async def test_it_is_ready_with_its_own_schema_only(
-    own_settings: Settings, database: Database
-) -> None:
-    async with app_client(create_app(own_settings)) as client:
-        assert (await client.get("/health/ready")).json() == {"status": "ok"}
-        await execute(database, "UPDATE alembic_version SET version_num = '9999'")
-        other = await client.get("/health/ready")
-        await execute(database, "DROP TABLE alembic_version")
-        none = await client.get("/health/ready")
-        assert (await client.get("/health")).status_code == 200
-
-    assert (other.status_code, none.status_code) == (503, 503)
-    assert "is at 9999, this code is for 0" in other.json()["error"]["message"]
-    assert "deals migrate" in none.json()["error"]["message"]
+        assert during == {503}

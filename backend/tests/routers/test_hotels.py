@@ -5,89 +5,88 @@ from tests.conftest import Catalog
 pytestmark = pytest.mark.api
 
 
-async def test_a_hotel_is_shown_with_its_numbers(
-    client: httpx.AsyncClient, catalog: Catalog
-) -> None:
-    hotel = catalog.hotels[catalog.deals[0].hotel_id]
-    stars = [deal.star_rating for deal in catalog.deals if deal.hotel_id == hotel.id]
+class TestGetHotel:
+    async def test_existing_id_returns_all_fields(
+        self, client: httpx.AsyncClient, catalog: Catalog
+    ) -> None:
+        hotel = catalog.hotels[catalog.deals[0].hotel_id]
+        stars = [deal.star_rating for deal in catalog.deals if deal.hotel_id == hotel.id]
 
-    shown = (await client.get(f"/hotels/{hotel.id}")).json()
+        shown = (await client.get(f"/hotels/{hotel.id}")).json()
 
-    assert shown.pop("created_at").endswith("Z")
-    assert shown.pop("updated_at").endswith("Z")
-    assert shown == {
-        "id": hotel.id,
-        "name": hotel.name,
-        "city": hotel.city,
-        "country": hotel.country,
-        "phone": hotel.phone,
-        "avg_star_rating": round(sum(stars) / len(stars), 2),
-        "deal_count": 15,
-        "version": 1,
-    }
+        assert shown.pop("created_at").endswith("Z")
+        assert shown.pop("updated_at").endswith("Z")
+        assert shown == {
+            "id": hotel.id,
+            "name": hotel.name,
+            "city": hotel.city,
+            "country": hotel.country,
+            "phone": hotel.phone,
+            "avg_star_rating": round(sum(stars) / len(stars), 2),
+            "deal_count": 15,
+            "version": 1,
+        }
+
+    async def test_hotel_without_deals_returns_null_average(
+        self, client: httpx.AsyncClient, catalog: Catalog
+    ) -> None:
+        empty = next(hotel for hotel in catalog.hotels.values() if hotel.name == "Empty House")
+
+        shown = (await client.get(f"/hotels/{empty.id}")).json()
+
+        assert (shown["avg_star_rating"], shown["deal_count"]) == (None, 0)
 
 
-async def test_a_hotel_without_deals_has_no_average(
-    client: httpx.AsyncClient, catalog: Catalog
-) -> None:
-    empty = next(hotel for hotel in catalog.hotels.values() if hotel.name == "Empty House")
-
-    shown = (await client.get(f"/hotels/{empty.id}")).json()
-
-    assert (shown["avg_star_rating"], shown["deal_count"]) == (None, 0)
-
-
-@pytest.mark.parametrize(
-    ("query", "city"),
-    [("city=berlin", "Berlin"), ("city=zÜrich", "Zürich"), ("city=Nowhere", None)],
-)
-async def test_city_finds_hotels_ignoring_case(
-    client: httpx.AsyncClient, catalog: Catalog, query: str, city: str | None
-) -> None:
-    expected = sorted(
-        hotel.id
-        for hotel in catalog.hotels.values()
-        if city and hotel.city.casefold() == city.casefold()
+class TestListHotels:
+    @pytest.mark.parametrize(
+        ("query", "city"),
+        [("city=berlin", "Berlin"), ("city=zÜrich", "Zürich"), ("city=Nowhere", None)],
     )
+    async def test_city_filter_ignores_case(
+        self, client: httpx.AsyncClient, catalog: Catalog, query: str, city: str | None
+    ) -> None:
+        expected = sorted(
+            hotel.id
+            for hotel in catalog.hotels.values()
+            if city and hotel.city.casefold() == city.casefold()
+        )
 
-    page = (await client.get(f"/hotels?limit=100&{query}")).json()
+        page = (await client.get(f"/hotels?limit=100&{query}")).json()
 
-    assert [hotel["id"] for hotel in page["items"]] == expected
-    assert page["total"] == len(expected)
+        assert [hotel["id"] for hotel in page["items"]] == expected
+        assert page["total"] == len(expected)
 
+    async def test_search_words_match_name_and_city(
+        self, client: httpx.AsyncClient, catalog: Catalog
+    ) -> None:
+        page = (await client.get("/hotels?q=inn o'hara ZÜ")).json()
 
-async def test_words_of_name_and_city_narrow_together(
-    client: httpx.AsyncClient, catalog: Catalog
-) -> None:
-    page = (await client.get("/hotels?q=inn o'hara ZÜ")).json()
+        assert [hotel["name"] for hotel in page["items"]] == ["O'Hara 100% Inn"]
 
-    assert [hotel["name"] for hotel in page["items"]] == ["O'Hara 100% Inn"]
+    async def test_next_links_return_whole_list(
+        self, client: httpx.AsyncClient, catalog: Catalog
+    ) -> None:
+        seen: list[int] = []
+        url: str | None = "/hotels?limit=4&country=somewhere"
+        while url:
+            response = await client.get(url)
+            seen += [hotel["id"] for hotel in response.json()["items"]]
+            url = response.links.get("next", {}).get("url")
 
+        assert seen == sorted(catalog.hotels)
 
-async def test_pages_of_hotels_join_up(client: httpx.AsyncClient, catalog: Catalog) -> None:
-    seen: list[int] = []
-    url: str | None = "/hotels?limit=4&country=somewhere"
-    while url:
-        response = await client.get(url)
-        seen += [hotel["id"] for hotel in response.json()["items"]]
-        url = response.links.get("next", {}).get("url")
+    async def test_skip_past_end_returns_empty_page_with_total(
+        self, client: httpx.AsyncClient, catalog: Catalog
+    ) -> None:
+        page = (await client.get("/hotels?skip=1000")).json()
 
-    assert seen == sorted(catalog.hotels)
+        assert (page["items"], page["total"]) == ([], len(catalog.hotels))
 
+    async def test_count_none_returns_null_total(self, client: httpx.AsyncClient) -> None:
+        response = await client.get("/hotels?count=none&limit=2")
 
-async def test_a_page_past_the_end_is_empty_with_the_total(
-    client: httpx.AsyncClient, catalog: Catalog
-) -> None:
-    page = (await client.get("/hotels?skip=1000")).json()
-
-    assert (page["items"], page["total"]) == ([], len(catalog.hotels))
-
-
-async def test_without_a_count_the_total_is_null(client: httpx.AsyncClient) -> None:
-    response = await client.get("/hotels?count=none&limit=2")
-
-    assert response.json()["total"] is None
-    assert "skip=2" in response.links["next"]["url"]
+        assert response.json()["total"] is None
+        assert "skip=2" in response.links["next"]["url"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ async def test_without_a_count_the_total_is_null(client: httpx.AsyncClient) -> N
         ("/hotels?city=a%00", 422),
     ],
 )
-async def test_wrong_requests_are_refused(
+async def test_hotels_unknown_id_or_invalid_parameter_returns_error(
     client: httpx.AsyncClient, path: str, status: int
 ) -> None:
     response = await client.get(path)

@@ -16,12 +16,12 @@ pytestmark = pytest.mark.api
 KEY = {"Idempotency-Key": "b1946ac9-2d1f"}
 
 
-async def kept(database: Database) -> int:
+async def count_stored_keys(database: Database) -> int:
     [[number]] = await database.reader.rows(text("SELECT count(*) FROM idempotency_keys"))
     return int(number)
 
 
-async def test_the_same_request_again_is_the_first_response_again(
+async def test_idempotency_key_same_request_replays_response(
     api: httpx.AsyncClient, hotel: dict[str, Any]
 ) -> None:
     body = {**DEAL, "external_id": None, "hotel_id": hotel["id"]}
@@ -39,7 +39,7 @@ async def test_the_same_request_again_is_the_first_response_again(
     assert (await api.get("/deals")).json()["total"] == 1
 
 
-async def test_another_body_is_refused(api: httpx.AsyncClient) -> None:
+async def test_idempotency_key_other_body_returns_422(api: httpx.AsyncClient) -> None:
     await api.post("/hotels", json=HOTEL, headers=KEY)
 
     response = await api.post("/hotels", json={**HOTEL, "phone": "+2"}, headers=KEY)
@@ -49,7 +49,9 @@ async def test_another_body_is_refused(api: httpx.AsyncClient) -> None:
     assert (await api.get("/hotels")).json()["total"] == 1
 
 
-async def test_twenty_four_at_once_make_one(api: httpx.AsyncClient, hotel: dict[str, Any]) -> None:
+async def test_idempotency_key_24_concurrent_requests_create_one_deal(
+    api: httpx.AsyncClient, hotel: dict[str, Any]
+) -> None:
     body = {**DEAL, "external_id": None, "hotel_id": hotel["id"]}
 
     answers = await asyncio.gather(*(api.post("/deals", json=body, headers=KEY) for _ in range(24)))
@@ -61,7 +63,9 @@ async def test_twenty_four_at_once_make_one(api: httpx.AsyncClient, hotel: dict[
     assert (await api.post("/deals", json=body, headers=KEY)).status_code == 201
 
 
-async def test_one_that_is_running_is_409(api: httpx.AsyncClient, database: Database) -> None:
+async def test_idempotency_key_of_running_request_returns_409(
+    api: httpx.AsyncClient, database: Database
+) -> None:
     async with database.transaction() as session:
         await session.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:identity, 0))"),
@@ -74,17 +78,19 @@ async def test_one_that_is_running_is_409(api: httpx.AsyncClient, database: Data
     assert (await api.post("/hotels", json=HOTEL, headers=KEY)).status_code == 201
 
 
-async def test_a_refusal_is_not_kept(api: httpx.AsyncClient, database: Database) -> None:
+async def test_idempotency_key_of_failed_request_is_not_stored(
+    api: httpx.AsyncClient, database: Database
+) -> None:
     body = {**DEAL, "hotel_id": 1}
     assert (await api.post("/deals", json=body, headers=KEY)).status_code == 404
     assert (await api.post("/deals", json={}, headers=KEY)).status_code == 422
-    assert await kept(database) == 0
+    assert await count_stored_keys(database) == 0
 
     await api.post("/hotels", json=HOTEL)
     assert (await api.post("/deals", json=body, headers=KEY)).status_code == 201
 
 
-async def test_the_same_key_on_another_route_or_of_another_actor_is_another(
+async def test_idempotency_key_of_other_route_or_actor_is_independent(
     production_client: httpx.AsyncClient, database: Database
 ) -> None:
     keys = {}
@@ -105,7 +111,7 @@ async def test_the_same_key_on_another_route_or_of_another_actor_is_another(
     assert made.status_code == 201
 
 
-async def test_after_a_day_a_key_may_be_used_anew_and_old_ones_go(
+async def test_idempotency_key_after_24_hours_is_reusable_and_old_keys_are_deleted(
     api: httpx.AsyncClient, database: Database
 ) -> None:
     for number in range(30):
@@ -121,11 +127,11 @@ async def test_after_a_day_a_key_may_be_used_anew_and_old_ones_go(
 
     assert response.status_code == 201
     assert response.json()["name"] == "New"
-    assert await kept(database) == 30 - 20
+    assert await count_stored_keys(database) == 30 - 20
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "é"])
-async def test_a_strange_key_is_refused(api: httpx.AsyncClient, key: str) -> None:
+async def test_idempotency_key_invalid_returns_422(api: httpx.AsyncClient, key: str) -> None:
     headers = {b"Idempotency-Key": key.encode("latin-1")}
 
     response = await api.post("/hotels", json=HOTEL, headers=headers)

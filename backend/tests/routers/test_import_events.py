@@ -51,19 +51,19 @@ def service(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> ImportService:
     return found
 
 
-def events(response: httpx.Response) -> list[dict[str, Any]]:
+def parse_events(response: httpx.Response) -> list[dict[str, Any]]:
     """The data of each event; comments are left out."""
     blocks = [each for each in response.text.split("\n\n") if each and not each.startswith(":")]
     assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
     return [checked(json.loads(block.removeprefix("data: "))) for block in blocks]
 
 
-async def following(changes: AsyncIterator[ImportResponse]) -> ImportResponse:
+async def next_change(changes: AsyncIterator[ImportResponse]) -> ImportResponse:
     async with asyncio.timeout(TIMEOUT):
         return await anext(changes)
 
 
-async def test_an_import_that_has_ended_is_one_event(
+async def test_import_events_finished_import_sends_one_event(
     api: httpx.AsyncClient, runner: ImportRunner
 ) -> None:
     made = await submit(api, ROWS)
@@ -73,10 +73,10 @@ async def test_an_import_that_has_ended_is_one_event(
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["cache-control"] == "no-cache"
-    assert events(response) == [await find(api, made["id"])]
+    assert parse_events(response) == [await find(api, made["id"])]
 
 
-async def test_the_stream_begins_with_what_is_and_ends_with_the_end(
+async def test_import_events_running_import_sends_first_to_final_state(
     api: httpx.AsyncClient, service: ImportService, runner: ImportRunner, database: Database
 ) -> None:
     made = await submit(api, ROWS)
@@ -84,7 +84,7 @@ async def test_the_stream_begins_with_what_is_and_ends_with_the_end(
     await wait_for_rows(database, LISTENING)
     await runner.run(made["id"])
     async with asyncio.timeout(TIMEOUT):
-        told = events(await watching)
+        told = parse_events(await watching)
 
     assert told[0]["state"] == "queued"
     assert told[-1] == await find(api, made["id"])
@@ -95,7 +95,7 @@ async def test_the_stream_begins_with_what_is_and_ends_with_the_end(
     assert len(set(shown)) == len(shown)
 
 
-async def test_every_change_is_told_at_once(
+async def test_import_events_each_change_is_sent_immediately(
     api: httpx.AsyncClient,
     service: ImportService,
     runner: ImportRunner,
@@ -103,30 +103,30 @@ async def test_every_change_is_told_at_once(
 ) -> None:
     made = await submit(api, ROWS)
     changes = service.changes(made["id"])
-    assert (await following(changes))["state"] == "queued"
-    waiting = asyncio.create_task(following(changes))
+    assert (await next_change(changes))["state"] == "queued"
+    waiting = asyncio.create_task(next_change(changes))
     await wait_for_rows(database, LISTENING)
     async with failing(database, "import_chunks", "NEW.number = 0"):
         await runner.run(made["id"])
     told = [await waiting]
     while told[-1]["error"] is None:
-        told.append(await following(changes))
+        told.append(await next_change(changes))
     assert told[-1]["state"] == "queued"
-    waiting = asyncio.create_task(following(changes))
+    waiting = asyncio.create_task(next_change(changes))
     await cancel(api, made["id"])
     assert (await waiting)["state"] == "cancelled"
     with pytest.raises(StopAsyncIteration):
-        await following(changes)
+        await next_change(changes)
 
 
-async def test_what_has_not_changed_is_no_event(
+async def test_import_events_unchanged_import_sends_nothing(
     api: httpx.AsyncClient, service: ImportService, database: Database
 ) -> None:
     made = await submit(api, ROWS)
     other = await submit(api, [row(1)])
     changes = service.changes(made["id"])
-    await following(changes)
-    waiting = asyncio.create_task(following(changes))
+    await next_change(changes)
+    waiting = asyncio.create_task(next_change(changes))
     await wait_for_rows(database, LISTENING)
     await execute(database, f"SELECT pg_notify('imports', '{made['id']}')")
     await cancel(api, other["id"])
@@ -137,7 +137,7 @@ async def test_what_has_not_changed_is_no_event(
     assert (await waiting)["state"] == "cancelled"
 
 
-async def test_a_stream_that_nothing_happens_in_is_kept_alive(
+async def test_import_events_idle_stream_sends_keepalive(
     api: httpx.AsyncClient,
     service: ImportService,
     database: Database,
@@ -153,10 +153,10 @@ async def test_a_stream_that_nothing_happens_in_is_kept_alive(
     response = await watching
 
     assert ": ping\n\n" in response.text
-    assert [each["state"] for each in events(response)] == ["queued", "cancelled"]
+    assert [each["state"] for each in parse_events(response)] == ["queued", "cancelled"]
 
 
-async def test_streams_end_when_the_service_is_told_to_stop(
+async def test_import_events_shutdown_ends_streams(
     app: FastAPI, api: httpx.AsyncClient, service: ImportService, database: Database
 ) -> None:
     made = await submit(api, ROWS)
@@ -167,16 +167,16 @@ async def test_streams_end_when_the_service_is_told_to_stop(
         responses = await asyncio.gather(*watching)
 
     assert {response.status_code for response in responses} == {200}
-    assert {len(events(response)) for response in responses} <= {0, 1}
+    assert {len(parse_events(response)) for response in responses} <= {0, 1}
 
 
-async def test_a_lost_connection_loses_no_change(
+async def test_import_events_terminated_listener_loses_no_change(
     api: httpx.AsyncClient, service: ImportService, runner: ImportRunner, database: Database
 ) -> None:
     made = await submit(api, ROWS)
     changes = service.changes(made["id"])
-    await following(changes)
-    waiting = asyncio.create_task(following(changes))
+    await next_change(changes)
+    waiting = asyncio.create_task(next_change(changes))
     await wait_for_rows(database, LISTENING)
     await fetch_rows(
         database,
@@ -188,14 +188,14 @@ async def test_a_lost_connection_loses_no_change(
     assert (await waiting)["state"] == "cancelled"
 
 
-async def test_a_stream_outlives_a_database_that_is_away(
+async def test_import_events_database_error_keeps_stream_open(
     api: httpx.AsyncClient, service: ImportService, database: Database
 ) -> None:
     """A client that connects anew would get a 503, which browsers take for the end."""
     made = await submit(api, ROWS)
     changes = service.changes(made["id"])
-    await following(changes)
-    waiting = asyncio.create_task(following(changes))
+    await next_change(changes)
+    waiting = asyncio.create_task(next_change(changes))
     await wait_for_rows(database, LISTENING)
     await execute(database, "ALTER TABLE import_chunks RENAME TO elsewhere")
     await execute(database, f"SELECT pg_notify('imports', '{made['id']}')")
@@ -207,7 +207,7 @@ async def test_a_stream_outlives_a_database_that_is_away(
     assert (await waiting)["state"] == "cancelled"
 
 
-async def test_a_stream_holds_no_connection_of_the_pool(
+async def test_import_events_open_streams_hold_no_pooled_connection(
     app: FastAPI, api: httpx.AsyncClient, service: ImportService, database: Database
 ) -> None:
     made = await submit(api, ROWS)
@@ -217,13 +217,13 @@ async def test_a_stream_holds_no_connection_of_the_pool(
     assert {response.status_code for response in responses} == {200}
     await cancel(api, made["id"])
     async with asyncio.timeout(TIMEOUT):
-        told = [events(response)[-1]["state"] for response in await asyncio.gather(*watching)]
+        told = [parse_events(response)[-1]["state"] for response in await asyncio.gather(*watching)]
 
     assert told == ["cancelled"] * 30
     await wait_for_rows(database, NOBODY_LISTENS)
 
 
-async def test_an_import_that_is_not_there_is_no_stream(api: httpx.AsyncClient) -> None:
+async def test_import_events_unknown_import_returns_404(api: httpx.AsyncClient) -> None:
     response = await api.get("/imports/4711/events")
 
     assert response.status_code == 404
@@ -231,7 +231,9 @@ async def test_an_import_that_is_not_there_is_no_stream(api: httpx.AsyncClient) 
     assert (await api.get("/imports/1/events?x=1")).status_code == 422
 
 
-async def test_head_does_not_wait_for_the_end(api: httpx.AsyncClient, database: Database) -> None:
+async def test_import_events_head_request_returns_immediately(
+    api: httpx.AsyncClient, database: Database
+) -> None:
     made = await submit(api, ROWS)
     async with asyncio.timeout(TIMEOUT):
         response = await api.head(made["links"]["events"])

@@ -28,7 +28,7 @@ FILE = as_csv([row(1), row(2)]).encode()
 LIMIT = 100_000
 
 
-async def test_a_file_becomes_a_queued_import_with_a_job(
+async def test_create_import_csv_file_returns_202_and_queues_job(
     api: httpx.AsyncClient, database: Database, own_settings: Settings
 ) -> None:
     response = await api.post("/imports", content=FILE, headers=CSV)
@@ -64,7 +64,7 @@ async def test_a_file_becomes_a_queued_import_with_a_job(
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("as_form", [False, True])
-async def test_every_format_is_loaded(
+async def test_create_import_gzip_or_form_upload_loads_rows(
     api: httpx.AsyncClient, runner: ImportRunner, compressed: bool, as_form: bool
 ) -> None:
     body = gzip.compress(FILE) if compressed else FILE
@@ -92,7 +92,7 @@ async def test_every_format_is_loaded(
         ("dryrun=true", "query.dryrun"),
     ],
 )
-async def test_an_option_that_is_not_one_is_refused(
+async def test_create_import_invalid_option_returns_422(
     api: httpx.AsyncClient, own_settings: Settings, query: str, named: str
 ) -> None:
     response = await api.post(f"/imports?{query}", content=FILE, headers=CSV)
@@ -103,7 +103,7 @@ async def test_an_option_that_is_not_one_is_refused(
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "succeeded"])
-async def test_the_same_bytes_are_the_same_import(
+async def test_create_import_same_bytes_returns_existing_import(
     api: httpx.AsyncClient, database: Database, own_settings: Settings, state: str
 ) -> None:
     made = await submit(api, FILE)
@@ -122,7 +122,7 @@ async def test_the_same_bytes_are_the_same_import(
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
-async def test_what_came_to_nothing_can_be_sent_again(
+async def test_create_import_after_failed_or_cancelled_one_returns_new_import(
     api: httpx.AsyncClient, database: Database, state: str
 ) -> None:
     made = await submit(api, FILE)
@@ -132,7 +132,7 @@ async def test_what_came_to_nothing_can_be_sent_again(
 
 
 @pytest.mark.parametrize("options", [{"force": True}, {"dry_run": True}, {"strict": True}])
-async def test_the_same_bytes_are_a_new_import_if_the_client_wants_something_else(
+async def test_create_import_same_bytes_with_other_options_returns_new_import(
     api: httpx.AsyncClient, options: dict[str, bool]
 ) -> None:
     made = await submit(api, FILE)
@@ -145,13 +145,15 @@ async def test_the_same_bytes_are_a_new_import_if_the_client_wants_something_els
     )
 
 
-async def test_a_dry_run_stands_for_no_import(api: httpx.AsyncClient) -> None:
+async def test_create_import_after_dry_run_returns_new_import(api: httpx.AsyncClient) -> None:
     await submit(api, FILE, dry_run=True)
 
     await submit(api, FILE)
 
 
-async def test_the_last_of_several_is_the_one(api: httpx.AsyncClient) -> None:
+async def test_create_import_same_bytes_of_several_returns_latest_not_cancelled(
+    api: httpx.AsyncClient,
+) -> None:
     await submit(api, FILE)
     last = await submit(api, FILE, force=True)
 
@@ -163,7 +165,7 @@ async def test_the_last_of_several_is_the_one(api: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()["id"]) == (200, last["id"] - 1)
 
 
-async def test_the_same_upload_many_times_at_once_is_one_import(
+async def test_create_import_concurrent_same_bytes_create_one_import(
     api: httpx.AsyncClient, own_settings: Settings, database: Database
 ) -> None:
     responses = await asyncio.gather(
@@ -188,7 +190,7 @@ async def test_the_same_upload_many_times_at_once_is_one_import(
         (FILE, {"Content-Type": "multipart/form-data; boundary=x"}, 422),
     ],
 )
-async def test_a_refused_upload_leaves_nothing(
+async def test_create_import_refused_upload_stores_nothing(
     own_settings: Settings, database: Database, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     async def blocks() -> AsyncIterator[bytes]:
@@ -207,7 +209,7 @@ async def test_a_refused_upload_leaves_nothing(
 
 
 @pytest.mark.parametrize("table", ["imports", "procrastinate_jobs"])
-async def test_a_database_that_fails_after_the_upload_leaves_nothing(
+async def test_create_import_database_failure_returns_503_and_stores_nothing(
     api: httpx.AsyncClient, own_settings: Settings, database: Database, table: str
 ) -> None:
     await execute(
@@ -224,7 +226,7 @@ async def test_a_database_that_fails_after_the_upload_leaves_nothing(
     assert await fetch_rows(database, "SELECT 1 FROM imports") == []
 
 
-async def test_a_storage_that_fails_is_a_503(
+async def test_create_import_storage_failure_returns_503(
     api: httpx.AsyncClient, own_settings: Settings
 ) -> None:
     own_settings.data_dir.mkdir(exist_ok=True)
@@ -249,7 +251,7 @@ async def production_client(
         yield client
 
 
-EVERY_ROUTE = [
+IMPORT_ROUTES = [
     ("POST", "/imports"),
     ("GET", "/imports"),
     ("GET", "/imports/1"),
@@ -259,9 +261,9 @@ EVERY_ROUTE = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), EVERY_ROUTE)
+@pytest.mark.parametrize(("method", "path"), IMPORT_ROUTES)
 @pytest.mark.parametrize(("scope", "status"), [(None, 401), ("deals:write", 403)])
-async def test_who_may_not_import_may_not_send_a_file_or_look(
+async def test_import_routes_without_scope_return_401_or_403(
     production_client: httpx.AsyncClient,
     own_settings: Settings,
     database: Database,
@@ -288,7 +290,7 @@ async def test_who_may_not_import_may_not_send_a_file_or_look(
 
 
 @pytest.mark.parametrize("scope", ["imports:write", "admin"])
-async def test_a_key_with_the_scope_imports_under_its_name(
+async def test_create_import_with_scope_records_key_name(
     production_client: httpx.AsyncClient, database: Database, scope: Scope
 ) -> None:
     async with database.transaction() as session:

@@ -22,7 +22,7 @@ from app.services.keys import KeyService, Scope
 
 pytestmark = pytest.mark.api
 
-WRITES = [
+WRITE_ROUTES = [
     ("POST", "/hotels"),
     ("PATCH", "/hotels/1"),
     ("DELETE", "/hotels/1"),
@@ -33,14 +33,16 @@ WRITES = [
 
 
 @pytest.fixture
-async def development(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def development_client(
+    clone_url: URL, settings: Settings
+) -> AsyncIterator[httpx.AsyncClient]:
     url = SecretStr(as_text(clone_url))
     async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
         yield client
 
 
-@pytest.mark.parametrize(("method", "path"), WRITES)
-async def test_production_refuses_writes_without_a_key(
+@pytest.mark.parametrize(("method", "path"), WRITE_ROUTES)
+async def test_write_in_production_without_key_returns_401(
     production_client: httpx.AsyncClient, method: str, path: str
 ) -> None:
     """Even before it looks at the body, so that a stranger learns nothing of its rules."""
@@ -51,13 +53,15 @@ async def test_production_refuses_writes_without_a_key(
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-async def test_reads_are_public(production_client: httpx.AsyncClient) -> None:
+async def test_read_in_production_without_key_returns_200(
+    production_client: httpx.AsyncClient,
+) -> None:
     for path in ("/deals", "/hotels", "/categories", "/deals/stats", "/health"):
         assert (await production_client.get(path)).status_code == 200
 
 
 @pytest.mark.parametrize("scope", ["deals:write", "admin"])
-async def test_a_key_with_the_scope_writes_by_either_header(
+async def test_write_with_scoped_key_in_either_header_succeeds(
     production_client: httpx.AsyncClient, database: Database, scope: Scope
 ) -> None:
     key = await create_api_key(database, "ci", scope)
@@ -68,7 +72,7 @@ async def test_a_key_with_the_scope_writes_by_either_header(
     assert (await production_client.delete("/hotels/1", headers=header)).status_code == 204
 
 
-async def test_too_little_scope_is_403(
+async def test_write_with_key_of_other_scope_returns_403(
     production_client: httpx.AsyncClient, database: Database
 ) -> None:
     key = await create_api_key(database, "ci", "imports:write")
@@ -79,8 +83,8 @@ async def test_too_little_scope_is_403(
     assert response.json()["error"]["code"] == "FORBIDDEN"
 
 
-async def test_a_wrong_key_is_401_even_where_none_is_needed(
-    production_client: httpx.AsyncClient, development: httpx.AsyncClient, database: Database
+async def test_write_with_invalid_key_returns_401_in_any_environment(
+    production_client: httpx.AsyncClient, development_client: httpx.AsyncClient, database: Database
 ) -> None:
     key = await create_api_key(database, "ci", "admin")
     prefix, lookup, secret = key.split("_", 2)
@@ -96,17 +100,19 @@ async def test_a_wrong_key_is_401_even_where_none_is_needed(
         "hd_' OR 1=1 --_x",
         "hd_" + "a" * 5000,
     ):
-        for client in (production_client, development):
+        for client in (production_client, development_client):
             response = await client.post("/hotels", json=HOTEL, headers={"X-API-Key": wrong})
             assert response.status_code == 401, wrong
             assert secret not in response.text
 
 
-async def test_development_is_open(development: httpx.AsyncClient) -> None:
-    assert (await development.post("/hotels", json=HOTEL)).status_code == 201
+async def test_write_in_development_without_key_returns_201(
+    development_client: httpx.AsyncClient,
+) -> None:
+    assert (await development_client.post("/hotels", json=HOTEL)).status_code == 201
 
 
-async def test_a_revoked_key_is_refused_when_the_cache_has_forgotten_it(
+async def test_write_with_revoked_key_after_cache_expiry_returns_401(
     production_client: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "CACHE_SECONDS", 0.0)
@@ -119,17 +125,17 @@ async def test_a_revoked_key_is_refused_when_the_cache_has_forgotten_it(
     assert (await production_client.delete("/hotels/1", headers=headers)).status_code == 401
 
 
-async def stored(database: Database) -> ApiKey:
+async def fetch_api_key(database: Database) -> ApiKey:
     async with database.transaction() as session:
         return (await session.scalars(select(ApiKey))).one()
 
 
-async def test_the_secret_is_not_stored_and_its_use_is_noted_once_a_minute(
+async def test_api_key_used_often_stores_hash_and_last_use_once_a_minute(
     production_client: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "CACHE_SECONDS", 0.0)
     key = await create_api_key(database, "ci", "admin")
-    before = await stored(database)
+    before = await fetch_api_key(database)
     assert before.last_used_at is None
     assert key.split("_", 2)[2].encode() not in before.secret_hash
 
@@ -137,19 +143,19 @@ async def test_the_secret_is_not_stored_and_its_use_is_noted_once_a_minute(
     uses: list[datetime | None] = []
     for _ in range(3):
         await production_client.delete("/hotels/1", headers=headers)
-        uses.append((await stored(database)).last_used_at)
+        uses.append((await fetch_api_key(database)).last_used_at)
     assert uses[0] is not None
     assert len(set(uses)) == 1
 
     async with database.transaction() as session:
         await session.execute(text("UPDATE api_keys SET last_used_at = now() - interval '2 min'"))
     await production_client.delete("/hotels/1", headers=headers)
-    again = (await stored(database)).last_used_at
+    again = (await fetch_api_key(database)).last_used_at
     assert again is not None
     assert datetime.now(UTC) - again < timedelta(minutes=1)
 
 
-async def test_names_are_unique_and_revoking_twice_says_so(database: Database) -> None:
+async def test_api_key_duplicate_name_or_second_revoke_raises(database: Database) -> None:
     await create_api_key(database, "ci", "admin")
     with pytest.raises(ConflictError, match="name"):
         await create_api_key(database, "ci", "admin")
@@ -161,12 +167,14 @@ async def test_names_are_unique_and_revoking_twice_says_so(database: Database) -
             await KeyService(session).revoke("ci")
 
 
-async def test_swagger_ui_can_authorize(development: httpx.AsyncClient) -> None:
-    document = (await development.get("/openapi.json")).json()
+async def test_openapi_write_operations_declare_both_key_schemes(
+    development_client: httpx.AsyncClient,
+) -> None:
+    document = (await development_client.get("/openapi.json")).json()
 
     schemes = document["components"]["securitySchemes"]
     assert {scheme["type"] for scheme in schemes.values()} == {"http", "apiKey"}
-    for method, path in WRITES:
+    for method, path in WRITE_ROUTES:
         template = path.replace("/1", "/{deal_id}" if "deals" in path else "/{hotel_id}")
         security: Sequence[object] = document["paths"][template][method.lower()]["security"]
         assert len(security) == 2

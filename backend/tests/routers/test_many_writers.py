@@ -14,8 +14,8 @@ from app.services.verification import VerificationService
 
 pytestmark = pytest.mark.api
 
-CLIENTS = 12
-WRITES = 300
+CLIENT_COUNT = 12
+WRITE_COUNT = 300
 CATEGORIES = ["beach", "business", "family", "luxury", "new", "newer", "newest"]
 
 
@@ -34,11 +34,13 @@ def random_deal(choice: random.Random, hotels: list[int]) -> dict[str, Any]:
     }
 
 
-async def write(api: httpx.AsyncClient, choice: random.Random, hotels: list[int]) -> set[int]:
+async def run_random_writes(
+    api: httpx.AsyncClient, choice: random.Random, hotels: list[int]
+) -> set[int]:
     """A client's share of creates, changes, moves and deletes; the statuses it met."""
     statuses = set()
     known = [1]
-    for _ in range(WRITES // CLIENTS):
+    for _ in range(WRITE_COUNT // CLIENT_COUNT):
         action = choice.choice(["create", "create", "change", "move", "delete"])
         url = f"/deals/{choice.choice(known)}"
         deal = random_deal(choice, hotels)
@@ -57,7 +59,7 @@ async def write(api: httpx.AsyncClient, choice: random.Random, hotels: list[int]
     return statuses
 
 
-async def test_the_numbers_are_right_to_the_cent(
+async def test_concurrent_writers_keep_derived_numbers_exact(
     api: httpx.AsyncClient, database: Database
 ) -> None:
     hotels = []
@@ -71,7 +73,7 @@ async def test_the_numbers_are_right_to_the_cent(
         hotels.append((await api.post("/hotels", json=body)).json()["id"])
 
     met = await asyncio.gather(
-        *(write(api, random.Random(seed), hotels) for seed in range(CLIENTS))  # noqa: S311
+        *(run_random_writes(api, random.Random(seed), hotels) for seed in range(CLIENT_COUNT))  # noqa: S311
     )
 
     assert set().union(*met) <= {200, 201, 204, 404, 409}

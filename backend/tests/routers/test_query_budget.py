@@ -50,7 +50,7 @@ _TIMING = re.compile(
 )
 
 
-def test_every_operation_has_a_budget(settings: Settings) -> None:
+def test_budget_covers_every_operation(settings: Settings) -> None:
     routes = [
         context.original_route for context in iter_route_contexts(create_app(settings).routes)
     ]
@@ -59,7 +59,7 @@ def test_every_operation_has_a_budget(settings: Settings) -> None:
     assert operations == set(BUDGET)
 
 
-async def spent(
+async def count_statements(
     client: httpx.AsyncClient, method: str, path: str, **request: Any
 ) -> tuple[int, int]:
     """The status and the number of statements; the header and the log line must agree."""
@@ -96,17 +96,17 @@ async def spent(
         ("/categories", "list_categories"),
     ],
 )
-async def test_a_read_is_one_statement(
+async def test_read_uses_one_statement(
     client: httpx.AsyncClient, path: str, operation: str
 ) -> None:
-    assert await spent(client, "GET", path) == (200, BUDGET[operation])
+    assert await count_statements(client, "GET", path) == (200, BUDGET[operation])
 
 
 @pytest.mark.parametrize(
     ("accept", "statements"),
     [("text/csv", BUDGET["export_deals"]), ("application/x-ndjson", 1)],
 )
-async def test_an_export_does_not_cost_statements_by_its_size(
+async def test_export_of_all_deals_uses_constant_statement_count(
     client: httpx.AsyncClient, accept: str, statements: int
 ) -> None:
     with capture_logs() as lines:
@@ -118,14 +118,14 @@ async def test_an_export_does_not_cost_statements_by_its_size(
 
 
 @pytest.mark.parametrize("path", ["/deals?limit=0", "/nothing"])
-async def test_a_refusal_by_form_needs_no_database(client: httpx.AsyncClient, path: str) -> None:
-    status, statements = await spent(client, "GET", path)
+async def test_invalid_request_uses_no_statement(client: httpx.AsyncClient, path: str) -> None:
+    status, statements = await count_statements(client, "GET", path)
 
     assert status >= 400
     assert statements == 0
 
 
-async def test_a_write_is_at_most_three_statements(
+async def test_write_uses_at_most_three_statements(
     api: httpx.AsyncClient, deal: dict[str, Any]
 ) -> None:
     url, hotel_url = f"/deals/{deal['id']}", f"/hotels/{deal['hotel_id']}"
@@ -139,12 +139,12 @@ async def test_a_write_is_at_most_three_statements(
     once = {"Idempotency-Key": "k"}
 
     assert [
-        await spent(api, "POST", "/deals", json=new, headers=once),
-        await spent(api, "PATCH", url, json=whole),
-        await spent(api, "DELETE", url),
-        await spent(api, "POST", "/hotels", json=other, headers=once),
-        await spent(api, "PATCH", hotel_url, json={"name": "M"}),
-        await spent(api, "DELETE", f"/hotels/{deal['hotel_id'] + 1}"),
+        await count_statements(api, "POST", "/deals", json=new, headers=once),
+        await count_statements(api, "PATCH", url, json=whole),
+        await count_statements(api, "DELETE", url),
+        await count_statements(api, "POST", "/hotels", json=other, headers=once),
+        await count_statements(api, "PATCH", hotel_url, json={"name": "M"}),
+        await count_statements(api, "DELETE", f"/hotels/{deal['hotel_id'] + 1}"),
     ] == [
         (201, BUDGET["create_deal"]),
         (200, BUDGET["change_deal"]),
@@ -155,13 +155,13 @@ async def test_a_write_is_at_most_three_statements(
     ]
 
 
-async def test_an_import_asks_little(api: httpx.AsyncClient) -> None:
+async def test_import_operations_keep_to_budget(api: httpx.AsyncClient) -> None:
     csv = {"Content-Type": "text/csv"}
     assert [
-        await spent(api, "POST", "/imports", content=b"id\n", headers=csv),
-        await spent(api, "GET", "/imports"),
-        await spent(api, "GET", "/imports/1"),
-        await spent(api, "DELETE", "/imports/1"),
+        await count_statements(api, "POST", "/imports", content=b"id\n", headers=csv),
+        await count_statements(api, "GET", "/imports"),
+        await count_statements(api, "GET", "/imports/1"),
+        await count_statements(api, "DELETE", "/imports/1"),
     ] == [
         (202, BUDGET["create_import"]),
         (200, BUDGET["list_imports"]),
@@ -175,18 +175,22 @@ async def test_an_import_asks_little(api: httpx.AsyncClient) -> None:
         assert [line["sql_statements"] for line in lines] == [BUDGET[operation]]
 
 
-async def test_many_deals_cost_what_few_do(api: httpx.AsyncClient, hotel: dict[str, Any]) -> None:
+async def test_bulk_upsert_of_3_or_300_deals_keeps_to_budget(
+    api: httpx.AsyncClient, hotel: dict[str, Any]
+) -> None:
     for length in (3, 300):
         body = [{**DEAL, "external_id": n + 1, "hotel_id": hotel["id"]} for n in range(length)]
         # Some are stored already, some differ, some are new.
         body[0] |= {"room_type": str(length)}
         headers = {"Idempotency-Key": str(length)}
-        status, statements = await spent(api, "POST", "/deals/bulk", json=body, headers=headers)
+        status, statements = await count_statements(
+            api, "POST", "/deals/bulk", json=body, headers=headers
+        )
         assert status == 200
         assert statements <= BUDGET["upsert_deals"]
 
 
-async def test_how_long_a_query_takes_is_no_strangers_business(
+async def test_production_response_has_no_server_timing(
     production_client: httpx.AsyncClient,
 ) -> None:
     assert "server-timing" not in (await production_client.get("/deals")).headers

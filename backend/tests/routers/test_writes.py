@@ -21,8 +21,12 @@ from app.services.verification import VerificationService
 pytestmark = pytest.mark.api
 
 
-class TestCreate:
-    async def test_a_deal_is_stored_and_shown(
+class _HandlerFailureError(Exception):
+    """A bug after the write."""
+
+
+class TestCreateDeal:
+    async def test_valid_body_returns_201_and_stores_deal(
         self, api: httpx.AsyncClient, hotel: dict[str, Any]
     ) -> None:
         response = await api.post("/deals", json={**DEAL, "hotel_id": hotel["id"]})
@@ -41,7 +45,9 @@ class TestCreate:
         assert again.json() == shown
         assert again.headers["etag"] == response.headers["etag"]
 
-    async def test_defaults(self, api: httpx.AsyncClient, hotel: dict[str, Any]) -> None:
+    async def test_optional_fields_missing_get_defaults(
+        self, api: httpx.AsyncClient, hotel: dict[str, Any]
+    ) -> None:
         optional = {"external_id", "is_available", "categories"}
         body = {key: value for key, value in DEAL.items() if key not in optional}
 
@@ -53,13 +59,13 @@ class TestCreate:
             [],
         )
 
-    async def test_an_unknown_hotel_is_404(self, api: httpx.AsyncClient) -> None:
+    async def test_unknown_hotel_returns_404(self, api: httpx.AsyncClient) -> None:
         response = await api.post("/deals", json={**DEAL, "hotel_id": 999})
 
         assert response.status_code == 404
         assert "999" in response.json()["error"]["message"]
 
-    async def test_a_used_external_id_is_409(
+    async def test_duplicate_external_id_returns_409(
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         response = await api.post("/deals", json={**DEAL, "hotel_id": deal["hotel_id"]})
@@ -68,7 +74,9 @@ class TestCreate:
         assert response.json()["error"]["code"] == "CONFLICT"
         assert (await api.get("/deals")).json()["total"] == 1
 
-    async def test_a_hotel_is_stored_and_shown(self, api: httpx.AsyncClient) -> None:
+
+class TestCreateHotel:
+    async def test_valid_body_returns_201_and_stores_hotel(self, api: httpx.AsyncClient) -> None:
         response = await api.post("/hotels", json={**HOTEL, "name": "  Café Zürich "})
 
         assert response.status_code == 201
@@ -78,7 +86,7 @@ class TestCreate:
         assert again.headers["etag"] == response.headers["etag"]
 
     @pytest.mark.parametrize("change", [{"phone": "+1"}, {"name": "Other"}])
-    async def test_a_taken_phone_or_name_is_409(
+    async def test_duplicate_phone_or_name_returns_409(
         self, api: httpx.AsyncClient, hotel: dict[str, Any], change: dict[str, str]
     ) -> None:
         response = await api.post("/hotels", json={**HOTEL, **change})
@@ -87,8 +95,8 @@ class TestCreate:
         assert "Another hotel" in response.json()["error"]["message"]
 
 
-class TestChange:
-    async def test_only_sent_fields_change(
+class TestUpdateDeal:
+    async def test_one_field_leaves_others_unchanged(
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         response = await api.patch(f"/deals/{deal['id']}", json={"star_rating": 2})
@@ -111,7 +119,7 @@ class TestChange:
             {"external_id": 17},
         ],
     )
-    async def test_nothing_new_is_no_change(
+    async def test_same_values_keep_version(
         self, api: httpx.AsyncClient, deal: dict[str, Any], body: dict[str, Any]
     ) -> None:
         response = await api.patch(f"/deals/{deal['id']}", json=body)
@@ -122,14 +130,14 @@ class TestChange:
         ("sent", "stored"),
         [([], []), (["NEW", "luxury"], ["luxury", "new"]), (["zürich ÄÖÜ"], ["zürich äöü"])],
     )
-    async def test_categories_are_replaced(
+    async def test_categories_replace_stored_ones(
         self, api: httpx.AsyncClient, deal: dict[str, Any], sent: list[str], stored: list[str]
     ) -> None:
         response = await api.patch(f"/deals/{deal['id']}", json={"categories": sent})
 
         assert (response.json()["categories"], response.json()["version"]) == (stored, 2)
 
-    async def test_a_deal_moves_to_another_hotel(
+    async def test_other_hotel_id_moves_deal(
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         other = await api.post("/hotels", json={**HOTEL, "name": "B", "phone": "+2"})
@@ -141,7 +149,7 @@ class TestChange:
         assert (await api.get(f"/hotels/{deal['hotel_id']}")).json()["deal_count"] == 0
         assert (await api.get(f"/hotels/{new_id}")).json()["deal_count"] == 1
 
-    async def test_to_an_unknown_hotel_is_404(
+    async def test_unknown_hotel_returns_404(
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         response = await api.patch(f"/deals/{deal['id']}", json={"hotel_id": 999})
@@ -157,7 +165,7 @@ class TestChange:
             ({"checkin_date": "2027-01-02", "checkout_date": "2027-01-01"}, "body.checkout_date"),
         ],
     )
-    async def test_dates_are_checked_together_with_the_stored_ones(
+    async def test_date_in_conflict_with_stored_one_returns_422(
         self, api: httpx.AsyncClient, deal: dict[str, Any], body: dict[str, str], field: str
     ) -> None:
         response = await api.patch(f"/deals/{deal['id']}", json=body)
@@ -166,7 +174,11 @@ class TestChange:
         assert response.json()["error"]["details"][0]["field"] == field
         assert (await api.get(f"/deals/{deal['id']}")).json() == deal
 
-    async def test_a_hotel_changes(self, api: httpx.AsyncClient, hotel: dict[str, Any]) -> None:
+
+class TestUpdateHotel:
+    async def test_new_city_increments_version_once(
+        self, api: httpx.AsyncClient, hotel: dict[str, Any]
+    ) -> None:
         response = await api.patch(f"/hotels/{hotel['id']}", json={"city": "ZÜRICH"})
 
         assert (response.json()["city"], response.json()["version"]) == ("ZÜRICH", 2)
@@ -175,8 +187,10 @@ class TestChange:
         assert same.json()["version"] == 2
 
 
-class TestRemove:
-    async def test_a_deal_is_gone(self, api: httpx.AsyncClient, deal: dict[str, Any]) -> None:
+class TestDeleteDeal:
+    async def test_existing_deal_returns_204_then_404(
+        self, api: httpx.AsyncClient, deal: dict[str, Any]
+    ) -> None:
         response = await api.delete(f"/deals/{deal['id']}")
 
         assert (response.status_code, response.content) == (204, b"")
@@ -184,7 +198,9 @@ class TestRemove:
         assert (await api.delete(f"/deals/{deal['id']}")).status_code == 404
         assert (await api.get(f"/hotels/{deal['hotel_id']}")).json()["deal_count"] == 0
 
-    async def test_a_hotel_with_deals_stays(
+
+class TestDeleteHotel:
+    async def test_hotel_with_deals_returns_409(
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         response = await api.delete(f"/hotels/{deal['hotel_id']}")
@@ -195,9 +211,9 @@ class TestRemove:
         assert (await api.get(f"/hotels/{deal['hotel_id']}")).status_code == 404
 
 
-class TestVersions:
+class TestPreconditions:
     @pytest.mark.parametrize("resource", ["deals", "hotels"])
-    async def test_a_stale_tag_is_412_and_a_current_one_serves(
+    async def test_stale_if_match_returns_412_and_current_one_200(
         self, api: httpx.AsyncClient, deal: dict[str, Any], resource: str
     ) -> None:
         url = f"/deals/{deal['id']}" if resource == "deals" else f"/hotels/{deal['hotel_id']}"
@@ -216,7 +232,7 @@ class TestVersions:
         assert (await api.patch(url, json={}, headers={"If-Match": either})).status_code == 200
         assert (await api.patch(url, json={}, headers={"If-Match": "*"})).status_code == 200
 
-    async def test_a_strangers_deal_does_not_make_a_tag_stale_for_changes(
+    async def test_other_deal_of_hotel_keeps_if_match_current(
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         url = f"/deals/{deal['id']}"
@@ -228,7 +244,7 @@ class TestVersions:
         change = await api.patch(url, json={"room_type": "x"}, headers={"If-Match": tag})
         assert change.status_code == 200
 
-    async def test_each_of_80_parallel_changes_is_one_version_or_a_409(
+    async def test_80_concurrent_updates_get_own_version_or_409(
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         url = f"/deals/{deal['id']}"
@@ -253,7 +269,7 @@ class TestVersions:
 
 
 class TestTransactions:
-    async def test_a_commit_that_fails_is_the_clients_to_know(
+    async def test_commit_failure_returns_409_and_stores_nothing(
         self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database
     ) -> None:
         """The commit is before the response: an error only the commit finds is no 201."""
@@ -277,7 +293,30 @@ class TestTransactions:
         assert response.status_code == 409
         assert await fetch_catalog_rows(database) == before
 
-    async def test_a_hotel_leaves_while_deals_arrive(
+    async def test_handler_failure_after_write_stores_nothing(
+        self,
+        clone_url: URL,
+        settings: Settings,
+        database: Database,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        async def fail(*_: object) -> None:
+            raise _HandlerFailureError
+
+        monkeypatch.setattr(
+            "app.services.support.idempotency.IdempotentRequest.store_response", fail
+        )
+        url = SecretStr(as_text(clone_url))
+        before = await fetch_catalog_rows(database)
+        async with app_client(
+            create_app(settings.model_copy(update={"database_url": url}))
+        ) as client:
+            response = await client.post("/hotels", json=HOTEL)
+
+        assert response.status_code == 500
+        assert await fetch_catalog_rows(database) == before
+
+    async def test_hotel_deleted_while_deals_are_created_stays_consistent(
         self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database
     ) -> None:
         """Either the deal is stored and the hotel stays, or the hotel goes and the deal is 404."""
@@ -293,23 +332,3 @@ class TestTransactions:
                 hotel = (await api.post("/hotels", json=HOTEL)).json()
         async with database.transaction() as session:
             assert await VerificationService(session).verify(fix=False) == []
-
-
-class _BrokenEditorError(Exception):
-    """A bug after the write."""
-
-
-async def test_a_handler_that_fails_after_its_write_leaves_nothing(
-    clone_url: URL, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail(*_: object) -> None:
-        raise _BrokenEditorError
-
-    monkeypatch.setattr("app.services.support.idempotency.IdempotentRequest.store_response", fail)
-    url = SecretStr(as_text(clone_url))
-    before = await fetch_catalog_rows(database)
-    async with app_client(create_app(settings.model_copy(update={"database_url": url}))) as client:
-        response = await client.post("/hotels", json=HOTEL)
-
-    assert response.status_code == 500
-    assert await fetch_catalog_rows(database) == before
