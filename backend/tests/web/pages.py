@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import httpx
 
 # Elements that have no end.
-_VOID = {"link", "meta", "input", "br"}
+_VOID_ELEMENTS = {"link", "meta", "input", "br"}
 
 
-class _Reader(HTMLParser):
+class _PageParser(HTMLParser):
     """Complains about what is not closed, and about what a strict policy would refuse."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class _Reader(HTMLParser):
         for name in ("src", "href", "action"):
             if (address := names.get(name)) is not None:
                 self.addresses.append(address)
-        if tag not in _VOID:
+        if tag not in _VOID_ELEMENTS:
             self.open.append(tag)
 
     def handle_data(self, data: str) -> None:
@@ -39,13 +39,13 @@ class _Reader(HTMLParser):
             self.complaints.append(f"</{tag}>")
 
 
-def _read(response: httpx.Response) -> _Reader:
+def _parse_page(response: httpx.Response) -> _PageParser:
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["x-content-type-options"] == "nosniff"
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    reader = _Reader()
+    reader = _PageParser()
     reader.feed(response.text)
     reader.close()
     assert reader.complaints == []
@@ -53,17 +53,17 @@ def _read(response: httpx.Response) -> _Reader:
     return reader
 
 
-def addresses(response: httpx.Response) -> list[str]:
+def linked_urls(response: httpx.Response) -> list[str]:
     """Where a page leads and what it loads, after a look at the page itself."""
-    return _read(response).addresses
+    return _parse_page(response).addresses
 
 
-def text_of(response: httpx.Response) -> str:
+def main_text(response: httpx.Response) -> str:
     """The text of a page's main part, as it is read."""
-    return " ".join(_read(response).texts)
+    return " ".join(_parse_page(response).texts)
 
 
-def statements(response: httpx.Response) -> int:
+def statement_count(response: httpx.Response) -> int:
     """How many SQL statements a page has cost."""
     match = re.search(r"SQL statements: (\d+)", response.headers["server-timing"])
     assert match is not None

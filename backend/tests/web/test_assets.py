@@ -15,7 +15,7 @@ HTMX = "htmx.org/htmx.min.js"
 VENDOR = Path(assets.__file__).parent / "vendor"
 
 
-async def test_a_file_never_changes_at_its_address(client: httpx.AsyncClient) -> None:
+async def test_asset_at_hashed_address_is_immutable(client: httpx.AsyncClient) -> None:
     answer = await client.get(asset(HTMX))
 
     assert answer.status_code == 200
@@ -26,7 +26,9 @@ async def test_a_file_never_changes_at_its_address(client: httpx.AsyncClient) ->
 
 
 @pytest.mark.parametrize("accepted", ["gzip", "br, gzip;q=0.8"])
-async def test_it_is_sent_compressed(client: httpx.AsyncClient, accepted: str) -> None:
+async def test_asset_accept_encoding_gzip_returns_gzip(
+    client: httpx.AsyncClient, accepted: str
+) -> None:
     async with client.stream("GET", asset(HTMX), headers={"Accept-Encoding": accepted}) as answer:
         raw = b"".join([piece async for piece in answer.aiter_raw()])
 
@@ -35,7 +37,7 @@ async def test_it_is_sent_compressed(client: httpx.AsyncClient, accepted: str) -
     assert gzip.decompress(raw) == (VENDOR / HTMX).read_bytes()
 
 
-async def test_or_not(client: httpx.AsyncClient) -> None:
+async def test_asset_accept_encoding_identity_returns_plain(client: httpx.AsyncClient) -> None:
     answer = await client.get(asset(HTMX), headers={"Accept-Encoding": "identity"})
 
     assert "content-encoding" not in answer.headers
@@ -53,25 +55,25 @@ async def test_or_not(client: httpx.AsyncClient) -> None:
         "%00",
     ],
 )
-async def test_nothing_else_is_there(client: httpx.AsyncClient, address: str) -> None:
+async def test_asset_unknown_address_returns_404(client: httpx.AsyncClient, address: str) -> None:
     answer = await client.get(f"/static/{address}")
 
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "NOT_FOUND"
 
 
-async def test_a_file_is_only_read(client: httpx.AsyncClient) -> None:
+async def test_asset_post_returns_405(client: httpx.AsyncClient) -> None:
     answer = await client.post(asset(HTMX))
 
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, HEAD"
 
 
-def test_a_name_that_is_none_is_an_error() -> None:
+def test_asset_unknown_name_raises_lookup_error() -> None:
     with pytest.raises(LookupError):
         asset("nothing.js")
 
 
-def test_each_package_has_its_licence() -> None:
+def test_vendor_packages_have_license() -> None:
     for package in VENDOR.iterdir():
         assert list(package.glob("LICENSE*")), package

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 from tests.conftest import app_client
 from tests.routers.bodies import DEAL, HOTEL
-from tests.web.pages import addresses, statements, text_of
+from tests.web.pages import linked_urls, main_text, statement_count
 
 from app.core.config import Settings
 from app.main import create_app
@@ -21,18 +21,20 @@ pytestmark = pytest.mark.api
 HOSTILE = "<script>alert(1)</script>\"'"
 
 
-def shown(page: httpx.Response) -> list[int]:
+def deal_ids(page: httpx.Response) -> list[int]:
     return [int(number) for number in re.findall(r'id="deal-(\d+)"', page.text)]
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard"])
-async def test_it_shows_the_first_page_of_deals(client: httpx.AsyncClient, path: str) -> None:
+async def test_deals_page_without_query_shows_first_20_deals(
+    client: httpx.AsyncClient, path: str
+) -> None:
     page = await client.get(path)
     found = (await client.get("/deals")).json()
 
     assert page.status_code == 200
-    assert shown(page) == [deal["id"] for deal in found["items"]]
-    assert f"1–20 of {found['total']} deals" in text_of(page)
+    assert deal_ids(page) == [deal["id"] for deal in found["items"]]
+    assert f"1–20 of {found['total']} deals" in main_text(page)
     for deal in found["items"]:
         assert deal["price_per_night"] in page.text
 
@@ -54,14 +56,14 @@ async def test_it_shows_the_first_page_of_deals(client: httpx.AsyncClient, path:
         {"count": "estimated", "limit": "100"},
     ],
 )
-async def test_every_filter_and_order_is_the_apis(
+async def test_deals_page_with_query_shows_deals_of_api(
     client: httpx.AsyncClient, query: dict[str, Any]
 ) -> None:
     page = await client.get("/dashboard", params=query)
     found = (await client.get("/deals", params=query)).json()
 
     assert page.status_code == 200
-    assert shown(page) == [deal["id"] for deal in found["items"]]
+    assert deal_ids(page) == [deal["id"] for deal in found["items"]]
     # The state is in the address, and the form shows it.
     for name, value in query.items():
         if name not in {"skip", "count"}:
@@ -70,7 +72,7 @@ async def test_every_filter_and_order_is_the_apis(
                 assert f'value="{escaped}"' in page.text, name
 
 
-async def test_every_filter_has_a_field(client: httpx.AsyncClient) -> None:
+async def test_deals_page_form_has_field_for_every_filter(client: httpx.AsyncClient) -> None:
     form = (await client.get("/")).text.partition("<form")[2].partition("</form>")[0]
     document = (await client.get("/openapi.json")).json()
     parameters = {each["name"] for each in document["paths"]["/deals"]["get"]["parameters"]}
@@ -78,16 +80,16 @@ async def test_every_filter_has_a_field(client: httpx.AsyncClient) -> None:
     assert set(re.findall(r' name="(\w+)"', form)) == parameters - {"skip", "cursor", "count"}
 
 
-async def test_fields_that_are_not_filled_in_are_no_filters(client: httpx.AsyncClient) -> None:
+async def test_deals_page_empty_fields_are_ignored(client: httpx.AsyncClient) -> None:
     page = await client.get("/dashboard?q=&city=&price_min=&checkin_to=&sort=&limit=")
 
-    assert shown(page) == shown(await client.get("/"))
+    assert deal_ids(page) == deal_ids(await client.get("/"))
 
 
 @pytest.mark.parametrize(
     ("value", "checked"), [("true", True), ("1", True), ("0", False), ("off", False)]
 )
-async def test_the_box_is_what_the_filter_is(
+async def test_dashboard_available_only_checkbox_follows_query(
     client: httpx.AsyncClient, value: str, checked: bool
 ) -> None:
     for path in ("/dashboard", "/dashboard/cities"):
@@ -98,31 +100,31 @@ async def test_the_box_is_what_the_filter_is(
         assert ("checked" in box[0]) is checked
 
 
-async def test_the_log_knows_pages_by_their_template(client: httpx.AsyncClient) -> None:
+async def test_request_log_of_pages_has_route_template(client: httpx.AsyncClient) -> None:
     with capture_logs() as lines:
         await client.get("/dashboard/imports/7")
-        await client.get(next(a for a in addresses(await client.get("/")) if "/static/" in a))
+        await client.get(next(a for a in linked_urls(await client.get("/")) if "/static/" in a))
 
     routes = [line["route"] for line in lines if line["event"] == "request"]
     assert routes == ["/dashboard/imports/{import_id}", "/", "/static/{address}"]
 
 
-async def test_each_part_is_one_statement(client: httpx.AsyncClient) -> None:
+async def test_deals_page_uses_three_statements(client: httpx.AsyncClient) -> None:
     """The table with its total, the cities to choose from, the categories."""
-    assert statements(await client.get("/?city=Berlin&sort=-price_per_night")) == 3
+    assert statement_count(await client.get("/?city=Berlin&sort=-price_per_night")) == 3
 
 
-async def test_links_lead_through_all_pages(client: httpx.AsyncClient) -> None:
+async def test_deals_page_next_links_lead_through_all_pages(client: httpx.AsyncClient) -> None:
     query = "limit=20&sort=-price_per_night&min_discount=1"
     every = (await client.get(f"/deals?{query.replace('20', '100')}")).json()["items"]
     page = await client.get(f"/dashboard?{query}&skip=40")
     # Back to the first one, and from there on.
     address = f"/dashboard?{query}"
-    assert address in addresses(page)
+    assert address in linked_urls(page)
     found = []
     for _ in range(5):
         page = await client.get(address)
-        found += shown(page)
+        found += deal_ids(page)
         match = re.search(r'href="([^"]+)" rel="next"', page.text)
         assert match is not None
         address = unescape(match[1])
@@ -131,32 +133,32 @@ async def test_links_lead_through_all_pages(client: httpx.AsyncClient) -> None:
     match = re.search(r'href="([^"]+)">Last', page.text)
     assert match is not None
     last = await client.get(unescape(match[1]))
-    assert shown(last)
+    assert deal_ids(last)
     assert 'rel="next"' not in last.text
 
 
-async def test_a_page_by_cursor_goes_on_by_cursor(client: httpx.AsyncClient) -> None:
+async def test_deals_page_by_cursor_links_next_cursor(client: httpx.AsyncClient) -> None:
     cursor = (await client.get("/deals?limit=10")).json()["next_cursor"]
     page = await client.get("/dashboard", params={"limit": "10", "cursor": cursor})
 
-    assert "10 deals" in text_of(page)
-    [following] = [each for each in addresses(page) if "cursor=" in each]
-    assert shown(await client.get(following))[0] == shown(page)[-1] + 1
+    assert "10 deals" in main_text(page)
+    [following] = [each for each in linked_urls(page) if "cursor=" in each]
+    assert deal_ids(await client.get(following))[0] == deal_ids(page)[-1] + 1
 
 
-async def test_past_the_end(client: httpx.AsyncClient) -> None:
+async def test_deals_page_skip_past_end_links_first_page(client: httpx.AsyncClient) -> None:
     page = await client.get("/dashboard?skip=100000")
 
     assert page.status_code == 200
-    assert "The list ends before this page" in text_of(page)
-    assert "/dashboard" in addresses(page)
+    assert "The list ends before this page" in main_text(page)
+    assert "/dashboard" in linked_urls(page)
 
 
-async def test_nothing_found(client: httpx.AsyncClient) -> None:
+async def test_deals_page_without_matches_shows_message(client: httpx.AsyncClient) -> None:
     page = await client.get("/dashboard?city=nowhere")
 
     assert page.status_code == 200
-    assert "No deal passes all these filters." in text_of(page)
+    assert "No deal passes all these filters." in main_text(page)
 
 
 @pytest.mark.parametrize(
@@ -183,14 +185,14 @@ async def test_nothing_found(client: httpx.AsyncClient) -> None:
         f"city={'x' * 300}",
     ],
 )
-async def test_what_is_wrong_is_said_as_the_api_says_it(
+async def test_deals_page_invalid_query_shows_messages_of_api(
     client: httpx.AsyncClient, query: str
 ) -> None:
     page = await client.get(f"/dashboard?{query}")
     answer = (await client.get(f"/deals?{query}")).json()["error"]
 
     assert page.status_code == 422
-    said = text_of(page)
+    said = main_text(page)
     assert "Nothing was searched for" in said
     for detail in answer["details"]:
         assert " ".join(detail["message"].split()) in said, detail
@@ -201,10 +203,10 @@ async def test_what_is_wrong_is_said_as_the_api_says_it(
             assert detail["field"] in said
     # The rest of the page is there.
     assert "Any of these categories" in said
-    assert shown(page) == []
+    assert deal_ids(page) == []
 
 
-async def test_a_wrong_value_stays_in_its_field(client: httpx.AsyncClient) -> None:
+async def test_deals_page_invalid_value_stays_in_field(client: httpx.AsyncClient) -> None:
     page = await client.get("/dashboard?checkin_from=soon")
 
     assert re.search(
@@ -213,7 +215,7 @@ async def test_a_wrong_value_stays_in_its_field(client: httpx.AsyncClient) -> No
     assert 'aria-invalid="true" aria-describedby="checkin_from-wrong"' in page.text
 
 
-async def test_everything_is_escaped(api: httpx.AsyncClient) -> None:
+async def test_dashboard_hostile_text_is_escaped(api: httpx.AsyncClient) -> None:
     hotel = {**HOTEL, "name": HOSTILE, "city": HOSTILE, "country": HOSTILE}
     made = (await api.post("/hotels", json=hotel)).json()
     deal = {**DEAL, "hotel_id": made["id"], "room_type": HOSTILE, "categories": [HOSTILE]}
@@ -222,37 +224,37 @@ async def test_everything_is_escaped(api: httpx.AsyncClient) -> None:
     cities = await api.get("/dashboard/cities")
 
     for each in (page, cities):
-        addresses(each)
+        linked_urls(each)
         assert "<script>alert" not in each.text
         assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;" in each.text
-    assert len(shown(page)) == 1
+    assert len(deal_ids(page)) == 1
 
 
-async def test_it_is_small(client: httpx.AsyncClient) -> None:
+async def test_deals_page_with_assets_is_below_100_kb(client: httpx.AsyncClient) -> None:
     """Compressed, and all that the first page loads."""
     html = await client.get("/", headers={"Accept-Encoding": "gzip"})
     assert html.headers["content-encoding"] == "gzip"
     total = len(gzip.compress(html.content, 5))
-    for address in addresses(html):
+    for address in linked_urls(html):
         if address.startswith("/static/"):
             total += len(gzip.compress((await client.get(address)).content))
 
     assert total < 100_000
 
 
-async def test_a_page_that_is_not_there(client: httpx.AsyncClient) -> None:
+async def test_unknown_page_returns_404(client: httpx.AsyncClient) -> None:
     page = await client.get("/dashboard/nothing/here")
 
     assert page.status_code == 404
-    assert "There is no such page" in text_of(page)
+    assert "There is no such page" in main_text(page)
 
 
-async def test_a_database_that_is_not_there(settings: Settings) -> None:
+async def test_deals_page_database_unavailable_returns_503(settings: Settings) -> None:
     away = SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
     async with app_client(create_app(settings.model_copy(update={"database_url": away}))) as client:
         page = await client.get("/")
 
     assert page.status_code == 503
     assert page.headers["retry-after"] == "1"
-    assert "The database is not available" in text_of(page)
+    assert "The database is not available" in main_text(page)
     assert page.headers["x-request-id"] in page.text

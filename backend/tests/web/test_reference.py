@@ -9,16 +9,16 @@ from app.web.html import POLICY
 
 pytestmark = pytest.mark.api
 
-PATHS = pytest.mark.parametrize("path", ["/docs", "/redoc"])
+BOTH_PAGES = pytest.mark.parametrize("path", ["/docs", "/redoc"])
 
 
-def policy(answer: httpx.Response) -> dict[str, str]:
+def parse_policy(answer: httpx.Response) -> dict[str, str]:
     parts = answer.headers["content-security-policy"].split("; ")
     return dict(part.split(" ", 1) for part in parts)
 
 
-@PATHS
-async def test_all_that_it_loads_is_here(client: httpx.AsyncClient, path: str) -> None:
+@BOTH_PAGES
+async def test_reference_page_loads_only_own_assets(client: httpx.AsyncClient, path: str) -> None:
     page = await client.get(path)
 
     assert page.status_code == 200
@@ -32,12 +32,12 @@ async def test_all_that_it_loads_is_here(client: httpx.AsyncClient, path: str) -
     assert "<style" not in page.text
 
 
-async def test_swagger_ui_keeps_to_the_policy_of_all_pages(client: httpx.AsyncClient) -> None:
-    assert policy(await client.get("/docs")) == POLICY
+async def test_swagger_ui_has_policy_of_all_pages(client: httpx.AsyncClient) -> None:
+    assert parse_policy(await client.get("/docs")) == POLICY
 
 
-async def test_redoc_may_have_two_known_styles_besides(client: httpx.AsyncClient) -> None:
-    given = policy(await client.get("/redoc"))
+async def test_redoc_policy_allows_two_style_hashes(client: httpx.AsyncClient) -> None:
+    given = parse_policy(await client.get("/redoc"))
 
     own, *hashes = given.pop("style-src").split()
     assert own == POLICY["style-src"]
@@ -46,14 +46,14 @@ async def test_redoc_may_have_two_known_styles_besides(client: httpx.AsyncClient
     assert given == {name: value for name, value in POLICY.items() if name != "style-src"}
 
 
-@PATHS
-async def test_it_does_not_depend_on_what_a_link_says(client: httpx.AsyncClient, path: str) -> None:
+@BOTH_PAGES
+async def test_reference_page_query_string_is_ignored(client: httpx.AsyncClient, path: str) -> None:
     hostile = await client.get(path, params={"url": "https://example.com/x", "configUrl": "//x"})
 
     assert hostile.content == (await client.get(path)).content
 
 
-@PATHS
-async def test_it_is_only_read(client: httpx.AsyncClient, path: str) -> None:
+@BOTH_PAGES
+async def test_reference_page_post_returns_405(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.head(path)).status_code == 200
     assert (await client.post(path)).status_code == 405
