@@ -1,4 +1,4 @@
-"""What axe-core finds wrong with a page."""
+"""Accessibility violations that axe-core finds in a page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from types import MappingProxyType
 
 from playwright.async_api import Page
 
-SOURCE = Path(__file__).parents[2] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
-SERIOUS = ["serious", "critical"]
-NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
+AXE_SOURCE = Path(__file__).parents[2] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+SERIOUS_IMPACTS = ["serious", "critical"]
+NO_EXCEPTIONS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
-RUN = """async ([levels, excused]) => {
+RUN_AXE = """async ([levels, excused]) => {
     const { violations } = await axe.run({ resultTypes: ["violations"] });
     return violations
         .filter(({ impact }) => levels.includes(impact))
@@ -21,13 +21,15 @@ RUN = """async ([levels, excused]) => {
 }"""
 
 
-async def violations(page: Page, except_for: Mapping[str, Sequence[str]] = NOTHING) -> list[str]:
-    """The serious and critical ones, a line for each element.
+async def find_violations(
+    page: Page, except_for: Mapping[str, Sequence[str]] = NO_EXCEPTIONS
+) -> list[str]:
+    """Return the serious and critical violations, a line for each element.
 
     The page's Content-Security-Policy is not in the way of what a debugger evaluates. `except_for`
     has selectors by rule, each with its reason beside it: what one matches is not held against the
     page for that rule.
     """
-    await page.evaluate(f"() => {{ {SOURCE.read_text()} }}")
-    found: list[str] = await page.evaluate(RUN, [SERIOUS, dict(except_for)])
+    await page.evaluate(f"() => {{ {AXE_SOURCE.read_text()} }}")
+    found: list[str] = await page.evaluate(RUN_AXE, [SERIOUS_IMPACTS, dict(except_for)])
     return found

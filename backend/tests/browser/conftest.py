@@ -9,15 +9,15 @@ from typing import Any, NoReturn
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
-from tests.browser.accessibility import SOURCE, violations
-from tests.browser.watching import MILLISECONDS, Watch, opened
+from tests.browser.accessibility import AXE_SOURCE, find_violations
+from tests.browser.page_log import MILLISECONDS, PageLog, open_page
 from tests.conftest import Catalog
 from tests.support.databases import as_text
 from tests.support.servers import RunningServer, running_server
 
 Visit = Callable[..., Awaitable[Page]]
 Axe = Callable[..., Awaitable[list[str]]]
-Picture = Callable[[Page, str], Awaitable[bytes]]
+Screenshot = Callable[[Page, str], Awaitable[bytes]]
 
 PHONE: dict[str, Any] = {
     "viewport": {"width": 360, "height": 740},
@@ -39,7 +39,7 @@ FLAGS = [
 expect.set_options(timeout=MILLISECONDS)
 
 
-def missing(what: str) -> NoReturn:
+def skip_or_fail(what: str) -> NoReturn:
     """Skip the test, or fail where it must run (`REQUIRE_BROWSER`)."""
     if os.environ.get("REQUIRE_BROWSER"):
         pytest.fail(what)
@@ -52,7 +52,7 @@ def chromium() -> str:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        missing("no Chromium: apt-get install chromium, or set CHROMIUM to the path of one")
+        skip_or_fail("no Chromium: apt-get install chromium, or set CHROMIUM to the path of one")
     return found
 
 
@@ -65,7 +65,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-async def live(
+async def live_server(
     browser: Browser, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningServer]:
     """`deals serve` on the known deals of `catalog`, for tests that only read."""
@@ -75,7 +75,7 @@ async def live(
 
 
 @pytest.fixture
-async def own_live(
+async def production_server(
     browser: Browser, database_url: str, tmp_path: Path
 ) -> AsyncIterator[RunningServer]:
     """`deals serve` on an empty database of the test's own, in production: writes need a key."""
@@ -85,13 +85,13 @@ async def own_live(
 
 
 @pytest.fixture
-def watch() -> Watch:
-    """What the test's pages ask for and complain about; the end of the test looks at it."""
-    return Watch()
+def page_log() -> PageLog:
+    """Requests and errors of the test's pages; the end of the test checks them."""
+    return PageLog()
 
 
 @pytest.fixture
-async def visit(browser: Browser, watch: Watch) -> AsyncIterator[Visit]:
+async def visit(browser: Browser, page_log: PageLog) -> AsyncIterator[Visit]:
     """`await visit(server.url, **options)`: a page of a new context, as Playwright's options say.
 
     The test fails when one of its pages asks another host for anything or has an error on its
@@ -100,36 +100,36 @@ async def visit(browser: Browser, watch: Watch) -> AsyncIterator[Visit]:
     async with AsyncExitStack() as stack:
 
         async def visit(origin: str, **options: Any) -> Page:
-            return await stack.enter_async_context(opened(browser, origin, watch, **options))
+            return await stack.enter_async_context(open_page(browser, origin, page_log, **options))
 
         yield visit
-    assert watch.elsewhere() == []
-    assert watch.unexpected() == []
+    assert page_log.foreign_requests() == []
+    assert page_log.unexpected_errors() == []
 
 
 @pytest.fixture
-async def page(live: RunningServer, visit: Visit) -> Page:
-    return await visit(live.url)
+async def page(live_server: RunningServer, visit: Visit) -> Page:
+    return await visit(live_server.url)
 
 
 @pytest.fixture
-async def phone_page(live: RunningServer, visit: Visit) -> Page:
-    return await visit(live.url, **PHONE)
+async def phone_page(live_server: RunningServer, visit: Visit) -> Page:
+    return await visit(live_server.url, **PHONE)
 
 
 @pytest.fixture
-async def dark_page(live: RunningServer, visit: Visit) -> Page:
-    return await visit(live.url, color_scheme="dark")
+async def dark_page(live_server: RunningServer, visit: Visit) -> Page:
+    return await visit(live_server.url, color_scheme="dark")
 
 
 @pytest.fixture
-async def plain_page(live: RunningServer, visit: Visit) -> Page:
+async def no_script_page(live_server: RunningServer, visit: Visit) -> Page:
     """A page without JavaScript."""
-    return await visit(live.url, java_script_enabled=False)
+    return await visit(live_server.url, java_script_enabled=False)
 
 
 @pytest.fixture
-def screenshot(tmp_path: Path) -> Picture:
+def screenshot(tmp_path: Path) -> Screenshot:
     """`await screenshot(page, "docs")`: the whole page as a PNG, kept in `SCREENSHOTS` if set."""
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
 
@@ -142,6 +142,6 @@ def screenshot(tmp_path: Path) -> Picture:
 @pytest.fixture
 def axe() -> Axe:
     """`await axe(page, except_for={"rule": ("selector",)})`: what is seriously wrong with it."""
-    if not SOURCE.exists():
-        missing("no axe-core: run npm ci in backend/npm")
-    return violations
+    if not AXE_SOURCE.exists():
+        skip_or_fail("no axe-core: run npm ci in backend/npm")
+    return find_violations

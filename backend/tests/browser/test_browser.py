@@ -1,4 +1,4 @@
-"""That the tests in a browser would notice."""
+"""What fails tests in a browser: foreign requests, errors, accessibility violations."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,42 +6,44 @@ from contextlib import asynccontextmanager
 
 import pytest
 from playwright.async_api import Browser, Page, expect
-from tests.browser.conftest import Axe, Picture
-from tests.browser.watching import Watch, opened
+from tests.browser.conftest import Axe, Screenshot
+from tests.browser.page_log import PageLog, open_page
 from tests.support.servers import RunningServer
 
 pytestmark = pytest.mark.browser
 
-STRICT = "default-src 'self'; img-src 'self' data:"
-BEGINNING = "<!doctype html><html lang=en><title>A page</title><link rel=icon href=data:,><main>"
+STRICT_POLICY = "default-src 'self'; img-src 'self' data:"
+PAGE_START = "<!doctype html><html lang=en><title>A page</title><link rel=icon href=data:,><main>"
 
 
 @asynccontextmanager
-async def prepared(
-    browser: Browser, live: RunningServer, body: str, policy: str = STRICT
-) -> AsyncIterator[tuple[Page, Watch]]:
-    """A page that is about to go to one of the server's that has `body`."""
-    watch = Watch()
-    async with opened(browser, live.url, watch) as page:
+async def page_with_body(
+    browser: Browser, live_server: RunningServer, body: str, policy: str = STRICT_POLICY
+) -> AsyncIterator[tuple[Page, PageLog]]:
+    """Open a page for which the server answers `/page` with `body`."""
+    page_log = PageLog()
+    async with open_page(browser, live_server.url, page_log) as page:
         await page.route(
             "**/page",
             lambda route: route.fulfill(
-                body=BEGINNING + body,
+                body=PAGE_START + body,
                 content_type="text/html",
                 headers={"Content-Security-Policy": policy},
             ),
         )
-        yield page, watch
+        yield page, page_log
 
 
-async def test_a_good_page_is_left_alone(browser: Browser, live: RunningServer, axe: Axe) -> None:
-    async with prepared(browser, live, "<h1>Hello</h1>") as (page, watch):
+async def test_page_log_of_clean_page_has_no_errors(
+    browser: Browser, live_server: RunningServer, axe: Axe
+) -> None:
+    async with page_with_body(browser, live_server, "<h1>Hello</h1>") as (page, page_log):
         await page.goto("/page")
         assert await axe(page) == []
 
-    assert watch.requests == [f"{live.url}/page"]
-    assert watch.elsewhere() == []
-    assert watch.unexpected() == []
+    assert page_log.requests == [f"{live_server.url}/page"]
+    assert page_log.foreign_requests() == []
+    assert page_log.unexpected_errors() == []
 
 
 @pytest.fixture
@@ -49,13 +51,13 @@ async def other_host() -> AsyncIterator[tuple[str, list[bytes]]]:
     """The address of another server, and what it was asked."""
     asked: list[bytes] = []
 
-    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def record_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Chromium may connect in advance; a connection alone says nothing.
         if line := await reader.readline():
             asked.append(line)
         writer.close()
 
-    async with await asyncio.start_server(note, "127.0.0.1") as server:
+    async with await asyncio.start_server(record_request, "127.0.0.1") as server:
         host, port = server.sockets[0].getsockname()
         yield f"http://{host}:{port}/x", asked
 
@@ -70,31 +72,36 @@ async def other_host() -> AsyncIterator[tuple[str, list[bytes]]]:
         "<script>new Worker('data:,fetch(`URL`)')</script>",
     ],
 )
-async def test_a_request_to_another_host_shows_and_gets_nowhere(
-    browser: Browser, live: RunningServer, body: str, other_host: tuple[str, list[bytes]]
+async def test_page_log_request_to_other_host_is_recorded_and_blocked(
+    browser: Browser, live_server: RunningServer, body: str, other_host: tuple[str, list[bytes]]
 ) -> None:
     url, asked = other_host
     async with (
-        prepared(browser, live, body.replace("URL", url), policy="") as (page, watch),
+        page_with_body(browser, live_server, body.replace("URL", url), policy="") as (
+            page,
+            page_log,
+        ),
         page.expect_event("requestfailed", lambda request: request.url == url),
     ):
         await page.goto("/page")
 
-    assert watch.elsewhere() == [url]
+    assert page_log.foreign_requests() == [url]
     assert asked == []
 
 
-async def test_a_socket_to_another_host_shows(browser: Browser, live: RunningServer) -> None:
+async def test_page_log_websocket_to_other_host_is_recorded(
+    browser: Browser, live_server: RunningServer
+) -> None:
     body = "<script>new WebSocket('wss://example.com/x')</script>"
-    async with prepared(browser, live, body, policy="") as (page, watch):
+    async with page_with_body(browser, live_server, body, policy="") as (page, page_log):
         await page.goto("/page")
 
-    assert watch.elsewhere() == ["wss://example.com/x"]
-    assert "ERR_NAME_NOT_RESOLVED" in watch.unexpected()[0]
+    assert page_log.foreign_requests() == ["wss://example.com/x"]
+    assert "ERR_NAME_NOT_RESOLVED" in page_log.unexpected_errors()[0]
 
 
-async def test_the_browser_itself_finds_no_other_host(
-    browser: Browser, live: RunningServer
+async def test_browser_other_host_is_not_resolved(
+    browser: Browser, live_server: RunningServer
 ) -> None:
     async with await browser.new_context() as context:
         page = await context.new_page()
@@ -111,28 +118,32 @@ async def test_the_browser_itself_finds_no_other_host(
         ("<img alt='' src=/nothing>", "404"),
     ],
 )
-async def test_what_the_policy_forbids_shows(
-    browser: Browser, live: RunningServer, body: str, complaint: str
+async def test_page_log_policy_violation_is_recorded(
+    browser: Browser, live_server: RunningServer, body: str, complaint: str
 ) -> None:
-    async with prepared(browser, live, body) as (page, watch):
+    async with page_with_body(browser, live_server, body) as (page, page_log):
         await page.goto("/page")
 
-    assert len(watch.unexpected()) == 1
-    watch.expect(complaint)
-    assert watch.unexpected() == []
+    assert len(page_log.unexpected_errors()) == 1
+    page_log.expect_error(complaint)
+    assert page_log.unexpected_errors() == []
 
 
-async def test_an_error_in_a_script_shows(browser: Browser, live: RunningServer) -> None:
+async def test_page_log_script_error_is_recorded(
+    browser: Browser, live_server: RunningServer
+) -> None:
     body = "<script>throw Error('one')</script><script>Promise.reject(Error('two'))</script>"
-    async with prepared(browser, live, body, policy="") as (page, watch):
+    async with page_with_body(browser, live_server, body, policy="") as (page, page_log):
         await page.goto("/page")
 
-    assert [text.splitlines()[0] for text in watch.unexpected()] == ["one", "two"]
+    assert [text.splitlines()[0] for text in page_log.unexpected_errors()] == ["one", "two"]
 
 
-async def test_what_some_cannot_use_shows(browser: Browser, live: RunningServer, axe: Axe) -> None:
+async def test_axe_unlabelled_buttons_are_found_unless_excepted(
+    browser: Browser, live_server: RunningServer, axe: Axe
+) -> None:
     body = "<h1>Hello</h1><button class=bad></button><button></button>"
-    async with prepared(browser, live, body) as (page, _):
+    async with page_with_body(browser, live_server, body) as (page, _):
         await page.goto("/page")
         found = await axe(page)
         excused = await axe(page, except_for={"button-name": (".bad",)})
@@ -142,19 +153,19 @@ async def test_what_some_cannot_use_shows(browser: Browser, live: RunningServer,
     assert len(excused) == 1
 
 
-async def test_pages_come_in_several_kinds(
-    phone_page: Page, dark_page: Page, plain_page: Page
+async def test_page_fixtures_emulate_phone_dark_and_no_javascript(
+    phone_page: Page, dark_page: Page, no_script_page: Page
 ) -> None:
-    for each in (phone_page, dark_page, plain_page):
+    for each in (phone_page, dark_page, no_script_page):
         await each.goto("/health")
 
     assert await phone_page.evaluate("screen.width") == 360
     assert await dark_page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-    await plain_page.set_content("<body><noscript><p>without</p></noscript>")
-    await expect(plain_page.locator("noscript p")).to_be_visible()
+    await no_script_page.set_content("<body><noscript><p>without</p></noscript>")
+    await expect(no_script_page.locator("noscript p")).to_be_visible()
 
 
-async def test_a_picture_is_kept(page: Page, screenshot: Picture) -> None:
+async def test_screenshot_returns_png(page: Page, screenshot: Screenshot) -> None:
     await page.goto("/health")
 
     assert (await screenshot(page, "health")).startswith(b"\x89PNG")

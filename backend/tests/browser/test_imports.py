@@ -19,7 +19,7 @@ HOSTILE = "<script>alert(1)</script>\"'"
 
 
 @pytest.fixture
-async def working(
+async def server_with_worker(
     browser: object, database_url: str, tmp_path: Path
 ) -> AsyncIterator[RunningServer]:
     """A service with a worker, in development."""
@@ -28,7 +28,7 @@ async def working(
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def deals_file(tmp_path: Path) -> Path:
     """Good rows of hotels with hostile names, and a bad one."""
     rows = [
         row(
@@ -43,25 +43,25 @@ def file(tmp_path: Path) -> Path:
     return write(tmp_path / "deals.csv", rows)
 
 
-async def send(page: Page, file: Path) -> None:
+async def upload_file(page: Page, file: Path) -> None:
     await page.get_by_label("A deals.csv").set_input_files(file)
     await page.get_by_role("button", name="Import", exact=True).click()
 
 
-async def test_a_file_is_sent_watched_and_its_rejects_are_seen(
-    working: RunningServer, visit: Visit, file: Path, axe: Axe
+async def test_upload_valid_file_shows_progress_and_rejects(
+    server_with_worker: RunningServer, visit: Visit, deals_file: Path, axe: Axe
 ) -> None:
-    page = await visit(working.url)
+    page = await visit(server_with_worker.url)
     await page.goto("/dashboard/imports")
     assert await axe(page) == []
-    await send(page, file)
+    await upload_file(page, deals_file)
     await expect(page.get_by_text("deals.csv is sent.")).to_be_visible()
     sent = page.locator("#import-1")
     # It comes by the stream of events: nobody reloads.
     await expect(sent).to_have_attribute("data-state", "succeeded")
     await expect(sent.locator("[data-field=inserted]")).to_have_text("28")
     assert await axe(page) == []
-    await send(page, file)
+    await upload_file(page, deals_file)
     await expect(page.get_by_text("deals.csv was imported before")).to_be_visible()
 
     await sent.get_by_role("link", name="deals.csv").click()
@@ -83,30 +83,32 @@ async def test_a_file_is_sent_watched_and_its_rejects_are_seen(
     assert await page.evaluate(labels) == [HOSTILE]
 
 
-async def test_a_file_that_is_none(working: RunningServer, visit: Visit, tmp_path: Path) -> None:
-    page = await visit(working.url)
+async def test_upload_file_without_known_columns_shows_error(
+    server_with_worker: RunningServer, visit: Visit, tmp_path: Path
+) -> None:
+    page = await visit(server_with_worker.url)
     await page.goto("/dashboard/imports")
     file = tmp_path / "notes.csv"
     file.write_text("this,is,something,else\n1,2,3,4\n")
-    await send(page, file)
+    await upload_file(page, file)
 
     await expect(page.locator("#import-1")).to_have_attribute("data-state", "failed")
     await expect(page.locator("#import-1 [data-field=error]")).not_to_be_empty()
 
 
-async def test_in_production_a_key_is_asked_for(
-    own_live: RunningServer, visit: Visit, database: Database, file: Path
+async def test_upload_in_production_asks_for_key_and_can_be_cancelled(
+    production_server: RunningServer, visit: Visit, database: Database, deals_file: Path
 ) -> None:
     """No worker is there: what is sent waits, and can be cancelled."""
     key = await create_api_key(database, "browser", "imports:write")
-    page = await visit(own_live.url)
+    page = await visit(production_server.url)
     await page.goto("/dashboard/imports")
     await page.get_by_label("API key").fill("hd_no_key")
     await page.get_by_role("button", name="Use this key").click()
     await expect(page.get_by_text("A valid API key is needed")).to_be_visible()
     await page.get_by_label("API key").fill(key)
     await page.get_by_role("button", name="Use this key").click()
-    await send(page, file)
+    await upload_file(page, deals_file)
     await expect(page.locator("#import-1")).to_have_attribute("data-state", "queued")
 
     # The key stays with the tab.
@@ -115,12 +117,12 @@ async def test_in_production_a_key_is_asked_for(
     await expect(page).to_have_url(re.compile("/dashboard/imports/1$"))
     await page.get_by_role("button", name="Cancel this import").click()
     await expect(page.locator("#import-1")).to_have_attribute("data-state", "cancelled")
-    other = await visit(own_live.url)
+    other = await visit(production_server.url)
     await other.goto("/dashboard/imports/1")
     await expect(other.get_by_label("API key")).to_be_visible()
 
 
-async def test_what_is_dropped_is_chosen(page: Page) -> None:
+async def test_upload_dropped_file_is_selected(page: Page) -> None:
     await page.goto("/dashboard/imports")
     await page.evaluate(
         """() => {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 from sqlalchemy import URL
-from tests.browser.conftest import PHONE, Picture, Visit
+from tests.browser.conftest import PHONE, Screenshot, Visit
 from tests.support.databases import as_text, pools
 from tests.support.servers import RunningServer, running_server
 
@@ -17,8 +17,8 @@ from app.services.loading import LoadingService
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-DESK: dict[str, Any] = {"viewport": {"width": 1200, "height": 760}}
-KINDS = {"light": DESK, "dark": {**DESK, "color_scheme": "dark"}, "phone": PHONE}
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1200, "height": 760}}
+CONTEXT_OPTIONS = {"light": DESKTOP, "dark": {**DESKTOP, "color_scheme": "dark"}, "phone": PHONE}
 PAGES = {
     "browse": "/?available_only=true&sort=-discount_percent&limit=10",
     "cities": "/dashboard/cities?chart=deal_count&sort=-deal_count",
@@ -27,7 +27,7 @@ PAGES = {
 
 
 @pytest.fixture
-async def generated(
+async def sample_server(
     browser: Browser, clone_url: URL, settings: Settings, tmp_path: Path
 ) -> AsyncIterator[RunningServer]:
     """A server of a few thousand deals that look like somebody's."""
@@ -39,11 +39,11 @@ async def generated(
         yield server
 
 
-async def test_what_the_pages_look_like(
-    generated: RunningServer, visit: Visit, screenshot: Picture
+async def test_screenshots_of_every_page_are_saved(
+    sample_server: RunningServer, visit: Visit, screenshot: Screenshot
 ) -> None:
-    for kind, options in KINDS.items():
-        page = await visit(generated.url, **options)
+    for kind, options in CONTEXT_OPTIONS.items():
+        page = await visit(sample_server.url, **options)
         for name, address in PAGES.items():
             await page.goto(address)
             await expect(page.get_by_role("heading", level=1)).to_be_visible()

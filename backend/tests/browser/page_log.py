@@ -1,4 +1,4 @@
-"""Pages that cannot reach any other host, and that say what they tried."""
+"""Pages that cannot reach any other host, and a log of their requests and errors."""
 
 import re
 from collections.abc import AsyncIterator
@@ -14,36 +14,36 @@ MILLISECONDS = TIMEOUT * 1000
 
 
 @dataclass
-class Watch:
-    """What pages asked for, and what they complained about."""
+class PageLog:
+    """Requests and errors of pages."""
 
     origins: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _expected: list[re.Pattern[str]] = field(default_factory=list)
 
-    def expect(self, pattern: str) -> None:
-        """Complaints that `pattern` is found in are what the test is about."""
+    def expect_error(self, pattern: str) -> None:
+        """Allow errors that contain `pattern`: the test is about them."""
         self._expected.append(re.compile(pattern))
 
-    def elsewhere(self) -> list[str]:
-        """Addresses outside the server; what a page has within itself is not outside."""
+    def foreign_requests(self) -> list[str]:
+        """Return requested addresses outside the server; `data:` and `blob:` are inside."""
         own = (*(f"{origin}/" for origin in self.origins), "data:", "blob:")
         return [url for url in self.requests if not url.startswith(own)]
 
-    def unexpected(self) -> list[str]:
+    def unexpected_errors(self) -> list[str]:
         return [
-            complaint
-            for complaint in self.complaints
-            if not any(pattern.search(complaint) for pattern in self._expected)
+            error
+            for error in self.errors
+            if not any(pattern.search(error) for pattern in self._expected)
         ]
 
-    def hear(self, message: ConsoleMessage) -> None:
+    def record_console_message(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.complaints.append(f"{message.text} ({message.location['url']})")
+            self.errors.append(f"{message.text} ({message.location['url']})")
 
-    def catch(self, error: WebError) -> None:
-        self.complaints.append(str(error.error))
+    def record_script_error(self, error: WebError) -> None:
+        self.errors.append(str(error.error))
 
 
 async def _abort(route: Route) -> None:
@@ -51,22 +51,22 @@ async def _abort(route: Route) -> None:
 
 
 @asynccontextmanager
-async def opened(
-    browser: Browser, origin: str, watch: Watch, **options: Any
+async def open_page(
+    browser: Browser, origin: str, page_log: PageLog, **options: Any
 ) -> AsyncIterator[Page]:
-    """A page whose relative addresses are the server's at `origin`; closed at the end."""
-    watch.origins.add(origin)
+    """Open a page whose relative addresses are the server's at `origin`; close it at the end."""
+    page_log.origins.add(origin)
     context = await browser.new_context(
         base_url=origin, service_workers="block", reduced_motion="reduce", **options
     )
     context.set_default_timeout(MILLISECONDS)
     try:
         await context.route(re.compile(rf"^(?!{re.escape(origin)}/|data:|blob:)"), _abort)
-        context.on("request", lambda request: watch.requests.append(request.url))
-        context.on("console", watch.hear)
-        context.on("weberror", watch.catch)
+        context.on("request", lambda request: page_log.requests.append(request.url))
+        context.on("console", page_log.record_console_message)
+        context.on("weberror", page_log.record_script_error)
         page = await context.new_page()
-        page.on("websocket", lambda socket: watch.requests.append(socket.url))
+        page.on("websocket", lambda socket: page_log.requests.append(socket.url))
         yield page
         # What a script has left behind for after itself, as a rejected promise, is reported yet.
         if options.get("java_script_enabled", True):
