@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.db.base import Base
 
@@ -94,6 +94,11 @@ class Hotel(Base):
     prices_below: Mapped[list[int]] = mapped_column(ARRAY(Integer), server_default=NO_PRICES)
     available_prices_below: Mapped[list[int]] = mapped_column(
         ARRAY(Integer), server_default=NO_PRICES
+    )
+
+    # Restricted by the database: a hotel with deals stays, and its deals are never set free.
+    deals: Mapped[list["Deal"]] = relationship(
+        back_populates="hotel", lazy="raise", passive_deletes="all"
     )
 
 
@@ -166,6 +171,12 @@ class Deal(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
+    hotel: Mapped[Hotel] = relationship(back_populates="deals", lazy="raise")
+    # The database deletes a deal's links with it.
+    categories: Mapped[list["Category"]] = relationship(
+        secondary=deal_categories, back_populates="deals", lazy="raise", passive_deletes=True
+    )
+
 
 class Category(Base):
     """A label deals share; its name is trimmed and lower-case, so that it exists once."""
@@ -179,3 +190,7 @@ class Category(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     name: Mapped[str] = mapped_column(Text)
+
+    deals: Mapped[list[Deal]] = relationship(
+        secondary=deal_categories, back_populates="categories", lazy="raise", passive_deletes=True
+    )
