@@ -20,13 +20,11 @@ from app.http.graceful_shutdown import ShutdownHooks, on_server_stop
 from app.http.middleware import RequestMiddleware
 from app.http.monitoring import Monitor, metrics_route, metrics_served
 from app.http.openapi.document import DocumentedAPI
+from app.http.state import ServiceState
 from app.observability.logging import configure_logging
 from app.repositories.imports.write import CHANNEL
 from app.routers import bulk, categories, deals, exports, health, hotels, imports
 from app.services.backlog import BacklogService
-from app.services.health import HealthService
-from app.services.imports import ImportService
-from app.services.keys import ApiKeyAuthenticator
 from app.services.support.cursors import CursorCodec
 from app.storage.uploads import UploadStore, upload_store
 from app.web.routes import routes as web_routes
@@ -43,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
         ConfigurationError: there is no key to sign with, or uploads cannot be stored as set.
     """
     app = DocumentedAPI(
-        lifespan=_lifespan(settings, upload_store(settings)),
+        lifespan=_lifespan(settings, upload_store(settings), CursorCodec(signing_key(settings))),
         redirect_slashes=False,
         # Spans of requests, where OTEL_EXPORTER_OTLP_ENDPOINT says where to.
         telemetry={"tracing": is_traced(), "metrics": False, "logs": False, "auto_configure": True},
@@ -62,7 +60,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.request_arrival_timeout = settings.request_arrival_timeout
     app.state.writes_are_open = settings.app_env == "development"
     app.state.export_stall_timeout = settings.export_stall_timeout
-    app.state.cursors = CursorCodec(signing_key(settings))
     # The last one is the outermost.
     if settings.cors_origins:
         app.add_middleware(Preflights)
@@ -88,7 +85,7 @@ def _metrics_routes(settings: Settings) -> list[BaseRoute]:
 
 
 def _lifespan(
-    settings: Settings, uploads: UploadStore
+    settings: Settings, uploads: UploadStore, cursors: CursorCodec
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """What lives as long as the application."""
 
@@ -100,10 +97,9 @@ def _lifespan(
             stack.push_async_callback(database.dispose)
             listener = Listener(urls.direct, CHANNEL)
             stack.push_async_callback(listener.aclose)
-            app.state.database = database
-            app.state.keys = ApiKeyAuthenticator(database)
-            app.state.health = HealthService(database, settings.db_health_timeout)
-            app.state.imports = ImportService(database, uploads, app.state.cursors, listener)
+            app.state.services = ServiceState.on(
+                database, uploads, cursors, listener, health_timeout=settings.db_health_timeout
+            )
             backlog = BacklogService(
                 database, settings.worker_heartbeat, settings.db_health_timeout
             )

@@ -47,7 +47,7 @@ def service(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> ImportService:
     """Without the pauses that are for busy clients; what it learns, it learns by being told."""
     monkeypatch.setattr(imports, "SHORTEST_PAUSE", 0)
     monkeypatch.setattr(imports, "LONGEST_SILENCE", NO_LIMIT)
-    found: ImportService = app.state.imports
+    found: ImportService = app.state.services.imports
     return found
 
 

@@ -7,15 +7,11 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from app.core.errors import InvalidInputError, UnauthorizedError, UnsupportedMediaTypeError
-from app.db.reader import Reader
-from app.db.session import Database, WriteSession
+from app.db.session import WriteSession
 from app.http.etags import parse_if_match
+from app.http.state import service_state
 from app.repositories.bulk import BulkRepository
-from app.repositories.categories import CategoryRepository
-from app.repositories.deals.export import ExportRepository
-from app.repositories.deals.read import DealReadRepository
 from app.repositories.deals.write import DealWriteRepository
-from app.repositories.hotels.read import HotelReadRepository
 from app.repositories.hotels.write import HotelWriteRepository
 from app.repositories.idempotency import IdempotencyRepository, KeyIdentity
 from app.schemas.common import OptionalParam
@@ -27,26 +23,14 @@ from app.services.exports import ExportService
 from app.services.health import HealthService
 from app.services.hotels import HotelReadService, HotelWriteService
 from app.services.imports import ImportService
-from app.services.keys import DEVELOPER, Actor, ApiKeyAuthenticator
-from app.services.support.cursors import CursorCodec
+from app.services.keys import DEVELOPER, Actor
 from app.services.support.idempotency import IdempotentRequest
 from app.services.support.preconditions import VersionPrecondition
 
 
-def get_database(request: Request) -> Database:
-    """The pools that the application's lifespan opened."""
-    database: Database = request.app.state.database
-    return database
-
-
-def get_reader(request: Request) -> Reader:
-    """The application's reader; it takes a connection for as long as a statement runs."""
-    return get_database(request).reader
-
-
 async def get_db(request: Request) -> AsyncIterator[WriteSession]:
     """A transaction: committed when the route has returned, and before the response is sent."""
-    async with get_database(request).transaction() as session:
+    async with service_state(request).database.transaction() as session:
         yield session
 
 
@@ -55,20 +39,14 @@ async def get_db(request: Request) -> AsyncIterator[WriteSession]:
 DB = Annotated[WriteSession, Depends(get_db, scope="function")]
 
 
-def get_cursors(request: Request) -> CursorCodec:
-    """The codec of the application's signing key."""
-    codec: CursorCodec = request.app.state.cursors
-    return codec
-
-
 async def get_deal_reader(request: Request) -> DealReadService:
     """The service that finds deals."""
-    return DealReadService(DealReadRepository(get_reader(request)), get_cursors(request))
+    return service_state(request).deals
 
 
 async def get_hotel_reader(request: Request) -> HotelReadService:
     """The service that finds hotels."""
-    return HotelReadService(HotelReadRepository(get_reader(request)), get_cursors(request))
+    return service_state(request).hotels
 
 
 async def get_deal_writer(session: DB) -> DealWriteService:
@@ -105,8 +83,7 @@ async def get_actor(
     """
     key = bearer.credentials if bearer else header
     if key:
-        keys: ApiKeyAuthenticator = request.app.state.keys
-        return await keys.actor(key)
+        return await service_state(request).keys.actor(key)
     if request.app.state.writes_are_open:
         return DEVELOPER
     raise UnauthorizedError
@@ -213,8 +190,7 @@ async def require_import_read(request: Request) -> Actor:
 
 async def get_import_service(request: Request) -> ImportService:
     """The application's own; its transactions are shorter than a request."""
-    service: ImportService = request.app.state.imports
-    return service
+    return service_state(request).imports
 
 
 RequireImportWrite = Depends(require_import_write)
@@ -224,18 +200,17 @@ ImportServiceDep = Annotated[ImportService, Depends(get_import_service)]
 
 async def get_category_reader(request: Request) -> CategoryService:
     """The service that finds categories."""
-    return CategoryService(CategoryRepository(get_reader(request)))
+    return service_state(request).categories
 
 
 async def get_health_service(request: Request) -> HealthService:
     """The application's own, which opens a session by itself: a hanging one must not be awaited."""
-    service: HealthService = request.app.state.health
-    return service
+    return service_state(request).health
 
 
 async def get_export_service(request: Request) -> ExportService:
     """The service that gives out all deals; it takes a connection when the response is sent."""
-    return ExportService(ExportRepository(get_database(request).streams))
+    return service_state(request).exports
 
 
 ExportServiceDep = Annotated[ExportService, Depends(get_export_service)]
