@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import ConflictError, InvalidInputError, NotFoundError, PreconditionFailedError
+from app.repositories.deals.read import deal_response
 from app.repositories.deals.write import DealWriteRepository
 from app.schemas.deals import DealPatch
 from app.services.deals import DealWriteService
@@ -31,7 +32,7 @@ class FakeStore(DealWriteRepository):
         deal = (1, 17, 5, "suite", 4, Decimal("10.50"), Decimal("20.00"), 10)
         dates = (date(2027, 1, 10), date(2027, 1, 12))
         hotel = (5, "Inn", "Berlin", "Germany", "+49", 4.0)
-        return (None, *deal, *dates, True, ["beach"], 3, NOW, NOW, *hotel)
+        return deal_response((None, *deal, *dates, True, ["beach"], 3, NOW, NOW, *hotel))
 
     async def version(self, deal_id: int) -> int | None:
         return 3 if deal_id == 1 else None

@@ -1,9 +1,8 @@
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from app.core.errors import ErrorDetail, InvalidInputError, NotFoundError
-from app.repositories.deals.read import SORT_COLUMNS, DealReadRepository
+from app.repositories.deals.read import DealReadRepository, sort_value
 from app.repositories.deals.write import DealWriteRepository
 from app.schemas.common import PaginatedResponse
 from app.schemas.deals import (
@@ -33,10 +32,10 @@ class DealReadService:
             InvalidInputError: the cursor is not one of this query.
         """
         request = PageRequest.of("deals", query, query.sort, self._cursors)
-        total, rows = await self._deals.page(request.filters, request.place, query.counting)
-        page = request.page(rows, SORT_COLUMNS)
+        total, deals = await self._deals.page(request.filters, request.place, query.counting)
+        page = request.page(deals, sort_value)
         return {
-            "items": [_deal(row) for row in page.rows],
+            "items": page.items,
             "total": total,
             "skip": page.skip,
             "limit": query.limit,
@@ -49,18 +48,14 @@ class DealReadService:
         Raises:
             NotFoundError: there is none of that id.
         """
-        row = await self._deals.get(deal_id)
-        if row is None:
+        deal = await self._deals.get(deal_id)
+        if deal is None:
             raise _unknown(deal_id)
-        return _deal(row)
+        return deal
 
     async def statistics_by_city(self, *, available_only: bool) -> list[CityStatsResponse]:
         """Each city that has deals, most deals first."""
-        rows = await self._deals.statistics_by_city(available_only=available_only)
-        return [
-            {"city": city, "avg_price": average, "deal_count": count}
-            for city, average, count in rows
-        ]
+        return await self._deals.statistics_by_city(available_only=available_only)
 
 
 class DealWriteService:
@@ -76,10 +71,10 @@ class DealWriteService:
             NotFoundError: there is no such hotel.
             ConflictError: another deal has its `external_id`; found by the database.
         """
-        row = await self._deals.add(deal.model_dump())
-        if row is None:
+        added = await self._deals.add(deal.model_dump())
+        if added is None:
             raise NotFoundError(f"Hotel {deal.hotel_id} does not exist")
-        return _deal(row)
+        return added
 
     async def change(
         self, deal_id: int, patch: DealPatch, expected: VersionPrecondition
@@ -118,10 +113,10 @@ class DealWriteService:
             raise expected.concurrent_update_error()
 
     async def _stored(self, deal_id: int) -> DealResponse:
-        row = await self._deals.get(deal_id)
-        if row is None:
+        deal = await self._deals.get(deal_id)
+        if deal is None:
             raise _unknown(deal_id)
-        return _deal(row)
+        return deal
 
 
 def _changes(deal: DealResponse, patch: DealPatch) -> dict[str, Any]:
@@ -152,32 +147,3 @@ def _require_order(deal: DealResponse, changes: dict[str, Any]) -> None:
 
 def _unknown(deal_id: int) -> NotFoundError:
     return NotFoundError(f"Deal {deal_id} does not exist")
-
-
-def _deal(row: Sequence[Any]) -> DealResponse:
-    """Shape a row of `DealReadRepository.page`."""
-    return {
-        "id": row[1],
-        "external_id": row[2],
-        "hotel_id": row[3],
-        "room_type": row[4],
-        "star_rating": row[5],
-        "price_per_night": str(row[6]),
-        "original_price": str(row[7]),
-        "discount_percent": row[8],
-        "checkin_date": row[9],
-        "checkout_date": row[10],
-        "is_available": row[11],
-        "categories": row[12],
-        "version": row[13],
-        "created_at": row[14],
-        "updated_at": row[15],
-        "hotel": {
-            "id": row[16],
-            "name": row[17],
-            "city": row[18],
-            "country": row[19],
-            "phone": row[20],
-            "avg_star_rating": row[21],
-        },
-    }

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any
 
 from app.core.errors import ConflictError, NotFoundError
@@ -25,10 +24,10 @@ class HotelReadService:
             InvalidInputError: the cursor is not one of this query.
         """
         request = PageRequest.of("hotels", query, ORDER, self._cursors)
-        total, rows = await self._hotels.page(request.filters, request.place, query.counting)
-        page = request.page(rows, {"id": 1})
+        total, hotels = await self._hotels.page(request.filters, request.place, query.counting)
+        page = request.page(hotels, lambda hotel, _: hotel["id"])
         return {
-            "items": [_hotel(row[1:]) for row in page.rows],
+            "items": page.items,
             "total": total,
             "skip": page.skip,
             "limit": query.limit,
@@ -41,10 +40,10 @@ class HotelReadService:
         Raises:
             NotFoundError: there is none of that id.
         """
-        row = await self._hotels.get(hotel_id)
-        if row is None:
+        hotel = await self._hotels.get(hotel_id)
+        if hotel is None:
             raise _unknown(hotel_id)
-        return _hotel(row)
+        return hotel
 
 
 class HotelWriteService:
@@ -58,7 +57,7 @@ class HotelWriteService:
 
     async def create(self, hotel: HotelCreate) -> HotelResponse:
         """Store a new hotel."""
-        return _hotel(await self._hotels.add(hotel.model_dump()))
+        return await self._hotels.add(hotel.model_dump())
 
     async def change(
         self, hotel_id: int, patch: HotelPatch, expected: VersionPrecondition
@@ -77,10 +76,10 @@ class HotelWriteService:
         changes = {name: value for name, value in sent.items() if stored[name] != value}
         if not changes:
             return hotel
-        row = await self._hotels.change(hotel_id, hotel["version"], changes)
-        if row is None:
+        changed = await self._hotels.change(hotel_id, hotel["version"], changes)
+        if changed is None:
             raise expected.concurrent_update_error()
-        return _hotel(row)
+        return changed
 
     async def remove(self, hotel_id: int, expected: VersionPrecondition) -> None:
         """Delete a hotel that has no deals.
@@ -101,27 +100,11 @@ class HotelWriteService:
             raise expected.concurrent_update_error()
 
     async def _stored(self, hotel_id: int) -> HotelResponse:
-        row = await self._hotels.get(hotel_id)
-        if row is None:
+        hotel = await self._hotels.get(hotel_id)
+        if hotel is None:
             raise _unknown(hotel_id)
-        return _hotel(row)
+        return hotel
 
 
 def _unknown(hotel_id: int) -> NotFoundError:
     return NotFoundError(f"Hotel {hotel_id} does not exist")
-
-
-def _hotel(row: Sequence[Any]) -> HotelResponse:
-    """Shape a row of `HotelReadRepository.get`."""
-    return {
-        "id": row[0],
-        "name": row[1],
-        "city": row[2],
-        "country": row[3],
-        "phone": row[4],
-        "avg_star_rating": row[5],
-        "deal_count": row[6],
-        "version": row[7],
-        "created_at": row[8],
-        "updated_at": row[9],
-    }

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from app.db.session import Database, WriteSession
 from app.ingestion.check.load_warnings import load_warnings
 from app.ingestion.check.rejects import RejectsLayout, as_csv, first_rows
 from app.ingestion.columns import NAMES
-from app.repositories.imports.read import FIELDS, ORDER, ImportReadRepository
+from app.repositories.imports.read import ORDER, ImportReadRepository, ImportRow
 from app.repositories.imports.write import ImportWriteRepository, NewImport
 from app.repositories.jobs import JobQueue
 from app.schemas.common import PaginatedResponse
@@ -27,8 +27,6 @@ from app.storage.uploads import Stored, UploadStore
 # time between two events.
 LONGEST_SILENCE = 5.0
 SHORTEST_PAUSE = 0.2
-
-_DECIDED = ("inserted", "updated", "unchanged", "duplicates", "rejected")
 
 
 @dataclass(frozen=True)
@@ -89,9 +87,9 @@ class ImportService:
         """
         request = PageRequest.of("imports", query, ORDER, self._cursors)
         total, rows = await self._imports.page(request.filters, request.place, query.counting)
-        page = request.page(rows, {"id": 1})
+        page = request.page(rows, lambda row, _: row.id)
         return {
-            "items": [_import(row[1:]) for row in page.rows],
+            "items": [_import(row) for row in page.items],
             "total": total,
             "skip": page.skip,
             "limit": query.limit,
@@ -155,10 +153,9 @@ class ImportService:
         row = await self._imports.get(import_id)
         if row is None:
             raise _unknown(import_id)
-        found = dict(zip(FIELDS, row, strict=True))
-        if found["rejected"] and not found["rejects_kept"]:
+        if row.rejected and not row.rejects_kept:
             raise NotFoundError(f"The rejects of import {import_id} were removed after their time")
-        return self._rejects(import_id, found["columns"] or NAMES)
+        return self._rejects(import_id, row.columns or NAMES)
 
     async def first_rejects(self, import_id: int, most: int) -> list[list[str]]:
         """The header of the rejects, the reasons in front, and the first `most` of the rows.
@@ -177,8 +174,8 @@ class ImportService:
         yield as_csv([RejectsLayout(columns).header])
         number = -1
         while (chunk := await self._imports.next_rejects(import_id, number)) is not None:
-            number, compressed = chunk
-            yield await asyncio.to_thread(gzip.decompress, compressed)
+            number = chunk.number
+            yield await asyncio.to_thread(gzip.decompress, chunk.compressed)
 
 
 async def _enqueue(
@@ -213,28 +210,41 @@ def _progress(found: ImportResponse) -> tuple[Any, ...]:
     return (found["state"], found["rows_read"], found["inserted"], found["error"])
 
 
-def _import(row: Sequence[Any]) -> ImportResponse:
-    """Shape a row of `repositories.imports.FIELDS`."""
-    found = dict(zip(FIELDS, row, strict=True))
-    columns = found.pop("columns") or ()
-    seconds = found.pop("seconds")
-    rejects_kept = found.pop("rejects_kept")
-    warnings = sum(map(Counter[str], json.loads(found["warnings"] or "[]")), Counter[str]())
-    path = f"/imports/{found['id']}"
-    done = found["state"] == "succeeded"
-    shaped = {
-        **found,
-        "sha256": found["sha256"].hex(),
-        "bytes_read": found["bytes_total"] if done else found["bytes_read"],
-        "held_back": found["rows_read"] - sum(found[name] for name in _DECIDED),
-        "rows_per_second": round(found["rows_read"] / float(seconds), 1) if seconds else 0.0,
-        "warnings": [asdict(warning) for warning in load_warnings(warnings)],
-        "ignored_columns": [name for name in columns if name not in NAMES],
+def _import(row: ImportRow) -> ImportResponse:
+    decided = row.inserted + row.updated + row.unchanged + row.duplicates + row.rejected
+    warnings = sum(map(Counter[str], json.loads(row.warnings or "[]")), Counter[str]())
+    path = f"/imports/{row.id}"
+    return {
+        "id": row.id,
+        "state": row.state,
+        "file_name": row.file_name,
+        "strict": row.strict,
+        "dry_run": row.dry_run,
+        "bytes_total": row.bytes_total,
+        "bytes_read": row.bytes_total if row.state == "succeeded" else row.bytes_read,
+        "sha256": row.sha256.hex(),
+        "rows_read": row.rows_read,
+        "inserted": row.inserted,
+        "updated": row.updated,
+        "unchanged": row.unchanged,
+        "duplicates": row.duplicates,
+        "rejected": row.rejected,
+        "held_back": row.rows_read - decided,
+        "rows_per_second": round(row.rows_read / float(row.seconds), 1) if row.seconds else 0.0,
+        "warnings": [
+            {"code": each.code, "message": each.message, "rows": each.rows}
+            for each in load_warnings(warnings)
+        ],
+        "ignored_columns": [name for name in row.columns or () if name not in NAMES],
+        "error": row.error,
+        "retry_at": row.retry_at,
+        "created_by": row.created_by,
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
         "links": {
             "self": path,
             "events": f"{path}/events",
-            "rejects": f"{path}/rejects" if rejects_kept else None,
+            "rejects": f"{path}/rejects" if row.rejects_kept else None,
         },
     }
-    in_order: ImportResponse = {name: shaped[name] for name in ImportResponse.__annotations__}  # type: ignore[assignment]
-    return in_order

@@ -1,6 +1,7 @@
 """Reading deals: hot, so each statement is built once per combination of filters, and bound."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -31,16 +32,7 @@ from app.repositories.pagination import (
     split_total,
     with_total,
 )
-
-# Where in a row of `page` the fields are that it can be sorted by.
-SORT_COLUMNS = {
-    "id": 1,
-    "star_rating": 5,
-    "price_per_night": 6,
-    "discount_percent": 8,
-    "checkin_date": 9,
-    "created_at": 14,
-}
+from app.schemas.deals import CityStatsResponse, DealResponse
 
 
 class DealReadRepository:
@@ -51,7 +43,7 @@ class DealReadRepository:
 
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
-    ) -> tuple[int | None, Sequence[AnyRow]]:
+    ) -> tuple[int | None, list[DealResponse]]:
         """A page of deals and how many there are in all, in one round trip.
 
         Args:
@@ -60,8 +52,8 @@ class DealReadRepository:
             count: "exact", "estimated" or "none".
 
         Returns:
-            The total, null for "none", and rows of the total, the deal's 15 columns (categories
-            among them), and its hotel's.
+            The total, None for "none", and the deals with their categories and hotels, one more
+            than the limit when more come.
         """
         statement = _page_statement(
             frozenset(filters),
@@ -70,15 +62,20 @@ class DealReadRepository:
             single_category=len(filters.get("category", ())) == 1,
         )
         parameters = {**bind_parameters(filters), **place.parameters}
-        return split_total(await self._reader.rows(statement, parameters))
+        in_all, rows = split_total(await self._reader.rows(statement, parameters))
+        return in_all, [deal_response(row) for row in rows]
 
-    async def get(self, deal_id: int) -> AnyRow | None:
-        """The row of a deal, shaped as a page's rows with a null total."""
-        return await self._reader.row(_ONE, {"deal_id": deal_id})
+    async def get(self, deal_id: int) -> DealResponse | None:
+        """Return a deal."""
+        row = await self._reader.row(_ONE, {"deal_id": deal_id})
+        return deal_response(row) if row else None
 
-    async def statistics_by_city(self, *, available_only: bool) -> Sequence[AnyRow]:
-        """Rows of `(city, average price as text, deal count)`, most deals first."""
-        return await self._reader.rows(_STATISTICS[available_only])
+    async def statistics_by_city(self, *, available_only: bool) -> list[CityStatsResponse]:
+        """Return the cities that have deals, most deals first."""
+        return [
+            {"city": city, "avg_price": average, "deal_count": count}
+            for city, average, count in await self._reader.rows(_STATISTICS[available_only])
+        ]
 
 
 @lru_cache(maxsize=128)
@@ -122,6 +119,42 @@ def deal_columns(
         # Two tables have an `id`; in a subquery each column needs a name of its own.
         *(column.label(f"hotel_{n}") for n, column in enumerate((*read.IDENTITY, average))),
     ]
+
+
+def deal_response(row: AnyRow) -> DealResponse:
+    """Shape a row of a null or total and `deal_columns`."""
+    return {
+        "id": row[1],
+        "external_id": row[2],
+        "hotel_id": row[3],
+        "room_type": row[4],
+        "star_rating": row[5],
+        "price_per_night": str(row[6]),
+        "original_price": str(row[7]),
+        "discount_percent": row[8],
+        "checkin_date": row[9],
+        "checkout_date": row[10],
+        "is_available": row[11],
+        "categories": row[12],
+        "version": row[13],
+        "created_at": row[14],
+        "updated_at": row[15],
+        "hotel": {
+            "id": row[16],
+            "name": row[17],
+            "city": row[18],
+            "country": row[19],
+            "phone": row[20],
+            "avg_star_rating": row[21],
+        },
+    }
+
+
+def sort_value(deal: DealResponse, field: str) -> Any:
+    """Return what the database sorts a deal by; in a response, prices are text."""
+    if field == "price_per_night":
+        return Decimal(deal["price_per_night"])
+    return {**deal}[field]
 
 
 _ONE = (

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.sql.elements import TextClause
 
-from app.db.reader import AnyRow
 from app.db.session import WriteSession
 from app.models import Deal, Hotel
-from app.repositories.deals.read import deal_columns
+from app.repositories.deals.read import deal_columns, deal_response
 from app.repositories.hotels.read import average_with_pending
 from app.repositories.pagination import NO_TOTAL
+from app.schemas.deals import DealResponse
 
 _TYPES = {
     "external_id": "bigint",
@@ -85,17 +85,19 @@ class DealWriteRepository:
     def __init__(self, session: WriteSession) -> None:
         self._session = session
 
-    async def add(self, values: Mapping[str, Any]) -> AnyRow | None:
-        """Insert a deal and its categories; its row as of `get`, None when there is no such hotel.
+    async def add(self, values: Mapping[str, Any]) -> DealResponse | None:
+        """Insert a deal and its categories; return it, or None when there is no such hotel.
 
         Raises:
             IntegrityError: another deal has its `external_id`.
         """
-        return (await self._session.execute(_INSERT, values)).one_or_none()
+        row = (await self._session.execute(_INSERT, values)).one_or_none()
+        return deal_response(row) if row else None
 
-    async def get(self, deal_id: int) -> AnyRow | None:
-        """The row of a deal as this transaction would leave it, its hotel's average included."""
-        return (await self._session.execute(_ONE, {"id": deal_id})).one_or_none()
+    async def get(self, deal_id: int) -> DealResponse | None:
+        """Return a deal as this transaction would leave it, its hotel's average included."""
+        row = (await self._session.execute(_ONE, {"id": deal_id})).one_or_none()
+        return deal_response(row) if row else None
 
     async def version(self, deal_id: int) -> int | None:
         """The deal's version; None when there is no such deal."""

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.repositories.pagination import (
     split_total,
     with_total,
 )
+from app.schemas.hotels import HotelResponse
 
 AVERAGE_STARS = func.round(Hotel.star_rating, 2).cast(Float).label("avg_star_rating")
 
@@ -88,15 +89,33 @@ class HotelReadRepository:
 
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
-    ) -> tuple[int | None, Sequence[AnyRow]]:
-        """The total unless `count` is "none", and the rows of `(total, *COLUMNS)` at `place`."""
+    ) -> tuple[int | None, list[HotelResponse]]:
+        """Return the total, None if `count` is "none", and the hotels at `place`."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
         parameters = {**_parameters(filters), **place.parameters}
-        return split_total(await self._reader.rows(statement, parameters))
+        total, rows = split_total(await self._reader.rows(statement, parameters))
+        return total, [hotel_response(row[1:]) for row in rows]
 
-    async def get(self, hotel_id: int) -> AnyRow | None:
-        """The row of `COLUMNS` of a hotel."""
-        return await self._reader.row(_ONE, {"hotel_id": hotel_id})
+    async def get(self, hotel_id: int) -> HotelResponse | None:
+        """Return a hotel."""
+        row = await self._reader.row(_ONE, {"hotel_id": hotel_id})
+        return hotel_response(row) if row else None
+
+
+def hotel_response(row: AnyRow) -> HotelResponse:
+    """Shape a row of `COLUMNS`."""
+    return {
+        "id": row[0],
+        "name": row[1],
+        "city": row[2],
+        "country": row[3],
+        "phone": row[4],
+        "avg_star_rating": row[5],
+        "deal_count": row[6],
+        "version": row[7],
+        "created_at": row[8],
+        "updated_at": row[9],
+    }
 
 
 def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:

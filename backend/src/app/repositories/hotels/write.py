@@ -7,10 +7,10 @@ from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.errors import ConflictError
-from app.db.reader import AnyRow
 from app.db.session import WriteSession
 from app.models import Deal, Hotel
-from app.repositories.hotels.read import COLUMNS
+from app.repositories.hotels.read import COLUMNS, hotel_response
+from app.schemas.hotels import HotelResponse
 
 HAS_DEALS = "The hotel has deals; delete or move them first"
 
@@ -21,21 +21,24 @@ class HotelWriteRepository:
     def __init__(self, session: WriteSession) -> None:
         self._session = session
 
-    async def add(self, values: Mapping[str, Any]) -> AnyRow:
-        """Insert a hotel; its row of `COLUMNS`.
+    async def add(self, values: Mapping[str, Any]) -> HotelResponse:
+        """Insert a hotel and return it.
 
         Raises:
             IntegrityError: another hotel has its phone, or its name in its city and country.
         """
         statement = insert(Hotel).values(**values).returning(*COLUMNS)
-        return (await self._session.execute(statement)).one()
+        return hotel_response((await self._session.execute(statement)).one())
 
-    async def get(self, hotel_id: int) -> AnyRow | None:
-        """The row of `COLUMNS` of a hotel."""
+    async def get(self, hotel_id: int) -> HotelResponse | None:
+        """Return a hotel."""
         statement = select(*COLUMNS).where(Hotel.id == hotel_id)
-        return (await self._session.execute(statement)).one_or_none()
+        row = (await self._session.execute(statement)).one_or_none()
+        return hotel_response(row) if row else None
 
-    async def change(self, hotel_id: int, version: int, values: Mapping[str, Any]) -> AnyRow | None:
+    async def change(
+        self, hotel_id: int, version: int, values: Mapping[str, Any]
+    ) -> HotelResponse | None:
         """Change the given columns of the hotel in that version; None when it has another.
 
         Raises:
@@ -48,7 +51,8 @@ class HotelWriteRepository:
             .returning(*COLUMNS)
             .execution_options(synchronize_session=False)
         )
-        return (await self._session.execute(statement)).one_or_none()
+        row = (await self._session.execute(statement)).one_or_none()
+        return hotel_response(row) if row else None
 
     async def remove(self, hotel_id: int, version: int) -> bool:
         """Delete the hotel in that version; False when it has another, or deals.

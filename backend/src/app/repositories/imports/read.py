@@ -1,8 +1,10 @@
 """Imports in SQL: what a client sees of them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -16,7 +18,7 @@ from sqlalchemy import (
     true,
 )
 
-from app.db.reader import AnyRow, Reader
+from app.db.reader import Reader
 from app.models import Import, ImportChunk
 from app.repositories.pagination import (
     NO_TOTAL,
@@ -28,6 +30,7 @@ from app.repositories.pagination import (
     split_total,
     with_total,
 )
+from app.schemas.imports import ImportState
 
 # Latest first.
 ORDER = "-id"
@@ -56,9 +59,47 @@ _COUNTERS = (
     ImportChunk.duplicates,
     ImportChunk.rejected,
 )
-_DERIVED = ("bytes_read", "rejects_kept", "warnings", "seconds")
-# What a row of `page` and `get` has, in this order.
-FIELDS = (*(column.key for column in (*_OWN, *_COUNTERS)), *_DERIVED)
+
+
+class ImportRow(NamedTuple):
+    """An import, with what its chunks add up to; in the order of the statements' columns.
+
+    `warnings` is a JSON array of the chunks' warnings, None when there are none; `seconds` is None
+    before the import is begun.
+    """
+
+    id: int
+    state: ImportState
+    file_name: str | None
+    bytes_total: int
+    sha256: bytes
+    strict: bool
+    dry_run: bool
+    columns: Sequence[str] | None
+    error: str | None
+    retry_at: datetime | None
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    rows_read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    rejected: int
+    bytes_read: int
+    rejects_kept: bool
+    warnings: str | None
+    seconds: Decimal | None
+
+
+class RejectsChunk(NamedTuple):
+    """The rejects of a chunk, as gzip-compressed CSV."""
+
+    number: int
+    compressed: bytes
+
 
 _FILTERS: Mapping[str, ColumnElement[bool]] = {"state": Import.state == bindparam("state")}
 
@@ -71,18 +112,22 @@ class ImportReadRepository:
 
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
-    ) -> tuple[int | None, Sequence[AnyRow]]:
-        """The total unless `count` is "none", and the rows of `(total, *FIELDS)` at `place`."""
+    ) -> tuple[int | None, list[ImportRow]]:
+        """Return the total, None if `count` is "none", and the imports at `place`."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
-        return split_total(await self._reader.rows(statement, {**filters, **place.parameters}))
+        parameters = {**filters, **place.parameters}
+        total, rows = split_total(await self._reader.rows(statement, parameters))
+        return total, [ImportRow(*row[1:]) for row in rows]
 
-    async def get(self, import_id: int) -> AnyRow | None:
-        """The row of `FIELDS` of an import."""
-        return await self._reader.row(_ONE, {"import_id": import_id})
+    async def get(self, import_id: int) -> ImportRow | None:
+        """Return an import."""
+        row = await self._reader.row(_ONE, {"import_id": import_id})
+        return ImportRow(*row) if row else None
 
-    async def next_rejects(self, import_id: int, after: int) -> AnyRow | None:
-        """Number and rejects, compressed, of the first chunk behind number `after` that has any."""
-        return await self._reader.row(_NEXT_REJECTS, {"import_id": import_id, "after": after})
+    async def next_rejects(self, import_id: int, after: int) -> RejectsChunk | None:
+        """Return the rejects of the first chunk behind number `after` that has any."""
+        row = await self._reader.row(_NEXT_REJECTS, {"import_id": import_id, "after": after})
+        return RejectsChunk(*row) if row else None
 
 
 def _with_counters(imports: AnySelect) -> AnySelect:

@@ -1,12 +1,11 @@
 """From a query to the arguments of a repository's page, and from its rows to the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from app.db.reader import AnyRow
 from app.repositories.pagination import PagePosition
 from app.schemas.common import PageQuery
 from app.services.support.cursors import CursorCodec
@@ -14,11 +13,14 @@ from app.services.support.cursors import CursorCodec
 _PAGE_FIELDS = {"sort", *PageQuery.model_fields}
 
 
-@dataclass(frozen=True)
-class Page:
-    """The rows of a page and what a client needs to go on."""
+T = TypeVar("T")
 
-    rows: Sequence[AnyRow]
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """The items of a page and what a client needs to go on."""
+
+    items: list[T]
     skip: int | None
     next_cursor: str | None
 
@@ -45,18 +47,17 @@ class PageRequest:
         place = PagePosition(sort, None if after else query.skip, after, query.limit)
         return cls(filters, place, binding, codec)
 
-    def page(self, rows: Sequence[AnyRow], columns: Mapping[str, int]) -> Page:
-        """The page from its rows, which are one more than the limit when it is not the last.
+    def page(self, items: list[T], sort_value: Callable[[T, str], Any]) -> Page[T]:
+        """Return the page of items, which are one more than the limit when it is not the last.
 
-        `columns` says where in a row the fields are that the list can be sorted by.
+        `sort_value` returns what an item is sorted by in a field.
         """
         limit = self.place.limit
-        if len(rows) <= limit:
-            return Page(rows, self.place.skip, None)
-        last = rows[limit - 1]
-        values = [last[columns[field]] for field, _ in self.place.fields]
+        if len(items) <= limit:
+            return Page(items, self.place.skip, None)
+        values = [sort_value(items[limit - 1], field) for field, _ in self.place.fields]
         cursor = self._codec.encode(self._binding, values)
-        return Page(rows[:limit], self.place.skip, cursor)
+        return Page(items[:limit], self.place.skip, cursor)
 
 
 def filters_of(query: BaseModel) -> dict[str, Any]:
