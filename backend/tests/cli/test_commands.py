@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +22,7 @@ from tests.support.commands import Command, Ended, in_process
 from tests.support.environment import inherited
 from tests.support.servers import NO_CERTIFICATES, free_port
 from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
+from tests.support.waiting import wait_for_sync
 
 from app.cli.main import Later
 from app.cli.main import app as commands
@@ -81,13 +81,6 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.05)
-
-
 def get(url: str) -> httpx.Response:
     return httpx.get(url, verify=NO_CERTIFICATES, timeout=TIMEOUT)
 
@@ -127,7 +120,7 @@ def test_demo_does_the_whole_job_and_leaves_nothing_running(
             log.open("wb") as output,
             started(["demo", "--port", str(port), "--rows", "700"], environment, output) as demo,
         ):
-            wait_until(lambda: answers(f"{base}/health"), "healthy")
+            wait_for_sync(lambda: answers(f"{base}/health"), "healthy")
             assert get(f"{base}/health").json() == {"status": "ok"}
             assert get(f"{base}/deals").json()["total"] == 700
             demo.send_signal(stop)
@@ -146,11 +139,11 @@ def test_interrupting_the_demo_early_leaves_nothing_running(
         (tmp_path / "log").open("wb") as output,
         started(["demo", "--port", str(free_port())], environment, output) as demo,
     ):
-        wait_until(lambda: bool(processes_of(tmp_path / "data")), "the database starts")
+        wait_for_sync(lambda: bool(processes_of(tmp_path / "data")), "the database starts")
         demo.send_signal(signal.SIGINT)
         assert demo.wait(TIMEOUT) == 130
     assert "Traceback" not in (tmp_path / "log").read_text()
-    wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
+    wait_for_sync(lambda: not processes_of(tmp_path / "data"), "all gone")
 
 
 @pytest.mark.slow
@@ -162,7 +155,7 @@ def test_serve_with_two_workers_migrates_and_answers(
         (tmp_path / "log").open("wb") as output,
         started(["serve", "--port", str(port), "--workers", "2"], environment, output) as serve,
     ):
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
+        wait_for_sync(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
         page = get(f"http://127.0.0.1:{port}/deals").json()
         assert (page["items"], page["total"]) == ([], 0)
         # Over a real connection: the server must not wait for a body that HEAD does not send.
@@ -176,7 +169,7 @@ def test_serve_with_two_workers_migrates_and_answers(
         serve.send_signal(signal.SIGTERM)
         serve.wait(TIMEOUT)
     assert "Traceback" not in (tmp_path / "log").read_text()
-    wait_until(lambda: not processes_of(tmp_path / "data"), "all gone")
+    wait_for_sync(lambda: not processes_of(tmp_path / "data"), "all gone")
 
 
 def test_a_taken_port_is_one_line(invoke: Command) -> None:
@@ -348,7 +341,7 @@ def test_the_demo_leaves_what_a_user_has_loaded(
         (tmp_path / "log").open("wb") as output,
         started(["demo", "--port", str(port), "--rows", "700"], environment, output) as demo,
     ):
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
+        wait_for_sync(lambda: answers(f"http://127.0.0.1:{port}/health"), "healthy")
         assert get(f"http://127.0.0.1:{port}/deals").json()["total"] == 5
         demo.send_signal(signal.SIGINT)
         demo.wait(TIMEOUT)

@@ -10,11 +10,12 @@ import psycopg
 import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import URL
-from tests.cli.test_commands import processes_of, wait_until
+from tests.cli.test_commands import processes_of
 from tests.doctor.states import of
 from tests.jobs.workers import Workers, kill
 from tests.support.commands import Command, Ended, in_process
 from tests.support.databases import dsn
+from tests.support.waiting import wait_for_sync
 
 from app.cli.commands import doctor_report
 from app.cli.commands.doctor_report import Report
@@ -182,9 +183,9 @@ def test_a_worker_that_was_killed(doctor: Command, workers: Workers) -> None:
         found = report(doctor("--json", WORKER_HEARTBEAT="1"))
         return any(words in one.title for one in of(found.findings, "workers", severity))
 
-    wait_until(lambda: says("fine", "1 workers are alive"), "it is seen alive")
+    wait_for_sync(lambda: says("fine", "1 workers are alive"), "it is seen alive")
     kill(worker)
-    wait_until(lambda: says("warning", "is dead, or hangs: silent for"), "it is seen dead")
+    wait_for_sync(lambda: says("warning", "is dead, or hangs: silent for"), "it is seen dead")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import URL
 from tests.doctor.states import Connection, connect, examine, execute, of
 from tests.support.databases import as_text, temporary_database
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.db.migrations import head_revision, upgrade_async
@@ -229,8 +231,9 @@ async def waiting_behind(blocker: Connection, url: URL, count: int) -> AsyncIter
             stack.push_async_callback(connection.close)
             waiting.append(asyncio.create_task(connection.execute(change)))
             pids.append(connection.get_server_pid())
-            while not await blocker.fetchval(WAITS, pids[-1]):
-                pass
+            await wait_for(
+                partial(blocker.fetchval, WAITS, pids[-1]), "the session waits for a lock"
+            )
         yield pids
         for task in waiting:
             task.cancel()
@@ -261,9 +264,11 @@ async def test_a_statement_that_runs_for_long(
 ) -> None:
     long = asyncio.create_task(session_of_somebody.execute("SELECT pg_sleep(60)"))
     impatient = settings.model_copy(update={"db_statement_timeout": 0.001})
-    findings: list[Finding] = []
-    while not findings:
-        findings = of(await examine(url, impatient), "queries")
+
+    async def find() -> list[Finding]:
+        return of(await examine(url, impatient), "queries")
+
+    findings = await wait_for(find, "the statement is found")
     long.cancel()
     await asyncio.gather(long, return_exceptions=True)
 

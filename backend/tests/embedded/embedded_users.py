@@ -5,14 +5,14 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import asyncpg
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.embedded.server import EmbeddedServer
 
@@ -87,14 +87,6 @@ def users(folder: Path, count: int, *, wait: bool = True) -> Iterator[list[User]
             user.close()
 
 
-def eventually(condition: Callable[[], object], patience: float = TIMEOUT) -> None:
-    """Poll until the condition holds; the assertion shows it when it never does."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
-
-
 def processes_of(folder: Path) -> dict[int, str]:
     """Every other process that names the folder in its command line or works inside it."""
     found = {}
@@ -143,8 +135,5 @@ async def answers(where: EmbeddedServer | str) -> bool:
     return False
 
 
-async def eventually_answers(where: EmbeddedServer | str, patience: float = TIMEOUT) -> None:
-    deadline = time.monotonic() + patience
-    while not await answers(where):
-        assert time.monotonic() < deadline, "the server never answered"
-        time.sleep(0.01)  # noqa: ASYNC251 - nothing else runs in this loop
+async def wait_until_it_answers(where: EmbeddedServer | str) -> None:
+    await wait_for(lambda: answers(where), "the embedded server answers")

@@ -13,7 +13,6 @@ import pytest
 from tests.embedded.embedded_users import (
     OPTIONS,
     User,
-    eventually,
     gone,
     postmaster_of,
     query,
@@ -21,6 +20,7 @@ from tests.embedded.embedded_users import (
     users,
 )
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for_sync
 
 from app.embedded.server import embedded_postgres
 
@@ -123,7 +123,11 @@ async def test_interrupted_leaver_still_stops_the_server(tmp_path: Path) -> None
         pipe = user.process.stdin
         assert pipe is not None
         pipe.close()
-        eventually(lambda: "stopping" in (tmp_path / "postgres/supervisor.lock").read_text())
+        wait_for_sync(
+            lambda: "stopping" in (tmp_path / "postgres/supervisor.lock").read_text(),
+            "the supervisor stops",
+            interval=0.01,
+        )
         user.kill()
         with embedded_postgres(tmp_path, options=OPTIONS) as server:
             assert await query(server, "SELECT 1") == 1
@@ -140,7 +144,11 @@ async def test_interrupted_leaver_still_stops_the_server(tmp_path: Path) -> None
 async def test_killed_while_making_the_data_folder(tmp_path: Path, point: str) -> None:
     draft = tmp_path / "postgres/data.new" / point
     with users(tmp_path, 1, wait=False) as (user,):
-        eventually(lambda: draft.exists() or user.process.poll() is not None)
+        wait_for_sync(
+            lambda: draft.exists() or user.process.poll() is not None,
+            f"{point} is created",
+            interval=0.01,
+        )
         user.kill()
     with embedded_postgres(tmp_path, options=OPTIONS) as server:
         assert await query(server, "SELECT 1") == 1

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
-from tests.embedded.embedded_users import OPTIONS, eventually, gone, processes_of, query
+from tests.embedded.embedded_users import OPTIONS, gone, processes_of, query
 from tests.support.databases import VERSIONS
+from tests.support.waiting import wait_for_sync
 
 from app.core.errors import EmbeddedPostgresError
 from app.embedded import commands
@@ -201,7 +202,7 @@ async def test_deleting_the_folder_in_use_ends_the_server_too(tmp_path: Path) ->
     with embedded_postgres(folder, options=OPTIONS) as server:
         assert await query(server, "SELECT 1") == 1
         shutil.rmtree(folder, ignore_errors=True)
-    eventually(lambda: gone(folder))
+    wait_for_sync(lambda: gone(folder), "the server stops")
     # Where the path is too long it was elsewhere, which was written down in the folder.
     shutil.rmtree(server.socket_dir, ignore_errors=True)
 

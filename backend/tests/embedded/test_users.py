@@ -11,15 +11,15 @@ from tests.embedded.embedded_users import (
     OPTIONS,
     User,
     answers,
-    eventually,
-    eventually_answers,
     gone,
     postmaster_of,
     query,
     supervisors_of,
     users,
+    wait_until_it_answers,
 )
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for_sync
 
 from app.core.errors import EmbeddedPostgresError
 from app.embedded.server import embedded_postgres
@@ -39,14 +39,14 @@ def folder(made: Path) -> Iterator[Path]:
     """One data folder for all tests here, with no server before and none after each."""
     assert gone(made)
     yield made
-    eventually(lambda: gone(made))
+    wait_for_sync(lambda: gone(made), "the server stops")
     assert not list((made / "postgres/run").iterdir())
 
 
 def kill_supervisor(folder: Path) -> None:
     (pid,) = supervisors_of(folder)
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not supervisors_of(folder))
+    wait_for_sync(lambda: not supervisors_of(folder), "the supervisor ends")
 
 
 async def test_two_processes_share_one_server_and_the_last_stops_it(folder: Path) -> None:
@@ -86,7 +86,7 @@ async def test_killed_only_user_takes_the_server_along(
 ) -> None:
     with users(folder, 1) as (user,):
         user.kill(number)
-        eventually(lambda: gone(folder))
+        wait_for_sync(lambda: gone(folder), "the server stops")
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ async def test_leaving_user_gives_the_server_a_new_supervisor(folder: Path) -> N
         first.leave()
         assert len(supervisors_of(folder)) == 1
         second.kill()
-        eventually(lambda: gone(folder))
+        wait_for_sync(lambda: gone(folder), "the server stops")
 
 
 async def test_killed_postmaster_comes_back_with_the_data(folder: Path) -> None:
@@ -137,8 +137,8 @@ async def test_killed_postmaster_comes_back_with_the_data(folder: Path) -> None:
         for _ in range(3):
             killed.add(postmaster_of(folder))
             os.kill(postmaster_of(folder), signal.SIGKILL)
-            eventually(lambda: postmaster_of(folder) not in killed)
-            await eventually_answers(server)
+            wait_for_sync(lambda: postmaster_of(folder) not in killed, "PostgreSQL restarts")
+            await wait_until_it_answers(server)
         assert await query(server, "SELECT answer FROM kept") == 42
     assert gone(folder)
 
@@ -157,7 +157,7 @@ async def test_adopted_server_comes_back_too(folder: Path) -> None:
         kill_supervisor(folder)
         with embedded_postgres(folder):
             os.kill(postmaster_of(folder), signal.SIGKILL)
-            await eventually_answers(server)
+            await wait_until_it_answers(server)
 
 
 @pytest.mark.slow
@@ -214,7 +214,7 @@ async def test_gives_up_restarting_what_cannot_start(folder: Path) -> None:
     with embedded_postgres(folder, options=OPTIONS) as server:
         data.rename(away)
         os.kill(int((away / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-        eventually(lambda: not supervisors_of(folder))
+        wait_for_sync(lambda: not supervisors_of(folder), "the supervisor ends")
         assert "giving up" in server.log_file.read_text()
         away.rename(data)
         with embedded_postgres(folder, options=OPTIONS):
@@ -231,7 +231,7 @@ async def test_long_path_survives_kills_without_piling_up_folders(tmp_path: Path
             os.kill(postmaster_of(folder), signal.SIGKILL)
             seen.add((folder / "postgres/socket-folder").read_text())
             user.kill()
-        eventually(lambda: gone(folder))
+        wait_for_sync(lambda: gone(folder), "the server stops")
     with embedded_postgres(folder) as server:
         seen.add(str(server.socket_dir))
         assert await answers(server)
@@ -275,5 +275,5 @@ def test_users_the_rules_do_not_know_are_told_so(folder: Path) -> None:
             except EmbeddedPostgresError as error:
                 return "does not let this user in" in str(error)
 
-        eventually(refused)
+        wait_for_sync(refused, "the server refuses this user")
         rules.write_text(kept)

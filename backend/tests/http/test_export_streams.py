@@ -15,7 +15,8 @@ from sqlalchemy import URL
 from tests.support.databases import as_text, dsn, temporary_database
 from tests.support.local_servers import LocalServer, local_server
 from tests.support.servers import running_server
-from tests.support.timeouts import NO_LIMIT, TIMEOUT
+from tests.support.timeouts import NO_LIMIT
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 
@@ -136,16 +137,21 @@ def client_of(server: LocalServer, *headers: str) -> AbstractAsyncContextManager
 
 async def exports_are(sql: Sql, number: int) -> None:
     """Wait until PostgreSQL has so many connections of exports."""
-    async with asyncio.timeout(TIMEOUT):
-        while await sql.fetchval(EXPORTING) != number:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.01)
+
+    async def are_open() -> bool:
+        return bool(await sql.fetchval(EXPORTING) == number)
+
+    await wait_for(are_open, f"{number} connections of exports")
 
 
 async def a_place_is_free(server: LocalServer) -> None:
     """A moment after its connection was closed."""
-    async with server.client() as client, asyncio.timeout(TIMEOUT):
-        while (await client.get("/deals/export?city=Atlantis")).status_code == 503:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.01)
+    async with server.client() as client:
+
+        async def is_free() -> bool:
+            return (await client.get("/deals/export?city=Atlantis")).status_code != 503
+
+        await wait_for(is_free, "another export may begin")
 
 
 async def whole_export(server: LocalServer) -> list[dict[str, object]]:

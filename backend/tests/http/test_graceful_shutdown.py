@@ -9,13 +9,19 @@ from pathlib import Path
 
 import pytest
 from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
-from tests.jobs.workers import wait_for as until_true
 from tests.support.csv_files import row
 from tests.support.database_faults import wait_for_rows
 from tests.support.imports import submit
 from tests.support.local_servers import local_server
-from tests.support.servers import answers, free_port, patient_client, running_server
+from tests.support.servers import (
+    answers,
+    free_port,
+    patient_client,
+    running_server,
+    wait_until_it_answers,
+)
 from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -46,9 +52,7 @@ async def server(
         stderr=log,
     )
     try:
-        async with asyncio.timeout(TIMEOUT):
-            while not await answers(port):  # noqa: ASYNC110 - another process has no event here
-                await asyncio.sleep(0.05)
+        await wait_until_it_answers(port)
         yield process, f"http://127.0.0.1:{port}"
     finally:
         if process.returncode is None:
@@ -119,7 +123,7 @@ async def test_readiness_goes_down_first(database_url: str, tmp_path: Path) -> N
         async def is_going() -> bool:
             return (await client.get("/health/ready")).status_code == 503
 
-        await until_true(is_going, "it says that it is going")
+        await wait_for(is_going, "it says that it is going")
         answer = await client.get("/deals")
         assert answer.status_code == 200
         assert answer.headers["connection"] == "close"
@@ -130,7 +134,7 @@ async def test_readiness_goes_down_first(database_url: str, tmp_path: Path) -> N
         async def is_gone() -> bool:
             return not await answers(server.port)
 
-        await until_true(is_gone, "it is gone")
+        await wait_for(is_gone, "it is gone")
 
 
 async def test_the_delay_is_over_with_a_second_signal() -> None:

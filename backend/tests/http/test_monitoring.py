@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from tests.conftest import app_client
 from tests.jobs.test_worker_subprocess import children
-from tests.jobs.workers import wait_for
 from tests.support.csv_files import row
 from tests.support.imports import submit
 from tests.support.servers import free_port, patient_client, running_server
 from tests.support.stored_rows import execute
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.core.errors import ConfigurationError

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 from tests.routers.bodies import HOTEL
-from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.db.session import Database
 from app.http.retrying import ATTEMPTS
@@ -165,6 +165,8 @@ async def waiting(database: Database, count: int) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with asyncio.timeout(TIMEOUT):
-        while await counted(database, query) < count:  # noqa: ASYNC110 - no event for a lock
-            await asyncio.sleep(0.01)
+
+    async def are_waiting() -> bool:
+        return await counted(database, query) >= count
+
+    await wait_for(are_waiting, f"{count} statements wait for locks")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from tests.conftest import app_client
-from tests.embedded.embedded_users import eventually_answers, postmaster_of, supervisors_of
+from tests.embedded.embedded_users import postmaster_of, supervisors_of, wait_until_it_answers
 from tests.jobs.workers import (
     CHUNKS,
     JOBS,
@@ -21,11 +21,11 @@ from tests.jobs.workers import (
     stop,
     upload,
     wait_finished,
-    wait_for,
     wait_rows,
 )
 from tests.support.databases import SERVER_OPTIONS
 from tests.support.stored_rows import execute
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.db.migrations import upgrade_async
@@ -61,7 +61,7 @@ class Home:
         os.kill(postmaster_of(self.folder), how)
         await asyncio.sleep(seconds)
         os.kill(supervisor, signal.SIGCONT)
-        await eventually_answers(self.url)
+        await wait_until_it_answers(self.url)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: P
         await asyncio.wait([stopping])
         (supervisor,) = supervisors_of(home.folder)
         os.kill(supervisor, signal.SIGCONT)
-    await eventually_answers(home.url)
+    await wait_until_it_answers(home.url)
     home.workers.start(chunk_rows=CHUNK_ROWS)
     assert (await wait_finished(home.api, made))["inserted"] == ROWS
 

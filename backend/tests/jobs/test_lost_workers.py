@@ -23,13 +23,13 @@ from tests.jobs.workers import (
     kill,
     upload,
     wait_finished,
-    wait_for,
     wait_rows,
 )
 from tests.services.test_loading_killed import rows as some_rows
 from tests.support.csv_files import counts, write
 from tests.support.database_faults import gate
 from tests.support.stored_rows import content, execute
+from tests.support.waiting import wait_for
 
 from app.db.session import Database
 from app.services.loading import LoadingService

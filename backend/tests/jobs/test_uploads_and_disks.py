@@ -18,10 +18,10 @@ from tests.jobs.workers import (
     kill,
     upload,
     wait_finished,
-    wait_for,
 )
 from tests.support.local_servers import local_server
 from tests.support.programs import require_program
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 

@@ -21,10 +21,10 @@ from tests.jobs.workers import (
     stop,
     upload,
     wait_finished,
-    wait_for,
 )
 from tests.support.database_faults import gate, wait_for_rows
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.db.session import Database
 

@@ -17,10 +17,10 @@ from tests.jobs.workers import (
     stop,
     upload,
     wait_finished,
-    wait_for,
 )
 from tests.support.servers import DEALS, free_port, patient_client, url_of
 from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.cli import main
 from app.core.config import Settings

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import httpx
 from tests.support.environment import inherited
 from tests.support.servers import DEALS
 from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.ingestion.generator import generate
@@ -22,8 +23,6 @@ from app.services.loading import CHUNK_ROWS
 
 # How often a worker under test says that it lives, in seconds; it is taken for dead after three.
 HEARTBEAT = 1.0
-# A look costs a request or a connection, which those who are waited for would use better.
-_POLL = 0.05
 
 # Not much patience when a worker is to stop, and for the database.
 GRACE = 1.0
@@ -162,18 +161,6 @@ async def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -
     return await asyncio.to_thread(process.wait, TIMEOUT)
 
 
-async def wait_for(
-    condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = TIMEOUT
-) -> Any:
-    """Poll what has no event, such as another process's rows; the first truth it comes to."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not (found := await condition()):
-        assert loop.time() < deadline, f"never: {what}"
-        await asyncio.sleep(_POLL)
-    return found
-
-
 def deals_csv(path: Path, rows: int, seed: int = 7) -> Path:
     generate(path, rows=rows, seed=seed)
     return path
@@ -200,7 +187,8 @@ async def get_import(client: httpx.AsyncClient, made: Import) -> Import:
         response = await client.get(made["links"]["self"])
         return response if response.status_code == 200 else None
 
-    found: Import = (await wait_for(answer, f"import {made['id']} is found")).json()
+    response = await wait_for(answer, f"import {made['id']} is found")
+    found: Import = response.json()
     kinds = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
     assert sum(found[kind] for kind in kinds) == found["rows_read"]
     return found
@@ -215,7 +203,7 @@ async def wait_finished(
         found = await get_import(client, made)
         return found if found["finished_at"] else None
 
-    found: Import = await wait_for(has_ended, f"import {made['id']} ends")
+    found = await wait_for(has_ended, f"import {made['id']} ends")
     assert found["state"] == state, found
     return found
 
@@ -227,8 +215,7 @@ async def wait_rows(client: httpx.AsyncClient, made: Import, rows: int) -> Impor
         found = await get_import(client, made)
         return found if found["rows_read"] >= rows else None
 
-    found: Import = await wait_for(is_there, f"{rows} rows of import {made['id']}")
-    return found
+    return await wait_for(is_there, f"{rows} rows of import {made['id']}")
 
 
 class Rows:

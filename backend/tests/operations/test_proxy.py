@@ -27,6 +27,7 @@ from tests.support.servers import (
     url_of,
 )
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -100,9 +101,7 @@ async def _proxy(
         )
     async with patient_client(url_of(port)) as client:
         try:
-            async with asyncio.timeout(TIMEOUT):
-                while not await _answers(client):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.05)
+            await wait_for(lambda: _answers(client), "the proxy has a ready server")
             yield client
         finally:
             process.terminate()
@@ -150,14 +149,16 @@ async def test_other_processes_go_on_when_one_ends(behind: Behind, number: int) 
 
     async def more() -> None:
         enough = len(statuses) + 100
-        while len(statuses) < enough:  # noqa: ASYNC110 - requests, one by one
-            await asyncio.sleep(0.01)
+        await wait_for(lambda: len(statuses) >= enough, f"{enough} responses")
 
     asking = [asyncio.create_task(ask(client)) for client in range(4)]
     await more()
     os.kill(behind.servers[0].pid, number)
-    while await answers(behind.servers[0].port):  # noqa: ASYNC110 - another process
-        await asyncio.sleep(0.01)
+
+    async def has_stopped() -> bool:
+        return not await answers(behind.servers[0].port)
+
+    await wait_for(has_stopped, "the first server stops")
     await more()
     over.set()
     await asyncio.gather(*asking)
@@ -204,10 +205,11 @@ async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path)
             await place.enter_async_context(
                 running_server_at(server.port, database_url, folder, **settings)
             )
-            async with asyncio.timeout(TIMEOUT):
-                # The proxy has found it.
-                while "/deals" not in await _routes(server):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.05)
+
+            async def has_requests(server: RunningServer = server) -> bool:
+                return "/deals" in await _routes(server)
+
+            await wait_for(has_requests, "the proxy sends requests to the new server")
         over.set()
         await asyncio.gather(*asking)
 

@@ -17,6 +17,7 @@ from tests.routers.bodies import HOTEL
 from tests.support.databases import as_text, dsn
 from tests.support.stored_rows import execute
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.db.session import Database
@@ -42,9 +43,10 @@ def unreachable_url(tmp_path: Path) -> str:
 
 
 async def wait_healthy(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while (await client.get("/health")).status_code != 200:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.01)
+    async def is_healthy() -> bool:
+        return (await client.get("/health")).status_code == 200
+
+    await wait_for(is_healthy, "the service is healthy")
 
 
 @asynccontextmanager

@@ -9,10 +9,10 @@ import asyncpg
 import pytest
 from sqlalchemy import URL
 from tests.http.test_monitoring import Scraped, scrape
-from tests.jobs.workers import wait_for
 from tests.support.databases import dsn, temporary_database
 from tests.support.local_servers import LocalServer, local_server
 from tests.support.timeouts import NO_LIMIT, TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.core.errors import OverloadedError

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.jobs.workers import wait_for
 from tests.support.servers import free_port, running_server, wait_until_it_answers
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 

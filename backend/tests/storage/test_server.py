@@ -28,6 +28,7 @@ from tests.storage.service import service
 from tests.support.local_servers import served
 from tests.support.servers import patient_client, url_of
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 
@@ -141,15 +142,11 @@ async def in_a_process(folder: Path, s3: str | None) -> AsyncIterator[Process]:
 
 
 async def until_answered(server: Server, count: int) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while server.app.finished < count:  # noqa: ASYNC110 - another thread has no event here
-            await asyncio.sleep(0.02)
+    await wait_for(lambda: server.app.finished >= count, f"{count} uploads are finished")
 
 
 async def until_something_is_there(place: Place) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while not place.leftovers():  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.02)
+    await wait_for(place.leftovers, "the storage has begun to store the file")
 
 
 @pytest.mark.slow

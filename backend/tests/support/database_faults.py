@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy import text
 from tests.support.stored_rows import execute, fetch_rows
-from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.db.session import Database
 
@@ -14,10 +14,8 @@ _GATE = 4_711
 
 
 async def wait_for_rows(database: Database, statement: str) -> None:
-    """Wait until the statement finds something."""
-    async with asyncio.timeout(TIMEOUT):
-        while not await fetch_rows(database, statement):  # noqa: ASYNC110 - the server has no event here
-            await asyncio.sleep(0.01)
+    """Wait until the statement returns a row."""
+    await wait_for(lambda: fetch_rows(database, statement), f"rows of {statement}")
 
 
 @asynccontextmanager

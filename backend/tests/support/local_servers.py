@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from tests.support.servers import patient_client, url_of
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.main import create_app
@@ -76,8 +77,5 @@ async def served(config: uvicorn.Config, listening: socket.socket) -> AsyncItera
 
 
 async def _started(server: uvicorn.Server, running: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while not server.started:
-            # Another thread has no event here.
-            await asyncio.wait([running], timeout=0.01)
-            assert not running.done(), "the server has not started"
+    await wait_for(lambda: server.started or running.done(), "uvicorn starts")
+    assert not running.done(), "the server has not started"

@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tests.support.databases import as_text, dsn
 from tests.support.programs import require_program
 from tests.support.servers import free_port
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for_sync
 
 from app.core.config import Settings
 from app.db.provisioning import DatabaseUrls
@@ -86,7 +86,7 @@ def running_pgbouncer(
             [*_as_somebody_else(), executable, str(file)], stdout=log, stderr=log
         )
     try:
-        _wait_for(found, process)
+        _wait_until_listening(found, process)
         yield found
     finally:
         process.terminate()
@@ -131,11 +131,12 @@ def _as_somebody_else() -> list[str]:
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *capability]
 
 
-def _wait_for(bouncer: PgBouncer, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline and process.poll() is None:
+def _wait_until_listening(bouncer: PgBouncer, process: "subprocess.Popen[bytes]") -> None:
+    def listens_or_has_ended() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", bouncer.port)) == 0:
-                return
-        time.sleep(0.02)
-    pytest.fail(f"pgbouncer does not start: {bouncer.log.read_text()}")
+            listens = probe.connect_ex(("127.0.0.1", bouncer.port)) == 0
+        return listens or process.poll() is not None
+
+    wait_for_sync(listens_or_has_ended, f"pgbouncer listens, see {bouncer.log}")
+    if process.poll() is not None:
+        pytest.fail(f"pgbouncer does not start: {bouncer.log.read_text()}")

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 from tests.support.environment import inherited
 from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
+from tests.support.waiting import wait_for
 
 DEALS = Path(sys.executable).with_name("deals")
 # Below those that clients get by themselves (from 32768 on Linux); each process begins elsewhere.
@@ -90,9 +91,7 @@ def free_port() -> int:
 
 
 async def wait_until_it_answers(port: int) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while not await answers(port):  # noqa: ASYNC110 - another process has no event here
-            await asyncio.sleep(0.05)
+    await wait_for(lambda: answers(port), f"the server at port {port} is healthy")
 
 
 async def answers(port: int) -> bool:
