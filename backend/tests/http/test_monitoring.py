@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from tests.conftest import app_client
-from tests.jobs.test_worker_subprocess import children
+from tests.support.child_processes import child_workers
 from tests.support.csv_files import row
 from tests.support.imports import submit
 from tests.support.servers import free_port, patient_client, running_server
@@ -194,12 +194,12 @@ async def test_workers_count_together_to_the_request(
             assert (await scrape(client)).value(COUNT, **labels) == 100
 
         # What a killed worker has counted stays; another takes its place.
-        before = children(server.pid)
+        before = child_workers(server.pid)
         os.kill(before[-1], signal.SIGKILL)
 
         async def another_is_there() -> bool:
             # Until then the killed one may still be on its way out, and take connections with it.
-            return bool(set(children(server.pid)) - set(before)) and await both_are_there()
+            return bool(set(child_workers(server.pid)) - set(before)) and await both_are_there()
 
         await wait_for(another_is_there, "another is there")
         async with patient_client(base) as client:

@@ -25,8 +25,7 @@ from tests.jobs.workers import (
     wait_finished,
     wait_rows,
 )
-from tests.services.test_loading_killed import rows as some_rows
-from tests.support.csv_files import counts, write
+from tests.support.csv_files import counts, rows_with_conflicts, write
 from tests.support.database_faults import gate
 from tests.support.stored_rows import content, execute
 from tests.support.waiting import wait_for
@@ -59,7 +58,7 @@ class Whole:
 @pytest.fixture
 async def whole(database: Database, tmp_path: Path) -> Whole:
     """Hotels that come as the file goes on, conflicts, returning ids."""
-    path = write(tmp_path / "deals.csv", some_rows(ROWS))
+    path = write(tmp_path / "deals.csv", rows_with_conflicts(ROWS))
     rejects = tmp_path / "rejects.csv"
     summary = await LoadingService(database).load(path, rejects=rejects, chunk_rows=CHUNK_ROWS)
     found = await content(database)

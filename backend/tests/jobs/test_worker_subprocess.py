@@ -18,6 +18,7 @@ from tests.jobs.workers import (
     upload,
     wait_finished,
 )
+from tests.support.child_processes import child_workers
 from tests.support.servers import DEALS, free_port, patient_client, url_of
 from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
 from tests.support.waiting import wait_for
@@ -51,17 +52,6 @@ def started(
     assert "Traceback" not in log.read_text()
 
 
-def children(pid: int) -> list[int]:
-    """Workers that the process has started: not the helper of Python's own beside them."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"spawn_main" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-    return found
-
-
 def runs(pid: int) -> bool:
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -80,7 +70,7 @@ async def worker_of(pid: int, *others: int) -> int:
     """The worker that the process has, none of `others`."""
 
     async def found() -> list[int]:
-        return [child for child in children(pid) if child not in others]
+        return [child for child in child_workers(pid) if child not in others]
 
     (child,) = await wait_for(found, "it has a worker")
     return int(child)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.csv_files import row, write
+from tests.support.csv_files import rows_with_conflicts, write
 from tests.support.database_faults import gate, wait_for_rows
 from tests.support.stored_rows import content, execute, fetch_rows
 
@@ -40,19 +40,6 @@ async def main(url, path, rows):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-
-
-def rows(count: int = ROWS) -> list[dict[str, str]]:
-    """Hotels that come as the file goes on, a conflict and a returning id in every hundred rows."""
-    made = []
-    for number in range(count):
-        hotel = number // 100 if number % 100 < 90 else number % (1 + number // 100)
-        fields = {"hotel_name": f"Hotel {hotel}", "hotel_phone": f"+{hotel}"}
-        if number % 100 == 50:
-            fields["hotel_name"] = "Another"
-        identifier = number - 300 if number % 100 == 70 and number > 300 else number + 1
-        made.append(row(identifier, **fields, categories=f"c{number % 7},c{number % 3}"))
-    return made
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,7 @@ EMPTY = ("DELETE FROM deals", "DELETE FROM hotels", "DELETE FROM categories")
 async def test_killed_in_the_middle_of_a_chunk(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    whole = await loaded(database, write(tmp_path / "deals.csv", rows(1000)), 100)
+    whole = await loaded(database, write(tmp_path / "deals.csv", rows_with_conflicts(1000)), 100)
     await execute(database, *EMPTY)
     async with gate(database, "deals", "NEW.external_id = 550") as halt:
         process = start_load(database_url, whole)
@@ -105,7 +92,9 @@ async def test_killed_in_the_middle_of_a_chunk(
 
 @pytest.mark.slow
 async def test_killed_at_any_moment(database: Database, database_url: str, tmp_path: Path) -> None:
-    whole = await loaded(database, write(tmp_path / "deals.csv", rows()), CHUNK_ROWS)
+    whole = await loaded(
+        database, write(tmp_path / "deals.csv", rows_with_conflicts(ROWS)), CHUNK_ROWS
+    )
     assert whole.summary.rejected > 100
     moments = random.Random(20261120)  # noqa: S311 - which moments is no secret
     partial = 0

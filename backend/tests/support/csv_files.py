@@ -32,6 +32,19 @@ def row(number: int = 1, **fields: str) -> dict[str, str]:
     return {**RIGHT, "id": str(number), **fields}
 
 
+def rows_with_conflicts(count: int) -> list[dict[str, str]]:
+    """Return rows of ever more hotels, with one conflict and one repeated id in each hundred."""
+    rows = []
+    for number in range(count):
+        hotel = number // 100 if number % 100 < 90 else number % (1 + number // 100)
+        fields = {"hotel_name": f"Hotel {hotel}", "hotel_phone": f"+{hotel}"}
+        if number % 100 == 50:
+            fields["hotel_name"] = "Another"
+        identifier = number - 300 if number % 100 == 70 and number > 300 else number + 1
+        rows.append(row(identifier, **fields, categories=f"c{number % 7},c{number % 3}"))
+    return rows
+
+
 def as_csv(
     rows: Iterable[Mapping[str, str]], names: Iterable[str] = NAMES, *, end: str = "\n"
 ) -> str:
