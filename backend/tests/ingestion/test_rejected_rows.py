@@ -15,7 +15,7 @@ from app.services.loading import LoadingService
 pytestmark = pytest.mark.integration
 
 
-BAD = [
+INVALID_VALUES = [
     ("id", "", "required"),
     ("id", "x", "not_an_integer"),
     ("id", "9223372036854775808", "out_of_range"),
@@ -51,29 +51,29 @@ BAD = [
 
 
 @pytest.mark.parametrize("chunk_rows", [2, 10_000])
-async def test_bad_rows_are_left_out_and_their_neighbours_loaded(
+async def test_load_invalid_rows_rejects_them_and_loads_the_rest(
     loading: LoadingService, database: Database, deals: Path, rejects: Path, chunk_rows: int
 ) -> None:
     rows = []
-    for number, (column, value, _) in enumerate(BAD):
+    for number, (column, value, _) in enumerate(INVALID_VALUES):
         rows += [row(number + 1, room_type="two\nlines"), row(1000 + number, **{column: value})]
     write(deals, rows)
     summary = await loading.load(deals, rejects=rejects, chunk_rows=chunk_rows)
-    assert counts(summary) == {"inserted": len(BAD), "rejected": len(BAD)}
+    assert counts(summary) == {"inserted": len(INVALID_VALUES), "rejected": len(INVALID_VALUES)}
     assert summary.rejects_file == rejects
     # A right row is two lines long, the header and a wrong row one.
     assert rejected(rejects) == [
-        (4 + 3 * number, column, code) for number, (column, _, code) in enumerate(BAD)
+        (4 + 3 * number, column, code) for number, (column, _, code) in enumerate(INVALID_VALUES)
     ]
     with rejects.open(encoding="utf-8", newline="") as file:
         came = list(csv.DictReader(file))
     for fields, original in zip(came, rows[1::2], strict=True):
         assert {name: fields[name] for name in NAMES} == original
         assert fields["message"]
-    assert await ids(database) == list(range(1, len(BAD) + 1))
+    assert await ids(database) == list(range(1, len(INVALID_VALUES) + 1))
 
 
-async def test_the_first_problem_in_column_order_is_told(
+async def test_load_row_with_several_errors_reports_first_column(
     loading: LoadingService, deals: Path, rejects: Path
 ) -> None:
     bad = row(1, created_at="x", discount_percent="x", hotel_city="")
@@ -82,7 +82,7 @@ async def test_the_first_problem_in_column_order_is_told(
     assert rejected(rejects) == [(2, "hotel_city", "required")]
 
 
-async def test_records_of_another_length(
+async def test_load_wrong_field_count_rejects_record(
     loading: LoadingService, database: Database, deals: Path, rejects: Path
 ) -> None:
     text = as_csv([row(1), row(2), row(3)])
@@ -98,7 +98,7 @@ async def test_records_of_another_length(
     assert await ids(database) == [3]
 
 
-async def test_a_mended_rejects_file_is_loaded(
+async def test_load_corrected_rejects_file_inserts_corrected_rows(
     loading: LoadingService, database: Database, deals: Path, rejects: Path
 ) -> None:
     write(deals, [row(1), row(2, hotel_star_rating="6"), row(3, discount_percent="x")])
@@ -113,7 +113,9 @@ async def test_a_mended_rejects_file_is_loaded(
     assert await ids(database) == [1, 2]
 
 
-async def test_no_rejects_no_file(loading: LoadingService, deals: Path, rejects: Path) -> None:
+async def test_load_without_rejects_removes_rejects_file(
+    loading: LoadingService, deals: Path, rejects: Path
+) -> None:
     write(deals, [row(1, id="x")])
     await loading.load(deals, rejects=rejects)
     assert rejects.exists()
@@ -122,7 +124,7 @@ async def test_no_rejects_no_file(loading: LoadingService, deals: Path, rejects:
     assert sorted(file.name for file in deals.parent.iterdir()) == ["deals.csv"]
 
 
-async def test_rejects_that_cannot_be_written_stop_the_load_before_it_begins(
+async def test_load_unwritable_rejects_path_fails_before_loading(
     loading: LoadingService, database: Database, deals: Path, tmp_path: Path
 ) -> None:
     write(deals, [row(1), row(2, id="x")])

@@ -10,7 +10,7 @@ from app.ingestion.rules import RejectReason, Rule
 pytestmark = pytest.mark.unit
 
 
-def outcome(rule: Rule, value: str) -> str:
+def apply_rule(rule: Rule, value: str) -> str:
     result = rule(value)
     return result.code if isinstance(result, RejectReason) else result
 
@@ -36,8 +36,8 @@ def outcome(rule: Rule, value: str) -> str:
         ("1\0", "invalid_character"),
     ],
 )
-def test_integer(value: str, expected: str) -> None:
-    assert outcome(columns.ID.rule, value) == expected
+def test_integer_rule_returns_canonical_value_or_code(value: str, expected: str) -> None:
+    assert apply_rule(columns.ID.rule, value) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_integer(value: str, expected: str) -> None:
         ("", "required"),
     ],
 )
-def test_price(value: str, expected: str) -> None:
-    assert outcome(columns.PRICE_PER_NIGHT.rule, value) == expected
+def test_price_rule_returns_canonical_value_or_code(value: str, expected: str) -> None:
+    assert apply_rule(columns.PRICE_PER_NIGHT.rule, value) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_price(value: str, expected: str) -> None:
         ("", "required"),
     ],
 )
-def test_date(value: str, expected: str) -> None:
-    assert outcome(columns.CHECKIN_DATE.rule, value) == expected
+def test_date_rule_returns_canonical_value_or_code(value: str, expected: str) -> None:
+    assert apply_rule(columns.CHECKIN_DATE.rule, value) == expected
 
 
 @pytest.mark.parametrize("value", ["True", "true", "1", "yes", "False", "false", "0", "no"])
-def test_boolean(value: str) -> None:
+def test_boolean_rule_known_spelling_returns_t_or_f(value: str) -> None:
     expected = "t" if value in {"True", "true", "1", "yes"} else "f"
-    assert outcome(columns.IS_AVAILABLE.rule, f" {value}") == expected
+    assert apply_rule(columns.IS_AVAILABLE.rule, f" {value}") == expected
 
 
 @pytest.mark.parametrize("value", ["maybe", "TRUE", "2", "t"])
-def test_no_other_boolean(value: str) -> None:
-    assert outcome(columns.IS_AVAILABLE.rule, value) == "not_a_boolean"
+def test_boolean_rule_other_spelling_returns_not_a_boolean(value: str) -> None:
+    assert apply_rule(columns.IS_AVAILABLE.rule, value) == "not_a_boolean"
 
 
 @pytest.mark.parametrize(
@@ -113,21 +113,21 @@ def test_no_other_boolean(value: str) -> None:
         ("", "required"),
     ],
 )
-def test_timestamp(value: str, expected: str) -> None:
-    assert outcome(columns.CREATED_AT.rule, value) == expected
+def test_timestamp_rule_returns_canonical_value_or_code(value: str, expected: str) -> None:
+    assert apply_rule(columns.CREATED_AT.rule, value) == expected
 
 
 @pytest.mark.parametrize(
     ("column", "longest"),
     [(columns.HOTEL_NAME, 200), (columns.HOTEL_PHONE, 40), (columns.ROOM_TYPE, 50)],
 )
-def test_text_counts_characters_after_trimming(column: columns.Column, longest: int) -> None:
-    assert outcome(column.rule, f" {'é' * longest}\n") == "é" * longest
-    assert outcome(column.rule, "é" * (longest + 1)) == "too_long"
-    assert outcome(column.rule, " \t") == "required"
+def test_text_rule_trims_before_counting_characters(column: columns.Column, longest: int) -> None:
+    assert apply_rule(column.rule, f" {'é' * longest}\n") == "é" * longest
+    assert apply_rule(column.rule, "é" * (longest + 1)) == "too_long"
+    assert apply_rule(column.rule, " \t") == "required"
 
 
-def test_categories_are_a_set_after_trimming() -> None:
+def test_category_names_are_trimmed_to_a_set() -> None:
     assert rules.category_names(" b ,, a,b ,") == ["b", "a", "b"]
     assert rules.category_set(["b", "a", "b"]) == ("a", "b")
     assert rules.category_names("") == []
@@ -152,13 +152,13 @@ def test_categories_are_a_set_after_trimming() -> None:
         ('"a" b,c', ['"a" b', "c"]),
     ],
 )
-def test_a_category_in_quotes_may_have_a_comma(field: str, names: list[str]) -> None:
+def test_category_names_quoted_name_may_contain_comma(field: str, names: list[str]) -> None:
     assert rules.category_names(field) == names
 
 
 @pytest.mark.parametrize("column", [c for c in columns.SCALARS if c.usual])
 @given(data=st.data())
-def test_usual_spellings_are_canonical(column: columns.Column, data: st.DataObject) -> None:
+def test_rule_usual_spelling_is_canonical(column: columns.Column, data: st.DataObject) -> None:
     """What skips the rule is what the rule would have returned."""
     assert column.usual is not None
     usual = re.compile(column.usual, re.ASCII)

@@ -24,7 +24,7 @@ MODES: list[LoadMode] = ["rows", "strict", "dry-run"]
 HEADER = ",".join((*NAMES, "line", "column", "code", "message")) + "\n"
 
 
-def device(path: Path, kind: int, major: int, minor: int) -> None:
+def make_device(path: Path, kind: int, major: int, minor: int) -> None:
     """Make a device as in /dev; only root may."""
     try:
         os.mknod(path, kind | 0o666, os.makedev(major, minor))
@@ -32,7 +32,7 @@ def device(path: Path, kind: int, major: int, minor: int) -> None:
         pytest.skip("only root may make a device")
 
 
-def listen(path: Path) -> None:
+def make_socket(path: Path) -> None:
     """Leave a socket behind, by a short name: a longer path is refused."""
     working = Path.cwd()
     os.chdir(path.parent)
@@ -44,11 +44,11 @@ def listen(path: Path) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "like /dev/full": (lambda path: device(path, stat.S_IFCHR, 1, 7), "is a device"),
-    "like /dev/null": (lambda path: device(path, stat.S_IFCHR, 1, 3), "is a device"),
-    "block device": (lambda path: device(path, stat.S_IFBLK, 7, 200), "is a device"),
+    "like /dev/full": (lambda path: make_device(path, stat.S_IFCHR, 1, 7), "is a device"),
+    "like /dev/null": (lambda path: make_device(path, stat.S_IFCHR, 1, 3), "is a device"),
+    "block device": (lambda path: make_device(path, stat.S_IFBLK, 7, 200), "is a device"),
     "pipe": (os.mkfifo, "is a named pipe"),
-    "socket": (listen, "is a socket"),
+    "socket": (make_socket, "is a socket"),
     "folder": (Path.mkdir, "is a folder"),
     "notes": (lambda path: path.write_text("do not lose this"), "there is another file"),
     "deals": (lambda path: path.write_text(as_csv([row(7)])), "there is another file"),
@@ -72,8 +72,8 @@ async def test_load_with_other_file_at_rejects_path_is_refused_and_keeps_it(
     *,
     bad: bool,
 ) -> None:
-    make, message = KINDS[kind]
-    make(rejects)
+    create, message = KINDS[kind]
+    create(rejects)
     before = rejects.lstat()
     write(deals, [row(1), row(2, id="x" if bad else "2")])
     with pytest.raises(DealsError, match=message) as refused:
@@ -123,12 +123,12 @@ async def test_load_without_rejects_removes_older_rejects_file_only(
 async def test_load_while_other_file_comes_to_rejects_path_keeps_both(
     loading: LoadingService, deals: Path, rejects: Path
 ) -> None:
-    def save_elsewhere(_: LoadProgress) -> None:
+    def write_other_file(_: LoadProgress) -> None:
         rejects.write_text("of another program")
 
     write(deals, [row(1), row(2, id="x")])
     with pytest.raises(DealsError, match=r"another file.*The rejected rows are in ") as failed:
-        await loading.load(deals, rejects=rejects, progress=save_elsewhere)
+        await loading.load(deals, rejects=rejects, progress=write_other_file)
 
     assert rejects.read_text() == "of another program"
     kept = Path(str(failed.value).rpartition(" in ")[2])

@@ -19,7 +19,7 @@ def small_runs() -> object:
 
 
 @given(chunks=st.lists(st.dictionaries(ID, st.integers(0, 2**64 - 1), max_size=6), max_size=8))
-def test_is_a_dictionary(chunks: list[dict[int, int]]) -> None:
+def test_seen_ids_find_matches_dictionary(chunks: list[dict[int, int]]) -> None:
     expected: dict[int, int] = {}
     with SeenIds() as ids:
         for chunk in chunks:
@@ -33,6 +33,6 @@ def test_is_a_dictionary(chunks: list[dict[int, int]]) -> None:
         assert ids.find(np.array(list(expected), dtype=np.int64)) == expected
 
 
-def test_nothing_is_found_in_nothing() -> None:
+def test_seen_ids_empty_query_returns_nothing() -> None:
     with SeenIds() as ids:
         assert ids.find(np.array([], dtype=np.int64)) == {}

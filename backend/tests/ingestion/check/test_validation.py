@@ -51,14 +51,14 @@ def fold(names: Collection[str]) -> Mapping[str, str]:
     return {name: name.lower() for name in names}
 
 
-def checked(path: Path, rows: list[dict[str, str]]) -> ValidatedChunk:
+def check_rows(path: Path, rows: list[dict[str, str]]) -> ValidatedChunk:
     header = inspect(write(path, rows))
     with opened(path) as file:
         (chunk,) = chunks(file, header, 1000)
     return check(chunk, header, fold, KEY)
 
 
-def plainly(fields: Mapping[str, str]) -> dict[str, object] | tuple[str, str]:
+def check_row(fields: Mapping[str, str]) -> dict[str, object] | tuple[str, str]:
     """What a row says, or the column and code of its first problem."""
     rule_of = {column.name: column.rule for column in columns.SCALARS}
     says: dict[str, object] = {}
@@ -83,9 +83,9 @@ def plainly(fields: Mapping[str, str]) -> dict[str, object] | tuple[str, str]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=ROWS)
-def test_columns_at_once_are_rows_one_by_one(tmp_path: Path, rows: list[dict[str, str]]) -> None:
-    result = checked(tmp_path / "deals.csv", rows)
-    expected = [plainly(fields) for fields in rows]
+def test_check_columns_matches_row_by_row_rules(tmp_path: Path, rows: list[dict[str, str]]) -> None:
+    result = check_rows(tmp_path / "deals.csv", rows)
+    expected = [check_row(fields) for fields in rows]
     good = [i for i, says in enumerate(expected) if isinstance(says, dict)]
     bad = {i: says for i, says in enumerate(expected) if isinstance(says, tuple)}
     assert result.rows.tolist() == good
@@ -120,7 +120,7 @@ SMALL = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=SMALL, stored=st.dictionaries(IDENTITIES, PHONES, max_size=2), before=SMALL)
-def test_decisions_are_those_of_one_row_after_the_other(
+def test_decide_chunk_matches_row_by_row_decisions(
     tmp_path: Path,
     rows: list[tuple[int, str, str, str]],
     stored: dict[str, str],
@@ -128,7 +128,7 @@ def test_decisions_are_those_of_one_row_after_the_other(
 ) -> None:
     path = tmp_path / "deals.csv"
     files = [
-        checked(
+        check_rows(
             path,
             [
                 row(number, hotel_name=name, hotel_phone=phone, room_type=room)
@@ -171,9 +171,9 @@ def test_decisions_are_those_of_one_row_after_the_other(
     assert [reject.problem.code for reject in decision.rejects] == codes
 
 
-def test_rejects_are_the_fields_as_they_came(tmp_path: Path) -> None:
+def test_check_rejected_row_keeps_original_fields(tmp_path: Path) -> None:
     bad = row(1, hotel_star_rating=" 9 ", room_type=' "quoted"\r\n, x ', categories="NA")
-    result = checked(tmp_path / "deals.csv", [row(2), bad])
+    result = check_rows(tmp_path / "deals.csv", [row(2), bad])
     (reject,) = result.rejects
     assert dict(zip(NAMES, reject.fields, strict=True)) == bad
     assert reject.line == 3

@@ -14,7 +14,7 @@ from app.services.loading import LoadingService
 pytestmark = pytest.mark.integration
 
 
-async def test_two_loads_take_turns(database: Database, deals: Path) -> None:
+async def test_load_concurrent_loads_run_in_turn(database: Database, deals: Path) -> None:
     generate(deals, rows=3000)
     summaries = await asyncio.gather(
         *(LoadingService(database).load(deals, chunk_rows=200) for _ in range(3))
@@ -29,7 +29,7 @@ async def test_two_loads_take_turns(database: Database, deals: Path) -> None:
 
 @pytest.mark.parametrize("name", ["hotel-deals", "hotel-deals load"])
 @pytest.mark.parametrize("strict", [False, True])
-async def test_a_lost_connection_leaves_whole_chunks(
+async def test_load_lost_connection_keeps_whole_chunks(
     loading: LoadingService, database: Database, deals: Path, name: str, *, strict: bool
 ) -> None:
     generate(deals, rows=10_000)
@@ -40,14 +40,14 @@ async def test_a_lost_connection_leaves_whole_chunks(
         " AND pid <> pg_backend_pid()"
     )
 
-    async def lose() -> None:
+    async def terminate_connections() -> None:
         """More than once: between two chunks the pool just connects anew."""
         await begun.wait()
         while not failed.is_set():
             await fetch_rows(database, kill)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(lose())
+        group.create_task(terminate_connections())
         with pytest.raises(ServiceUnavailableError):
             await loading.load(
                 deals,
@@ -64,7 +64,7 @@ async def test_a_lost_connection_leaves_whole_chunks(
     assert len(await ids(database)) == 10_000
 
 
-async def test_a_hotel_somebody_else_makes_at_the_same_moment(
+async def test_load_hotel_inserted_concurrently_rejects_conflicts(
     loading: LoadingService,
     database: Database,
     deals: Path,
@@ -82,12 +82,12 @@ async def test_a_hotel_somebody_else_makes_at_the_same_moment(
         "UPDATE hotels SET phone = '+3' WHERE phone = '+49-30-555-3780'",
     ]
 
-    async def later(*arguments: object) -> object:
+    async def prepare_after_other_writer(*arguments: object) -> object:
         if statements:
             await execute(database, statements.pop(0))
         return await prepare(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline.Load, "prepare", later)
+    monkeypatch.setattr(pipeline.Load, "prepare", prepare_after_other_writer)
     ours = {"hotel_name": "Ours", "hotel_phone": "+1"}
     write(deals, [row(1), row(2, **ours), row(3, hotel_name="New", hotel_phone="+2")])
     assert counts(await loading.load(deals, rejects=rejects)) == {"inserted": 1, "rejected": 2}
@@ -98,22 +98,22 @@ async def test_a_hotel_somebody_else_makes_at_the_same_moment(
     assert await ids(database) == [3]
 
 
-async def test_other_writers_of_the_same_rows_do_not_stop_a_load(
+async def test_load_concurrent_writers_on_same_rows_completes(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
     generate(deals, rows=2000)
     await loading.load(deals)
     done = asyncio.Event()
-    some, in_order = "SELECT FROM deals WHERE id", "ORDER BY external_id FOR UPDATE"
+    select, in_order = "SELECT FROM deals WHERE id", "ORDER BY external_id FOR UPDATE"
     flip = "UPDATE deals SET star_rating = 6 - star_rating WHERE id"
     remove = "DELETE FROM deals WHERE id"
 
-    async def edit() -> None:
+    async def update_and_delete() -> None:
         while not done.is_set():
-            await execute(database, f"{some} % 50 = 3 {in_order}", f"{flip} % 50 = 3")
-            await execute(database, f"{some} % 500 = 7 {in_order}", f"{remove} % 500 = 7")
+            await execute(database, f"{select} % 50 = 3 {in_order}", f"{flip} % 50 = 3")
+            await execute(database, f"{select} % 500 = 7 {in_order}", f"{remove} % 500 = 7")
 
-    writers = [asyncio.create_task(edit()) for _ in range(2)]
+    writers = [asyncio.create_task(update_and_delete()) for _ in range(2)]
     for seed in range(3):
         generate(deals, rows=2000, seed=20261120)
         summary = await loading.load(deals, chunk_rows=300 + seed)

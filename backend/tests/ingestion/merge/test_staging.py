@@ -11,7 +11,7 @@ from app.services.loading import LoadingService
 pytestmark = pytest.mark.integration
 
 
-async def test_categories_are_lower_case_whatever_the_locale(
+async def test_load_categories_are_lower_cased_in_any_locale(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
     twenty = [f"c{number:02d}" for number in range(20)]
@@ -34,7 +34,7 @@ async def test_categories_are_lower_case_whatever_the_locale(
     assert counts(await loading.load(deals)) == {"unchanged": 4}
 
 
-async def test_texts_that_copy_must_escape(
+async def test_load_special_characters_survive_copy(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
     odd = 'tab\t, "quote", \\b\\N, \\. {brace} ünï\r\nline'
@@ -45,7 +45,7 @@ async def test_texts_that_copy_must_escape(
     assert (deal[1], deal[6], deal[-1]) == (name.strip(), odd, ['"d', "a\\b", "{c}"])
 
 
-async def test_loading_again_changes_nothing(
+async def test_load_same_file_again_changes_nothing(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
     generate(deals, rows=500)
@@ -68,7 +68,7 @@ async def test_loading_again_changes_nothing(
         {"hotel_name": "Other Hotel", "hotel_phone": "+49-30-555-0000"},
     ],
 )
-async def test_what_differs_is_updated(
+async def test_load_changed_row_updates_deal(
     loading: LoadingService, database: Database, deals: Path, change: dict[str, str]
 ) -> None:
     await loading.load(write(deals, [row(1), row(2)]))
@@ -84,7 +84,7 @@ async def test_what_differs_is_updated(
     assert await content(database) == after
 
 
-async def test_the_same_value_in_another_spelling_is_no_change(
+async def test_load_same_value_in_other_spelling_changes_nothing(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
     await loading.load(write(deals, [row(1)]))
@@ -104,7 +104,7 @@ async def test_the_same_value_in_another_spelling_is_no_change(
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 3, 100])
-async def test_ids_that_return(
+async def test_load_repeated_id_keeps_first_valid_row(
     loading: LoadingService, database: Database, deals: Path, rejects: Path, chunk_rows: int
 ) -> None:
     write(
@@ -134,7 +134,7 @@ async def test_ids_that_return(
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 100])
-async def test_one_phone_one_hotel(
+async def test_load_phone_conflict_in_file_rejects_row(
     loading: LoadingService, database: Database, deals: Path, rejects: Path, chunk_rows: int
 ) -> None:
     other = {"hotel_name": "Other", "hotel_phone": "+2"}
@@ -165,7 +165,7 @@ async def test_one_phone_one_hotel(
     ]
 
 
-async def test_hotels_that_are_stored_already(
+async def test_load_phone_conflict_with_stored_hotel_rejects_row(
     loading: LoadingService, database: Database, deals: Path, rejects: Path
 ) -> None:
     await execute(

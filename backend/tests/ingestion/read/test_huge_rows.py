@@ -13,7 +13,9 @@ pytestmark = pytest.mark.integration
 
 @pytest.mark.parametrize("size", [150_000, 2_000_000])
 @pytest.mark.parametrize("also", ["nothing", "a misshapen record", "a blank line"])
-async def test_an_enormous_field(database: Database, tmp_path: Path, size: int, also: str) -> None:
+async def test_load_huge_field_rejects_only_its_row(
+    database: Database, tmp_path: Path, size: int, also: str
+) -> None:
     path = write(
         tmp_path / "deals.csv", [row(1), row(2, hotel_name="x" * size, hotel_phone="+2"), row(3)]
     )
@@ -29,7 +31,7 @@ async def test_an_enormous_field(database: Database, tmp_path: Path, size: int, 
 
 
 @pytest.mark.parametrize("column", ["hotel_name", "room_type", "categories"])
-async def test_text_that_composing_makes_longer(
+async def test_load_text_too_long_after_nfc_rejects_row(
     database: Database, tmp_path: Path, column: str
 ) -> None:
     """NFC makes two characters of this one, so that fifty are too many for fifty."""

@@ -44,7 +44,9 @@ HEADER = ",".join(NAMES)
         (gzip.compress(b"\xff\xff", mtime=0), "not UTF-8: byte 0xff at offset 0, line 1"),
     ],
 )
-def test_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_inspect_invalid_file_raises_error_with_location(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     path = tmp_path / "deals.csv"
     path.write_bytes(content)
     with pytest.raises(InvalidFileError) as refused:
@@ -62,14 +64,16 @@ def test_refused(tmp_path: Path, content: bytes, message: str) -> None:
         (os.mkfifo, "is not a regular file"),
     ],
 )
-def test_not_a_file(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+def test_inspect_other_than_regular_file_raises_error(
+    tmp_path: Path, make: Callable[[Path], object], message: str
+) -> None:
     path = tmp_path / "deals.csv"
     make(path)
     with pytest.raises(InvalidFileError, match=message):
         inspect(path)
 
 
-def test_header_with_spaces_extras_and_another_order(tmp_path: Path) -> None:
+def test_inspect_reordered_header_with_extras_finds_columns(tmp_path: Path) -> None:
     names = [*reversed(NAMES), "note", ""]
     path = tmp_path / "deals.csv"
     path.write_text("\n" + ", ".join(names) + ",\n")
@@ -78,7 +82,9 @@ def test_header_with_spaces_extras_and_another_order(tmp_path: Path) -> None:
     assert header.ignored == ("note", "", "")
 
 
-def test_a_gzip_bomb_is_refused_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspect_gzip_bomb_raises_before_full_decompression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without being taken apart to its end, and whatever it would be in the end."""
     monkeypatch.setattr(source, "EXPANSION_FREE", 1 << 20)
     path = tmp_path / "deals.csv.gz"

@@ -18,7 +18,7 @@ from app.ingestion.read.source import opened
 pytestmark = pytest.mark.unit
 
 
-def records(path: Path, rows: int) -> list[Record]:
+def cut_records(path: Path, rows: int) -> list[Record]:
     """All records of a file, by whichever way each piece goes."""
     found: list[Record] = []
     with opened(path) as file:
@@ -31,7 +31,7 @@ def records(path: Path, rows: int) -> list[Record]:
     return found
 
 
-def plainly(text: str) -> list[Record]:
+def csv_module_records(text: str) -> list[Record]:
     reader = csv.reader(io.StringIO(text, newline=""))
     found = []
     line = 1
@@ -67,20 +67,20 @@ SNIPPETS = [
 )
 @example(text='a"b,"x\ny"\n', rows=1, block=3)
 @example(text="a,b\r\n\r\nc\r\n", rows=1, block=4)
-def test_records_are_those_of_the_csv_module(
+def test_record_cutter_matches_csv_module(
     text: str, rows: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(text.encode())
     monkeypatch.setattr(source, "BLOCK_BYTES", block)
-    if closes_its_quotes(text):
-        assert records(path, rows) == plainly(text)
+    if has_closed_quotes(text):
+        assert cut_records(path, rows) == csv_module_records(text)
     else:
         with pytest.raises(InvalidFileError, match="is a quote not closed"):
-            records(path, rows)
+            cut_records(path, rows)
 
 
-def closes_its_quotes(text: str) -> bool:
+def has_closed_quotes(text: str) -> bool:
     """Whether the csv module asks for a line after the last only to begin a record."""
     within_record = closed = False
 
@@ -115,7 +115,7 @@ def closes_its_quotes(text: str) -> bool:
         (b'"a" ,b\n', False),
     ],
 )
-def test_simple(text: bytes, *, simple: bool) -> None:
+def test_is_simple_returns_whether_commas_split_it(text: bytes, *, simple: bool) -> None:
     assert is_simple(text, width=3) is simple
 
 
@@ -126,7 +126,7 @@ def test_is_simple_without_width_accepts_any() -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("chunk_rows", [1, 2, 100])
-def test_chunks_know_their_lines(
+def test_chunks_report_line_numbers(
     tmp_path: Path, end: str, chunk_rows: int, *, compressed: bool
 ) -> None:
     path = tmp_path / "deals.csv"
@@ -160,7 +160,7 @@ def test_chunks_know_their_lines(
         ["1e5", "NaN"],
     ],
 )
-def test_text_is_not_interpreted(tmp_path: Path, values: list[str]) -> None:
+def test_chunks_keep_text_uninterpreted(tmp_path: Path, values: list[str]) -> None:
     path = tmp_path / "deals.csv"
     path.write_text(as_csv(row(i, room_type=value) for i, value in enumerate(values)))
     header = inspect(path)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.support.csv_files import as_csv, counts, rejected, row
-from tests.support.imports import counts as counts_of
+from tests.support.imports import counts as import_counts
 from tests.support.imports import find, submit
-from tests.support.imports import rejects as rejects_of
+from tests.support.imports import rejects as get_rejects
 from tests.support.stored_rows import ids
 
 from app.db.session import Database
@@ -33,7 +33,7 @@ CHUNK_ROWS = 10
 OPTIONS: list[dict[str, bool]] = [{}, {"strict": True}, {"dry_run": True}]
 
 
-def line(number: int, surplus: int = 0) -> str:
+def csv_line(number: int, surplus: int = 0) -> str:
     """A right row as a line, with so many fields more, none of them empty, or fewer."""
     fields = next(csv.reader(as_csv([row(number)]).splitlines()[1:]))
     text = io.StringIO(newline="")
@@ -43,14 +43,14 @@ def line(number: int, surplus: int = 0) -> str:
 
 def uniform_chunks(surpluses: Sequence[int]) -> str:
     """A file in which all records of a chunk have the same width: so much from the header's."""
-    lines = [line(number) for number in range(1, len(surpluses) * CHUNK_ROWS + 1)]
+    lines = [csv_line(number) for number in range(1, len(surpluses) * CHUNK_ROWS + 1)]
     for place, surplus in enumerate(surpluses):
         for index in range(place * CHUNK_ROWS, (place + 1) * CHUNK_ROWS):
-            lines[index] = line(index + 1, surplus)
+            lines[index] = csv_line(index + 1, surplus)
     return "".join([as_csv([]), *lines])
 
 
-def read(path: Path, rows: int) -> list[Chunk]:
+def read_chunks(path: Path, rows: int) -> list[Chunk]:
     header = inspect(path)
     with opened(path) as source:
         return list(chunks(source, header, rows))
@@ -66,7 +66,7 @@ def test_check_chunk_of_wrong_width_rejects_its_records(
     surpluses[place] = surplus
     deals.write_text(uniform_chunks(surpluses))
     header = inspect(deals)
-    for number, chunk in enumerate(read(deals, CHUNK_ROWS)):
+    for number, chunk in enumerate(read_chunks(deals, CHUNK_ROWS)):
         found = check(chunk, header, lambda names: {name: name for name in names}, "0" * 16)
         wrong = CHUNK_ROWS if number == place else 0
         assert len(found.rows) == CHUNK_ROWS - wrong
@@ -97,7 +97,7 @@ FIELDS = [
 )
 @example(records=[(WIDTH, ["\ufeff"])], end="\n", rows=1)
 @example(records=[(WIDTH, ["a"]), (WIDTH, ["\ufeffa"])], end="\n", rows=1)
-def test_read_any_records_gives_those_of_the_csv_module(
+def test_read_chunks_any_records_matches_csv_module(
     records: list[tuple[int, list[str]]], end: str, rows: int, deals: Path
 ) -> None:
     lines = [",".join((fields * WIDTH)[:width]) for width, fields in records]
@@ -110,7 +110,7 @@ def test_read_any_records_gives_those_of_the_csv_module(
         if fields
     ]
     found: dict[int, list[str]] = {}
-    for chunk in read(deals, rows):
+    for chunk in read_chunks(deals, rows):
         found |= {record.line: record.fields for record in chunk.misshapen}
         texts = chunk.frame.to_numpy().tolist()
         found |= dict(zip(chunk.lines.tolist(), texts, strict=True))
@@ -119,7 +119,7 @@ def test_read_any_records_gives_those_of_the_csv_module(
 
 @pytest.mark.integration
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-async def test_load_every_width_rejects_it(
+async def test_load_any_wrong_width_rejects_its_rows(
     loading: LoadingService,
     database: Database,
     deals: Path,
@@ -150,7 +150,7 @@ async def test_load_every_width_rejects_it(
 
 @pytest.mark.integration
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-async def test_import_every_width_rejects_it(
+async def test_import_any_wrong_width_rejects_its_rows(
     api: httpx.AsyncClient, runner: ImportRunner, options: dict[str, bool]
 ) -> None:
     surpluses = [-1, *SURPLUSES, 0, *DEFICITS, 0, 1]
@@ -160,9 +160,9 @@ async def test_import_every_width_rejects_it(
     done = await find(api, made["id"])
     kind = "held_back" if options.get("strict") else "inserted"
     wrong = (len(surpluses) - 2) * CHUNK_ROWS
-    assert counts_of(done) == {kind: 2 * CHUNK_ROWS, "rejected": wrong}
+    assert import_counts(done) == {kind: 2 * CHUNK_ROWS, "rejected": wrong}
     assert done["state"] == ("failed" if options.get("strict") else "succeeded")
-    content = (await rejects_of(api, made["id"])).decode()
+    content = (await get_rejects(api, made["id"])).decode()
     assert len(list(csv.reader(io.StringIO(content)))) == wrong + 1
 
 
@@ -171,7 +171,7 @@ async def test_import_every_width_rejects_it(
 async def test_load_surplus_empty_fields_drops_them_and_warns(
     loading: LoadingService, database: Database, deals: Path, rejects: Path, surplus: str
 ) -> None:
-    lines = [line(number).rstrip() for number in range(1, 30)]
+    lines = [csv_line(number).rstrip() for number in range(1, 30)]
     lines[10:20] = [f"{each},{surplus}" for each in lines[10:20]]
     deals.write_text("\n".join([as_csv([]).rstrip(), *lines]))
     summary = await loading.load(deals, rejects=rejects, chunk_rows=CHUNK_ROWS)
@@ -187,13 +187,13 @@ async def test_load_surplus_empty_fields_drops_them_and_warns(
 async def test_import_surplus_empty_fields_adds_up_the_warnings_of_all_chunks(
     api: httpx.AsyncClient, runner: ImportRunner
 ) -> None:
-    lines = [f"{line(number).rstrip()},\n" for number in range(1, 30)]
+    lines = [f"{csv_line(number).rstrip()},\n" for number in range(1, 30)]
     made = await submit(api, "".join([as_csv([]), *lines]).encode())
     assert made["warnings"] == []
     await runner.run(made["id"])
 
     done = await find(api, made["id"])
-    assert counts_of(done) == {"inserted": 29}
+    assert import_counts(done) == {"inserted": 29}
     assert done["warnings"] == [
         {
             "code": "surplus_empty_fields",
