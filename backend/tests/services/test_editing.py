@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class FakeStore(DealWriteRepository):
+class FakeDealWriteRepository(DealWriteRepository):
     """One deal, in version 3; remembers what it was told to change."""
 
     def __init__(self, *, wins: bool = True) -> None:
@@ -52,7 +52,8 @@ CURRENT = VersionPrecondition(frozenset({3}))
 STALE = VersionPrecondition(frozenset({2}))
 
 
-@pytest.mark.parametrize(
+class TestChangeDeal:
+    @pytest.mark.parametrize(
     "patch",
     [
         {},
@@ -61,78 +62,77 @@ STALE = VersionPrecondition(frozenset({2}))
         {"price_per_night": 10.5, "categories": ["beach", "beach"]},
         {"checkin_date": "2027-01-10", "external_id": 17},
     ],
-)
-async def test_what_is_stored_already_is_not_written(patch: dict[str, Any]) -> None:
-    store = FakeStore()
+    )
+    async def test_equal_values_writes_nothing(self, patch: dict[str, Any]) -> None:
+        repository = FakeDealWriteRepository()
 
-    deal = await DealWriteService(store).change(1, DealPatch.model_validate(patch), ANY)
+        deal = await DealWriteService(repository).change(1, DealPatch.model_validate(patch), ANY)
 
-    assert store.changes == []
+        assert repository.changes == []
     assert deal["version"] == 3
 
-
-async def test_only_what_differs_is_written() -> None:
-    store = FakeStore()
+    async def test_some_different_values_writes_only_these(self) -> None:
+        repository = FakeDealWriteRepository()
     patch = DealPatch.model_validate(
         {"star_rating": 5, "room_type": "suite", "external_id": None, "categories": ["luxury"]}
     )
 
-    await DealWriteService(store).change(1, patch, CURRENT)
+        await DealWriteService(repository).change(1, patch, CURRENT)
 
-    assert store.changes == [{"external_id": None, "star_rating": 5, "categories": ["luxury"]}]
+        assert repository.changes == [
+            {"external_id": None, "star_rating": 5, "categories": ["luxury"]}
+        ]
 
-
-@pytest.mark.parametrize(
+    @pytest.mark.parametrize(
     ("patch", "field"),
     [
         ({"checkin_date": "2027-01-12"}, "body.checkin_date"),
         ({"checkout_date": "2027-01-10"}, "body.checkout_date"),
         ({"checkin_date": "2027-02-02", "checkout_date": "2027-02-01"}, "body.checkout_date"),
     ],
-)
-async def test_dates_are_judged_together_with_the_stored_ones(
-    patch: dict[str, Any], field: str
-) -> None:
-    store = FakeStore()
+    )
+    async def test_date_against_stored_date_raises_invalid_input(
+        self, patch: dict[str, Any], field: str
+    ) -> None:
+        repository = FakeDealWriteRepository()
 
     with pytest.raises(InvalidInputError) as refused:
-        await DealWriteService(store).change(1, DealPatch.model_validate(patch), ANY)
+            await DealWriteService(repository).change(1, DealPatch.model_validate(patch), ANY)
 
     assert [detail.field for detail in refused.value.details] == [field]
-    assert store.changes == []
+        assert repository.changes == []
 
-
-async def test_both_dates_may_move_past_the_stored_ones() -> None:
-    store = FakeStore()
+    async def test_both_dates_moved_writes_them(self) -> None:
+        repository = FakeDealWriteRepository()
     patch = {"checkin_date": "2028-01-01", "checkout_date": "2028-01-02"}
 
-    await DealWriteService(store).change(1, DealPatch.model_validate(patch), ANY)
+        await DealWriteService(repository).change(1, DealPatch.model_validate(patch), ANY)
 
-    assert len(store.changes) == 1
+        assert len(repository.changes) == 1
 
 
-@pytest.mark.parametrize(
+class TestChangeAndRemoveDeal:
+    @pytest.mark.parametrize(
     ("expected", "wins", "error"),
     [
         (STALE, True, PreconditionFailedError),
         (CURRENT, False, PreconditionFailedError),
         (ANY, False, ConflictError),
     ],
-)
-async def test_losing_is_a_failed_precondition_or_a_conflict(
-    expected: VersionPrecondition, wins: bool, error: type[Exception]
-) -> None:
-    editor = DealWriteService(FakeStore(wins=wins))
+    )
+    async def test_lost_race_raises_precondition_failed_or_conflict(
+        self, expected: VersionPrecondition, wins: bool, error: type[Exception]
+    ) -> None:
+        service = DealWriteService(FakeDealWriteRepository(wins=wins))
 
     with pytest.raises(error):
-        await editor.change(1, DealPatch(star_rating=1), expected)
+            await service.change(1, DealPatch(star_rating=1), expected)
     with pytest.raises(error):
-        await editor.remove(1, expected)
+            await service.remove(1, expected)
 
-
-async def test_what_is_not_there_is_not_found_whatever_is_expected() -> None:
+    async def test_unknown_deal_raises_not_found_for_any_precondition(self) -> None:
     for expected in (ANY, STALE):
         with pytest.raises(NotFoundError):
-            await DealWriteService(FakeStore()).change(2, DealPatch(), expected)
+                await DealWriteService(FakeDealWriteRepository()).change(2, DealPatch(), expected)
         with pytest.raises(NotFoundError):
-            await DealWriteService(FakeStore()).remove(2, expected)
+                await DealWriteService(FakeDealWriteRepository()).remove(2, expected)

@@ -26,9 +26,9 @@ from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration
 
-MOST = 2**63 - 1
+MAX_ID = 2**63 - 1
 
-NASTY = [
+SPECIAL_TEXTS = [
     "comma, and; semicolon",
     'say "hi"',
     '"quoted"',
@@ -57,7 +57,9 @@ NASTY = [
 
 
 @pytest.fixture
-async def elsewhere(server_url: URL, template: str, settings: Settings) -> AsyncIterator[Database]:
+async def target_database(
+    server_url: URL, template: str, settings: Settings
+) -> AsyncIterator[Database]:
     """Another, empty database."""
     async with (
         temporary_database(server_url, template) as url,
@@ -77,13 +79,13 @@ async def export(database: Database, **filters: object) -> bytes:
     return b"".join(pieces)
 
 
-async def reexport(exported: bytes, elsewhere: Database, file: Path) -> bytes:
+async def load_and_export(exported: bytes, target_database: Database, file: Path) -> bytes:
     file.write_bytes(exported)
     rejects = file.with_name("rejects.csv")
-    summary = await LoadingService(elsewhere).load(file, rejects=rejects)
+    summary = await LoadingService(target_database).load(file, rejects=rejects)
     assert not rejects.exists(), rejects.read_text()
     assert counts(summary) == {"inserted": summary.rows_read}
-    return await export(elsewhere)
+    return await export(target_database)
 
 
 async def add_deals(database: Database, texts: list[str]) -> None:
@@ -110,19 +112,19 @@ async def add_deals(database: Database, texts: list[str]) -> None:
             )
 
 
-async def test_a_usual_file(
-    loading: LoadingService, database: Database, elsewhere: Database, deals: Path
+async def test_round_trip_generated_file_is_identical(
+    loading: LoadingService, database: Database, target_database: Database, deals: Path
 ) -> None:
     generate(deals, rows=3_000)
     await loading.load(deals, chunk_rows=1_000)
     exported = await export(database)
 
-    assert await reexport(exported, elsewhere, deals) == exported
-    assert await content(elsewhere) == await content(database)
+    assert await load_and_export(exported, target_database, deals) == exported
+    assert await content(target_database) == await content(database)
 
 
-async def test_texts_as_nobody_expects_them(
-    loading: LoadingService, database: Database, elsewhere: Database, deals: Path
+async def test_round_trip_special_texts_are_identical(
+    loading: LoadingService, database: Database, target_database: Database, deals: Path
 ) -> None:
     rows = [
         row(
@@ -132,34 +134,34 @@ async def test_texts_as_nobody_expects_them(
             hotel_phone=f"{n} {text}"[:40],
             room_type=text[:50],
         )
-        for n, text in enumerate(NASTY, 1)
+        for n, text in enumerate(SPECIAL_TEXTS, 1)
     ]
-    assert counts(await loading.load(write(deals, rows))) == {"inserted": len(NASTY)}
+    assert counts(await loading.load(write(deals, rows))) == {"inserted": len(SPECIAL_TEXTS)}
     exported = await export(database)
 
-    assert await reexport(exported, elsewhere, deals) == exported
-    assert await content(elsewhere) == await content(database)
+    assert await load_and_export(exported, target_database, deals) == exported
+    assert await content(target_database) == await content(database)
 
 
-async def test_deals_that_are_from_no_file(
-    loading: LoadingService, database: Database, elsewhere: Database, deals: Path
+async def test_round_trip_deals_without_external_id_are_identical(
+    loading: LoadingService, database: Database, target_database: Database, deals: Path
 ) -> None:
-    await loading.load(write(deals, [row(5), row(MOST), row(3, categories="")]))
-    await add_deals(database, NASTY)
+    await loading.load(write(deals, [row(5), row(MAX_ID), row(3, categories="")]))
+    await add_deals(database, SPECIAL_TEXTS)
     # What the service writes is of one transaction, so of one moment; and there are rounder ones.
     await execute(
         database, "UPDATE deals SET created_at = '2026-01-01 12:00:00.5' WHERE id % 2 = 0"
     )
     exported = await export(database)
 
-    assert await reexport(exported, elsewhere, deals) == exported
+    assert await load_and_export(exported, target_database, deals) == exported
     # As they were, but for the ids.
-    assert sorted(str(deal[1:]) for deal in await content(elsewhere)) == sorted(
+    assert sorted(str(deal[1:]) for deal in await content(target_database)) == sorted(
         str(deal[1:]) for deal in await content(database)
     )
 
 
-async def test_an_id_of_a_deal_from_no_file_is_its_own(
+async def test_export_deal_without_external_id_gets_stable_unique_id(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
     """The same in every export, whatever else is in it, and nobody else's."""
@@ -170,18 +172,18 @@ async def test_an_id_of_a_deal_from_no_file_is_its_own(
         lines = (await export(database, **filters)).decode().splitlines()[1:]
         return [int(line.partition(",")[0]) for line in lines]
 
-    assert await file_ids() == [MOST + 1 - third, MOST + 1 - second, MOST + 1 - first]
-    assert await file_ids(city="b") == [MOST + 1 - second]
+    assert await file_ids() == [MAX_ID + 1 - third, MAX_ID + 1 - second, MAX_ID + 1 - first]
+    assert await file_ids(city="b") == [MAX_ID + 1 - second]
 
     # Taken by a file, and that again: as if it came from a database like this one.
-    await loading.load(write(deals, [row(MOST - 1), row(MOST - 4)]))
+    await loading.load(write(deals, [row(MAX_ID - 1), row(MAX_ID - 4)]))
     shown = await file_ids()
     assert shown == sorted(set(shown))
-    assert shown[:3] == [MOST - 4 - third, MOST - 4 - second, MOST - 4 - first]
-    assert shown[3:] == [MOST - 4, MOST - 1]
+    assert shown[:3] == [MAX_ID - 4 - third, MAX_ID - 4 - second, MAX_ID - 4 - first]
+    assert shown[3:] == [MAX_ID - 4, MAX_ID - 1]
 
 
-async def test_the_text_is_not_altered(
+async def test_export_formula_like_text_is_unaltered(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
     loaded = row(1, hotel_name='=A1,"x"\n+', categories="")

@@ -34,7 +34,7 @@ EMPTY = "TRUNCATE deals, deal_categories, hotels, categories, imports CASCADE"
 _VERSIONS = "SELECT external_id, version_id, updated_at, xmin::text FROM deals ORDER BY 1"
 
 
-def files(options: Mapping[str, bool]) -> bytes:
+def import_file(options: Mapping[str, bool]) -> bytes:
     """Rows with everything; for a strict import without the rejects, so that it has an end."""
     if options.get("strict"):
         numbers = [number // 2 if number % 7 == 3 else number for number in range(1, ROWS + 1)]
@@ -48,13 +48,13 @@ def files(options: Mapping[str, bool]) -> bytes:
     return "\n".join([head, *lines, ""]).encode()
 
 
-def told(said: Mapping[str, Any]) -> dict[str, Any]:
+def comparable_fields(said: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same whether or not it was cut off."""
     differs = {"id", "links", "created_at", "started_at", "finished_at", "rows_per_second"}
     return {name: value for name, value in said.items() if name not in differs}
 
 
-async def undisturbed(
+async def run_uninterrupted(
     api: httpx.AsyncClient,
     runner: ImportRunner,
     database: Database,
@@ -62,28 +62,28 @@ async def undisturbed(
     remove: str = EMPTY,
 ) -> tuple[dict[str, Any], bytes, list[tuple[Any, ...]]]:
     """How it ends, its rejects, and what is stored; then everything is removed."""
-    made = await submit(api, files(options), **options)
+    made = await submit(api, import_file(options), **options)
     await runner.run(made["id"])
     done = await find(api, made["id"])
     assert done["state"] == "succeeded"
     assert done["duplicates"] > 5
     assert bool(done["rejected"]) == ("strict" not in options)
-    expected = told(done), await rejects(api, made["id"]), await content(database)
+    expected = comparable_fields(done), await rejects(api, made["id"]), await content(database)
     await execute(database, remove)
     return expected
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("cut", [2, *(slow(cut) for cut in (0, 1, 5, CHUNKS - 1))])
-async def test_after_a_chunk_that_failed(
+async def test_resume_after_failed_chunk_matches_uninterrupted_import(
     api: httpx.AsyncClient,
     runner: ImportRunner,
     database: Database,
     options: dict[str, bool],
     cut: int,
 ) -> None:
-    expected = await undisturbed(api, runner, database, options)
-    made = await submit(api, files(options), **options)
+    expected = await run_uninterrupted(api, runner, database, options)
+    made = await submit(api, import_file(options), **options)
     cut = min(cut, expected[0]["rows_read"] // 10 - 1)
     async with failing(database, "import_chunks", f"NEW.number >= {cut}"):
         await runner.run(made["id"])
@@ -96,7 +96,7 @@ async def test_after_a_chunk_that_failed(
 
     await runner.run(made["id"])
 
-    assert told(await find(api, made["id"])) == expected[0]
+    assert comparable_fields(await find(api, made["id"])) == expected[0]
     assert await rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
     after = {found[0]: found for found in await fetch_rows(database, _VERSIONS)}
@@ -104,57 +104,57 @@ async def test_after_a_chunk_that_failed(
 
 
 @pytest.mark.slow
-async def test_after_every_chunk_anew(
+async def test_resume_after_each_chunk_failed_matches_uninterrupted_import(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
-    expected = await undisturbed(api, runner, database, {})
-    made = await submit(api, files({}))
+    expected = await run_uninterrupted(api, runner, database, {})
+    made = await submit(api, import_file({}))
     for cut in range(1, 9):
         async with failing(database, "import_chunks", f"NEW.number >= {cut}"):
             await runner.run(made["id"])
     await runner.run(made["id"])
 
-    assert told(await find(api, made["id"])) == expected[0]
+    assert comparable_fields(await find(api, made["id"])) == expected[0]
     assert await rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
 
 
 @pytest.mark.slow
-async def test_chunks_may_be_missing_in_between(
+async def test_resume_with_missing_middle_chunk_matches_uninterrupted_import(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
     """Two are stored at a time, and the second may be the first to be done."""
     # The hotels stay, so that no chunk has to wait for another.
-    await undisturbed(api, runner, database, {}, remove="TRUNCATE deals, imports CASCADE")
-    expected = await undisturbed(
+    await run_uninterrupted(api, runner, database, {}, remove="TRUNCATE deals, imports CASCADE")
+    expected = await run_uninterrupted(
         api, runner, database, {}, remove="TRUNCATE deals, imports CASCADE"
     )
     for missing in range(1, CHUNKS - 1, 2):
-        made = await submit(api, files({}))
+        made = await submit(api, import_file({}))
         async with failing(database, "import_chunks", f"NEW.number = {missing}"):
             await runner.run(made["id"])
         await runner.run(made["id"])
 
-        assert told(await find(api, made["id"])) == expected[0]
+        assert comparable_fields(await find(api, made["id"])) == expected[0]
         assert await rejects(api, made["id"]) == expected[1]
         assert await content(database) == expected[2]
         await execute(database, "TRUNCATE deals, imports CASCADE")
 
 
 @pytest.mark.parametrize("options", SOME_OPTIONS, ids=str)
-async def test_after_the_last_chunk(
+async def test_resume_after_last_chunk_stores_no_row_again(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database, options: dict[str, bool]
 ) -> None:
     """Everything is done but saying so."""
-    expected = await undisturbed(api, runner, database, options)
-    made = await submit(api, files(options), **options)
+    expected = await run_uninterrupted(api, runner, database, options)
+    made = await submit(api, import_file(options), **options)
     async with failing(database, "imports", "NEW.state = 'succeeded'", on="UPDATE"):
         await runner.run(made["id"])
     before = await fetch_rows(database, _VERSIONS)
 
     await runner.run(made["id"])
 
-    assert told(await find(api, made["id"])) == expected[0]
+    assert comparable_fields(await find(api, made["id"])) == expected[0]
     assert await rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
     if options == {}:
@@ -163,15 +163,15 @@ async def test_after_the_last_chunk(
 
 @pytest.mark.parametrize("options", SOME_OPTIONS, ids=str)
 @pytest.mark.parametrize("cut", [3, slow(0)])
-async def test_after_a_worker_that_was_stopped(
+async def test_resume_after_stopped_worker_matches_uninterrupted_import(
     api: httpx.AsyncClient,
     runner: ImportRunner,
     database: Database,
     options: dict[str, bool],
     cut: int,
 ) -> None:
-    expected = await undisturbed(api, runner, database, options)
-    made = await submit(api, files(options), **options)
+    expected = await run_uninterrupted(api, runner, database, options)
+    made = await submit(api, import_file(options), **options)
     async with gate(database, "import_chunks", f"NEW.number = {cut}") as halt:
         running = asyncio.create_task(runner.run(made["id"]))
         await halt.wait_until_blocked()
@@ -183,16 +183,16 @@ async def test_after_a_worker_that_was_stopped(
 
     await runner.run(made["id"])
 
-    assert told(await find(api, made["id"])) == expected[0]
+    assert comparable_fields(await find(api, made["id"])) == expected[0]
     assert await rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
 
 
-async def test_being_stopped_is_no_failure(
+async def test_import_worker_stopped_counts_no_failure(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
     """However often the service is deployed while a long import runs."""
-    made = await submit(api, files({}))
+    made = await submit(api, import_file({}))
     for _ in range(2):
         async with gate(database, "import_chunks", "true") as halt:
             running = asyncio.create_task(runner.run(made["id"]))
@@ -204,16 +204,16 @@ async def test_being_stopped_is_no_failure(
     assert await fetch_rows(database, "SELECT failures, attempt FROM imports") == [(0, 2)]
 
 
-async def test_by_a_worker_of_another_version(
+async def test_resume_with_other_chunk_size_matches_uninterrupted_import(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database, uploads: UploadStore
 ) -> None:
     """Which takes other chunks, were it for itself."""
-    expected = await undisturbed(api, runner, database, {})
-    made = await submit(api, files({}))
+    expected = await run_uninterrupted(api, runner, database, {})
+    made = await submit(api, import_file({}))
     async with failing(database, "import_chunks", "NEW.number >= 2"):
         await runner.run(made["id"])
     await ImportRunner(database, uploads, chunk_rows=7).run(made["id"])
 
     done = await find(api, made["id"])
-    found = told(done), await rejects(api, made["id"]), await content(database)
+    found = comparable_fields(done), await rejects(api, made["id"]), await content(database)
     assert found == expected

@@ -43,7 +43,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @dataclass(frozen=True)
-class Whole:
+class CompleteLoad:
     """An undisturbed load of a file: what it said, and what it stored."""
 
     path: Path
@@ -52,21 +52,23 @@ class Whole:
     content: list[tuple[Any, ...]]
 
 
-async def loaded(database: Database, path: Path, chunk_rows: int) -> Whole:
+async def load_file(database: Database, path: Path, chunk_rows: int) -> CompleteLoad:
     summary = await LoadingService(database).load(path, chunk_rows=chunk_rows)
-    return Whole(path, chunk_rows, summary, await content(database))
+    return CompleteLoad(path, chunk_rows, summary, await content(database))
 
 
-async def another_finishes(database: Database, whole: Whole) -> int:
+async def load_again(database: Database, complete: CompleteLoad) -> int:
     """Load the file once more; how many deals the killed load had stored."""
-    await no_load_runs(database)
+    await wait_until_no_load_runs(database)
     left = await content(database)
-    assert set(map(str, left)) <= set(map(str, whole.content))
-    assert chunk_sizes(left, whole.chunk_rows) <= chunk_sizes(whole.content, whole.chunk_rows)
+    assert set(map(str, left)) <= set(map(str, complete.content))
+    assert chunk_sizes(left, complete.chunk_rows) <= chunk_sizes(
+        complete.content, complete.chunk_rows
+    )
     assert await fetch_rows(database, "SELECT 1 FROM hotels WHERE deal_count = 0") == []
-    again = await loaded(database, whole.path, whole.chunk_rows)
-    assert again.content == whole.content
-    expected, found = whole.summary, again.summary
+    again = await load_file(database, complete.path, complete.chunk_rows)
+    assert again.content == complete.content
+    expected, found = complete.summary, again.summary
     assert found.unchanged == len(left)
     assert found.inserted + found.unchanged == expected.inserted
     assert (found.duplicates, found.rejected) == (expected.duplicates, expected.rejected)
@@ -76,32 +78,36 @@ async def another_finishes(database: Database, whole: Whole) -> int:
 EMPTY = ("DELETE FROM deals", "DELETE FROM hotels", "DELETE FROM categories")
 
 
-async def test_killed_in_the_middle_of_a_chunk(
+async def test_load_killed_in_chunk_resumes_without_duplicates(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    whole = await loaded(database, write(tmp_path / "deals.csv", rows_with_conflicts(1000)), 100)
+    complete = await load_file(
+        database, write(tmp_path / "deals.csv", rows_with_conflicts(1000)), 100
+    )
     await execute(database, *EMPTY)
     async with gate(database, "deals", "NEW.external_id = 550") as halt:
-        process = start_load(database_url, whole)
+        process = start_load(database_url, complete)
         await halt.wait_until_blocked()
         process.kill()
         await asyncio.to_thread(process.communicate)
     # Those before it are stored, and it is not.
-    assert 0 < await another_finishes(database, whole) < len(whole.content)
+    assert 0 < await load_again(database, complete) < len(complete.content)
 
 
 @pytest.mark.slow
-async def test_killed_at_any_moment(database: Database, database_url: str, tmp_path: Path) -> None:
-    whole = await loaded(
+async def test_load_killed_at_random_moments_resumes_without_duplicates(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    complete = await load_file(
         database, write(tmp_path / "deals.csv", rows_with_conflicts(ROWS)), CHUNK_ROWS
     )
-    assert whole.summary.rejected > 100
+    assert complete.summary.rejected > 100
     moments = random.Random(20261120)  # noqa: S311 - which moments is no secret
     partial = 0
     for _ in range(6):
         await execute(database, *EMPTY)
-        kill_a_load(database_url, whole, after_rows=moments.randrange(0, ROWS * 3 // 4))
-        partial += 0 < await another_finishes(database, whole) < len(whole.content)
+        kill_load(database_url, complete, after_rows=moments.randrange(0, ROWS * 3 // 4))
+        partial += 0 < await load_again(database, complete) < len(complete.content)
     # How many depends on how soon this process hears of the other.
     assert partial > 0
 
@@ -112,17 +118,17 @@ def chunk_sizes(deals: list[tuple[Any, ...]], chunk_rows: int) -> set[tuple[int,
     return set(Counter((external_id - 1) // chunk_rows for external_id in stored).items())
 
 
-def start_load(url: str, whole: Whole) -> subprocess.Popen[str]:
+def start_load(url: str, complete: CompleteLoad) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _LOAD, url, str(whole.path), str(whole.chunk_rows)],
+        [sys.executable, "-c", _LOAD, url, str(complete.path), str(complete.chunk_rows)],
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def kill_a_load(url: str, whole: Whole, *, after_rows: int) -> None:
+def kill_load(url: str, complete: CompleteLoad, *, after_rows: int) -> None:
     """SIGKILL, a moment after a load has said that it is that far."""
-    with start_load(url, whole) as process:
+    with start_load(url, complete) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if int(line) >= after_rows:
@@ -131,7 +137,7 @@ def kill_a_load(url: str, whole: Whole, *, after_rows: int) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-async def no_load_runs(database: Database) -> None:
+async def wait_until_no_load_runs(database: Database) -> None:
     """Wait until the server has noticed that its client is gone."""
     others = """
         SELECT 1 FROM pg_stat_activity WHERE datname = current_database()

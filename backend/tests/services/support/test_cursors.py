@@ -22,7 +22,7 @@ VALUES: list[Any] = [
 ]
 
 
-def test_a_cursor_gives_its_values_back() -> None:
+def test_cursor_round_trip_returns_values() -> None:
     assert CODEC.decode(QUERY, CODEC.encode(QUERY, VALUES)) == VALUES
 
 
@@ -35,19 +35,19 @@ def test_a_cursor_gives_its_values_back() -> None:
         {**QUERY, "filters": {"city": "Paris", "price_min": Decimal("1.5")}},
     ],
 )
-def test_a_cursor_is_bound_to_its_query(other: dict[str, Any]) -> None:
+def test_cursor_of_other_query_raises_invalid_input(other: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError) as refused:
         CODEC.decode(other, CODEC.encode(QUERY, VALUES))
 
     assert refused.value.details[0].field == "query.cursor"
 
 
-def test_another_key_refuses_it() -> None:
+def test_cursor_of_other_key_raises_invalid_input() -> None:
     with pytest.raises(InvalidInputError):
         CursorCodec(b"x" * 32).decode(QUERY, CODEC.encode(QUERY, VALUES))
 
 
-def test_every_altered_byte_is_noticed() -> None:
+def test_cursor_with_altered_byte_raises_invalid_input() -> None:
     cursor = CODEC.encode(QUERY, [1])
     raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     for position in range(len(raw)):
@@ -58,6 +58,6 @@ def test_every_altered_byte_is_noticed() -> None:
 
 
 @given(st.text(max_size=100))
-def test_nothing_made_up_is_accepted(cursor: str) -> None:
+def test_cursor_arbitrary_text_raises_invalid_input(cursor: str) -> None:
     with pytest.raises(InvalidInputError):
         CODEC.decode(QUERY, cursor)
