@@ -10,7 +10,7 @@ pytestmark = pytest.mark.unit
 HANDLED = {"application_name", "connect_timeout"}
 
 
-def parsed(url: str) -> dict[str, str]:
+def parse_conninfo(url: str) -> dict[str, str]:
     found = {name: str(value) for name, value in conninfo_to_dict(conninfo(url, "us")).items()}
     assert found["application_name"] == "us"
     return {
@@ -64,5 +64,5 @@ def parsed(url: str) -> dict[str, str]:
     ],
     ids=["socket", "password", "TLS", "hosts", "hosts in one", "asyncpg's own", "hardly anything"],
 )
-def test_it_means_the_same(url: str, expected: dict[str, str]) -> None:
-    assert parsed(url) == expected
+def test_conninfo_keeps_meaning_of_database_url(url: str, expected: dict[str, str]) -> None:
+    assert parse_conninfo(url) == expected

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("strict", [True, False])
-async def test_the_next_attempt_counts_the_same(
+async def test_import_interrupted_before_its_end_keeps_counters(
     strict: bool,
     api: httpx.AsyncClient,
     database: Database,
@@ -29,11 +29,11 @@ async def test_the_next_attempt_counts_the_same(
     uploads = upload_store(settings.model_copy(update={"data_dir": tmp_path / "data"}))
     runner = ImportRunner(database, uploads)
 
-    async def cut_off(*_: object) -> None:
+    async def skip_end(*_: object) -> None:
         """Store no end."""
 
     with monkeypatch.context() as patched:
-        patched.setattr(import_runner, "_end", cut_off)
+        patched.setattr(import_runner, "_end", skip_end)
         await runner.run(made["id"])
     assert len(await content(database)) == 100
     await runner.run(made["id"])

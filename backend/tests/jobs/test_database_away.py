@@ -38,13 +38,13 @@ pytestmark = pytest.mark.integration
 
 ROWS = 2000
 CHUNK_ROWS = 50
-_END_ALL = """
+_TERMINATE_ALL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 
 
-class Home:
+class Deployment:
     """A server of the test's own, the API and workers on it."""
 
     def __init__(self, folder: Path, url: str, api: httpx.AsyncClient, workers: Workers) -> None:
@@ -73,7 +73,9 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
 
 
 @pytest.fixture
-async def home(server: tuple[Path, str], tmp_path: Path, settings: Settings) -> AsyncIterator[Home]:
+async def deployment(
+    server: tuple[Path, str], tmp_path: Path, settings: Settings
+) -> AsyncIterator[Deployment]:
     folder, url = server
     changed = {"database_url": SecretStr(url), "data_dir": tmp_path / "data"}
     database = Database(DatabaseUrls(url, url), settings)
@@ -83,55 +85,63 @@ async def home(server: tuple[Path, str], tmp_path: Path, settings: Settings) -> 
     workers = Workers(url, tmp_path)
     try:
         async with app_client(create_app(settings.model_copy(update=changed))) as api:
-            yield Home(folder, url, api, workers)
+            yield Deployment(folder, url, api, workers)
     finally:
         workers.end()
 
 
-async def goes_on(
-    api: httpx.AsyncClient, rows: Rows, path: Path, disturb: Callable[[], Awaitable[object]]
+async def assert_import_survives(
+    api: httpx.AsyncClient, rows: Rows, path: Path, interrupt: Callable[[], Awaitable[object]]
 ) -> None:
     """Disturb an import in its middle; it ends well, and the same worker does the next one."""
     made = await upload(api, path)
     await wait_rows(api, made, 5 * CHUNK_ROWS)
-    await disturb()
+    await interrupt()
     # Its requests fail while the server is away, and a while after that.
     done = await wait_finished(api, made)
     assert (done["rows_read"], done["inserted"]) == (ROWS, ROWS)
     assert await rows.one(CHUNKS, made["id"]) == list(range(ROWS // CHUNK_ROWS))
     assert await rows.one("SELECT count(*) FROM deals") == ROWS
-    await wait_for(lambda: _succeeded(rows), "the job is done")
+    await wait_for(lambda: _all_jobs_succeeded(rows), "the job is done")
     again = await upload(api, path, force=True)
     assert (await wait_finished(api, again))["unchanged"] == ROWS
 
 
-async def _succeeded(rows: Rows) -> bool:
+async def _all_jobs_succeeded(rows: Rows) -> bool:
     return set(await rows(JOBS)) == {("succeeded",)}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
-async def test_the_database_restarts(home: Home, tmp_path: Path, how: signal.Signals) -> None:
-    worker = home.workers.start(chunk_rows=CHUNK_ROWS)
+async def test_import_database_restarted_completes(
+    deployment: Deployment, tmp_path: Path, how: signal.Signals
+) -> None:
+    worker = deployment.workers.start(chunk_rows=CHUNK_ROWS)
     path = deals_csv(tmp_path / "deals.csv", ROWS)
-    await goes_on(home.api, home.rows, path, lambda: home.restart(how, 2))
+    await assert_import_survives(
+        deployment.api, deployment.rows, path, lambda: deployment.restart(how, 2)
+    )
     assert worker.poll() is None
 
 
-async def test_all_connections_are_ended(
+async def test_import_connections_terminated_completes(
     api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
     worker = local_workers.start(chunk_rows=CHUNK_ROWS, heartbeat=0.5)
-    await goes_on(api, rows, deals_csv(tmp_path / "deals.csv", ROWS), lambda: rows(_END_ALL))
+    await assert_import_survives(
+        api, rows, deals_csv(tmp_path / "deals.csv", ROWS), lambda: rows(_TERMINATE_ALL)
+    )
     assert worker.runs
 
 
 @pytest.mark.slow
-async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: Path) -> None:
-    made = await upload(home.api, deals_csv(tmp_path / "deals.csv", ROWS))
-    worker = home.workers.start(chunk_rows=CHUNK_ROWS)
-    await wait_rows(home.api, made, CHUNK_ROWS)
-    stopping = asyncio.create_task(home.restart(signal.SIGINT, 3600))
+async def test_worker_without_database_stops_with_status_0(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    made = await upload(deployment.api, deals_csv(tmp_path / "deals.csv", ROWS))
+    worker = deployment.workers.start(chunk_rows=CHUNK_ROWS)
+    await wait_rows(deployment.api, made, CHUNK_ROWS)
+    stopping = asyncio.create_task(deployment.restart(signal.SIGINT, 3600))
     await asyncio.sleep(0.3)
     try:
         # A pool of psycopg's would wait for its usual 30 seconds, twice.
@@ -139,14 +149,14 @@ async def test_a_worker_stops_while_the_database_is_away(home: Home, tmp_path: P
     finally:
         stopping.cancel()
         await asyncio.wait([stopping])
-        (supervisor,) = supervisors_of(home.folder)
+        (supervisor,) = supervisors_of(deployment.folder)
         os.kill(supervisor, signal.SIGCONT)
-    await wait_until_it_answers(home.url)
-    home.workers.start(chunk_rows=CHUNK_ROWS)
-    assert (await wait_finished(home.api, made))["inserted"] == ROWS
+    await wait_until_it_answers(deployment.url)
+    deployment.workers.start(chunk_rows=CHUNK_ROWS)
+    assert (await wait_finished(deployment.api, made))["inserted"] == ROWS
 
 
-async def test_a_worker_waits_for_the_schema(
+async def test_worker_before_migration_waits_for_schema(
     empty_url: str, own_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = own_settings.model_copy(update={"database_url": SecretStr(empty_url)})
@@ -155,28 +165,21 @@ async def test_a_worker_waits_for_the_schema(
     try:
         workers.start()
 
-        async def says_so() -> bool:
-            return "run `deals migrate`" in caplog.text
-
-        await wait_for(says_so, "it says what is missing")
+        await wait_for(lambda: "run `deals migrate`" in caplog.text, "the log names the command")
         await upgrade_async(empty_url)
         await wait_for(
-            lambda: rows("SELECT 1 FROM procrastinate_workers"), "it works without a start"
+            lambda: rows("SELECT 1 FROM procrastinate_workers"), "the worker is registered"
         )
     finally:
         await workers.end()
 
 
-async def test_a_worker_stops_while_it_waits_for_a_database(
+async def test_worker_waiting_for_database_stops_without_showing_password(
     own_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     nowhere = "postgresql+asyncpg://deals:s3cret@127.0.0.1:1/deals"
     workers = LocalWorkers(own_settings.model_copy(update={"database_url": SecretStr(nowhere)}))
     workers.start()
-
-    async def says_so() -> bool:
-        return "waiting for the database" in caplog.text
-
-    await wait_for(says_so, "it waits")
+    await wait_for(lambda: "waiting for the database" in caplog.text, "the worker waits")
     await workers.end()
     assert "s3cret" not in caplog.text

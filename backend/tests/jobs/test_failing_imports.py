@@ -45,7 +45,7 @@ def app(
     return job_app(conninfo(database_url, "hotel-deals worker"), runner, housekeeping)
 
 
-async def work_off(app: App, database: Database) -> None:
+async def run_due_jobs(app: App, database: Database) -> None:
     """Run what is due, as a worker does, until nothing is.
 
     A worker that is not to wait ends when the next job waits for another one's lock.
@@ -65,13 +65,13 @@ async def submit_ten(api: httpx.AsyncClient) -> list[int]:
     ]
 
 
-async def test_import_with_unexpected_error_fails_once_and_others_go_on(
+async def test_import_with_unexpected_error_fails_once_and_others_succeed(
     api: httpx.AsyncClient, app: App, database: Database
 ) -> None:
     poisoned = (await submit(api, [row(666)]))["id"]
     good = await submit_ten(api)
     async with failing(database, "deals", POISON, sqlstate=UNKNOWN_ERROR):
-        await work_off(app, database)
+        await run_due_jobs(app, database)
 
     failed = await find(api, poisoned)
     assert (failed["state"], failed["error"]) == ("failed", UNEXPECTED)
@@ -85,13 +85,13 @@ async def test_import_with_unexpected_error_fails_once_and_others_go_on(
     assert await fetch_rows(database, JOBS) == [("succeeded", 11)]
 
 
-async def test_import_between_attempts_holds_up_no_other(
+async def test_import_between_attempts_does_not_block_others(
     api: httpx.AsyncClient, app: App, runner: ImportRunner, database: Database
 ) -> None:
     poisoned = [(await submit(api, [row(666), row(number)]))["id"] for number in (1001, 1002)]
     good = await submit_ten(api)
     async with failing(database, "deals", POISON, sqlstate=SHUTDOWN):
-        await work_off(app, database)
+        await run_due_jobs(app, database)
 
     for number in good:
         assert (await find(api, number))["state"] == "succeeded"
@@ -108,7 +108,7 @@ async def test_import_between_attempts_holds_up_no_other(
     assert await fetch_rows(database, JOBS) == [("succeeded", 12)]
     await execute(database, f"UPDATE imports SET retry_at = now() WHERE id = {poisoned[0]}")
     await runner.requeue_orphaned()
-    await work_off(app, database)
+    await run_due_jobs(app, database)
 
     assert (await find(api, poisoned[0]))["state"] == "succeeded"
     assert (await find(api, poisoned[1]))["state"] == "queued"

@@ -46,7 +46,7 @@ WHERE datname = current_database() AND state = 'idle in transaction'
 
 
 @dataclass(frozen=True)
-class Whole:
+class ExpectedLoad:
     """What an undisturbed load of a file has made, and taken away again."""
 
     path: Path
@@ -56,45 +56,53 @@ class Whole:
 
 
 @pytest.fixture
-async def whole(database: Database, tmp_path: Path) -> Whole:
+async def expected_load(database: Database, tmp_path: Path) -> ExpectedLoad:
     """Hotels that come as the file goes on, conflicts, returning ids."""
     path = write(tmp_path / "deals.csv", rows_with_conflicts(ROWS))
     rejects = tmp_path / "rejects.csv"
     summary = await LoadingService(database).load(path, rejects=rejects, chunk_rows=CHUNK_ROWS)
     found = await content(database)
     await execute(database, "DELETE FROM deals", "DELETE FROM hotels", "DELETE FROM categories")
-    return Whole(path, found, counts(summary), rejects.read_text(encoding="utf-8"))
+    return ExpectedLoad(path, found, counts(summary), rejects.read_text(encoding="utf-8"))
 
 
-async def is_whole(
-    whole: Whole, api: httpx.AsyncClient, made: Import, database: Database, rows: Rows
+async def assert_import_complete(
+    expected_load: ExpectedLoad,
+    api: httpx.AsyncClient,
+    made: Import,
+    database: Database,
+    rows: Rows,
 ) -> Import:
     """The import ends as if nothing had happened; nothing of it is there twice."""
     done = await wait_finished(api, made)
-    assert await content(database) == whole.content
-    assert {name: done[name] for name in COUNTERS if done[name]} == whole.counts
-    assert (await api.get(done["links"]["rejects"])).text == whole.rejects
+    assert await content(database) == expected_load.content
+    assert {name: done[name] for name in COUNTERS if done[name]} == expected_load.counts
+    assert (await api.get(done["links"]["rejects"])).text == expected_load.rejects
     assert await rows.one(CHUNKS, made["id"]) == list(range(-(-ROWS // CHUNK_ROWS)))
-    await wait_for(lambda: _no_job_left(rows), "the job is done")
+    await wait_for(lambda: _all_jobs_succeeded(rows), "the job is done")
     return done
 
 
-async def _no_job_left(rows: Rows) -> bool:
+async def _all_jobs_succeeded(rows: Rows) -> bool:
     return set(await rows(JOBS)) == {("succeeded",)}
 
 
-async def taken_up_again(rows: Rows, made: Import, attempt: int) -> None:
+async def wait_for_next_attempt(rows: Rows, made: Import, attempt: int) -> None:
     """Wait until the next attempt begins."""
 
     async def is_next() -> bool:
         return bool(await rows.one(ATTEMPTS, made["id"]) > attempt)
 
-    await wait_for(is_next, "another worker takes over")
+    await wait_for(is_next, "another worker begins the next attempt")
 
 
 @pytest.mark.slow
-async def test_killed_again_and_again(
-    whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
+async def test_worker_killed_repeatedly_import_completes(
+    expected_load: ExpectedLoad,
+    api: httpx.AsyncClient,
+    workers: Workers,
+    database: Database,
+    rows: Rows,
 ) -> None:
     # So long for each chunk that there is something left for the last.
     await execute(
@@ -103,7 +111,7 @@ async def test_killed_again_and_again(
         " $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$",
         "CREATE TRIGGER slow BEFORE INSERT ON import_chunks FOR EACH ROW EXECUTE FUNCTION slow()",
     )
-    made = await upload(api, whole.path)
+    made = await upload(api, expected_load.path)
     chance = random.Random(20261121)  # noqa: S311 - which moments is no secret
     for _ in range(5):
         worker = workers.start(chunk_rows=CHUNK_ROWS)
@@ -115,13 +123,13 @@ async def test_killed_again_and_again(
         await asyncio.sleep(chance.uniform(0, 0.1))
         kill(worker)
     workers.start(chunk_rows=CHUNK_ROWS)
-    await is_whole(whole, api, made, database, rows)
+    await assert_import_complete(expected_load, api, made, database, rows)
     # One more each time, at least: on a busy machine one that lives may seem to be dead.
     assert await rows.one(ATTEMPTS, made["id"]) >= 6
 
 
-async def test_the_next_worker_takes_over(
-    whole: Whole,
+async def test_worker_killed_in_chunk_next_worker_completes_import(
+    expected_load: ExpectedLoad,
     api: httpx.AsyncClient,
     workers: Workers,
     local_workers: LocalWorkers,
@@ -130,39 +138,43 @@ async def test_the_next_worker_takes_over(
 ) -> None:
     killed = workers.start(chunk_rows=CHUNK_ROWS)
     async with gate(database, "import_chunks", "NEW.number = 3") as halt:
-        made = await upload(api, whole.path)
+        made = await upload(api, expected_load.path)
         await halt.wait_until_blocked()
         # It is there when the other one dies, and finds it silent after a while.
         local_workers.start(chunk_rows=CHUNK_ROWS, heartbeat=HEARTBEAT / 2)
-        await wait_for(lambda: two_are_registered(rows), "both work")
+        await wait_for(lambda: two_workers_are_registered(rows), "both workers are registered")
         kill(killed)
-    await taken_up_again(rows, made, 1)
-    await is_whole(whole, api, made, database, rows)
+    await wait_for_next_attempt(rows, made, 1)
+    await assert_import_complete(expected_load, api, made, database, rows)
 
 
-async def two_are_registered(rows: Rows) -> bool:
+async def two_workers_are_registered(rows: Rows) -> bool:
     return len(await rows("SELECT 1 FROM procrastinate_workers")) == 2
 
 
 @pytest.mark.slow
-async def test_one_that_hangs_holds_nothing_up_and_does_no_harm_later(
-    whole: Whole, api: httpx.AsyncClient, workers: Workers, database: Database, rows: Rows
+async def test_worker_hanging_in_chunk_is_superseded_and_stores_nothing(
+    expected_load: ExpectedLoad,
+    api: httpx.AsyncClient,
+    workers: Workers,
+    database: Database,
+    rows: Rows,
 ) -> None:
-    made = await upload(api, whole.path)
+    made = await upload(api, expected_load.path)
     async with gate(database, "import_chunks", "NEW.number = 3") as halt:
         hanging = workers.start(chunk_rows=CHUNK_ROWS)
         await halt.wait_until_blocked()
         hanging.send_signal(signal.SIGSTOP)
         halt.open()
-        await wait_for(lambda: rows(_TRANSACTIONS), "it hangs in the middle of a chunk")
+        await wait_for(lambda: rows(_TRANSACTIONS), "the worker hangs in the middle of a chunk")
         # It takes the other for dead after nine seconds, and itself not after a moment's pause.
         workers.start(chunk_rows=CHUNK_ROWS, WORKER_HEARTBEAT="3")
-        await taken_up_again(rows, made, 1)
+        await wait_for_next_attempt(rows, made, 1)
         so_far = (await get_import(api, made))["rows_read"]
         # Not held up by what the other one had locked.
         await wait_rows(api, made, so_far + 5 * CHUNK_ROWS)
         hanging.send_signal(signal.SIGCONT)
-        await is_whole(whole, api, made, database, rows)
+        await assert_import_complete(expected_load, api, made, database, rows)
     # The one that came back has neither taken the import away again nor ended its job.
     assert await rows.one(ATTEMPTS, made["id"]) == 2
     assert await rows.one(EVENTS, "started") == 2
@@ -170,5 +182,5 @@ async def test_one_that_hangs_holds_nothing_up_and_does_no_harm_later(
     for process in workers.running():
         if process is not hanging:
             kill(process)
-    again = await upload(api, whole.path, force=True)
-    assert (await wait_finished(api, again))["unchanged"] == len(whole.content)
+    again = await upload(api, expected_load.path, force=True)
+    assert (await wait_finished(api, again))["unchanged"] == len(expected_load.content)

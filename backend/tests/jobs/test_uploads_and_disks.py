@@ -28,7 +28,7 @@ from app.core.config import Settings
 pytestmark = pytest.mark.integration
 
 
-async def test_one_that_is_cut_off_leaves_nothing(
+async def test_upload_aborted_leaves_nothing(
     own_settings: Settings, rows: Rows, tmp_path: Path
 ) -> None:
     body = b"x" * 3_000_000
@@ -38,10 +38,10 @@ async def test_one_that_is_cut_off_leaves_nothing(
     ).encode()
     folder = tmp_path / "data" / "uploads"
 
-    async def is_arriving() -> bool:
+    def is_arriving() -> bool:
         return folder.exists() and bool(list(folder.iterdir()))
 
-    async def is_gone() -> bool:
+    def is_removed() -> bool:
         return not list(folder.iterdir())
 
     async with local_server(own_settings) as server:
@@ -49,14 +49,14 @@ async def test_one_that_is_cut_off_leaves_nothing(
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(head + body[:sent])
             await writer.drain()
-            await wait_for(is_arriving, "it arrives")
+            await wait_for(is_arriving, "the upload arrives")
             writer.transport.abort()
-            await wait_for(is_gone, "it is taken back")
+            await wait_for(is_removed, "the upload is removed")
     assert await rows("SELECT 1 FROM imports") == []
     assert await rows("SELECT 1 FROM procrastinate_jobs") == []
 
 
-async def test_one_that_has_changed_fails(
+async def test_import_of_altered_upload_fails(
     api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
     changed, removed = [
@@ -94,7 +94,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["disk", "limit"])
-async def test_no_room_at_the_worker(
+async def test_worker_without_disk_space_requeues_import(
     api: httpx.AsyncClient,
     workers: Workers,
     tmp_path: Path,
@@ -103,18 +103,18 @@ async def test_no_room_at_the_worker(
 ) -> None:
     made = await upload(api, deals_csv(tmp_path / "deals.csv", 10_000))
     if where == "disk":
-        cramped = workers.start(TMPDIR=str(request.getfixturevalue("small_disk")))
+        full_worker = workers.start(TMPDIR=str(request.getfixturevalue("small_disk")))
     else:
-        cramped = workers.start(prefix=[require_program("prlimit"), "--fsize=1000000"])
+        full_worker = workers.start(prefix=[require_program("prlimit"), "--fsize=1000000"])
 
-    async def error_of_the_first() -> str | None:
+    async def error_of_first_attempt() -> str | None:
         found = await get_import(api, made)
         return found["error"] if found["state"] == "queued" else None
 
-    told = await wait_for(error_of_the_first, "it is put back")
+    told = await wait_for(error_of_first_attempt, "the import is queued again")
     assert told == "There is no room to store the file"
-    assert cramped.poll() is None
-    kill(cramped)
+    assert full_worker.poll() is None
+    kill(full_worker)
     workers.start()
     done = await wait_finished(api, made)
     assert (done["rows_read"], done["error"]) == (10_000, None)

@@ -35,7 +35,7 @@ async def is_registered(rows: Rows) -> bool:
     return bool(await rows("SELECT 1 FROM procrastinate_workers"))
 
 
-async def test_an_upload_is_loaded(
+async def test_worker_queued_import_completes_and_sends_events(
     api: httpx.AsyncClient,
     local_workers: LocalWorkers,
     rows: Rows,
@@ -61,23 +61,25 @@ async def test_an_upload_is_loaded(
     assert read == sorted(read)
     assert (read[-1], events[-1]["inserted"]) == (300, 300 - events[-1]["rejected"])
     # A moment after the import.
-    await wait_for(lambda: _jobs(rows, ["succeeded"]), "the job is done")
+    await wait_for(lambda: _job_states_are(rows, ["succeeded"]), "the job is done")
     assert await rows.one(CHUNKS, made["id"]) == list(range(6))
 
 
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-async def test_an_idle_worker_stops(workers: Workers, rows: Rows, number: signal.Signals) -> None:
+async def test_worker_idle_stops_on_signal(
+    workers: Workers, rows: Rows, number: signal.Signals
+) -> None:
     worker = workers.start()
-    await wait_for(lambda: is_registered(rows), "it works")
+    await wait_for(lambda: is_registered(rows), "the worker is registered")
 
     assert await stop(worker, number) == 0
 
     assert not await is_registered(rows)
 
 
-async def test_a_busy_worker_stops_within_its_grace_and_the_next_goes_on(
+async def test_worker_busy_stops_within_grace_and_next_resumes(
     api: httpx.AsyncClient,
     local_workers: LocalWorkers,
     rows: Rows,
@@ -108,7 +110,7 @@ async def test_a_busy_worker_stops_within_its_grace_and_the_next_goes_on(
     assert (await wait_finished(api, later))["started_at"] >= done["finished_at"]
 
 
-async def test_an_import_without_a_job_gets_another(
+async def test_worker_start_requeues_import_without_job(
     api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
     made = await upload(api, deals_csv(tmp_path / "deals.csv", 20))
@@ -119,14 +121,14 @@ async def test_an_import_without_a_job_gets_another(
     assert (await wait_finished(api, made))["inserted"] > 0
 
     assert await rows.one(ATTEMPTS, made["id"]) == 1
-    await wait_for(lambda: _jobs(rows, ["succeeded"]), "one job")
+    await wait_for(lambda: _job_states_are(rows, ["succeeded"]), "the only job is done")
 
 
-async def _jobs(rows: Rows, states: list[str]) -> bool:
+async def _job_states_are(rows: Rows, states: list[str]) -> bool:
     return [state for (state,) in await rows(JOBS)] == states
 
 
-async def test_six_imports_and_two_workers(
+async def test_workers_two_run_six_imports_one_at_a_time(
     api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
     # So rarely that nobody finds by a look of his own that the job before is done.
@@ -140,7 +142,7 @@ async def test_six_imports_and_two_workers(
 
     assert [each["rows_read"] for each in done] == [20 + n for n in range(6)]
     assert await rows("SELECT DISTINCT attempt FROM imports") == [(1,)]
-    await wait_for(lambda: _jobs(rows, ["succeeded"] * 6), "the jobs are done")
+    await wait_for(lambda: _job_states_are(rows, ["succeeded"] * 6), "the jobs are done")
     in_turn = sorted(done, key=lambda each: each["started_at"])
     for earlier, later in pairwise(in_turn):
         assert earlier["finished_at"] <= later["started_at"]

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 
 
 @contextmanager
-def started(
+def run_deals(
     arguments: list[str], environment: dict[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """In a group of its own, which a terminal's Ctrl-C would go to."""
@@ -52,37 +52,34 @@ def started(
     assert "Traceback" not in log.read_text()
 
 
-def runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-async def is_gone(pid: int) -> None:
-    async def gone() -> bool:
-        return not runs(pid)
-
-    await wait_for(gone, "the child ends")
+async def wait_until_ended(pid: int) -> None:
+    await wait_for(lambda: not is_running(pid), "the worker process ends")
 
 
-async def worker_of(pid: int, *others: int) -> int:
-    """The worker that the process has, none of `others`."""
+async def wait_for_worker(pid: int, *others: int) -> int:
+    """Return the id of the worker that the process has, none of `others`."""
 
-    async def found() -> list[int]:
+    def new_workers() -> list[int]:
         return [child for child in child_workers(pid) if child not in others]
 
-    (child,) = await wait_for(found, "it has a worker")
-    return int(child)
+    (child,) = await wait_for(new_workers, "the process has a worker")
+    return child
 
 
-async def is_at_work(rows: Rows, count: int) -> None:
-    async def is_there() -> bool:
+async def wait_until_registered(rows: Rows, count: int) -> None:
+    async def are_registered() -> bool:
         with suppress(Exception):
             return len(await rows("SELECT 1 FROM procrastinate_workers")) == count
         return False
 
-    await wait_for(is_there, "it works")
+    await wait_for(are_registered, "the workers are registered")
 
 
 @pytest.fixture
@@ -99,76 +96,78 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def serving(environment: dict[str, str], database_url: str) -> tuple[list[str], dict[str, str]]:
+def serve_command(
+    environment: dict[str, str], database_url: str
+) -> tuple[list[str], dict[str, str]]:
     arguments = ["serve", "--with-worker", "--port", str(free_port())]
     return arguments, {**environment, "DATABASE_URL": database_url, "WORKER_HEARTBEAT": "0.5"}
 
 
 @pytest.mark.parametrize("ending", ["SIGTERM", pytest.param("Ctrl-C", marks=pytest.mark.slow)])
-async def test_it_ends_with_the_server(
-    serving: tuple[list[str], dict[str, str]], rows: Rows, tmp_path: Path, ending: str
+async def test_serve_with_worker_stopped_ends_worker(
+    serve_command: tuple[list[str], dict[str, str]], rows: Rows, tmp_path: Path, ending: str
 ) -> None:
-    with started(*serving, tmp_path / "log") as server:
-        worker = await worker_of(server.pid)
-        await is_at_work(rows, 1)
+    with run_deals(*serve_command, tmp_path / "log") as server:
+        worker = await wait_for_worker(server.pid)
+        await wait_until_registered(rows, 1)
         if ending == "SIGTERM":
             assert await stop(server) == 0
         else:
             os.killpg(server.pid, signal.SIGINT)
             server.wait(TIMEOUT)
-        await is_gone(worker)
+        await wait_until_ended(worker)
         # It has said so: nothing has to be found dead.
         assert await rows("SELECT 1 FROM procrastinate_workers") == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0, 0.4])
-async def test_ctrl_c_before_the_worker_has_started(
-    serving: tuple[list[str], dict[str, str]], tmp_path: Path, seconds: float
+async def test_serve_with_worker_ctrl_c_during_start_ends_worker(
+    serve_command: tuple[list[str], dict[str, str]], tmp_path: Path, seconds: float
 ) -> None:
-    with started(*serving, tmp_path / "log") as server:
-        worker = await worker_of(server.pid)
+    with run_deals(*serve_command, tmp_path / "log") as server:
+        worker = await wait_for_worker(server.pid)
         # In the middle of its imports; of that nothing can be seen.
         await asyncio.sleep(seconds)
         os.killpg(server.pid, signal.SIGINT)
         server.wait(TIMEOUT)
-        await is_gone(worker)
+        await wait_until_ended(worker)
 
 
 @pytest.mark.slow
-async def test_it_ends_when_the_server_is_killed(
-    serving: tuple[list[str], dict[str, str]], rows: Rows, tmp_path: Path
+async def test_serve_with_worker_killed_ends_worker(
+    serve_command: tuple[list[str], dict[str, str]], rows: Rows, tmp_path: Path
 ) -> None:
-    with started(*serving, tmp_path / "log") as server:
-        worker = await worker_of(server.pid)
-        await is_at_work(rows, 1)
+    with run_deals(*serve_command, tmp_path / "log") as server:
+        worker = await wait_for_worker(server.pid)
+        await wait_until_registered(rows, 1)
         server.kill()
         server.wait()
-        await is_gone(worker)
+        await wait_until_ended(worker)
         assert await rows("SELECT 1 FROM procrastinate_workers") == []
 
 
-async def test_another_comes_when_it_is_killed(
+async def test_worker_subprocess_killed_is_replaced(
     api: httpx.AsyncClient, own_settings: Settings, rows: Rows, tmp_path: Path
 ) -> None:
     server = os.getpid()
     with worker_subprocess(own_settings):
-        worker = await worker_of(server)
-        await is_at_work(rows, 1)
+        worker = await wait_for_worker(server)
+        await wait_until_registered(rows, 1)
         # It gives way to requests.
         assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, server)
         os.kill(worker, signal.SIGKILL)
-        another = await worker_of(server, worker)
+        replacement = await wait_for_worker(server, worker)
         made = await upload(api, deals_csv(tmp_path / "deals.csv", 50))
         assert (await wait_finished(api, made))["inserted"] == 50
-    await is_gone(another)
+    await wait_until_ended(replacement)
 
 
 @pytest.mark.slow
-async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path) -> None:
+async def test_demo_upload_is_imported(environment: dict[str, str], tmp_path: Path) -> None:
     port = free_port()
     arguments = ["demo", "--port", str(port), "--rows", "20"]
-    with started(arguments, environment, tmp_path / "log") as demo:
+    with run_deals(arguments, environment, tmp_path / "log") as demo:
         async with patient_client(url_of(port)) as client:
 
             async def answers() -> bool:
@@ -176,18 +175,14 @@ async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path)
                     return (await client.get("/health")).status_code == 200
                 return False
 
-            await wait_for(answers, "it answers")
+            await wait_for(answers, "the demo answers")
             made = await upload(client, deals_csv(tmp_path / "deals.csv", 50))
             assert (await wait_finished(client, made))["rows_read"] == 50
-        worker = await worker_of(demo.pid)
+        worker = await wait_for_worker(demo.pid)
         demo.kill()
         demo.wait()
-        await is_gone(worker)
-
-    async def nothing_is_left() -> bool:
-        return not processes_of(tmp_path / "data")
-
-    await wait_for(nothing_is_left, "the database stops, too")
+        await wait_until_ended(worker)
+    await wait_for(lambda: not processes_of(tmp_path / "data"), "the database stops")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +194,7 @@ async def test_the_demo_imports_too(environment: dict[str, str], tmp_path: Path)
         ({"WORKER_HEARTBEAT": "0"}, "WORKER_HEARTBEAT"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(
+def test_worker_invalid_setting_exits_with_one_line_naming_it(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     environment: dict[str, str],
