@@ -5,7 +5,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
-from tests.storage.places import BUCKET, CREDENTIALS, BucketPlace, FolderPlace, Place
+from tests.storage.probes import BUCKET, CREDENTIALS, BucketProbe, FolderProbe, StorageProbe
 
 from app.core.config import Settings
 from app.storage.uploads import UploadStore, upload_store
@@ -24,36 +24,36 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> None:
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
-def in_folder(settings: Settings, tmp_path: Path) -> Settings:
+def folder_settings(settings: Settings, tmp_path: Path) -> Settings:
     return settings.model_copy(update={"data_dir": tmp_path / "data"})
 
 
 @pytest.fixture
-def in_bucket(in_folder: Settings, aws: None, s3_server: str) -> Settings:
+def bucket_settings(folder_settings: Settings, aws_credentials: None, s3_server: str) -> Settings:
     """Settings with a bucket, in which each test has a prefix of its own."""
     bucket = {"uploads_url": f"s3://{BUCKET}/{uuid4().hex}", "aws_endpoint_url": s3_server}
-    return in_folder.model_copy(update=bucket)
+    return folder_settings.model_copy(update=bucket)
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def stored_in(request: pytest.FixtureRequest) -> Settings:
-    settings: Settings = request.getfixturevalue(f"in_{request.param}")
+def storage_settings(request: pytest.FixtureRequest) -> Settings:
+    settings: Settings = request.getfixturevalue(f"{request.param}_settings")
     return settings
 
 
 @pytest.fixture
-def store(stored_in: Settings) -> UploadStore:
-    return upload_store(stored_in)
+def store(storage_settings: Settings) -> UploadStore:
+    return upload_store(storage_settings)
 
 
 @pytest.fixture
-def place(stored_in: Settings) -> Place:
-    if stored_in.uploads_url is None:
-        return FolderPlace(stored_in.data_dir / "uploads")
-    return BucketPlace(stored_in.uploads_url.rpartition("/")[2])
+def probe(storage_settings: Settings) -> StorageProbe:
+    if storage_settings.uploads_url is None:
+        return FolderProbe(storage_settings.data_dir / "uploads")
+    return BucketProbe(storage_settings.uploads_url.rpartition("/")[2])

@@ -1,4 +1,4 @@
-"""The places an upload can be stored in, and what they hold; real ones, both of them."""
+"""Probes of a folder and of a bucket: the files that an upload store keeps there."""
 
 import asyncio
 import hashlib
@@ -18,17 +18,17 @@ CREDENTIALS = {
 }
 
 
-class Place(Protocol):
-    """What a test asks about a place besides what the store says."""
+class StorageProbe(Protocol):
+    """The files in a storage, seen without the store under test."""
 
     def files(self) -> list[str]:
-        """The finished ones."""
+        """Return the names of finished uploads."""
 
     def leftovers(self) -> list[str]:
-        """What was begun and is not finished."""
+        """Return the names of unfinished uploads."""
 
 
-class FolderPlace:
+class FolderProbe:
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -42,8 +42,8 @@ class FolderPlace:
         return [name for name in self._names() if "#" in name]
 
 
-class BucketPlace:
-    """A bucket of a server in this process; it is looked at from behind, past the protocol."""
+class BucketProbe:
+    """A bucket of a server in this process, read from the server's memory."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = f"{prefix}/"
@@ -65,21 +65,21 @@ class BucketPlace:
 
 
 async def blocks(
-    count: int, size: int = 1 << 16, *, then: BaseException | None = None
+    count: int, size: int = 1 << 16, *, error: BaseException | None = None
 ) -> AsyncIterator[bytes]:
-    """Blocks that all differ, and an error at the end."""
+    """Yield blocks that all differ, and raise `error` at the end."""
     for number in range(count):
         await asyncio.sleep(0)
         yield number.to_bytes(8, "big") * (size // 8)
-    if then is not None:
-        raise then
+    if error is not None:
+        raise error
 
 
-async def stuck(count: int, there: asyncio.Event) -> AsyncIterator[bytes]:
-    """Blocks, and then nothing for ever; `there` says when."""
+async def blocks_then_hang(count: int, sent: asyncio.Event) -> AsyncIterator[bytes]:
+    """Yield blocks, set `sent`, and wait for ever."""
     async for block in blocks(count):
         yield block
-    there.set()
+    sent.set()
     await asyncio.Event().wait()
 
 

@@ -35,7 +35,7 @@ asyncio.run(main())
 """
 
 
-def test_it_is_told_apart_and_leaves_nothing(tmp_path: Path) -> None:
+def test_store_full_disk_raises_storage_full_and_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
         capture_output=True,

@@ -30,7 +30,9 @@ asyncio.run(upload_store(settings).put("name", stuck()))
 """
 
 
-async def test_what_it_leaves_is_found_and_removed(settings: Settings, tmp_path: Path) -> None:
+async def test_put_killed_process_leftovers_are_found_and_removed(
+    settings: Settings, tmp_path: Path
+) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, str(tmp_path), stdout=asyncio.subprocess.PIPE
     )

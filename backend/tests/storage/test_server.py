@@ -15,12 +15,12 @@ import httpx
 import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from tests.storage.places import (
+from tests.storage.probes import (
     BUCKET,
     CREDENTIALS,
-    BucketPlace,
-    FolderPlace,
-    Place,
+    BucketProbe,
+    FolderProbe,
+    StorageProbe,
     blocks,
     sha256,
 )
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.integration
 MEBIBYTE = 1 << 20
 LIMIT = 30 * MEBIBYTE
 # More than a part of an upload to a bucket, so that there is something to be taken back.
-MUCH = 20 * MEBIBYTE
+LARGE_BODY = 20 * MEBIBYTE
 # Of the server whose memory is watched.
 LARGE_LIMIT = 110 * MEBIBYTE
 CSV = {"Content-Type": "text/csv"}
@@ -45,7 +45,7 @@ HEAD = b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
 BACKEND = Path(__file__).parents[2]
 
 
-class Counting:
+class UploadCounter:
     """The service, and how many uploads it has finished with, answered or not."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -61,14 +61,14 @@ class Counting:
 
 @dataclass(frozen=True)
 class Server:
-    app: Counting
+    app: UploadCounter
     client: httpx.AsyncClient
     port: int
-    place: Place
+    probe: StorageProbe
 
 
 @pytest.fixture(scope="module", params=["folder", "bucket"])
-async def shared(
+async def shared_server(
     request: pytest.FixtureRequest, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Server]:
     changed: dict[str, Any] = {
@@ -76,48 +76,48 @@ async def shared(
         "max_upload_bytes": LIMIT,
     }
     prefix = uuid4().hex
-    place: Place = FolderPlace(changed["data_dir"] / "uploads")
+    probe: StorageProbe = FolderProbe(changed["data_dir"] / "uploads")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "bucket":
-            place = BucketPlace(prefix)
+            probe = BucketProbe(prefix)
             changed["uploads_url"] = f"s3://{BUCKET}/{prefix}"
             changed["aws_endpoint_url"] = request.getfixturevalue("s3_server")
             for name, value in CREDENTIALS.items():
                 patch.setenv(name, value)
-        app = Counting(service(settings.model_copy(update=changed)))
+        app = UploadCounter(service(settings.model_copy(update=changed)))
         config = uvicorn.Config(app, log_config=None, access_log=False)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
             async with served(config, listening), patient_client(url_of(port)) as client:
-                yield Server(app, client, port, place)
+                yield Server(app, client, port, probe)
 
 
 @pytest.fixture
-async def server(shared: Server, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Server]:
+async def server(shared_server: Server, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Server]:
     """A server that has not stored anything."""
-    yield shared
-    (await shared.client.delete("/imports")).raise_for_status()
-    assert shared.place.files() == shared.place.leftovers() == []
+    yield shared_server
+    (await shared_server.client.delete("/imports")).raise_for_status()
+    assert shared_server.probe.files() == shared_server.probe.leftovers() == []
     assert not [record for record in caplog.get_records("call") if record.exc_info]
 
 
 @dataclass(frozen=True)
-class Process:
+class ServerProcess:
     """A server in a process of its own, whose memory is its own, too."""
 
     client: httpx.AsyncClient
-    place: Place
+    probe: StorageProbe
 
 
 @asynccontextmanager
-async def in_a_process(folder: Path, s3: str | None) -> AsyncIterator[Process]:
+async def server_process(folder: Path, s3: str | None) -> AsyncIterator[ServerProcess]:
     prefix = uuid4().hex
     environment = {"MAX_UPLOAD_BYTES": str(LARGE_LIMIT), "PYTHONPATH": str(BACKEND)}
     environment |= {"DATA_DIR": str(folder / "data"), "UPLOADS_URL": ""}
     if s3 is not None:
         environment |= {"UPLOADS_URL": f"s3://{BUCKET}/{prefix}", "AWS_ENDPOINT_URL": s3}
         environment |= CREDENTIALS
-    place = FolderPlace(folder / "data" / "uploads") if s3 is None else BucketPlace(prefix)
+    probe = FolderProbe(folder / "data" / "uploads") if s3 is None else BucketProbe(prefix)
     log = folder / "log"
     # It listens before there is a server: nobody has to ask whether there is one by now.
     with socket.create_server(("127.0.0.1", 0)) as listening, log.open("wb") as output:
@@ -134,25 +134,25 @@ async def in_a_process(folder: Path, s3: str | None) -> AsyncIterator[Process]:
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
             (await client.get("/memory")).raise_for_status()
-            yield Process(client, place)
+            yield ServerProcess(client, probe)
     finally:
         process.terminate()
         await process.wait()
     assert "Traceback" not in log.read_text()
 
 
-async def until_answered(server: Server, count: int) -> None:
+async def wait_for_uploads(server: Server, count: int) -> None:
     await wait_for(lambda: server.app.finished >= count, f"{count} uploads are finished")
 
 
-async def until_something_is_there(place: Place) -> None:
-    await wait_for(place.leftovers, "the storage has begun to store the file")
+async def wait_for_leftovers(probe: StorageProbe) -> None:
+    await wait_for(probe.leftovers, "the storage has begun to store the file")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["folder", "bucket"])
 @pytest.mark.parametrize("kind", ["raw", "form"])
-async def test_memory_does_not_grow_with_the_file(
+async def test_upload_large_file_uses_constant_memory(
     request: pytest.FixtureRequest, tmp_path: Path, where: str, kind: str
 ) -> None:
     count = 100
@@ -167,7 +167,7 @@ async def test_memory_does_not_grow_with_the_file(
 
     media_type = {"raw": "text/csv", "form": "multipart/form-data; boundary=x"}[kind]
     s3 = None if where == "folder" else request.getfixturevalue("s3_server")
-    async with in_a_process(tmp_path, s3) as server:
+    async with server_process(tmp_path, s3) as server:
         client = server.client
         small = await client.post("/imports", content=b"x", headers=CSV)
         assert small.status_code == 200
@@ -181,18 +181,18 @@ async def test_memory_does_not_grow_with_the_file(
 
     assert stored["bytes"] == count * MEBIBYTE
     assert stored["sha256"] == fetched == await sha256(blocks(count, MEBIBYTE))
-    assert server.place.leftovers() == []
+    assert server.probe.leftovers() == []
     print(f"MiB more: {to_store / MEBIBYTE:.0f} to store, {to_fetch / MEBIBYTE:.0f} to fetch")  # noqa: T201 - `pytest -rP` shows it
     assert max(to_store, to_fetch) < 32 * MEBIBYTE
 
 
 @pytest.mark.parametrize("ending", ["hang up", "abort"])
 @pytest.mark.parametrize("chunked", [True, False])
-@pytest.mark.parametrize("sent", [0, 1000, MUCH])
-async def test_a_client_that_goes_away_leaves_nothing(
+@pytest.mark.parametrize("sent", [0, 1000, LARGE_BODY])
+async def test_upload_client_disconnect_leaves_nothing(
     server: Server, chunked: bool, sent: int, ending: str
 ) -> None:
-    answered = server.app.finished
+    finished = server.app.finished
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     kind = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % LIMIT
     writer.write(HEAD + kind + b"\r\n\r\n")
@@ -201,28 +201,28 @@ async def test_a_client_that_goes_away_leaves_nothing(
         writer.write(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
         await writer.drain()
     if sent > MEBIBYTE:
-        await until_something_is_there(server.place)
+        await wait_for_leftovers(server.probe)
     if ending == "abort":
         writer.transport.abort()
     writer.close()
 
-    await until_answered(server, answered + 1)
-    assert server.place.files() == server.place.leftovers() == []
+    await wait_for_uploads(server, finished + 1)
+    assert server.probe.files() == server.probe.leftovers() == []
 
 
-async def test_too_much_in_chunks_is_413_and_leaves_nothing(server: Server) -> None:
+async def test_upload_chunked_over_limit_returns_413_and_leaves_nothing(server: Server) -> None:
     async def body() -> AsyncIterator[bytes]:
         async for block in blocks(LIMIT // MEBIBYTE, MEBIBYTE):
             yield block
         # So much was fine, and is on its way to the storage.
-        await until_something_is_there(server.place)
+        await wait_for_leftovers(server.probe)
         yield b"x"
 
     response = await server.client.post("/imports", content=body(), headers=CSV)
 
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "PAYLOAD_TOO_LARGE"
-    assert server.place.files() == server.place.leftovers() == []
+    assert server.probe.files() == server.probe.leftovers() == []
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_too_much_in_chunks_is_413_and_leaves_nothing(server: Server) -> N
         (b"Content-Encoding: br\r\nContent-Length: 1000", b"415"),
     ],
 )
-async def test_a_client_that_asks_first_is_refused_without_its_body(
+async def test_upload_expect_continue_invalid_headers_are_refused_before_body(
     server: Server, headers: bytes, status: bytes
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -243,7 +243,7 @@ async def test_a_client_that_asks_first_is_refused_without_its_body(
     writer.close()
 
 
-async def test_a_client_that_asks_first_is_told_to_go_on(server: Server) -> None:
+async def test_upload_expect_continue_valid_headers_return_100(server: Server) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(HEAD + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n")
     async with asyncio.timeout(TIMEOUT):
@@ -252,10 +252,10 @@ async def test_a_client_that_asks_first_is_told_to_go_on(server: Server) -> None
         writer.write(b"id\r\n")
         assert (await reader.readline()).split()[1] == b"200"
     writer.close()
-    assert server.place.files() == ["name.upload"]
+    assert server.probe.files() == ["name.upload"]
 
 
-async def test_others_are_served_meanwhile(server: Server) -> None:
+async def test_upload_in_progress_other_requests_are_served(server: Server) -> None:
     async def body() -> AsyncIterator[bytes]:
         # Nothing more is sent before others have been answered.
         async for block in blocks(10, MEBIBYTE):
