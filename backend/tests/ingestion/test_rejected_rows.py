@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from tests.support.csv_files import as_csv, counts, rejected, row, write
+from tests.support.csv_files import as_csv, counts, read_rejects, row, write
 from tests.support.stored_rows import ids
 
 from app.core.errors import DealsError
@@ -62,7 +62,7 @@ async def test_load_invalid_rows_rejects_them_and_loads_the_rest(
     assert counts(summary) == {"inserted": len(INVALID_VALUES), "rejected": len(INVALID_VALUES)}
     assert summary.rejects_file == rejects
     # A right row is two lines long, the header and a wrong row one.
-    assert rejected(rejects) == [
+    assert read_rejects(rejects) == [
         (4 + 3 * number, column, code) for number, (column, _, code) in enumerate(INVALID_VALUES)
     ]
     with rejects.open(encoding="utf-8", newline="") as file:
@@ -79,7 +79,7 @@ async def test_load_row_with_several_errors_reports_first_column(
     bad = row(1, created_at="x", discount_percent="x", hotel_city="")
     deals.write_text(as_csv([bad], reversed(NAMES)))
     await loading.load(deals, rejects=rejects)
-    assert rejected(rejects) == [(2, "hotel_city", "required")]
+    assert read_rejects(rejects) == [(2, "hotel_city", "required")]
 
 
 async def test_load_wrong_field_count_rejects_record(
@@ -90,7 +90,7 @@ async def test_load_wrong_field_count_rejects_record(
     short, long = lines[1].rpartition(",")[0], lines[2] + ",more,than"
     deals.write_text("\n".join([lines[0], short, long, "", lines[3]]))
     assert counts(await loading.load(deals, rejects=rejects)) == {"inserted": 1, "rejected": 2}
-    assert rejected(rejects) == [(2, "", "wrong_field_count"), (3, "", "wrong_field_count")]
+    assert read_rejects(rejects) == [(2, "", "wrong_field_count"), (3, "", "wrong_field_count")]
     with rejects.open(newline="") as file:
         first, second = csv.DictReader(file)
     assert (first["created_at"], first["categories"]) == ("", "beach,luxury")
@@ -108,7 +108,7 @@ async def test_load_corrected_rejects_file_inserts_corrected_rows(
     summary = await loading.load(rejects, rejects=again)
     assert counts(summary) == {"inserted": 1, "rejected": 1}
     assert summary.ignored_columns == ("line", "column", "code", "message")
-    assert rejected(again) == [(3, "discount_percent", "not_an_integer")]
+    assert read_rejects(again) == [(3, "discount_percent", "not_an_integer")]
     assert again.read_text().splitlines()[0] == rejects.read_text().splitlines()[0]
     assert await ids(database) == [1, 2]
 

@@ -5,7 +5,7 @@ import pytest
 from procrastinate import App
 from tests.support.csv_files import row
 from tests.support.database_faults import failing
-from tests.support.imports import counts, find, submit
+from tests.support.imports import find, import_counts, submit
 from tests.support.stored_rows import execute, fetch_rows
 
 from app.core.config import Settings
@@ -80,7 +80,7 @@ async def test_import_with_unexpected_error_fails_once_and_others_succeed(
     ]
     for number in good:
         done = await find(api, number)
-        assert (done["state"], counts(done)) == ("succeeded", {"inserted": 1})
+        assert (done["state"], import_counts(done)) == ("succeeded", {"inserted": 1})
         assert done["started_at"] >= failed["finished_at"]
     assert await fetch_rows(database, JOBS) == [("succeeded", 11)]
 

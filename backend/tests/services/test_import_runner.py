@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.csv_files import as_csv, row
-from tests.support.imports import counts, eventful_rows, find, rejects, submit
+from tests.support.imports import eventful_rows, find, get_rejects, import_counts, submit
 from tests.support.stored_rows import content, fetch_rows, ids
 
 from app.core.config import Settings
@@ -85,7 +85,7 @@ class TestRun:
         assert done["bytes_read"] == done["bytes_total"] == len(body)
         assert done["rows_per_second"] > 0
         assert done["created_at"] <= done["started_at"] < done["finished_at"]
-        assert await rejects(api, done["id"]) == rejects_of_load.read_bytes()
+        assert await get_rejects(api, done["id"]) == rejects_of_load.read_bytes()
 
     @pytest.mark.parametrize("options", [{}, {"strict": True}, {"dry_run": True}])
     async def test_header_only_succeeds(
@@ -127,7 +127,7 @@ class TestRun:
 
         assert done["state"] == "failed"
         assert done["error"].startswith(error)
-        assert counts(done) == {}
+        assert import_counts(done) == {}
         assert await ids(database) == []
 
     @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ class TestRejects:
         rows = [row(number) for number in range(1, 26)]
         done = await run_import(api, runner, [*rows, row(3)], **options)
 
-        assert counts(done) == {"inserted": 25, "duplicates": 1}
+        assert import_counts(done) == {"inserted": 25, "duplicates": 1}
         assert done["links"]["rejects"] is None
-        assert (await rejects(api, done["id"])).decode().splitlines() == [
+        assert (await get_rejects(api, done["id"])).decode().splitlines() == [
             ",".join([*NAMES, "line", "column", "code", "message"])
         ]
 
@@ -200,18 +200,18 @@ class TestStrictImport:
 
         assert done["state"] == "failed"
         assert done["error"] == "1 row is rejected, so that none is loaded"
-        assert counts(done) == {"duplicates": 1, "rejected": 1, "held_back": 25}
-        assert (await rejects(api, done["id"])).count(b"\n") == 2
+        assert import_counts(done) == {"duplicates": 1, "rejected": 1, "held_back": 25}
+        assert (await get_rejects(api, done["id"])).count(b"\n") == 2
         assert await ids(database) == []
         # What has failed can be tried again, mended.
         done = await run_import(api, runner, rows, strict=True)
-        assert (done["state"], counts(done)) == ("succeeded", {"inserted": 25})
+        assert (done["state"], import_counts(done)) == ("succeeded", {"inserted": 25})
         assert await ids(database) == list(range(1, 26))
         changed = [
             row(number, room_type="attic" if number < 4 else "suite") for number in range(1, 27)
         ]
         done = await run_import(api, runner, changed, strict=True)
-        assert counts(done) == {"inserted": 1, "updated": 3, "unchanged": 22}
+        assert import_counts(done) == {"inserted": 1, "updated": 3, "unchanged": 22}
 
 
 class TestDryRun:
@@ -227,8 +227,8 @@ class TestDryRun:
         assert await content(database) == before
         done = await run_import(api, runner, body)
         expected = {"inserted": 5, "updated": 5, "unchanged": 1, "duplicates": 1, "rejected": 1}
-        assert counts(dry_run) == counts(done) == expected
-        assert await rejects(api, dry_run["id"]) == await rejects(api, done["id"])
+        assert import_counts(dry_run) == import_counts(done) == expected
+        assert await get_rejects(api, dry_run["id"]) == await get_rejects(api, done["id"])
 
     @pytest.mark.parametrize(("last", "state"), [("20", "succeeded"), ("x", "failed")])
     async def test_strict_ends_like_strict_import(

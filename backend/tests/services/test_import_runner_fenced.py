@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.support.csv_files import row
 from tests.support.database_faults import Gate, gate, wait_for_rows
-from tests.support.imports import cancel, counts, find, submit
+from tests.support.imports import cancel, find, import_counts, submit
 from tests.support.stored_rows import content, fetch_rows, ids
 
 from app.db.session import Database
@@ -83,7 +83,7 @@ class TestCancelImport:
         made = await submit(api, ROWS)
         cancelled = await cancel(api, made["id"])
 
-        assert (cancelled["state"], cancelled["started_at"], counts(cancelled)) == (
+        assert (cancelled["state"], cancelled["started_at"], import_counts(cancelled)) == (
             "cancelled",
             None,
             {},
@@ -124,7 +124,7 @@ class TestSupersededAttempt:
             assert taking_over.exception() is None
 
         done = await find(api, made["id"])
-        assert (done["state"], counts(done)) == ("succeeded", {"inserted": len(ROWS)})
+        assert (done["state"], import_counts(done)) == ("succeeded", {"inserted": len(ROWS)})
         assert len(await ids(database)) == (0 if options == {"dry_run": True} else len(ROWS))
         assert await fetch_rows(database, "SELECT failures, attempt FROM imports") == [(0, 2)]
         await content(database)
@@ -174,7 +174,7 @@ class TestImportEndpoints:
             assert now is not None
             assert now["state"] == "running"
             assert now["rows_read"] in {20, 30, 40}
-            assert counts(now) == {
+            assert import_counts(now) == {
                 "inserted": now["rows_read"] * 9 // 10,
                 "rejected": now["rows_read"] // 10,
             }
@@ -183,7 +183,7 @@ class TestImportEndpoints:
             halt.open()
             await running
         done = await find(api, made["id"])
-        assert counts(done) == {"inserted": 45, "rejected": 5}
+        assert import_counts(done) == {"inserted": 45, "rejected": 5}
 
     @pytest.mark.parametrize(
         "path", ["/imports/4711", "/imports/4711/rejects", "/imports/4711/events"]

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from tests.support.csv_files import as_csv, row
 from tests.support.database_faults import failing, gate
-from tests.support.imports import eventful_rows, find, rejects, submit
+from tests.support.imports import eventful_rows, find, get_rejects, submit
 from tests.support.stored_rows import content, execute, fetch_rows
 
 from app.db.session import Database
@@ -68,7 +68,7 @@ async def run_uninterrupted(
     assert done["state"] == "succeeded"
     assert done["duplicates"] > 5
     assert bool(done["rejected"]) == ("strict" not in options)
-    expected = comparable_fields(done), await rejects(api, made["id"]), await content(database)
+    expected = comparable_fields(done), await get_rejects(api, made["id"]), await content(database)
     await execute(database, remove)
     return expected
 
@@ -97,7 +97,7 @@ async def test_resume_after_failed_chunk_matches_uninterrupted_import(
     await runner.run(made["id"])
 
     assert comparable_fields(await find(api, made["id"])) == expected[0]
-    assert await rejects(api, made["id"]) == expected[1]
+    assert await get_rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
     after = {found[0]: found for found in await fetch_rows(database, _VERSIONS)}
     assert {number: after[number] for number in before} == before
@@ -115,7 +115,7 @@ async def test_resume_after_each_chunk_failed_matches_uninterrupted_import(
     await runner.run(made["id"])
 
     assert comparable_fields(await find(api, made["id"])) == expected[0]
-    assert await rejects(api, made["id"]) == expected[1]
+    assert await get_rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
 
 
@@ -136,7 +136,7 @@ async def test_resume_with_missing_middle_chunk_matches_uninterrupted_import(
         await runner.run(made["id"])
 
         assert comparable_fields(await find(api, made["id"])) == expected[0]
-        assert await rejects(api, made["id"]) == expected[1]
+        assert await get_rejects(api, made["id"]) == expected[1]
         assert await content(database) == expected[2]
         await execute(database, "TRUNCATE deals, imports CASCADE")
 
@@ -155,7 +155,7 @@ async def test_resume_after_last_chunk_stores_no_row_again(
     await runner.run(made["id"])
 
     assert comparable_fields(await find(api, made["id"])) == expected[0]
-    assert await rejects(api, made["id"]) == expected[1]
+    assert await get_rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
     if options == {}:
         assert await fetch_rows(database, _VERSIONS) == before
@@ -184,7 +184,7 @@ async def test_resume_after_stopped_worker_matches_uninterrupted_import(
     await runner.run(made["id"])
 
     assert comparable_fields(await find(api, made["id"])) == expected[0]
-    assert await rejects(api, made["id"]) == expected[1]
+    assert await get_rejects(api, made["id"]) == expected[1]
     assert await content(database) == expected[2]
 
 
@@ -215,5 +215,5 @@ async def test_resume_with_other_chunk_size_matches_uninterrupted_import(
     await ImportRunner(database, uploads, chunk_rows=7).run(made["id"])
 
     done = await find(api, made["id"])
-    found = comparable_fields(done), await rejects(api, made["id"]), await content(database)
+    found = comparable_fields(done), await get_rejects(api, made["id"]), await content(database)
     assert found == expected

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.support.csv_files import row
 from tests.support.database_faults import failing
-from tests.support.imports import counts, find, submit
+from tests.support.imports import find, import_counts, submit
 from tests.support.stored_rows import execute, fetch_rows, ids
 
 from app.core.config import Settings
@@ -68,7 +68,11 @@ class TestRetry:
         await runner.run(made["id"])
 
         done = await find(api, made["id"])
-        assert (done["state"], done["error"], counts(done)) == ("succeeded", None, {"inserted": 1})
+        assert (done["state"], done["error"], import_counts(done)) == (
+            "succeeded",
+            None,
+            {"inserted": 1},
+        )
 
     @pytest.mark.parametrize("options", [{}, {"strict": True}, {"dry_run": True}])
     async def test_database_error_in_chunk_is_retried(
@@ -85,7 +89,7 @@ class TestRetry:
         assert (waiting["state"], waiting["error"]) == ("queued", DATABASE)
 
         await runner.run(made["id"])
-        assert counts(await find(api, made["id"])) == {"inserted": 29}
+        assert import_counts(await find(api, made["id"])) == {"inserted": 29}
 
     async def test_unavailable_database_leaves_import_to_later_job(
         self, own_settings: Settings, uploads: UploadStore, caplog: pytest.LogCaptureFixture
@@ -119,7 +123,7 @@ class TestFinalFailure:
             await runner.run(made["id"])
 
         done = await find(api, made["id"])
-        assert (done["state"], done["error"], counts(done)) == ("failed", UNEXPECTED, {})
+        assert (done["state"], done["error"], import_counts(done)) == ("failed", UNEXPECTED, {})
         assert await ids(database) == []
 
     async def test_full_disk_hides_paths_of_worker(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tests.support.csv_files import as_csv, counts, rejected, row, write
+from tests.support.csv_files import as_csv, counts, read_rejects, row, write
 from tests.support.stored_rows import content, fetch_rows, ids
 
 from app.core.errors import InvalidFileError
@@ -117,7 +117,7 @@ class TestStrictLoad:
         write(deals, [*rows, row(4, hotel_phone="+1"), row(5)])
         summary = await loading.load(deals, mode="strict", rejects=rejects, chunk_rows=chunk_rows)
         assert counts(summary) == {"duplicates": 1, "rejected": 1, "held_back": 4}
-        assert rejected(rejects) == [(6, "hotel_phone", "phone_identity_conflict")]
+        assert read_rejects(rejects) == [(6, "hotel_phone", "phone_identity_conflict")]
         assert await ids(database) == []
         assert (
             await fetch_rows(database, "SELECT 1 FROM hotels UNION ALL SELECT 1 FROM categories")
@@ -146,7 +146,7 @@ class TestDryRun:
             write(deals, rows), mode="dry-run", rejects=rejects, chunk_rows=2
         )
         assert await content(database) == before
-        would_be_rejected = rejected(rejects)
+        would_be_rejected = read_rejects(rejects)
         done = await loading.load(deals, rejects=rejects, chunk_rows=2)
         assert counts(dry_run) == counts(done)
         assert counts(dry_run) == {
@@ -156,7 +156,7 @@ class TestDryRun:
             "duplicates": 1,
             "rejected": 2,
         }
-        assert rejected(rejects) == would_be_rejected
+        assert read_rejects(rejects) == would_be_rejected
 
 
 class TestProgress:

@@ -25,7 +25,7 @@ from tests.storage.probes import (
     sha256,
 )
 from tests.storage.service import service
-from tests.support.local_servers import served
+from tests.support.local_servers import serve_in_thread
 from tests.support.servers import patient_client, url_of
 from tests.support.timeouts import TIMEOUT
 from tests.support.waiting import wait_for
@@ -88,7 +88,7 @@ async def shared_server(
         config = uvicorn.Config(app, log_config=None, access_log=False)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
-            async with served(config, listening), patient_client(url_of(port)) as client:
+            async with serve_in_thread(config, listening), patient_client(url_of(port)) as client:
                 yield Server(app, client, port, probe)
 
 

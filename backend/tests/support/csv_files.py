@@ -1,4 +1,4 @@
-"""Small deals.csv files, made to be right except where a test says otherwise."""
+"""Small deals.csv files, valid except for the fields that a test sets."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 from app.ingestion.columns import NAMES
 from app.services.load_reports import LoadSummary
 
-RIGHT = {
+VALID_ROW = {
     "id": "1",
     "hotel_name": "Grand Hotel",
     "hotel_city": "Berlin",
@@ -28,8 +28,8 @@ RIGHT = {
 
 
 def row(number: int = 1, **fields: str) -> dict[str, str]:
-    """A right row with the id `number`, changed as told."""
-    return {**RIGHT, "id": str(number), **fields}
+    """Return a valid row with the id `number`, changed by `fields`."""
+    return {**VALID_ROW, "id": str(number), **fields}
 
 
 def rows_with_conflicts(count: int) -> list[dict[str, str]]:
@@ -60,14 +60,14 @@ def write(path: Path, rows: Iterable[Mapping[str, str]]) -> Path:
     return path
 
 
-def rejected(path: Path) -> list[tuple[int, str, str]]:
-    """Line, column and code of each reject in a rejects file."""
+def read_rejects(path: Path) -> list[tuple[int, str, str]]:
+    """Return line, column and code of each reject in a rejects file."""
     with path.open(encoding="utf-8", newline="") as file:
         return [(int(r["line"]), r["column"], r["code"]) for r in csv.DictReader(file)]
 
 
 def counts(summary: LoadSummary) -> dict[str, int]:
-    """What a summary counts, without zeros; the kinds of rows add up to the rows read."""
+    """Return the counts of a summary above zero, and check that they add up to the rows read."""
     names = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
     found = {name: getattr(summary, name) for name in names if getattr(summary, name)}
     assert sum(found.values()) == summary.rows_read

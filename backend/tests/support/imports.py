@@ -1,4 +1,4 @@
-"""Files that are imported by way of HTTP, and what is said of them."""
+"""Uploads to `POST /imports`, and the imports that the API returns."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ _IMPORT = TypeAdapter(ImportResponse)
 
 
 def checked(said: Any) -> dict[str, Any]:
-    """An import as a client gets it, after everything that holds for each of them."""
+    """Check what holds for every import that a client gets, and return it."""
     _IMPORT.validate_python(said)
     assert list(said) == list(ImportResponse.__annotations__)
     assert sum(said[name] for name in DECIDED) == said["rows_read"]
@@ -30,15 +30,15 @@ def checked(said: Any) -> dict[str, Any]:
     return result
 
 
-def counts(said: Mapping[str, Any]) -> dict[str, int]:
-    """What became of the rows, without zeros."""
+def import_counts(said: Mapping[str, Any]) -> dict[str, int]:
+    """Return the counts of an import above zero."""
     return {name: said[name] for name in DECIDED if said[name]}
 
 
 async def submit(
     api: httpx.AsyncClient, content: bytes | Iterable[Mapping[str, str]], **options: bool
 ) -> dict[str, Any]:
-    """A new import of a file, or of rows."""
+    """Upload a file, or rows, and return the new import."""
     body = content if isinstance(content, bytes) else as_csv(content).encode()
     parameters = {name: str(value).lower() for name, value in options.items()}
     response = await api.post("/imports", content=body, params=parameters, headers=CSV)
@@ -58,14 +58,14 @@ async def cancel(api: httpx.AsyncClient, import_id: int) -> dict[str, Any]:
     return checked(response.json())
 
 
-async def rejects(api: httpx.AsyncClient, import_id: int) -> bytes:
+async def get_rejects(api: httpx.AsyncClient, import_id: int) -> bytes:
     response = await api.get(f"/imports/{import_id}/rejects")
     assert response.status_code == 200, response.text
     return response.content
 
 
 def stored_files(settings: Settings) -> list[str]:
-    """What is in the folder for uploads, finished or not."""
+    """Return the names in the folder for uploads, finished or not."""
     folder: Path = settings.data_dir / "uploads"
     return sorted(each.name for each in folder.iterdir()) if folder.exists() else []
 

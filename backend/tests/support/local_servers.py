@@ -59,23 +59,23 @@ async def local_server(
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         if wait_for_data:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(TIMEOUT))
-        async with served(uvicorn_config(app, **options), listening):
+        async with serve_in_thread(uvicorn_config(app, **options), listening):
             yield LocalServer(app, listening.getsockname()[1])
 
 
 @asynccontextmanager
-async def served(config: uvicorn.Config, listening: socket.socket) -> AsyncIterator[None]:
+async def serve_in_thread(config: uvicorn.Config, listening: socket.socket) -> AsyncIterator[None]:
     """Run uvicorn in a thread; stop it at the end of the block."""
     server = uvicorn.Server(config)
     running = asyncio.create_task(asyncio.to_thread(server.run, [listening]))
     try:
-        await _started(server, running)
+        await _wait_until_started(server, running)
         yield
     finally:
         server.should_exit = True
         await running
 
 
-async def _started(server: uvicorn.Server, running: asyncio.Task[None]) -> None:
+async def _wait_until_started(server: uvicorn.Server, running: asyncio.Task[None]) -> None:
     await wait_for(lambda: server.started or running.done(), "uvicorn starts")
     assert not running.done(), "the server has not started"

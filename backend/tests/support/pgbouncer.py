@@ -76,18 +76,18 @@ def running_pgbouncer(
     """
     executable = require_program("pgbouncer")
     folder.mkdir()
-    found = PgBouncer(free_port(), folder / "log")
+    bouncer = PgBouncer(free_port(), folder / "log")
     file = folder / "pgbouncer.ini"
     file.write_text(
-        (configuration or _CONFIGURATION).format(port=found.port, target=target(server))
+        (configuration or _CONFIGURATION).format(port=bouncer.port, target=target(server))
     )
-    with found.log.open("wb") as log:
+    with bouncer.log.open("wb") as log:
         process = subprocess.Popen(
-            [*_as_somebody_else(), executable, str(file)], stdout=log, stderr=log
+            [*_unprivileged_prefix(), executable, str(file)], stdout=log, stderr=log
         )
     try:
-        _wait_until_listening(found, process)
-        yield found
+        _wait_until_listening(bouncer, process)
+        yield bouncer
     finally:
         process.terminate()
         process.wait(TIMEOUT)
@@ -123,8 +123,11 @@ def target(server: URL) -> str:
     return " ".join(f"{name}={value}" for name, value in where.items() if value)
 
 
-def _as_somebody_else() -> list[str]:
-    """PgBouncer refuses to run as root; an embedded server's socket is in a private folder."""
+def _unprivileged_prefix() -> list[str]:
+    """Return a command that drops root, as which PgBouncer refuses to run.
+
+    An embedded server's socket is in a private folder, which the capability opens.
+    """
     if os.geteuid() != 0:
         return []
     capability = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]

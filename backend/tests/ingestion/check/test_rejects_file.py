@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.csv_files import as_csv, rejected, row, write
+from tests.support.csv_files import as_csv, read_rejects, row, write
 from tests.support.stored_rows import ids
 
 from app.core.errors import DealsError
@@ -101,7 +101,7 @@ async def test_load_with_rejects_replaces_older_rejects_file(
         target.touch()
     await loading.load(write(deals, [row(1), row(2, id="x")]), rejects=rejects)
 
-    assert rejected(rejects) == [(3, "id", "not_an_integer")]
+    assert read_rejects(rejects) == [(3, "id", "not_an_integer")]
     assert rejects.is_symlink() == ("link" in there)
     assert not list(rejects.parent.glob(".*"))
 
@@ -132,7 +132,7 @@ async def test_load_while_other_file_comes_to_rejects_path_keeps_both(
 
     assert rejects.read_text() == "of another program"
     kept = Path(str(failed.value).rpartition(" in ")[2])
-    assert rejected(kept) == [(3, "id", "not_an_integer")]
+    assert read_rejects(kept) == [(3, "id", "not_an_integer")]
 
 
 async def test_load_with_hard_link_to_its_file_as_rejects_path_is_refused(

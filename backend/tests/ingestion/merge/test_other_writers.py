@@ -2,7 +2,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.csv_files import counts, rejected, row, write
+from tests.support.csv_files import counts, read_rejects, row, write
 from tests.support.stored_rows import execute, fetch_rows, ids
 
 from app.core.errors import ServiceUnavailableError
@@ -91,7 +91,7 @@ async def test_load_hotel_inserted_concurrently_rejects_conflicts(
     ours = {"hotel_name": "Ours", "hotel_phone": "+1"}
     write(deals, [row(1), row(2, **ours), row(3, hotel_name="New", hotel_phone="+2")])
     assert counts(await loading.load(deals, rejects=rejects)) == {"inserted": 1, "rejected": 2}
-    assert sorted(rejected(rejects)) == [
+    assert sorted(read_rejects(rejects)) == [
         (2, "hotel_phone", "hotel_phone_conflict"),
         (3, "hotel_phone", "phone_identity_conflict"),
     ]

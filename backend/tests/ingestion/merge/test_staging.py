@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from tests.support.csv_files import counts, rejected, row, write
+from tests.support.csv_files import counts, read_rejects, row, write
 from tests.support.stored_rows import content, execute, fetch_rows, ids
 
 from app.db.session import Database
@@ -123,7 +123,7 @@ async def test_load_repeated_id_keeps_first_valid_row(
     for first in ({"inserted": 4}, {"unchanged": 4}):
         summary = await loading.load(deals, rejects=rejects, chunk_rows=chunk_rows)
         assert counts(summary) == {**first, "duplicates": 1, "rejected": 3}
-        assert rejected(rejects) == [
+        assert read_rejects(rejects) == [
             (5, "id", "duplicate_id"),
             (6, "discount_percent", "not_an_integer"),
             (8, "id", "duplicate_id"),
@@ -153,7 +153,7 @@ async def test_load_phone_conflict_in_file_rejects_row(
     for first in ({"inserted": 2}, {"unchanged": 2}):
         summary = await loading.load(deals, rejects=rejects, chunk_rows=chunk_rows)
         assert counts(summary) == {**first, "rejected": 4}
-        assert rejected(rejects) == [
+        assert read_rejects(rejects) == [
             (3, "hotel_phone", "phone_identity_conflict"),
             (4, "hotel_phone", "hotel_phone_conflict"),
             (5, "id", "duplicate_id"),
@@ -177,7 +177,7 @@ async def test_load_phone_conflict_with_stored_hotel_rejects_row(
     kept = {"hotel_name": "Kept", "hotel_city": "Oslo", "hotel_country": "Norway"}
     write(deals, [row(1), row(2, hotel_phone="+2"), row(3, **kept, hotel_phone="+3")])
     assert counts(await loading.load(deals, rejects=rejects)) == {"inserted": 1, "rejected": 2}
-    assert rejected(rejects) == [
+    assert read_rejects(rejects) == [
         (2, "hotel_phone", "hotel_phone_conflict"),
         (3, "hotel_phone", "phone_identity_conflict"),
     ]

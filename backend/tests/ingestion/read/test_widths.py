@@ -11,10 +11,8 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.support.csv_files import as_csv, counts, rejected, row
-from tests.support.imports import counts as import_counts
-from tests.support.imports import find, submit
-from tests.support.imports import rejects as get_rejects
+from tests.support.csv_files import as_csv, counts, read_rejects, row
+from tests.support.imports import find, get_rejects, import_counts, submit
 from tests.support.stored_rows import ids
 
 from app.db.session import Database
@@ -140,7 +138,7 @@ async def test_load_any_wrong_width_rejects_its_rows(
     good = (len(surpluses) - len(wrong)) * CHUNK_ROWS
     kind = "held_back" if mode == "strict" else "inserted"
     assert counts(summary) == {kind: good, "rejected": len(wrong) * CHUNK_ROWS}
-    assert rejected(rejects) == [
+    assert read_rejects(rejects) == [
         (2 + place * CHUNK_ROWS + index, "", "wrong_field_count")
         for place in wrong
         for index in range(CHUNK_ROWS)
