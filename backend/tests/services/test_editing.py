@@ -54,14 +54,14 @@ STALE = VersionPrecondition(frozenset({2}))
 
 class TestChangeDeal:
     @pytest.mark.parametrize(
-    "patch",
-    [
-        {},
-        {"star_rating": 4},
-        {"price_per_night": "10.5"},
-        {"price_per_night": 10.5, "categories": ["beach", "beach"]},
-        {"checkin_date": "2027-01-10", "external_id": 17},
-    ],
+        "patch",
+        [
+            {},
+            {"star_rating": 4},
+            {"price_per_night": "10.5"},
+            {"price_per_night": 10.5, "categories": ["beach", "beach"]},
+            {"checkin_date": "2027-01-10", "external_id": 17},
+        ],
     )
     async def test_equal_values_writes_nothing(self, patch: dict[str, Any]) -> None:
         repository = FakeDealWriteRepository()
@@ -69,13 +69,13 @@ class TestChangeDeal:
         deal = await DealWriteService(repository).change(1, DealPatch.model_validate(patch), ANY)
 
         assert repository.changes == []
-    assert deal["version"] == 3
+        assert deal["version"] == 3
 
     async def test_some_different_values_writes_only_these(self) -> None:
         repository = FakeDealWriteRepository()
-    patch = DealPatch.model_validate(
-        {"star_rating": 5, "room_type": "suite", "external_id": None, "categories": ["luxury"]}
-    )
+        patch = DealPatch.model_validate(
+            {"star_rating": 5, "room_type": "suite", "external_id": None, "categories": ["luxury"]}
+        )
 
         await DealWriteService(repository).change(1, patch, CURRENT)
 
@@ -84,27 +84,27 @@ class TestChangeDeal:
         ]
 
     @pytest.mark.parametrize(
-    ("patch", "field"),
-    [
-        ({"checkin_date": "2027-01-12"}, "body.checkin_date"),
-        ({"checkout_date": "2027-01-10"}, "body.checkout_date"),
-        ({"checkin_date": "2027-02-02", "checkout_date": "2027-02-01"}, "body.checkout_date"),
-    ],
+        ("patch", "field"),
+        [
+            ({"checkin_date": "2027-01-12"}, "body.checkin_date"),
+            ({"checkout_date": "2027-01-10"}, "body.checkout_date"),
+            ({"checkin_date": "2027-02-02", "checkout_date": "2027-02-01"}, "body.checkout_date"),
+        ],
     )
     async def test_date_against_stored_date_raises_invalid_input(
         self, patch: dict[str, Any], field: str
     ) -> None:
         repository = FakeDealWriteRepository()
 
-    with pytest.raises(InvalidInputError) as refused:
+        with pytest.raises(InvalidInputError) as refused:
             await DealWriteService(repository).change(1, DealPatch.model_validate(patch), ANY)
 
-    assert [detail.field for detail in refused.value.details] == [field]
+        assert [detail.field for detail in refused.value.details] == [field]
         assert repository.changes == []
 
     async def test_both_dates_moved_writes_them(self) -> None:
         repository = FakeDealWriteRepository()
-    patch = {"checkin_date": "2028-01-01", "checkout_date": "2028-01-02"}
+        patch = {"checkin_date": "2028-01-01", "checkout_date": "2028-01-02"}
 
         await DealWriteService(repository).change(1, DealPatch.model_validate(patch), ANY)
 
@@ -113,26 +113,26 @@ class TestChangeDeal:
 
 class TestChangeAndRemoveDeal:
     @pytest.mark.parametrize(
-    ("expected", "wins", "error"),
-    [
-        (STALE, True, PreconditionFailedError),
-        (CURRENT, False, PreconditionFailedError),
-        (ANY, False, ConflictError),
-    ],
+        ("expected", "wins", "error"),
+        [
+            (STALE, True, PreconditionFailedError),
+            (CURRENT, False, PreconditionFailedError),
+            (ANY, False, ConflictError),
+        ],
     )
     async def test_lost_race_raises_precondition_failed_or_conflict(
         self, expected: VersionPrecondition, wins: bool, error: type[Exception]
     ) -> None:
         service = DealWriteService(FakeDealWriteRepository(wins=wins))
 
-    with pytest.raises(error):
+        with pytest.raises(error):
             await service.change(1, DealPatch(star_rating=1), expected)
-    with pytest.raises(error):
+        with pytest.raises(error):
             await service.remove(1, expected)
 
     async def test_unknown_deal_raises_not_found_for_any_precondition(self) -> None:
-    for expected in (ANY, STALE):
-        with pytest.raises(NotFoundError):
+        for expected in (ANY, STALE):
+            with pytest.raises(NotFoundError):
                 await DealWriteService(FakeDealWriteRepository()).change(2, DealPatch(), expected)
-        with pytest.raises(NotFoundError):
+            with pytest.raises(NotFoundError):
                 await DealWriteService(FakeDealWriteRepository()).remove(2, expected)
