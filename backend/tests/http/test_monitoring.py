@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from tests.conftest import app_client
 from tests.support.child_processes import child_workers
 from tests.support.csv_files import row
 from tests.support.imports import submit
+from tests.support.metrics import scrape_metrics
 from tests.support.servers import free_port, patient_client, running_server
 from tests.support.stored_rows import execute
 from tests.support.waiting import wait_for
@@ -30,38 +30,13 @@ pytestmark = pytest.mark.api
 COUNT = "deals_http_request_duration_seconds_count"
 
 
-class Scraped:
-    """One answer, sample by sample."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        assert response.status_code == 200
-        assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-        self.samples = [
-            (sample.name, sample.labels, sample.value)
-            for family in text_string_to_metric_families(response.text)
-            for sample in family.samples
-        ]
-
-    def value(self, name: str, **labels: str) -> float:
-        """The sum of the samples that have these labels, among others."""
-        return sum(
-            value
-            for each, found, value in self.samples
-            if each == name and labels.items() <= found.items()
-        )
-
-
-async def scrape(client: httpx.AsyncClient) -> Scraped:
-    return Scraped(await client.get("/metrics"))
-
-
 async def test_requests_are_counted_by_template_and_status(client: httpx.AsyncClient) -> None:
-    before = await scrape(client)
+    before = await scrape_metrics(client)
     for path in ("/deals/1", "/deals/2", "/deals/999999", "/deals?limit=0", "/no/such/path"):
         await client.get(path)
     await client.request("BREW", "/deals")
     await client.request("X" * 50, "/deals")
-    after = await scrape(client)
+    after = await scrape_metrics(client)
 
     def more(**labels: str) -> float:
         return after.value(COUNT, **labels) - before.value(COUNT, **labels)
@@ -76,10 +51,10 @@ async def test_requests_are_counted_by_template_and_status(client: httpx.AsyncCl
 
 
 async def test_sql_is_counted_by_template(client: httpx.AsyncClient) -> None:
-    before = await scrape(client)
+    before = await scrape_metrics(client)
     for _ in range(3):
         await client.get("/deals")
-    after = await scrape(client)
+    after = await scrape_metrics(client)
 
     def more(name: str) -> float:
         return after.value(name, route="/deals") - before.value(name, route="/deals")
@@ -90,7 +65,7 @@ async def test_sql_is_counted_by_template(client: httpx.AsyncClient) -> None:
 
 async def test_what_is_told_beside_requests(client: httpx.AsyncClient) -> None:
     await client.get("/deals")
-    found = await scrape(client)
+    found = await scrape_metrics(client)
 
     assert found.value("deals_database_up") == 1
     assert found.value("deals_build_info") == 1
@@ -101,9 +76,9 @@ async def test_what_is_told_beside_requests(client: httpx.AsyncClient) -> None:
 
 async def test_background_work(api: httpx.AsyncClient, runner: ImportRunner) -> None:
     made = await submit(api, [row(1), row(2), row(3, price_per_night="-1")])
-    before = await scrape(api)
+    before = await scrape_metrics(api)
     await runner.run(made["id"])
-    after = await scrape(api)
+    after = await scrape_metrics(api)
 
     assert before.value("deals_jobs", state="waiting") == 1
     assert 0 < before.value("deals_job_oldest_seconds") < 3600
@@ -115,9 +90,9 @@ async def test_background_work(api: httpx.AsyncClient, runner: ImportRunner) -> 
 async def test_a_worker_that_is_silent_is_none(api: httpx.AsyncClient, database: Database) -> None:
     add = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '{}')"
     await execute(database, add.format("1 hour"))
-    before = await scrape(api)
+    before = await scrape_metrics(api)
     await execute(database, add.format("1 second"))
-    after = await scrape(api)
+    after = await scrape_metrics(api)
 
     assert before.value("deals_workers") == 0
     assert after.value("deals_workers") == 1
@@ -126,17 +101,17 @@ async def test_a_worker_that_is_silent_is_none(api: httpx.AsyncClient, database:
 async def test_a_database_that_is_away(settings: Settings, tmp_path: Path) -> None:
     away = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
     async with app_client(create_app(settings.model_copy(update={"database_url": away}))) as client:
-        found = await scrape(client)
+        found = await scrape_metrics(client)
 
     assert found.value("deals_database_up") == 0
     assert found.value("deals_build_info") == 1
 
 
 async def test_the_loops_lag_is_seen(client: httpx.AsyncClient) -> None:
-    before = (await scrape(client)).value("deals_event_loop_lag_seconds_count")
+    before = (await scrape_metrics(client)).value("deals_event_loop_lag_seconds_count")
 
     async def is_seen() -> bool:
-        return (await scrape(client)).value("deals_event_loop_lag_seconds_count") > before
+        return (await scrape_metrics(client)).value("deals_event_loop_lag_seconds_count") > before
 
     await wait_for(is_seen, "it is seen")
 
@@ -174,7 +149,7 @@ async def test_workers_count_together_to_the_request(
             # A connection that waited for the worker that is killed below ends with it.
             with suppress(httpx.TransportError):
                 async with patient_client(base) as client:
-                    return (await scrape(client)).value("deals_build_info") == 2
+                    return (await scrape_metrics(client)).value("deals_build_info") == 2
             return False
 
         await wait_for(both_are_there, "both are there")
@@ -191,7 +166,7 @@ async def test_workers_count_together_to_the_request(
             assert (await client.get("/metrics")).status_code == (404 if own_port else 200)
         async with patient_client(base) as client:
             labels = {"route": "/deals/{deal_id}", "method": "GET", "status": "4xx"}
-            assert (await scrape(client)).value(COUNT, **labels) == 100
+            assert (await scrape_metrics(client)).value(COUNT, **labels) == 100
 
         # What a killed worker has counted stays; another takes its place.
         before = child_workers(server.pid)
@@ -203,7 +178,7 @@ async def test_workers_count_together_to_the_request(
 
         await wait_for(another_is_there, "another is there")
         async with patient_client(base) as client:
-            assert (await scrape(client)).value(COUNT, **labels) == 100
+            assert (await scrape_metrics(client)).value(COUNT, **labels) == 100
 
 
 async def test_a_port_that_is_taken_is_named(own_settings: Settings) -> None:

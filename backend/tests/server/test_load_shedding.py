@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 from sqlalchemy import URL
-from tests.http.test_monitoring import Scraped, scrape
 from tests.support.databases import dsn, temporary_database
 from tests.support.local_servers import LocalServer, local_server
+from tests.support.metrics import MetricsScrape, scrape_metrics
 from tests.support.timeouts import NO_LIMIT, TIMEOUT
 from tests.support.waiting import wait_for
 
@@ -97,11 +97,11 @@ async def held(url: URL, server: LocalServer) -> AsyncIterator[list[asyncio.Task
 async def test_what_is_too_much_is_refused_at_once(url: URL, server: LocalServer) -> None:
     async with server.client() as client:
         async with held(url, server) as asking:
-            before = shed(await scrape(client))
+            before = shed(await scrape_metrics(client))
             refused = await client.get("/deals/1", headers={"X-Request-ID": "mine"})
             # What is asked for just then is answered.
             assert (await client.get("/health")).status_code == 200
-            told = await scrape(client)
+            told = await scrape_metrics(client)
             assert not any(each.done() for each in asking)
         assert [each.result() for each in asking] == [200, 200]
         # The same connection is heard again.
@@ -122,7 +122,7 @@ async def test_what_is_too_much_is_refused_at_once(url: URL, server: LocalServer
     assert told.value("deals_http_requests_in_progress") == MOST
 
 
-def shed(found: Scraped) -> float:
+def shed(found: MetricsScrape) -> float:
     """How many requests this process has refused so far."""
     return found.value("deals_http_requests_shed_total")
 
@@ -384,7 +384,7 @@ async def test_a_body_that_does_not_come_holds_nothing(impatient: LocalServer) -
             return (await client.get("/deals")).status_code == 200
 
         await wait_for(there_is_room, "there is room")
-        found = await scrape(client)
+        found = await scrape_metrics(client)
     for _, writer in slow:
         writer.close()
         await writer.wait_closed()
