@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import URL
-from tests.cli.test_commands import processes_of
 from tests.doctor.states import of
 from tests.jobs.workers import Workers, kill
+from tests.support.child_processes import processes_of
 from tests.support.commands import Command, Ended, in_process
 from tests.support.databases import dsn
 from tests.support.waiting import wait_for_sync
