@@ -1,4 +1,4 @@
-"""Who is let in: the rule by itself."""
+"""Which requests the concurrency limiter admits."""
 
 import pytest
 
@@ -8,41 +8,41 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def full() -> ConcurrencyLimiter:
-    """Four are in, which is as many as may, and one was refused."""
-    admission = ConcurrencyLimiter(4)
-    assert [admission.try_acquire() for _ in range(5)] == [True] * 4 + [False]
-    return admission
+def saturated_limiter() -> ConcurrencyLimiter:
+    """A limiter whose four slots are taken, and that has refused one request."""
+    limiter = ConcurrencyLimiter(4)
+    assert [limiter.try_acquire() for _ in range(5)] == [True] * 4 + [False]
+    return limiter
 
 
-def test_there_is_room_again_when_one_has_ended(full: ConcurrencyLimiter) -> None:
-    full.release()
+def test_limiter_released_slot_admits_one_request(saturated_limiter: ConcurrencyLimiter) -> None:
+    saturated_limiter.release()
 
-    assert full.try_acquire()
-    assert not full.try_acquire()
-
-
-def test_who_comes_sooner_than_told_waits_for_the_end_of_the_rush(full: ConcurrencyLimiter) -> None:
-    full.release()
-    assert not full.try_acquire(early=True)
-    # Others are not held up by it.
-    assert full.try_acquire()
-
-    full.release()
-    full.release()
-    assert full.in_progress == 2
-    assert full.try_acquire(early=True)
+    assert saturated_limiter.try_acquire()
+    assert not saturated_limiter.try_acquire()
 
 
-def test_without_a_rush_nobody_is_too_early() -> None:
-    admission = ConcurrencyLimiter(4)
-    assert [admission.try_acquire(early=True) for _ in range(5)] == [True] * 4 + [False]
+def test_limiter_early_retry_waits_for_half_load(saturated_limiter: ConcurrencyLimiter) -> None:
+    saturated_limiter.release()
+    assert not saturated_limiter.try_acquire(early=True)
+    # Other requests are admitted meanwhile.
+    assert saturated_limiter.try_acquire()
+
+    saturated_limiter.release()
+    saturated_limiter.release()
+    assert saturated_limiter.in_progress == 2
+    assert saturated_limiter.try_acquire(early=True)
 
 
-def test_of_one_place_half_is_all_of_it() -> None:
-    admission = ConcurrencyLimiter(1)
-    assert admission.try_acquire()
-    assert not admission.try_acquire()
-    admission.release()
+def test_limiter_early_request_without_overload_is_admitted() -> None:
+    limiter = ConcurrencyLimiter(4)
+    assert [limiter.try_acquire(early=True) for _ in range(5)] == [True] * 4 + [False]
 
-    assert admission.try_acquire(early=True)
+
+def test_limiter_of_one_slot_admits_early_retry_when_idle() -> None:
+    limiter = ConcurrencyLimiter(1)
+    assert limiter.try_acquire()
+    assert not limiter.try_acquire()
+    limiter.release()
+
+    assert limiter.try_acquire(early=True)

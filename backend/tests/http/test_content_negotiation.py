@@ -33,7 +33,9 @@ LINES = MediaType("application/x-ndjson", {"charset": "utf-8"})
         ("text/html, image/*;q=0.8", None),
     ],
 )
-def test_the_best_of_two(accept: str, chosen: MediaType | None) -> None:
+def test_best_media_type_accept_header_returns_preferred(
+    accept: str, chosen: MediaType | None
+) -> None:
     assert best_media_type(accept, [CSV, LINES]) is chosen
 
 
@@ -54,5 +56,5 @@ def test_the_best_of_two(accept: str, chosen: MediaType | None) -> None:
         ("identity;q=0", False),
     ],
 )
-def test_gzip(accept_encoding: str, compressed: bool) -> None:
+def test_takes_gzip_follows_accept_encoding(accept_encoding: str, compressed: bool) -> None:
     assert takes_gzip(accept_encoding) is compressed

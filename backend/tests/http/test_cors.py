@@ -1,4 +1,4 @@
-"""Pages of other origins: what they may send and read, and what the service refuses."""
+"""CORS: what pages of other origins may send and read, and what the service refuses."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -13,31 +13,31 @@ from app.main import create_app
 
 pytestmark = pytest.mark.api
 
-SHOP, OTHER = "https://shop.example", "https://other.example"
-PREFLIGHT = {"Access-Control-Request-Method": "POST", "X-Request-ID": "trace-1"}
+ALLOWED_ORIGIN, OTHER_ORIGIN = "https://shop.example", "https://other.example"
+PREFLIGHT_HEADERS = {"Access-Control-Request-Method": "POST", "X-Request-ID": "trace-1"}
 
 
 @pytest.fixture(scope="module")
-async def shared(
+async def cors_client(
     catalog: Catalog, on_database: Callable[[URL], Settings]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The application for pages of one other origin."""
-    settings = on_database(catalog.url).model_copy(update={"cors_origins": (SHOP,)})
+    settings = on_database(catalog.url).model_copy(update={"cors_origins": (ALLOWED_ORIGIN,)})
     async with app_client(create_app(settings)) as client:
         yield client
 
 
-async def test_a_page_may_ask_what_it_says_it_will(shared: httpx.AsyncClient) -> None:
+async def test_cors_preflight_of_allowed_origin_returns_200(cors_client: httpx.AsyncClient) -> None:
     headers = {
-        **PREFLIGHT,
-        "Origin": SHOP,
+        **PREFLIGHT_HEADERS,
+        "Origin": ALLOWED_ORIGIN,
         "Access-Control-Request-Headers": "authorization, idempotency-key",
     }
     with capture_logs() as lines:
-        answer = await shared.options("/deals", headers=headers)
+        answer = await cors_client.options("/deals", headers=headers)
 
     assert answer.status_code == 200
-    assert answer.headers["access-control-allow-origin"] == SHOP
+    assert answer.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
     assert "POST" in answer.headers["access-control-allow-methods"]
     assert "Idempotency-Key" in answer.headers["access-control-allow-headers"]
     assert "access-control-allow-credentials" not in answer.headers
@@ -49,31 +49,33 @@ async def test_a_page_may_ask_what_it_says_it_will(shared: httpx.AsyncClient) ->
 @pytest.mark.parametrize(
     "asked",
     [
-        {"Origin": OTHER},
-        {"Origin": SHOP, "Access-Control-Request-Method": "TRACE"},
-        {"Origin": SHOP, "Access-Control-Request-Headers": "x-other"},
+        {"Origin": OTHER_ORIGIN},
+        {"Origin": ALLOWED_ORIGIN, "Access-Control-Request-Method": "TRACE"},
+        {"Origin": ALLOWED_ORIGIN, "Access-Control-Request-Headers": "x-other"},
     ],
 )
-async def test_a_refused_preflight_is_in_the_envelope(
-    shared: httpx.AsyncClient, asked: dict[str, str]
+async def test_cors_preflight_not_allowed_returns_422(
+    cors_client: httpx.AsyncClient, asked: dict[str, str]
 ) -> None:
-    answer = await shared.options("/deals", headers={**PREFLIGHT, **asked})
+    answer = await cors_client.options("/deals", headers={**PREFLIGHT_HEADERS, **asked})
 
     assert answer.status_code == 422
     assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"] == "trace-1"
     allowed = answer.headers.get("access-control-allow-origin")
-    assert allowed == (SHOP if asked["Origin"] == SHOP else None)
+    assert allowed == (ALLOWED_ORIGIN if asked["Origin"] == ALLOWED_ORIGIN else None)
 
 
-async def test_every_answer_can_be_read_by_that_origin_alone(shared: httpx.AsyncClient) -> None:
-    """Also the ones that are made outside of all routes."""
+async def test_cors_responses_are_readable_by_allowed_origin_only(
+    cors_client: httpx.AsyncClient,
+) -> None:
+    """Responses made outside of all routes included."""
     too_large = {"Content-Type": "application/json", "Content-Length": "99999999"}
-    for origin, allowed in ((SHOP, SHOP), (OTHER, None)):
+    for origin, allowed in ((ALLOWED_ORIGIN, ALLOWED_ORIGIN), (OTHER_ORIGIN, None)):
         for answer in (
-            await shared.get("/deals", headers={"Origin": origin}),
-            await shared.get("/nothing", headers={"Origin": origin}),
-            await shared.post("/deals", headers={"Origin": origin, **too_large}),
-            await shared.get("/dashboard/cities", headers={"Origin": origin}),
+            await cors_client.get("/deals", headers={"Origin": origin}),
+            await cors_client.get("/nothing", headers={"Origin": origin}),
+            await cors_client.post("/deals", headers={"Origin": origin, **too_large}),
+            await cors_client.get("/dashboard/cities", headers={"Origin": origin}),
         ):
             assert answer.headers.get("access-control-allow-origin") == allowed
             if allowed:
@@ -83,13 +85,15 @@ async def test_every_answer_can_be_read_by_that_origin_alone(shared: httpx.Async
             assert "x-request-id" in answer.headers
 
 
-async def test_options_without_a_page_is_what_it_was(shared: httpx.AsyncClient) -> None:
-    assert (await shared.options("/deals")).status_code == 405
+async def test_cors_options_without_origin_returns_405(cors_client: httpx.AsyncClient) -> None:
+    assert (await cors_client.options("/deals")).status_code == 405
 
 
-async def test_without_the_setting_no_other_origin_is_let_in(client: httpx.AsyncClient) -> None:
-    preflight = await client.options("/deals", headers={**PREFLIGHT, "Origin": SHOP})
-    answer = await client.get("/deals", headers={"Origin": SHOP})
+async def test_cors_setting_unset_sends_no_cors_headers(client: httpx.AsyncClient) -> None:
+    preflight = await client.options(
+        "/deals", headers={**PREFLIGHT_HEADERS, "Origin": ALLOWED_ORIGIN}
+    )
+    answer = await client.get("/deals", headers={"Origin": ALLOWED_ORIGIN})
 
     assert preflight.status_code == 405
     for each in (preflight, answer):

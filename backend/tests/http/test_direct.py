@@ -17,21 +17,21 @@ from app.schemas.deals import DealQuery
 pytestmark = pytest.mark.unit
 
 
-async def of_the_request(request: Request) -> str:
+async def get_client_name(request: Request) -> str:
     return request.headers.get("x-who", "nobody")
 
 
-def application(route_class: type[APIRoute]) -> FastAPI:
+def make_app(route_class: type[APIRoute]) -> FastAPI:
     router = APIRouter(route_class=route_class)
 
-    @router.get("/all", dependencies=[Depends(of_the_request)])
-    async def of_all(
-        query: Annotated[DealQuery, Query()], who: Annotated[str, Depends(of_the_request)]
+    @router.get("/all", dependencies=[Depends(get_client_name)])
+    async def read_query(
+        query: Annotated[DealQuery, Query()], who: Annotated[str, Depends(get_client_name)]
     ) -> Response:
         return Response(f"{query!r} {query.model_fields_set} {who}")
 
     @router.get("/one/{one_id}")
-    async def of_one(
+    async def read_path_and_headers(
         request: Request,
         one_id: Annotated[Id, Path()],
         must: Annotated[str, Header()],
@@ -72,10 +72,12 @@ def application(route_class: type[APIRoute]) -> FastAPI:
     "headers",
     [{}, {"Must": "a", "X-Who": "me"}, {"must": "", "may": "x"}, {"must": "a", "may": "X"}],
 )
-async def test_it_answers_as_fastapi_does(path: str, headers: dict[str, str]) -> None:
+async def test_direct_route_any_request_answers_as_fastapi(
+    path: str, headers: dict[str, str]
+) -> None:
     answers = []
     for route_class in (DirectRoute, APIRoute):
-        transport = httpx.ASGITransport(app=application(route_class))
+        transport = httpx.ASGITransport(app=make_app(route_class))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             answer = await client.get(path, headers=headers)
             answers.append((answer.status_code, answer.content))
@@ -83,86 +85,88 @@ async def test_it_answers_as_fastapi_does(path: str, headers: dict[str, str]) ->
     assert answers[0] == answers[1]
 
 
-async def test_another_method_is_refused_as_ever() -> None:
-    transport = httpx.ASGITransport(app=application(DirectRoute))
+async def test_direct_route_other_method_returns_405() -> None:
+    transport = httpx.ASGITransport(app=make_app(DirectRoute))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.post("/all")).status_code == 405
 
 
-async def closed() -> AsyncIterator[int]:
+async def yield_dependency() -> AsyncIterator[int]:
     yield 1
 
 
-def in_a_thread(request: Request) -> str:
+def sync_dependency(request: Request) -> str:
     return request.method
 
 
-async def of_another(who: Annotated[str, Depends(of_the_request)]) -> str:
+async def nested_dependency(who: Annotated[str, Depends(get_client_name)]) -> str:
     return who
 
 
-async def of_nothing() -> int:
+async def constant_dependency() -> int:
     return 1
 
 
-async def plain(request: Request) -> Response:
+async def request_endpoint(request: Request) -> Response:
     return Response()
 
 
-async def one_by_one(limit: int, request: Request) -> Response:
+async def separate_params_endpoint(limit: int, request: Request) -> Response:
     return Response()
 
 
-async def with_body(body: dict[str, Any]) -> Response:
+async def body_endpoint(body: dict[str, Any]) -> Response:
     return Response()
 
 
-async def to_be_made() -> int:
+async def unserialized_endpoint() -> int:
     return 1
 
 
-async def many_headers(each: Annotated[list[str], Header()]) -> Response:
+async def list_header_endpoint(each: Annotated[list[str], Header()]) -> Response:
     return Response()
 
 
-async def closing(value: Annotated[int, Depends(closed)]) -> Response:
+async def yield_dependency_endpoint(value: Annotated[int, Depends(yield_dependency)]) -> Response:
     return Response()
 
 
-async def threaded(value: Annotated[str, Depends(in_a_thread)]) -> Response:
+async def sync_dependency_endpoint(value: Annotated[str, Depends(sync_dependency)]) -> Response:
     return Response()
 
 
-async def deep(value: Annotated[str, Depends(of_another)]) -> Response:
+async def nested_dependency_endpoint(value: Annotated[str, Depends(nested_dependency)]) -> Response:
     return Response()
 
 
-async def constant(value: Annotated[int, Depends(of_nothing)]) -> Response:
+async def constant_dependency_endpoint(
+    value: Annotated[int, Depends(constant_dependency)],
+) -> Response:
     return Response()
 
 
 @pytest.mark.parametrize(
     ("endpoint", "method", "direct"),
     [
-        (plain, "GET", True),
-        (plain, "POST", False),
-        (one_by_one, "GET", False),
-        (with_body, "GET", False),
-        (to_be_made, "GET", False),
-        (many_headers, "GET", False),
-        (closing, "GET", False),
-        (threaded, "GET", False),
-        (deep, "GET", False),
-        (constant, "GET", False),
+        (request_endpoint, "GET", True),
+        (request_endpoint, "POST", False),
+        (separate_params_endpoint, "GET", False),
+        (body_endpoint, "GET", False),
+        (unserialized_endpoint, "GET", False),
+        (list_header_endpoint, "GET", False),
+        (yield_dependency_endpoint, "GET", False),
+        (sync_dependency_endpoint, "GET", False),
+        (nested_dependency_endpoint, "GET", False),
+        (constant_dependency_endpoint, "GET", False),
     ],
 )
-def test_what_only_fastapi_can_answer_is_left_to_it(
+def test_direct_route_unsupported_endpoint_falls_back_to_fastapi(
     endpoint: Callable[..., Any], method: str, direct: bool
 ) -> None:
     assert DirectRoute("/x", endpoint, methods=[method]).is_direct is direct
 
 
-READS = {
+READ_OPERATIONS = {
     "get_health",
     "list_deals",
     "get_deal",
@@ -173,12 +177,12 @@ READS = {
 }
 
 
-def test_the_reads_are_direct(settings: Settings) -> None:
-    """One that asks for more is slower, which is worth knowing."""
+def test_direct_route_serves_every_read_operation(settings: Settings) -> None:
+    """A read that FastAPI solves is slower: this test says so."""
     app = create_app(settings)
     routes = [each.original_route for each in iter_route_contexts(app.routes)]
 
     direct = {
         each.operation_id for each in routes if isinstance(each, DirectRoute) and each.is_direct
     }
-    assert direct >= READS
+    assert direct >= READ_OPERATIONS

@@ -14,7 +14,7 @@ from app.services.verification import VerificationService
 
 pytestmark = pytest.mark.integration
 
-POOL = 2
+POOL_SIZE = 2
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ async def server(
     own_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[LocalServer]:
     """A server with two connections, so that a leaked one is soon missed."""
-    changed = {"db_pool_size": POOL, "db_max_overflow": 0}
+    changed = {"db_pool_size": POOL_SIZE, "db_max_overflow": 0}
     async with local_server(own_settings.model_copy(update=changed)) as server:
         yield server
     assert not [record for record in caplog.get_records("call") if record.exc_info]
 
 
-async def leave_after(port: int, request: bytes, sent: int) -> None:
+async def send_and_disconnect(port: int, request: bytes, sent: int) -> None:
     """Send the first bytes of a request and hang up without reading."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request[:sent])
@@ -36,7 +36,7 @@ async def leave_after(port: int, request: bytes, sent: int) -> None:
     writer.transport.abort()
 
 
-async def test_they_leave_neither_half_a_write_nor_a_broken_connection(
+async def test_create_deal_client_disconnects_leaves_no_partial_write(
     server: LocalServer, database: Database
 ) -> None:
     async with server.client() as client:
@@ -46,23 +46,28 @@ async def test_they_leave_neither_half_a_write_nor_a_broken_connection(
             f"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         ).encode()
-        whole = head + body
-        places = [len(head) // 2, len(head), len(whole) - 1, len(whole)]
+        request = head + body
+        cut_offs = [len(head) // 2, len(head), len(request) - 1, len(request)]
 
-        await asyncio.gather(*(leave_after(server.port, whole, place) for place in places * 10))
+        await asyncio.gather(
+            *(send_and_disconnect(server.port, request, cut_off) for cut_off in cut_offs * 10)
+        )
         # More than the pool has connections, so that one that was lost would be missed.
-        later = await asyncio.gather(*(client.get("/deals?limit=1") for _ in range(4 * POOL)))
+        later = await asyncio.gather(*(client.get("/deals?limit=1") for _ in range(4 * POOL_SIZE)))
         made = await asyncio.gather(
-            *(client.post("/deals", content=body, headers=JSON) for _ in range(4 * POOL))
+            *(
+                client.post("/deals", content=body, headers=JSON_HEADERS)
+                for _ in range(4 * POOL_SIZE)
+            )
         )
         total = (await client.get("/deals?limit=1")).json()["total"]
 
     assert {response.status_code for response in later} == {200}
     assert {response.status_code for response in made} == {201}
     # Those that were sent whole may be stored or not; nobody else's is.
-    assert 4 * POOL <= total <= 4 * POOL + 10
+    assert 4 * POOL_SIZE <= total <= 4 * POOL_SIZE + 10
     async with database.transaction() as session:
         assert await VerificationService(session).verify(fix=False) == []
 
 
-JSON = {"Content-Type": "application/json"}
+JSON_HEADERS = {"Content-Type": "application/json"}

@@ -25,24 +25,24 @@ pytestmark = pytest.mark.integration
 # More than all buffers of the way take: 4 MB of NDJSON, and 0.8 of gzip, because names are noise.
 ROWS = 6_000
 # What the kernel keeps for the server, and for the client; it doubles them.
-BUFFER = 16_384
-_DEALS = """
+BUFFER_BYTES = 16_384
+_INSERT_DEALS = """
 INSERT INTO deals (external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
     discount_percent, checkin_date, checkout_date)
 SELECT CASE WHEN n % 3 > 0 THEN n END, 1 + n % 1000, 'suite', 4, 80, 100, 20, '2027-03-01',
     '2027-03-05'
 FROM generate_series({first}, {last}) AS n;
 """
-FILL = f"""
+INSERT_CATALOG = f"""
 INSERT INTO hotels (name, city, country, phone)
 SELECT translate(encode(sha512(n::text::bytea) || sha512((-n)::text::bytea), 'base64'), E'\\n', ''),
     'Berlin', 'Germany', n::text
 FROM generate_series(1, 1000) AS n;
-{_DEALS.format(first=1, last=ROWS)}
+{_INSERT_DEALS.format(first=1, last=ROWS)}
 """
 # Five times as many.
-MORE = _DEALS.format(first=ROWS + 1, last=5 * ROWS)
-EXPORTING = """
+INSERT_MORE_DEALS = _INSERT_DEALS.format(first=ROWS + 1, last=5 * ROWS)
+COUNT_EXPORT_CONNECTIONS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE application_name = 'hotel-deals-export' AND datname = current_database()
 """
@@ -52,19 +52,19 @@ Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 @pytest.fixture(scope="module")
-async def filled(server_url: URL, template: str) -> AsyncIterator[str]:
-    """The name of a database with deals, to be cloned."""
+async def template_with_deals(server_url: URL, template: str) -> AsyncIterator[str]:
+    """Return the name of a database with deals, to clone."""
     async with temporary_database(server_url, template) as url:
         connection = await asyncpg.connect(dsn(url))
-        await connection.execute(FILL)
+        await connection.execute(INSERT_CATALOG)
         await connection.close()
         assert url.database
         yield url.database
 
 
 @pytest.fixture
-async def url(server_url: URL, filled: str) -> AsyncIterator[URL]:
-    async with temporary_database(server_url, filled) as url:
+async def url(server_url: URL, template_with_deals: str) -> AsyncIterator[URL]:
+    async with temporary_database(server_url, template_with_deals) as url:
         yield url
 
 
@@ -76,8 +76,10 @@ async def sql(url: URL) -> AsyncIterator[Sql]:
 
 
 @pytest.fixture
-def one_at_a_time(url: URL, on_database: Callable[[URL], Settings], tmp_path: Path) -> Settings:
-    """Settings with room for one export, so that a connection or a place that is lost is missed."""
+def single_export_settings(
+    url: URL, on_database: Callable[[URL], Settings], tmp_path: Path
+) -> Settings:
+    """Settings that allow one export, so that a leaked connection or slot is noticed."""
     changed = {
         "data_dir": tmp_path / "data",
         "export_concurrency": 1,
@@ -88,28 +90,28 @@ def one_at_a_time(url: URL, on_database: Callable[[URL], Settings], tmp_path: Pa
 
 @pytest.fixture
 async def server(
-    one_at_a_time: Settings, caplog: pytest.LogCaptureFixture
+    single_export_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[LocalServer]:
-    async with local_server(one_at_a_time, send_buffer=BUFFER) as running:
+    async with local_server(single_export_settings, send_buffer=BUFFER_BYTES) as running:
         yield running
 
 
-class Client:
+class ExportClient:
     """A client that reads when it is told to, with a small buffer."""
 
     def __init__(self, port: int, *headers: str) -> None:
         self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.connect(("127.0.0.1", port))
         self._socket.setblocking(False)  # noqa: FBT003 - the only argument
         lines = ["GET /deals/export HTTP/1.1", "Host: x", "Accept: application/x-ndjson", *headers]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
 
-    async def read(self, least: int | None = None) -> bytes:
-        """So many bytes, or all until the connection ends, however it does."""
+    async def read(self, minimum: int | None = None) -> bytes:
+        """Read at least `minimum` bytes, or all until the connection ends."""
         received = bytearray()
         try:
-            while least is None or len(received) < least:
+            while minimum is None or len(received) < minimum:
                 piece = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
                 if not piece:
                     break
@@ -118,34 +120,34 @@ class Client:
             pass
         return bytes(received)
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         self._socket.close()
 
 
 @asynccontextmanager
-async def reading(port: int, *headers: str) -> AsyncIterator[Client]:
-    client = Client(port, *headers)
+async def open_client(port: int, *headers: str) -> AsyncIterator[ExportClient]:
+    client = ExportClient(port, *headers)
     try:
         yield client
     finally:
-        client.leave()
+        client.disconnect()
 
 
-def client_of(server: LocalServer, *headers: str) -> AbstractAsyncContextManager[Client]:
-    return reading(server.port, *headers)
+def open_client_of(server: LocalServer, *headers: str) -> AbstractAsyncContextManager[ExportClient]:
+    return open_client(server.port, *headers)
 
 
-async def exports_are(sql: Sql, number: int) -> None:
+async def wait_for_exports(sql: Sql, number: int) -> None:
     """Wait until PostgreSQL has so many connections of exports."""
 
-    async def are_open() -> bool:
-        return bool(await sql.fetchval(EXPORTING) == number)
+    async def has_connections() -> bool:
+        return bool(await sql.fetchval(COUNT_EXPORT_CONNECTIONS) == number)
 
-    await wait_for(are_open, f"{number} connections of exports")
+    await wait_for(has_connections, f"{number} connections of exports")
 
 
-async def a_place_is_free(server: LocalServer) -> None:
-    """A moment after its connection was closed."""
+async def wait_for_free_slot(server: LocalServer) -> None:
+    """Wait until an export is admitted, which is a moment after another one has ended."""
     async with server.client() as client:
 
         async def is_free() -> bool:
@@ -154,8 +156,8 @@ async def a_place_is_free(server: LocalServer) -> None:
         await wait_for(is_free, "another export may begin")
 
 
-async def whole_export(server: LocalServer) -> list[dict[str, object]]:
-    await a_place_is_free(server)
+async def export_all_deals(server: LocalServer) -> list[dict[str, object]]:
+    await wait_for_free_slot(server)
     async with server.client() as client:
         response = await client.get("/deals/export", headers={"Accept": "application/x-ndjson"})
     assert response.status_code == 200, response.text
@@ -163,66 +165,66 @@ async def whole_export(server: LocalServer) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-async def test_a_client_that_leaves_frees_the_connection(
+async def test_export_client_disconnects_frees_connection(
     server: LocalServer, sql: Sql, caplog: pytest.LogCaptureFixture, encoding: str
 ) -> None:
     for _ in range(2):
-        await a_place_is_free(server)
-        async with client_of(server, f"Accept-Encoding: {encoding}") as client:
+        await wait_for_free_slot(server)
+        async with open_client_of(server, f"Accept-Encoding: {encoding}") as client:
             await client.read(1000)
-            await exports_are(sql, 1)
-            client.leave()
-            await exports_are(sql, 0)
+            await wait_for_exports(sql, 1)
+            client.disconnect()
+            await wait_for_exports(sql, 0)
 
-    assert len(await whole_export(server)) == ROWS
+    assert len(await export_all_deals(server)) == ROWS
     assert "Traceback" not in caplog.text
 
 
-async def test_so_does_one_that_has_asked_for_more_before(
-    one_at_a_time: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
+async def test_export_pipelining_client_disconnects_frees_connection(
+    single_export_settings: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The export is told of it, not only the request that waits behind it."""
-    another = "Accept-Encoding: identity\r\n\r\nGET /deals HTTP/1.1\r\nHost: x"
-    async with local_server(one_at_a_time, send_buffer=BUFFER) as server:
-        async with client_of(server, another) as client:
+    """The export notices the disconnect, not only the pipelined request behind it."""
+    pipelined_request = "Accept-Encoding: identity\r\n\r\nGET /deals HTTP/1.1\r\nHost: x"
+    async with local_server(single_export_settings, send_buffer=BUFFER_BYTES) as server:
+        async with open_client_of(server, pipelined_request) as client:
             await client.read(1000)
-            await exports_are(sql, 1)
-            client.leave()
-            await exports_are(sql, 0)
+            await wait_for_exports(sql, 1)
+            client.disconnect()
+            await wait_for_exports(sql, 0)
 
-        assert len(await whole_export(server)) == ROWS
+        assert len(await export_all_deals(server)) == ROWS
     # Nothing was left to be cut off when the server stopped.
     assert "Traceback" not in caplog.text
     assert "Cancel" not in caplog.text
 
 
-async def test_a_client_that_leaves_before_the_first_row(
+async def test_export_client_disconnects_before_first_row_frees_connection(
     server: LocalServer, sql: Sql, url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
     # On another connection: within a transaction pg_stat_activity stands still.
     locking = await asyncpg.connect(dsn(url))
     async with locking.transaction():
         await locking.execute("LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
-        async with client_of(server) as client:
-            await exports_are(sql, 1)
-            client.leave()
-            await exports_are(sql, 0)
+        async with open_client_of(server) as client:
+            await wait_for_exports(sql, 1)
+            client.disconnect()
+            await wait_for_exports(sql, 0)
     await locking.close()
 
     assert "Traceback" not in caplog.text
 
 
-async def test_a_client_that_reads_nothing_is_cut(
-    one_at_a_time: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
+async def test_export_stalled_client_is_cut_off(
+    single_export_settings: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
 ) -> None:
-    impatient = one_at_a_time.model_copy(update={"export_stall_timeout": 0.3})
-    async with local_server(impatient, send_buffer=BUFFER) as server:
-        async with client_of(server) as client:
+    short_timeout = single_export_settings.model_copy(update={"export_stall_timeout": 0.3})
+    async with local_server(short_timeout, send_buffer=BUFFER_BYTES) as server:
+        async with open_client_of(server) as client:
             # It does read, but then stops.
-            beginning = await client.read(BUFFER)
-            await exports_are(sql, 0)
+            beginning = await client.read(BUFFER_BYTES)
+            await wait_for_exports(sql, 0)
             rest = await client.read()
-        await a_place_is_free(server)
+        await wait_for_free_slot(server)
 
     assert beginning.startswith(b"HTTP/1.1 200")
     assert not (beginning + rest).endswith(LAST_CHUNK)
@@ -230,38 +232,40 @@ async def test_a_client_that_reads_nothing_is_cut(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-async def test_an_error_midway_is_no_end(
+async def test_export_database_error_midway_truncates_response(
     server: LocalServer, sql: Sql, caplog: pytest.LogCaptureFixture, encoding: str
 ) -> None:
-    async with client_of(server, f"Accept-Encoding: {encoding}") as client:
+    async with open_client_of(server, f"Accept-Encoding: {encoding}") as client:
         beginning = await client.read(1000)
-        await exports_are(sql, 1)
-        await sql.execute(EXPORTING.replace("count(*)", "pg_terminate_backend(pid)"))
-        await exports_are(sql, 0)
+        await wait_for_exports(sql, 1)
+        await sql.execute(COUNT_EXPORT_CONNECTIONS.replace("count(*)", "pg_terminate_backend(pid)"))
+        await wait_for_exports(sql, 0)
         rest = await client.read()
-    await a_place_is_free(server)
+    await wait_for_free_slot(server)
 
     assert not (beginning + rest).endswith(LAST_CHUNK)
     assert "response cut off: ServiceUnavailableError" in caplog.text
     with pytest.raises(httpx.RemoteProtocolError, match=r"peer closed|disconnected"):
-        await cut_while_reading(server, sql)
+        await terminate_export_while_reading(server, sql)
 
 
-async def cut_while_reading(server: LocalServer, sql: Sql) -> None:
-    """What an HTTP library makes of it."""
+async def terminate_export_while_reading(server: LocalServer, sql: Sql) -> None:
+    """End the export while an HTTP library reads it."""
     headers = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}
     async with (
         server.client() as client,
         client.stream("GET", "/deals/export", headers=headers) as response,
     ):
         assert response.status_code == 200
-        await exports_are(sql, 1)
-        await sql.execute(EXPORTING.replace("count(*)", "pg_terminate_backend(pid)"))
+        await wait_for_exports(sql, 1)
+        await sql.execute(COUNT_EXPORT_CONNECTIONS.replace("count(*)", "pg_terminate_backend(pid)"))
         async for _ in response.aiter_bytes():
             pass
 
 
-async def test_an_error_before_the_first_row_is_an_envelope(server: LocalServer, sql: Sql) -> None:
+async def test_export_database_error_before_first_row_returns_503(
+    server: LocalServer, sql: Sql
+) -> None:
     await sql.execute("ALTER TABLE hotels RENAME COLUMN phone TO telephone")
     async with server.client() as client:
         response = await client.get("/deals/export")
@@ -271,13 +275,13 @@ async def test_an_error_before_the_first_row_is_an_envelope(server: LocalServer,
     assert "content-disposition" not in response.headers
 
 
-async def test_one_too_many_is_refused_at_once(server: LocalServer, sql: Sql) -> None:
-    async with client_of(server) as client, server.client() as other:
-        await exports_are(sql, 1)
+async def test_export_over_concurrency_limit_returns_503(server: LocalServer, sql: Sql) -> None:
+    async with open_client_of(server) as client, server.client() as other:
+        await wait_for_exports(sql, 1)
         refused = await other.get("/deals/export")
         listed = await other.get("/deals")
         await client.read(1000)
-        await exports_are(sql, 1)
+        await wait_for_exports(sql, 1)
 
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "10"
@@ -288,12 +292,14 @@ async def test_one_too_many_is_refused_at_once(server: LocalServer, sql: Sql) ->
 @pytest.mark.parametrize(
     "accept", ["text/csv", pytest.param("application/x-ndjson", marks=pytest.mark.slow)]
 )
-async def test_it_is_one_moment(server: LocalServer, sql: Sql, accept: str) -> None:
+async def test_export_concurrent_writes_returns_snapshot(
+    server: LocalServer, sql: Sql, accept: str
+) -> None:
     async with server.client() as client:
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         before = (await client.get("/deals/export", headers=headers)).content
         async with client.stream("GET", "/deals/export", headers=headers) as response:
-            await exports_are(sql, 1)
+            await wait_for_exports(sql, 1)
             await sql.execute(
                 "UPDATE deals SET price_per_night = 1;"
                 "DELETE FROM deals WHERE id % 2 = 0;"
@@ -309,13 +315,13 @@ async def test_it_is_one_moment(server: LocalServer, sql: Sql, accept: str) -> N
 
 
 @pytest.mark.slow
-async def test_memory_does_not_grow_with_the_export(url: URL, sql: Sql, tmp_path: Path) -> None:
-    await sql.execute(MORE)
+async def test_export_large_table_uses_constant_memory(url: URL, sql: Sql, tmp_path: Path) -> None:
+    await sql.execute(INSERT_MORE_DEALS)
     async with running_server(as_text(url), tmp_path) as server:
         await read_all(server.port)
         before = resident_bytes(server.pid)
         highest = 0
-        async with reading(server.port) as client:
+        async with open_client(server.port) as client:
             while await client.read(1_000_000):
                 highest = max(highest, resident_bytes(server.pid))
 
@@ -324,7 +330,7 @@ async def test_memory_does_not_grow_with_the_export(url: URL, sql: Sql, tmp_path
 
 
 async def read_all(port: int) -> None:
-    async with reading(port) as client:
+    async with open_client(port) as client:
         while await client.read(1_000_000):
             pass
 

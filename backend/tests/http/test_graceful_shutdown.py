@@ -29,8 +29,8 @@ from app.http.graceful_shutdown import ShutdownHooks, _Signalled, on_server_stop
 
 pytestmark = pytest.mark.integration
 
-# Long after which uvicorn would have cut the connections off, had nobody told the streams.
-GRACE = 2 * int(TIMEOUT)
+# Seconds before uvicorn cuts off streams that do not end. No test waits that long.
+GRACE_SECONDS = 2 * int(TIMEOUT)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def server(
     } | LONG_TIMEOUTS_ENV
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "--factory", "app.main:app_from_environment"),
-        *("--port", str(port), "--timeout-graceful-shutdown", str(GRACE)),
+        *("--port", str(port), "--timeout-graceful-shutdown", str(GRACE_SECONDS)),
         env=environment,
         stdout=log,
         stderr=log,
@@ -65,7 +65,7 @@ async def server(
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-async def test_open_streams_end_at_once(
+async def test_shutdown_open_event_streams_end_at_once(
     server: tuple[asyncio.subprocess.Process, str], number: signal.Signals
 ) -> None:
     process, url = server
@@ -88,7 +88,7 @@ async def test_open_streams_end_at_once(
     assert process.returncode in {0, -number}
 
 
-async def test_who_goes_away_is_waited_for_no_longer(
+async def test_event_stream_client_disconnects_ends_listen(
     own_settings: Settings, database: Database
 ) -> None:
     async with local_server(own_settings) as server, server.client() as client:
@@ -102,7 +102,7 @@ async def test_who_goes_away_is_waited_for_no_longer(
         await wait_for_rows(database, NOBODY_LISTENS)
 
 
-async def test_under_another_server_nothing_happens() -> None:
+async def test_on_server_stop_without_uvicorn_keeps_signal_handlers() -> None:
     """As in tests and under `--reload`, whose signals are not ours to take."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with on_server_stop(ShutdownHooks(begin=lambda: None, end=lambda: None)):
@@ -111,7 +111,9 @@ async def test_under_another_server_nothing_happens() -> None:
     assert during == before
 
 
-async def test_readiness_goes_down_first(database_url: str, tmp_path: Path) -> None:
+async def test_shutdown_drain_delay_readiness_returns_503_first(
+    database_url: str, tmp_path: Path
+) -> None:
     """Requests are served on meanwhile, and connections are not kept for the next one."""
     async with (
         running_server(database_url, tmp_path, DRAIN_DELAY="300") as server,
@@ -120,10 +122,10 @@ async def test_readiness_goes_down_first(database_url: str, tmp_path: Path) -> N
         assert (await client.get("/health/ready")).status_code == 200
         os.kill(server.pid, signal.SIGTERM)
 
-        async def is_going() -> bool:
+        async def is_unready() -> bool:
             return (await client.get("/health/ready")).status_code == 503
 
-        await wait_for(is_going, "it says that it is going")
+        await wait_for(is_unready, "readiness goes down")
         answer = await client.get("/deals")
         assert answer.status_code == 200
         assert answer.headers["connection"] == "close"
@@ -131,23 +133,25 @@ async def test_readiness_goes_down_first(database_url: str, tmp_path: Path) -> N
         # Another signal does not wait.
         os.kill(server.pid, signal.SIGTERM)
 
-        async def is_gone() -> bool:
+        async def is_stopped() -> bool:
             return not await answers(server.port)
 
-        await wait_for(is_gone, "it is gone")
+        await wait_for(is_stopped, "the server stops")
 
 
-async def test_the_delay_is_over_with_a_second_signal() -> None:
+async def test_shutdown_second_signal_ends_drain_delay() -> None:
     """To uvicorn a third one would mean to cut off what is under way."""
     loop = asyncio.get_running_loop()
-    told: list[str] = []
-    stopping = ShutdownHooks(lambda: told.append("begin"), lambda: told.append("end"), delay=0.01)
+    events: list[str] = []
+    stopping = ShutdownHooks(
+        lambda: events.append("begin"), lambda: events.append("end"), delay=0.01
+    )
     signalled = _Signalled(loop, stopping)
     for _ in range(2):
-        signalled(lambda *_: told.append("uvicorn"), signal.SIGINT, None)
+        signalled(lambda *_: events.append("uvicorn"), signal.SIGINT, None)
     over = asyncio.Event()
     loop.call_later(0.05, over.set)
     await over.wait()
 
-    assert told.count("uvicorn") == 1
-    assert told.count("end") == 1
+    assert events.count("uvicorn") == 1
+    assert events.count("end") == 1

@@ -11,15 +11,19 @@ from app.http.middleware import RequestMiddleware
 pytestmark = pytest.mark.api
 
 
-async def access_line(client: httpx.AsyncClient, path: str, **headers: str) -> dict[str, object]:
+async def access_log_line(
+    client: httpx.AsyncClient, path: str, **headers: str
+) -> dict[str, object]:
     with capture_logs() as lines:
         await client.get(path, headers=headers)
     [line] = [line for line in lines if line["event"] == "request"]
     return dict(line)
 
 
-async def test_a_request_is_one_line_with_the_route_template(client: httpx.AsyncClient) -> None:
-    line = await access_line(client, "/deals/1?fields=x", **{"X-Request-ID": "abc"})
+async def test_access_log_request_is_one_line_with_route_template(
+    client: httpx.AsyncClient,
+) -> None:
+    line = await access_log_line(client, "/deals/1?fields=x", **{"X-Request-ID": "abc"})
 
     assert line["route"] == "/deals/{deal_id}"
     assert line["method"] == "GET"
@@ -28,24 +32,24 @@ async def test_a_request_is_one_line_with_the_route_template(client: httpx.Async
     assert isinstance(line["duration_ms"], float)
 
 
-async def test_an_unknown_path_has_no_route_and_is_not_logged(client: httpx.AsyncClient) -> None:
-    line = await access_line(client, "/secret-token-in-path")
+async def test_access_log_unknown_path_is_omitted(client: httpx.AsyncClient) -> None:
+    line = await access_log_line(client, "/secret-token-in-path")
 
     assert line["route"] is None
     assert "secret-token-in-path" not in str(line)
 
 
-LIMIT, LARGER = 1024, 4096
+DEFAULT_LIMIT, FILES_LIMIT = 1024, 4096
 
 
 @pytest.fixture
-async def limited() -> AsyncIterator[httpx.AsyncClient]:
+async def limited_client() -> AsyncIterator[httpx.AsyncClient]:
     """An application with a path whose bodies may be larger."""
     app = FastAPI()
     app.add_middleware(
         RequestMiddleware,
-        max_body_bytes=LIMIT,
-        larger_bodies={"/files": LARGER},
+        max_body_bytes=DEFAULT_LIMIT,
+        larger_bodies={"/files": FILES_LIMIT},
         server_timing=False,
     )
     install(app)
@@ -61,20 +65,23 @@ async def limited() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def in_chunks(length: int) -> AsyncIterator[bytes]:
+async def one_byte_chunks(length: int) -> AsyncIterator[bytes]:
     for _ in range(length):
         yield b"x"
 
 
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize(
-    ("path", "limit"), [("/files", LARGER), ("/files/1", LIMIT), ("/others", LIMIT)]
+    ("path", "limit"),
+    [("/files", FILES_LIMIT), ("/files/1", DEFAULT_LIMIT), ("/others", DEFAULT_LIMIT)],
 )
-async def test_a_path_has_its_own_limit(
-    limited: httpx.AsyncClient, path: str, limit: int, declared: bool
+async def test_body_limit_of_path_exceeded_returns_413(
+    limited_client: httpx.AsyncClient, path: str, limit: int, declared: bool
 ) -> None:
     async def post(length: int) -> httpx.Response:
-        return await limited.post(path, content=bytes(length) if declared else in_chunks(length))
+        return await limited_client.post(
+            path, content=bytes(length) if declared else one_byte_chunks(length)
+        )
 
     fits, too_large = await post(limit), await post(limit + 1)
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads, against what was really done."""
+"""The metrics at `/metrics`, compared with what the service has done."""
 
 import asyncio
 import os
@@ -27,164 +27,185 @@ from app.services.import_runner import ImportRunner
 
 pytestmark = pytest.mark.api
 
-COUNT = "deals_http_request_duration_seconds_count"
+REQUEST_COUNT = "deals_http_request_duration_seconds_count"
 
 
-async def test_requests_are_counted_by_template_and_status(client: httpx.AsyncClient) -> None:
-    before = await scrape_metrics(client)
-    for path in ("/deals/1", "/deals/2", "/deals/999999", "/deals?limit=0", "/no/such/path"):
-        await client.get(path)
-    await client.request("BREW", "/deals")
-    await client.request("X" * 50, "/deals")
-    after = await scrape_metrics(client)
+class TestRequestMetrics:
+    async def test_requests_are_counted_by_route_and_status(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        before = await scrape_metrics(client)
+        for path in ("/deals/1", "/deals/2", "/deals/999999", "/deals?limit=0", "/no/such/path"):
+            await client.get(path)
+        await client.request("BREW", "/deals")
+        await client.request("X" * 50, "/deals")
+        after = await scrape_metrics(client)
 
-    def more(**labels: str) -> float:
-        return after.value(COUNT, **labels) - before.value(COUNT, **labels)
+        def increase(**labels: str) -> float:
+            return after.value(REQUEST_COUNT, **labels) - before.value(REQUEST_COUNT, **labels)
 
-    assert more(method="GET", route="/deals/{deal_id}", status="2xx") == 2
-    assert more(method="GET", route="/deals/{deal_id}", status="4xx") == 1
-    assert more(method="GET", route="/deals", status="4xx") == 1
-    assert more(route="none", status="4xx") >= 1
-    # Whatever a client calls its method, there are no more series for it.
-    assert more(method="other", status="4xx") == 2
-    assert not after.value(COUNT, method="BREW")
+        assert increase(method="GET", route="/deals/{deal_id}", status="2xx") == 2
+        assert increase(method="GET", route="/deals/{deal_id}", status="4xx") == 1
+        assert increase(method="GET", route="/deals", status="4xx") == 1
+        assert increase(route="none", status="4xx") >= 1
+        # Whatever a client calls its method, there are no more series for it.
+        assert increase(method="other", status="4xx") == 2
+        assert not after.value(REQUEST_COUNT, method="BREW")
+
+    async def test_sql_statements_are_counted_by_route(self, client: httpx.AsyncClient) -> None:
+        before = await scrape_metrics(client)
+        for _ in range(3):
+            await client.get("/deals")
+        after = await scrape_metrics(client)
+
+        def increase(name: str) -> float:
+            return after.value(name, route="/deals") - before.value(name, route="/deals")
+
+        assert increase("deals_http_request_sql_statements_total") == 3
+        assert increase("deals_http_request_sql_seconds_total") > 0
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("own_port", [False, True])
+    async def test_several_workers_are_counted_together(
+        self, database_url: str, tmp_path: Path, own_port: bool
+    ) -> None:
+        environment: Mapping[str, str] = {"METRICS_PORT": str(free_port())} if own_port else {}
+        async with running_server(
+            database_url, tmp_path, "--workers", "2", **environment
+        ) as server:
+            base = server.url
+            if own_port:
+                base = f"http://127.0.0.1:{environment['METRICS_PORT']}"
+
+            async def both_workers_report() -> bool:
+                # A connection that waited for the worker that is killed below ends with it.
+                with suppress(httpx.TransportError):
+                    async with patient_client(base) as client:
+                        return (await scrape_metrics(client)).value("deals_build_info") == 2
+                return False
+
+            await wait_for(both_workers_report, "both workers report")
+
+            async def ask(number: int) -> int:
+                # A connection each, so that both workers get some.
+                async with server.client() as client:
+                    return (await client.get(f"/deals/{number}")).status_code
+
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(ask(number)) for number in range(1, 101)]
+            assert {each.result() for each in asked} == {404}
+            async with server.client() as client:
+                assert (await client.get("/metrics")).status_code == (404 if own_port else 200)
+            async with patient_client(base) as client:
+                labels = {"route": "/deals/{deal_id}", "method": "GET", "status": "4xx"}
+                assert (await scrape_metrics(client)).value(REQUEST_COUNT, **labels) == 100
+
+            # What a killed worker has counted stays; another takes its place.
+            before = child_workers(server.pid)
+            os.kill(before[-1], signal.SIGKILL)
+
+            async def replacement_reports() -> bool:
+                # Until then the killed worker may still be ending, and end connections with it.
+                return (
+                    bool(set(child_workers(server.pid)) - set(before))
+                    and await both_workers_report()
+                )
+
+            await wait_for(replacement_reports, "a replacement of the killed worker reports")
+            async with patient_client(base) as client:
+                assert (await scrape_metrics(client)).value(REQUEST_COUNT, **labels) == 100
 
 
-async def test_sql_is_counted_by_template(client: httpx.AsyncClient) -> None:
-    before = await scrape_metrics(client)
-    for _ in range(3):
+class TestServiceMetrics:
+    async def test_running_service_reports_database_build_and_pools(
+        self, client: httpx.AsyncClient
+    ) -> None:
         await client.get("/deals")
-    after = await scrape_metrics(client)
-
-    def more(name: str) -> float:
-        return after.value(name, route="/deals") - before.value(name, route="/deals")
-
-    assert more("deals_http_request_sql_statements_total") == 3
-    assert more("deals_http_request_sql_seconds_total") > 0
-
-
-async def test_what_is_told_beside_requests(client: httpx.AsyncClient) -> None:
-    await client.get("/deals")
-    found = await scrape_metrics(client)
-
-    assert found.value("deals_database_up") == 1
-    assert found.value("deals_build_info") == 1
-    assert found.value("deals_resident_memory_bytes") > 10_000_000
-    assert found.value("deals_db_pool_connections", pool="read") >= 1
-    assert found.value("deals_db_pool_waiting") == 0
-
-
-async def test_background_work(api: httpx.AsyncClient, runner: ImportRunner) -> None:
-    made = await submit(api, [row(1), row(2), row(3, price_per_night="-1")])
-    before = await scrape_metrics(api)
-    await runner.run(made["id"])
-    after = await scrape_metrics(api)
-
-    assert before.value("deals_jobs", state="waiting") == 1
-    assert 0 < before.value("deals_job_oldest_seconds") < 3600
-    assert before.value("deals_import_rows_total") == 0
-    assert after.value("deals_import_rows_total", outcome="inserted") == 2
-    assert after.value("deals_import_rows_total", outcome="rejected") == 1
-
-
-async def test_a_worker_that_is_silent_is_none(api: httpx.AsyncClient, database: Database) -> None:
-    add = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '{}')"
-    await execute(database, add.format("1 hour"))
-    before = await scrape_metrics(api)
-    await execute(database, add.format("1 second"))
-    after = await scrape_metrics(api)
-
-    assert before.value("deals_workers") == 0
-    assert after.value("deals_workers") == 1
-
-
-async def test_a_database_that_is_away(settings: Settings, tmp_path: Path) -> None:
-    away = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
-    async with app_client(create_app(settings.model_copy(update={"database_url": away}))) as client:
         found = await scrape_metrics(client)
 
-    assert found.value("deals_database_up") == 0
-    assert found.value("deals_build_info") == 1
+        assert found.value("deals_database_up") == 1
+        assert found.value("deals_build_info") == 1
+        assert found.value("deals_resident_memory_bytes") > 10_000_000
+        assert found.value("deals_db_pool_connections", pool="read") >= 1
+        assert found.value("deals_db_pool_waiting") == 0
+
+    async def test_unavailable_database_is_reported_down(
+        self, settings: Settings, tmp_path: Path
+    ) -> None:
+        away = SecretStr(f"postgresql+asyncpg://deals@/deals?host={tmp_path}")
+        async with app_client(
+            create_app(settings.model_copy(update={"database_url": away}))
+        ) as client:
+            found = await scrape_metrics(client)
+
+        assert found.value("deals_database_up") == 0
+        assert found.value("deals_build_info") == 1
+
+    async def test_event_loop_lag_is_measured(self, client: httpx.AsyncClient) -> None:
+        before = (await scrape_metrics(client)).value("deals_event_loop_lag_seconds_count")
+
+        async def lag_is_measured() -> bool:
+            return (await scrape_metrics(client)).value(
+                "deals_event_loop_lag_seconds_count"
+            ) > before
+
+        await wait_for(lag_is_measured, "lag is measured")
 
 
-async def test_the_loops_lag_is_seen(client: httpx.AsyncClient) -> None:
-    before = (await scrape_metrics(client)).value("deals_event_loop_lag_seconds_count")
+class TestJobMetrics:
+    async def test_import_run_reports_jobs_and_rows(
+        self, api: httpx.AsyncClient, runner: ImportRunner
+    ) -> None:
+        made = await submit(api, [row(1), row(2), row(3, price_per_night="-1")])
+        before = await scrape_metrics(api)
+        await runner.run(made["id"])
+        after = await scrape_metrics(api)
 
-    async def is_seen() -> bool:
-        return (await scrape_metrics(client)).value("deals_event_loop_lag_seconds_count") > before
+        assert before.value("deals_jobs", state="waiting") == 1
+        assert 0 < before.value("deals_job_oldest_seconds") < 3600
+        assert before.value("deals_import_rows_total") == 0
+        assert after.value("deals_import_rows_total", outcome="inserted") == 2
+        assert after.value("deals_import_rows_total", outcome="rejected") == 1
 
-    await wait_for(is_seen, "it is seen")
+    async def test_silent_worker_is_not_counted(
+        self, api: httpx.AsyncClient, database: Database
+    ) -> None:
+        add = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '{}')"
+        await execute(database, add.format("1 hour"))
+        before = await scrape_metrics(api)
+        await execute(database, add.format("1 second"))
+        after = await scrape_metrics(api)
 
-
-@pytest.mark.parametrize(
-    ("changes", "found"),
-    [
-        ({"metrics_path": ""}, {"/metrics": 404}),
-        ({"metrics_path": "/internal/metrics"}, {"/metrics": 404, "/internal/metrics": 200}),
-    ],
-)
-async def test_the_path_is_a_setting(
-    own_settings: Settings, changes: dict[str, str], found: dict[str, int]
-) -> None:
-    async with app_client(create_app(own_settings.model_copy(update=changes))) as client:
-        statuses = {path: (await client.get(path)).status_code for path in found}
-        document = (await client.get("/openapi.json")).json()
-
-    assert statuses == found
-    assert not any("metrics" in path for path in document["paths"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("own_port", [False, True])
-async def test_workers_count_together_to_the_request(
-    database_url: str, tmp_path: Path, own_port: bool
-) -> None:
-    environment: Mapping[str, str] = {"METRICS_PORT": str(free_port())} if own_port else {}
-    async with running_server(database_url, tmp_path, "--workers", "2", **environment) as server:
-        base = server.url
-        if own_port:
-            base = f"http://127.0.0.1:{environment['METRICS_PORT']}"
-
-        async def both_are_there() -> bool:
-            # A connection that waited for the worker that is killed below ends with it.
-            with suppress(httpx.TransportError):
-                async with patient_client(base) as client:
-                    return (await scrape_metrics(client)).value("deals_build_info") == 2
-            return False
-
-        await wait_for(both_are_there, "both are there")
-
-        async def ask(number: int) -> int:
-            # A connection each, so that both workers get some.
-            async with server.client() as client:
-                return (await client.get(f"/deals/{number}")).status_code
-
-        async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(ask(number)) for number in range(1, 101)]
-        assert {each.result() for each in asked} == {404}
-        async with server.client() as client:
-            assert (await client.get("/metrics")).status_code == (404 if own_port else 200)
-        async with patient_client(base) as client:
-            labels = {"route": "/deals/{deal_id}", "method": "GET", "status": "4xx"}
-            assert (await scrape_metrics(client)).value(COUNT, **labels) == 100
-
-        # What a killed worker has counted stays; another takes its place.
-        before = child_workers(server.pid)
-        os.kill(before[-1], signal.SIGKILL)
-
-        async def another_is_there() -> bool:
-            # Until then the killed one may still be on its way out, and take connections with it.
-            return bool(set(child_workers(server.pid)) - set(before)) and await both_are_there()
-
-        await wait_for(another_is_there, "another is there")
-        async with patient_client(base) as client:
-            assert (await scrape_metrics(client)).value(COUNT, **labels) == 100
+        assert before.value("deals_workers") == 0
+        assert after.value("deals_workers") == 1
 
 
-async def test_a_port_that_is_taken_is_named(own_settings: Settings) -> None:
-    async with await asyncio.start_server(lambda *_: None, "127.0.0.1") as other:
-        port = other.sockets[0].getsockname()[1]
-        taken = own_settings.model_copy(update={"metrics_port": port})
-        with pytest.raises(ConfigurationError, match=f"cannot listen on .*{port}: .* METRICS_PORT"):
-            async with app_client(create_app(taken)):
-                pass
+class TestMetricsEndpoint:
+    @pytest.mark.parametrize(
+        ("changes", "found"),
+        [
+            ({"metrics_path": ""}, {"/metrics": 404}),
+            ({"metrics_path": "/internal/metrics"}, {"/metrics": 404, "/internal/metrics": 200}),
+        ],
+    )
+    async def test_metrics_path_setting_moves_endpoint(
+        self, own_settings: Settings, changes: dict[str, str], found: dict[str, int]
+    ) -> None:
+        async with app_client(create_app(own_settings.model_copy(update=changes))) as client:
+            statuses = {path: (await client.get(path)).status_code for path in found}
+            document = (await client.get("/openapi.json")).json()
+
+        assert statuses == found
+        assert not any("metrics" in path for path in document["paths"])
+
+    async def test_taken_metrics_port_raises_configuration_error(
+        self, own_settings: Settings
+    ) -> None:
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1") as other:
+            port = other.sockets[0].getsockname()[1]
+            taken = own_settings.model_copy(update={"metrics_port": port})
+            with pytest.raises(
+                ConfigurationError, match=f"cannot listen on .*{port}: .* METRICS_PORT"
+            ):
+                async with app_client(create_app(taken)):
+                    pass

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.api
 
 
 # A sequence counts what a rollback does not take back.
-STUMBLE = """
+CREATE_FAILING_FUNCTION = """
     CREATE FUNCTION stumble() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         IF nextval('stumbles') <= {times} THEN
@@ -28,12 +28,12 @@ STUMBLE = """
 """
 
 
-async def stumbling(database: Database, times: int, code: str, *, at_commit: bool) -> None:
-    """Make the next writes of hotels fail."""
+async def fail_hotel_writes(database: Database, times: int, code: str, *, at_commit: bool) -> None:
+    """Make the next writes of hotels fail with this SQLSTATE."""
     timing = "DEFERRABLE INITIALLY " + ("DEFERRED" if at_commit else "IMMEDIATE")
     async with database.transaction() as session:
         await session.execute(text("CREATE SEQUENCE stumbles"))
-        await session.execute(text(STUMBLE.format(times=times, code=code)))
+        await session.execute(text(CREATE_FAILING_FUNCTION.format(times=times, code=code)))
         await session.execute(
             text(
                 "CREATE CONSTRAINT TRIGGER stumble AFTER INSERT OR UPDATE OR DELETE ON hotels"
@@ -42,7 +42,7 @@ async def stumbling(database: Database, times: int, code: str, *, at_commit: boo
         )
 
 
-async def counted(database: Database, query: str) -> int:
+async def fetch_number(database: Database, query: str) -> int:
     async with database.transaction() as session:
         number: int | None = await session.scalar(text(query))
     return number or 0
@@ -50,42 +50,42 @@ async def counted(database: Database, query: str) -> int:
 
 @pytest.mark.parametrize("at_commit", [False, True], ids=["at the statement", "at the commit"])
 @pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialization failure", "deadlock"])
-async def test_a_lost_race_is_not_the_clients_business(
+async def test_retry_transaction_conflict_returns_201(
     api: httpx.AsyncClient, database: Database, code: str, *, at_commit: bool
 ) -> None:
-    await stumbling(database, ATTEMPTS - 1, code, at_commit=at_commit)
+    await fail_hotel_writes(database, ATTEMPTS - 1, code, at_commit=at_commit)
 
     with capture_logs() as lines:
         made = await api.post("/hotels", json=HOTEL, headers={"Idempotency-Key": "k"})
 
     assert made.status_code == 201
-    assert await counted(database, "SELECT count(*) FROM hotels") == 1
-    assert await counted(database, "SELECT last_value FROM stumbles") == ATTEMPTS
+    assert await fetch_number(database, "SELECT count(*) FROM hotels") == 1
+    assert await fetch_number(database, "SELECT last_value FROM stumbles") == ATTEMPTS
     # Every attempt is in the request's log line.
     [line] = [line for line in lines if line["event"] == "request"]
     assert line["sql_statements"] == (3 * ATTEMPTS if at_commit else 2 * ATTEMPTS + 1)
 
 
 @pytest.mark.parametrize("at_commit", [False, True], ids=["at the statement", "at the commit"])
-async def test_attempts_are_bounded(
+async def test_retry_attempts_exhausted_returns_409(
     api: httpx.AsyncClient, database: Database, *, at_commit: bool
 ) -> None:
-    await stumbling(database, 1000, "40001", at_commit=at_commit)
+    await fail_hotel_writes(database, 1000, "40001", at_commit=at_commit)
 
     refused = await api.post("/hotels", json=HOTEL)
 
     assert refused.status_code == 409
     assert refused.json()["error"]["code"] == "CONFLICT"
-    assert await counted(database, "SELECT last_value FROM stumbles") == ATTEMPTS
-    assert await counted(database, "SELECT count(*) FROM hotels") == 0
+    assert await fetch_number(database, "SELECT last_value FROM stumbles") == ATTEMPTS
+    assert await fetch_number(database, "SELECT count(*) FROM hotels") == 0
 
 
-async def test_a_refusal_of_the_service_is_not_repeated(
+async def test_retry_service_error_is_not_repeated(
     api: httpx.AsyncClient, database: Database
 ) -> None:
     """A stale `If-Match` and a clash are for the client to decide."""
     made = await api.post("/hotels", json=HOTEL)
-    await stumbling(database, 0, "40001", at_commit=False)
+    await fail_hotel_writes(database, 0, "40001", at_commit=False)
 
     clash = await api.post("/hotels", json=HOTEL)
     stale = await api.patch(
@@ -93,20 +93,18 @@ async def test_a_refusal_of_the_service_is_not_repeated(
     )
 
     assert (clash.status_code, stale.status_code) == (409, 412)
-    assert await counted(database, "SELECT CAST(is_called AS int) FROM stumbles") == 0
+    assert await fetch_number(database, "SELECT CAST(is_called AS int) FROM stumbles") == 0
 
 
-async def test_a_real_deadlock_is_solved_by_the_request(
-    api: httpx.AsyncClient, database: Database
-) -> None:
+async def test_retry_real_deadlock_is_resolved(api: httpx.AsyncClient, database: Database) -> None:
     """The request holds the hotel that it has inserted, and waits for a phone that another
     transaction holds. The other transaction waits for the request's hotel.
     """
     other = {**HOTEL, "name": "Other", "phone": "+49-30-2"}
     async with database.transaction() as session:
-        await insert(session, HOTEL)
+        await insert_hotel(session, HOTEL)
         # One request, two rows: a trigger changes the second, in the opposite order of ours.
-        await session.execute(text(SECOND_ROW))
+        await session.execute(text(CREATE_SECOND_UPDATE))
         await session.execute(
             text(
                 "CREATE TRIGGER second AFTER INSERT ON hotels FOR EACH ROW"
@@ -121,12 +119,12 @@ async def test_a_real_deadlock_is_solved_by_the_request(
         async with database.transaction() as gate:
             await gate.execute(text("SELECT pg_advisory_xact_lock(1)"))
             request = asyncio.create_task(api.post("/hotels", json=other))
-            await waiting(database, 1)
+            await wait_for_lock_waits(database, 1)
             # The same phone: this waits for the end of the request's transaction.
             ours = asyncio.create_task(
-                insert(session, {**other, "name": "First", "country": "Italy"})
+                insert_hotel(session, {**other, "name": "First", "country": "Italy"})
             )
-            await waiting(database, 2)
+            await wait_for_lock_waits(database, 2)
         await ours
 
     answer = await request
@@ -138,7 +136,7 @@ async def test_a_real_deadlock_is_solved_by_the_request(
 
 # The lock is the test's: it opens when the other transaction waits. PostgreSQL looks for a deadlock
 # once in each wait, after the timeout.
-SECOND_ROW = """
+CREATE_SECOND_UPDATE = """
     CREATE FUNCTION second() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         PERFORM pg_advisory_xact_lock(1);
@@ -149,7 +147,7 @@ SECOND_ROW = """
 """
 
 
-async def insert(session: Any, hotel: dict[str, str]) -> None:
+async def insert_hotel(session: Any, hotel: dict[str, str]) -> None:
     await session.execute(
         text(
             "INSERT INTO hotels (name, city, country, phone)"
@@ -159,14 +157,14 @@ async def insert(session: Any, hotel: dict[str, str]) -> None:
     )
 
 
-async def waiting(database: Database, count: int) -> None:
+async def wait_for_lock_waits(database: Database, count: int) -> None:
     """Wait until so many statements of this database wait for locks."""
     query = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
 
-    async def are_waiting() -> bool:
-        return await counted(database, query) >= count
+    async def have_lock_waits() -> bool:
+        return await fetch_number(database, query) >= count
 
-    await wait_for(are_waiting, f"{count} statements wait for locks")
+    await wait_for(have_lock_waits, f"{count} statements wait for locks")

@@ -18,7 +18,7 @@ from app.services.verification import VerificationService
 pytestmark = pytest.mark.api
 
 
-async def test_migrate_load_verify_and_serve(
+async def test_service_on_each_postgresql_migrates_loads_and_serves(
     version_url: URL, settings: Settings, tmp_path: Path
 ) -> None:
     generate(tmp_path / "deals.csv", rows=500)
@@ -31,7 +31,7 @@ async def test_migrate_load_verify_and_serve(
         changes = {"database_url": SecretStr(as_text(url))}
         async with app_client(create_app(settings.model_copy(update=changes))) as client:
             page = (await client.get("/deals?min_stars=3&sort=-price_per_night&q=a")).json()
-            whole = (await client.get("/deals?limit=1")).json()
+            first_page = (await client.get("/deals?limit=1")).json()
             cities = (await client.get("/deals/stats")).json()
             estimated = (await client.get("/deals?price_min=1&count=estimated")).json()
             created = await client.post(
@@ -39,7 +39,7 @@ async def test_migrate_load_verify_and_serve(
                 json={"name": "New", "city": "Köln", "country": "Germany", "phone": "+49"},
             )
 
-    assert summary.inserted == whole["total"] == estimated["total"] == 500
+    assert summary.inserted == first_page["total"] == estimated["total"] == 500
     assert drift == []
     assert page["items"]
     assert sum(city["deal_count"] for city in cities) == 500

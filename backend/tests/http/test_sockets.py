@@ -12,7 +12,7 @@ from app.http.sockets import base_url, listen, require_free_port
 pytestmark = pytest.mark.unit
 
 
-def test_who_comes_before_the_server_waits_for_it() -> None:
+def test_listen_connection_before_accept_waits() -> None:
     port = free_port()
     (listening,) = listen("127.0.0.1", port, "--port")
     with listening, socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
@@ -21,7 +21,7 @@ def test_who_comes_before_the_server_waits_for_it() -> None:
             assert address == client.getsockname()
 
 
-def test_a_name_is_all_its_addresses_that_are_here() -> None:
+def test_listen_host_name_binds_all_local_addresses() -> None:
     sockets = listen("localhost", free_port(), "--port")
     addresses = {each.getsockname()[0] for each in sockets}
     for each in sockets:
@@ -31,7 +31,7 @@ def test_a_name_is_all_its_addresses_that_are_here() -> None:
     assert addresses <= {"127.0.0.1", "::1"}
 
 
-def test_a_name_may_have_an_address_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listen_duplicate_address_is_bound_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As /etc/hosts has it where localhost is in two of its lines."""
     port = free_port()
     found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
@@ -41,7 +41,7 @@ def test_a_name_may_have_an_address_twice(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
-def test_an_address_of_ipv6_is_no_one_of_ipv4() -> None:
+def test_listen_ipv6_address_refuses_ipv4() -> None:
     """Else clients of IPv4 would have addresses that are in none of their networks."""
     port = free_port()
     try:
@@ -52,7 +52,7 @@ def test_an_address_of_ipv6_is_no_one_of_ipv4() -> None:
         socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
 
 
-def test_a_port_that_is_taken_is_one_line() -> None:
+def test_require_free_port_taken_raises_configuration_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         said = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with X"
@@ -62,7 +62,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     assert str(refused.value) == said
 
 
-def test_so_is_an_address_that_is_not_here() -> None:
+def test_listen_foreign_address_raises_configuration_error() -> None:
     # One that is for documentation (RFC 5737).
     with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1:1: Cannot"):
         listen("192.0.2.1", 1, "--host")
@@ -71,5 +71,5 @@ def test_so_is_an_address_that_is_not_here() -> None:
 @pytest.mark.parametrize(
     ("host", "address"), [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")]
 )
-def test_what_to_type_into_a_browser(host: str, address: str) -> None:
+def test_base_url_host_is_formatted(host: str, address: str) -> None:
     assert base_url(host, 80) == address
