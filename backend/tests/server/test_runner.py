@@ -1,4 +1,4 @@
-"""The server process by itself, with an application that is only for this."""
+"""The server process alone, with an application made for these tests."""
 
 import asyncio
 import sys
@@ -47,20 +47,20 @@ run(uvicorn.Config(app, host="127.0.0.1", port=port, loop="uvloop", http="httpto
 CLIENTS = 48
 
 
-async def ask(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def send_request(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode())
     return reader, writer
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+async def read_turn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
     received = await reader.read()
     writer.close()
     await writer.wait_closed()
     return int(received.partition(b"\r\n\r\n")[2])
 
 
-async def test_clients_that_come_at_once_need_not_wait_for_a_turn_each(tmp_path: Path) -> None:
+async def test_runner_simultaneous_connections_are_accepted_together(tmp_path: Path) -> None:
     port, busy = free_port(), tmp_path / "busy"
 
     async def is_busy() -> bool:
@@ -71,12 +71,12 @@ async def test_clients_that_come_at_once_need_not_wait_for_a_turn_each(tmp_path:
     )
     try:
         await wait_until_it_answers(port)
-        first = await ask(port, "/busy")
+        first = await send_request(port, "/busy")
         await wait_for(is_busy, "it is busy")
-        others = [await ask(port, "/") for _ in range(CLIENTS)]
+        others = [await send_request(port, "/") for _ in range(CLIENTS)]
         busy.unlink()
-        turns = [await answer(*each) for each in others]
-        await answer(*first)
+        turns = [await read_turn(*each) for each in others]
+        await read_turn(*first)
     finally:
         server.terminate()
         await server.wait()
@@ -85,7 +85,7 @@ async def test_clients_that_come_at_once_need_not_wait_for_a_turn_each(tmp_path:
 
 
 @pytest.mark.slow
-async def test_workers_that_start_slowly_are_waited_for(database_url: str, tmp_path: Path) -> None:
+async def test_runner_slow_workers_are_not_killed(database_url: str, tmp_path: Path) -> None:
     """As on a machine that has much else to do; uvicorn by itself would kill them after 5 s."""
     (tmp_path / "sitecustomize.py").write_text(
         'import sys, time\nif any("spawn_main" in each for each in sys.orig_argv): time.sleep(6)\n'

@@ -18,8 +18,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
-class Written:
-    """A transport that keeps what each write was of."""
+class RecordingTransport:
+    """A transport that records each write."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -42,13 +42,13 @@ class Written:
         return None
 
 
-async def answered(
+async def write_response(
     respond: Callable[[Receive, Send], Awaitable[None]],
     request: bytes = b"GET / HTTP/1.1\r\n\r\n",
     *,
-    made: Callable[[Written], None] = lambda _: None,
-) -> Written:
-    """What is written for a request until `respond` has ended."""
+    on_transport: Callable[[RecordingTransport], None] = lambda _: None,
+) -> RecordingTransport:
+    """Return the transport with what is written for a request until `respond` has ended."""
 
     async def app(_scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await respond(receive, send)
@@ -57,8 +57,8 @@ async def answered(
     config.load()
     state = ServerState()
     protocol = OneWrite(config=config, server_state=state, app_state={})
-    transport = Written()
-    made(transport)
+    transport = RecordingTransport()
+    on_transport(transport)
     protocol.connection_made(Mock(wraps=transport))
     protocol.data_received(request)
     await asyncio.gather(*state.tasks)
@@ -67,104 +67,104 @@ async def answered(
     return transport
 
 
-def start(*headers: tuple[bytes, bytes], status: int = 200) -> dict[str, Any]:
+def response_start(*headers: tuple[bytes, bytes], status: int = 200) -> dict[str, Any]:
     return {"type": "http.response.start", "status": status, "headers": [*headers]}
 
 
-def body(content: bytes = b"", *, more: bool = False) -> dict[str, Any]:
+def response_body(content: bytes = b"", *, more: bool = False) -> dict[str, Any]:
     return {"type": "http.response.body", "body": content, "more_body": more}
 
 
 @pytest.mark.parametrize("content", [b"ok", b""])
-async def test_a_response_is_one_write(content: bytes) -> None:
+async def test_response_with_content_length_is_one_write(content: bytes) -> None:
     async def respond(_receive: Receive, send: Send) -> None:
-        await send(start((b"content-length", b"%d" % len(content))))
-        await send(body(content))
+        await send(response_start((b"content-length", b"%d" % len(content))))
+        await send(response_body(content))
 
-    (write,) = (await answered(respond)).writes
+    (write,) = (await write_response(respond)).writes
 
     assert write.startswith(b"HTTP/1.1 200 OK\r\n")
     assert write.endswith(b"\r\n\r\n" + content)
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_so_is_one_without_a_body(status: int) -> None:
+async def test_response_without_body_is_one_write(status: int) -> None:
     async def respond(_receive: Receive, send: Send) -> None:
-        await send(start(status=status))
-        await send(body())
+        await send(response_start(status=status))
+        await send(response_body())
 
-    (write,) = (await answered(respond)).writes
+    (write,) = (await write_response(respond)).writes
 
     assert write.endswith(b"\r\n\r\n")
 
 
-async def test_the_rest_of_a_body_comes_as_it_comes() -> None:
+async def test_response_later_chunks_are_separate_writes() -> None:
     async def respond(_receive: Receive, send: Send) -> None:
-        await send(start(LENGTH))
-        await send(body(b"o", more=True))
-        await send(body(b"k"))
+        await send(response_start(LENGTH))
+        await send(response_body(b"o", more=True))
+        await send(response_body(b"k"))
 
-    first, second = (await answered(respond)).writes
+    first, second = (await write_response(respond)).writes
 
     assert (first[-5:], second) == (b"\r\n\r\no", b"k")
 
 
-async def test_a_stream_says_at_once_that_it_has_begun() -> None:
+async def test_response_chunked_sends_head_at_once() -> None:
     async def respond(_receive: Receive, send: Send) -> None:
-        await send(start())
-        await send(body(b"ok"))
+        await send(response_start())
+        await send(response_body(b"ok"))
 
-    head, first = (await answered(respond)).writes
+    head, first = (await write_response(respond)).writes
 
     assert head.endswith(b"transfer-encoding: chunked\r\n\r\n")
     assert first == b"2\r\nok\r\n0\r\n\r\n"
 
 
 @pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
-async def test_head_is_answered_by_the_head(connection: bytes) -> None:
+async def test_response_to_head_request_is_head_only(connection: bytes) -> None:
     async def respond(_receive: Receive, send: Send) -> None:
-        await send(start(LENGTH))
-        await send(body())
+        await send(response_start(LENGTH))
+        await send(response_body())
 
     request = b"HEAD / HTTP/1.1\r\nConnection: %s\r\n\r\n" % connection
-    written = await answered(respond, request)
+    written = await write_response(respond, request)
 
     assert written.writes[0].endswith(b"\r\n\r\n")
     assert written.closed == (connection == b"close")
 
 
-async def test_a_client_that_asks_whether_to_go_on_is_told() -> None:
+async def test_response_to_expect_continue_is_preceded_by_100() -> None:
     async def respond(receive: Receive, send: Send) -> None:
         await receive()
-        await send(start(LENGTH))
-        await send(body(b"ok"))
+        await send(response_start(LENGTH))
+        await send(response_body(b"ok"))
 
     request = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok"
-    go_on, response = (await answered(respond, request)).writes
+    go_on, response = (await write_response(respond, request)).writes
 
     assert go_on == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert response.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def test_the_head_of_a_response_that_fails_is_sent() -> None:
+async def test_response_failing_after_head_sends_head() -> None:
     async def respond(_receive: Receive, send: Send) -> None:
-        await send(start(LENGTH))
+        await send(response_start(LENGTH))
         raise RuntimeError
 
-    written = await answered(respond)
+    written = await write_response(respond)
 
     assert [write[:15] for write in written.writes] == [b"HTTP/1.1 200 OK"]
     assert written.closed
 
 
-async def test_nothing_is_written_to_who_has_gone() -> None:
-    gone: list[Written] = []
+async def test_response_to_closed_connection_writes_nothing() -> None:
+    transports: list[RecordingTransport] = []
 
     async def respond(_receive: Receive, send: Send) -> None:
-        await send(start(LENGTH))
-        gone[0].closed = True
+        await send(response_start(LENGTH))
+        transports[0].closed = True
         raise RuntimeError
 
-    written = await answered(respond, made=gone.append)
+    written = await write_response(respond, on_transport=transports.append)
 
     assert written.writes == []
