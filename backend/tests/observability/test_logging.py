@@ -1,4 +1,4 @@
-"""What processes write to their logs, as who collects them reads it."""
+"""Log lines as a log collector reads them."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ structlog.get_logger().info("request", **fields)
 """
 
 
-def written(**environment: str) -> str:
+def run_and_read_log(**environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={"PATH": os.environ["PATH"], **environment},
@@ -38,10 +38,11 @@ def written(**environment: str) -> str:
 
 @pytest.mark.unit
 @pytest.mark.parametrize("collector", [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}])
-def test_lines_about_requests_are_like_others(collector: dict[str, str]) -> None:
+def test_request_log_json_line_equals_structlog_line(collector: dict[str, str]) -> None:
     before = datetime.now(UTC)
     ours, others = (
-        json.loads(line) for line in written(LOG_FORMAT="json", **collector).split("\n")[:2]
+        json.loads(line)
+        for line in run_and_read_log(LOG_FORMAT="json", **collector).split("\n")[:2]
     )
 
     for line in (ours, others):
@@ -53,8 +54,8 @@ def test_lines_about_requests_are_like_others(collector: dict[str, str]) -> None
 
 
 @pytest.mark.unit
-def test_they_are_readable_where_people_read() -> None:
-    ours, others, _ = written(LOG_FORMAT="console").split("\n")
+def test_request_log_console_line_equals_structlog_line() -> None:
+    ours, others, _ = run_and_read_log(LOG_FORMAT="console").split("\n")
 
     assert "request " in ours
     assert ours.partition("[info")[2] == others.partition("[info")[2] != ""
@@ -62,12 +63,12 @@ def test_they_are_readable_where_people_read() -> None:
 
 @pytest.mark.unit
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_nobody_hears_what_is_less_than_was_asked_for(log_format: str) -> None:
-    assert written(LOG_FORMAT=log_format, LOG_LEVEL="WARNING") == ""
+def test_log_level_warning_hides_info_lines(log_format: str) -> None:
+    assert run_and_read_log(LOG_FORMAT=log_format, LOG_LEVEL="WARNING") == ""
 
 
 @pytest.mark.integration
-async def test_a_full_disk_under_the_log_stops_nothing(database_url: str, tmp_path: Path) -> None:
+async def test_server_log_on_full_disk_keeps_serving(database_url: str, tmp_path: Path) -> None:
     port = free_port()
     server = await asyncio.create_subprocess_shell(
         f"exec {DEALS} serve --port {port} >/dev/full 2>&1",

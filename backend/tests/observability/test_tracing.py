@@ -28,7 +28,7 @@ class Collector:
         self.services: set[str] = set()
         self.url = f"http://127.0.0.1:{free_port()}"
 
-    async def take(self, request: Request) -> Response:
+    async def receive(self, request: Request) -> Response:
         sent = ExportTraceServiceRequest.FromString(await request.body())
         for resource in sent.resource_spans:
             self.services |= {
@@ -40,27 +40,27 @@ class Collector:
                 self.spans += scope.spans
         return Response()
 
-    def of(self, trace_id: str) -> list[Span]:
+    def spans_of(self, trace_id: str) -> list[Span]:
         return [span for span in self.spans if span.trace_id.hex() == trace_id]
 
 
-class Quiet(uvicorn.Server):
+class ServerWithoutSignals(uvicorn.Server):
     def install_signal_handlers(self) -> None: ...
 
 
 @pytest.fixture
 async def collector() -> AsyncIterator[Collector]:
     collector = Collector()
-    app = Starlette(routes=[Route("/v1/traces", collector.take, methods=["POST"])])
+    app = Starlette(routes=[Route("/v1/traces", collector.receive, methods=["POST"])])
     port = int(collector.url.rpartition(":")[2])
-    server = Quiet(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
+    server = ServerWithoutSignals(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
     serving = asyncio.create_task(server._serve())  # noqa: SLF001 - without its signal handlers
     yield collector
     server.should_exit = True
     await serving
 
 
-async def test_a_request_its_sql_and_its_log_line_are_one_trace(
+async def test_trace_of_request_joins_sql_spans_and_log_line(
     database_url: str, tmp_path: Path, collector: Collector
 ) -> None:
     async with running_server(
@@ -79,25 +79,25 @@ async def test_a_request_its_sql_and_its_log_line_are_one_trace(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     requests = [line for line in lines if line["event"] == "request" and "/hotels" in line["route"]]
 
-    read = {span.name: span for span in collector.of(parent)}
+    read = {span.name: span for span in collector.spans_of(parent)}
     assert {"GET /deals", "SELECT"} <= set(read)
     (line,) = [each for each in lines if each.get("trace_id") == parent]
     assert line["route"] == "/deals"
     sql = {each.key: each.value.string_value for each in read["SELECT"].attributes}
     assert sql["db.system.name"] == "postgresql"
     assert "deals" in sql["db.query.text"]
-    made, refused = (collector.of(each["trace_id"]) for each in requests)
-    assert len(statements(made)) == requests[0]["sql_statements"]
+    made, refused = (collector.spans_of(each["trace_id"]) for each in requests)
+    assert len(sql_spans(made)) == requests[0]["sql_statements"]
     assert any(span.status.code == span.status.STATUS_CODE_ERROR for span in refused)
     assert collector.services == {"hotel-deals"}
     assert HOTEL["phone"] not in str(made)
 
 
-def statements(spans: list[Span]) -> list[Span]:
+def sql_spans(spans: list[Span]) -> list[Span]:
     return [span for span in spans if any(a.key == "db.query.text" for a in span.attributes)]
 
 
-async def test_without_the_variable_there_are_no_spans(
+async def test_tracing_without_endpoint_logs_no_trace_id(
     client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (await client.get("/deals")).status_code == 200
