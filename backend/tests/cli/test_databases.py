@@ -11,7 +11,7 @@ from app.ingestion.generator import generate
 pytestmark = pytest.mark.integration
 
 
-def test_no_database_is_one_line_and_exit_status_3(invoke: Command, tmp_path: Path) -> None:
+def test_command_unavailable_database_exits_3(invoke: Command, tmp_path: Path) -> None:
     (tmp_path / "deals.csv").write_bytes(b"id\n")
     url = f"postgresql+asyncpg://deals@/deals?host={tmp_path}"
     for command in ("migrate", "verify"):
@@ -24,11 +24,11 @@ def test_no_database_is_one_line_and_exit_status_3(invoke: Command, tmp_path: Pa
 @pytest.mark.parametrize(
     "command", [["verify"], pytest.param(["keys", "list"], marks=pytest.mark.slow)]
 )
-def test_a_new_embedded_database_is_migrated_first(run: RunDeals, command: list[str]) -> None:
+def test_command_new_embedded_database_is_migrated(run: RunDeals, command: list[str]) -> None:
     assert run(*command).returncode == 0
 
 
-def test_an_unmigrated_database_is_one_line(
+def test_command_unmigrated_database_exits_3(
     invoke: Command, empty_url: str, tmp_path: Path
 ) -> None:
     generate(tmp_path / "deals.csv", rows=5, seed=5)

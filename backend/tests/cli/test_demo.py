@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 @pytest.mark.parametrize(
     "stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_demo_does_the_whole_job_and_leaves_nothing_running(
+def test_demo_serves_generated_deals_and_stops_cleanly(
     environment: dict[str, str], tmp_path: Path, stop: signal.Signals
 ) -> None:
     port = free_port()
@@ -43,7 +43,7 @@ def test_demo_does_the_whole_job_and_leaves_nothing_running(
 
 
 @pytest.mark.slow
-def test_interrupting_the_demo_early_leaves_nothing_running(
+def test_demo_interrupted_early_leaves_no_process(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     with (
@@ -58,7 +58,7 @@ def test_interrupting_the_demo_early_leaves_nothing_running(
 
 
 @pytest.mark.slow
-def test_the_demo_leaves_what_a_user_has_loaded(
+def test_demo_with_loaded_deals_keeps_them(
     run: RunDeals, environment: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
     environment["DATABASE_URL"] = database_url

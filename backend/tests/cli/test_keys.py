@@ -6,7 +6,7 @@ from tests.support.commands import Command, Ended
 pytestmark = pytest.mark.integration
 
 
-def test_keys_are_made_listed_and_revoked(invoke: Command, empty_url: str) -> None:
+def test_keys_create_list_and_revoke(invoke: Command, empty_url: str) -> None:
     def keys(*arguments: str) -> Ended:
         return invoke("keys", *arguments, DATABASE_URL=empty_url)
 

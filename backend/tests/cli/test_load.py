@@ -15,16 +15,14 @@ from app.ingestion.generator import generate
 pytestmark = pytest.mark.integration
 
 
-def test_generate_load_load_again_and_verify(
+def test_load_again_changes_nothing_and_verifies(
     invoke: Command, database_url: str, tmp_path: Path
 ) -> None:
     _load_twice(partial(invoke, DATABASE_URL=database_url), tmp_path)
 
 
 @pytest.mark.slow
-def test_commands_one_after_the_other_share_an_embedded_database(
-    run: RunDeals, tmp_path: Path
-) -> None:
+def test_load_again_on_embedded_database_changes_nothing(run: RunDeals, tmp_path: Path) -> None:
     _load_twice(run, tmp_path)
     assert processes_of(tmp_path / "data") == []
 
@@ -44,9 +42,7 @@ def _load_twice(run: Command | RunDeals, folder: Path) -> None:
     assert not (folder / "deals.csv.rejects.csv").exists()
 
 
-def test_rejected_rows_make_exit_status_1(
-    invoke: Command, database_url: str, tmp_path: Path
-) -> None:
+def test_load_rejected_rows_exits_1(invoke: Command, database_url: str, tmp_path: Path) -> None:
     generate(tmp_path / "deals.csv.gz", rows=20, seed=5)
     header, first, *rest = gzip.decompress((tmp_path / "deals.csv.gz").read_bytes()).splitlines()
     bad = b",".join([b"x", *first.split(b",")[1:]])
@@ -64,7 +60,7 @@ def test_rejected_rows_make_exit_status_1(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"id,hotel_name\n1,x\n", b"\x00\x01\xff" * 100])
-def test_a_refused_file_is_one_line_and_exit_status_2(
+def test_load_invalid_file_exits_2_with_one_line(
     invoke: Command, database_url: str, tmp_path: Path, content: bytes | None
 ) -> None:
     if content is not None:

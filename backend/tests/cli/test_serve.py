@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.slow
-def test_serve_with_two_workers_migrates_and_answers(
+def test_serve_two_workers_migrates_and_answers(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     port = free_port()
@@ -42,11 +42,11 @@ def test_serve_with_two_workers_migrates_and_answers(
     wait_for_sync(lambda: not processes_of(tmp_path / "data"), "all gone")
 
 
-def test_a_taken_port_is_one_line(invoke: Command) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+def test_serve_and_demo_taken_port_exits_3_with_one_line(invoke: Command) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         for command in ("demo", "serve"):
             result = invoke(command, "--port", str(port))
             assert result.returncode == 3

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
         ({"APP_ENV": "prod"}, "APP_ENV"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(
+def test_command_invalid_setting_exits_3_naming_it(
     invoke: Command, variables: dict[str, str], named: str
 ) -> None:
     result = invoke("migrate", **variables)
@@ -32,7 +32,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
 @pytest.mark.parametrize(
     "arguments", [["nothing"], ["load"], ["serve", "--port", "0"], ["demo", "--rows", "x"]]
 )
-def test_wrong_usage_gets_help_and_not_a_traceback(invoke: Command, arguments: list[str]) -> None:
+def test_command_invalid_usage_exits_2_with_help(invoke: Command, arguments: list[str]) -> None:
     result = invoke(*arguments)
 
     assert result.returncode == 2
@@ -41,14 +41,14 @@ def test_wrong_usage_gets_help_and_not_a_traceback(invoke: Command, arguments: l
 
 
 @pytest.mark.parametrize("command", ["", *commands.commands])
-def test_every_command_has_help(invoke: Command, command: str) -> None:
+def test_command_help_exits_0(invoke: Command, command: str) -> None:
     result = invoke(*command.split(), "--help")
 
     assert result.returncode == 0
     assert f"Usage: deals {command}" in result.stdout
 
 
-def test_the_installed_command_exits_as_its_function_does(run: RunDeals) -> None:
+def test_command_installed_returns_its_exit_status(run: RunDeals) -> None:
     shown = run("verify", "--help")
     refused = run("migrate", DB_POOL_SIZE="many")
 
@@ -59,5 +59,5 @@ def test_the_installed_command_exits_as_its_function_does(run: RunDeals) -> None
 
 
 @pytest.mark.parametrize("command", commands.commands.values(), ids=commands.commands)
-def test_the_line_of_a_command_is_its_own(command: Later) -> None:
+def test_command_short_help_equals_that_of_its_module(command: Later) -> None:
     assert command.get_short_help_str(200) == command.load().get_short_help_str(200)
