@@ -23,8 +23,8 @@ _pages: dict[str, list[dict[str, Any]]] = {}
 
 
 @schemathesis.serializer("text/csv", "application/csv", "application/gzip", "application/x-gzip")
-def as_it_is(_context: object, value: Any) -> bytes:
-    """What has no serializer is not sent at all."""
+def serialize_unchanged(_context: object, value: Any) -> bytes:
+    """Serialize a body as it is. Schemathesis sends no body without a serializer."""
     return serialize_binary(value)
 
 
@@ -49,17 +49,17 @@ def before_load_schema(_context: HookContext, raw_schema: dict[str, Any]) -> Non
 def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, Any]) -> None:
     if not _is_valid(case):
         # Lengths are those of trimmed texts: what is too long only by its spaces becomes valid.
-        case.body, case.query = _trimmed(case.body), _trimmed(case.query)
+        case.body, case.query = _trim(case.body), _trim(case.query)
     if not _is_valid(case):
         return
-    _mend_query(case)
+    _repair_query(case)
     if case.path == "/imports" and case.method == "POST":
-        _mend_file(case)
+        _repair_file(case)
     deals = case.body if isinstance(case.body, list) else [case.body]
     for deal in deals:
         if isinstance(deal, dict):
-            _mend_dates(deal)
-    _mend_headers(case)
+            _repair_dates(deal)
+    _repair_headers(case)
 
 
 @schemathesis.hook
@@ -77,11 +77,11 @@ def _is_valid(case: Case[Any]) -> bool:
     return case.meta is not None and case.meta.generation.mode.is_positive
 
 
-def _trimmed(value: Any) -> Any:
+def _trim(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _trimmed(each) for name, each in value.items()}
+        return {name: _trim(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_trimmed(each) for each in value]
+        return [_trim(each) for each in value]
     return value.strip() if isinstance(value, str) else value
 
 
@@ -98,11 +98,11 @@ def filter_failure(
     )
 
 
-def _mend_query(case: Case[Any]) -> None:
+def _repair_query(case: Case[Any]) -> None:
     """Ranges the right way round, a sort by each field once, a cursor that the service made."""
     query = case.query
     for low, high in (("price_min", "price_max"), ("checkin_from", "checkin_to")):
-        if low in query and high in query and _as_sent(query[low]) > _as_sent(query[high]):
+        if low in query and high in query and _comparable(query[low]) > _comparable(query[high]):
             query[low], query[high] = query[high], query[low]
     if "sort" in query:
         fields = {field.removeprefix("-"): field for field in query["sort"].split(",")}
@@ -115,7 +115,7 @@ def _mend_query(case: Case[Any]) -> None:
             del query["cursor"]
 
 
-def _as_sent(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     """A price, which may come as a number or as its text; or a date."""
     try:
         return float(value)
@@ -123,7 +123,7 @@ def _as_sent(value: Any) -> Any:
         return value
 
 
-def _mend_dates(deal: dict[str, Any]) -> None:
+def _repair_dates(deal: dict[str, Any]) -> None:
     """Checkout after checkin; one of the two alone would be judged with the stored other one."""
     if "checkin_date" in deal or "checkout_date" in deal:
         checkin = date.fromisoformat(deal.get("checkin_date") or deal["checkout_date"])
@@ -133,7 +133,7 @@ def _mend_dates(deal: dict[str, Any]) -> None:
         deal["checkout_date"] = str(max(checkout, checkin + timedelta(1)))
 
 
-def _mend_file(case: Case[Any]) -> None:
+def _repair_file(case: Case[Any]) -> None:
     """Not empty; a `minLength` of something binary is not heeded."""
     body: Any = case.body
     form = isinstance(body, dict)
@@ -142,7 +142,7 @@ def _mend_file(case: Case[Any]) -> None:
         case.body = {**body, "file": Binary(b"x")} if form else Binary(b"x")
 
 
-def _mend_headers(case: Case[Any]) -> None:
+def _repair_headers(case: Case[Any]) -> None:
     """A version that the service has given out; a key for each body, and for it again."""
     tag = case.headers.get("if-match")
     if tag is not None and (tag == EXAMPLE_TAG or not _TAG.fullmatch(tag)):

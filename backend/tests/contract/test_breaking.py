@@ -43,16 +43,16 @@ def parameter(document: Document, operation_id: str, name: str) -> Document:
     return found
 
 
-def ok(document: Document, operation_id: str) -> Document:
+def ok_response(document: Document, operation_id: str) -> Document:
     found: Document = operation(document, operation_id)["responses"]["200"]
     return found
 
 
-NEW: Document = {"name": "x", "in": "query", "schema": {"type": "string"}}
+NEW_PARAMETER: Document = {"name": "x", "in": "query", "schema": {"type": "string"}}
 STRING_OR_NULL = ["string", "null"]
 
-# Each touches something else, so that one comparison finds them all.
-BREAKING: dict[str, Change] = {
+# Each change touches another part, so that one comparison finds them all.
+BREAKING_CHANGES: dict[str, Change] = {
     "/categories: Path `/categories` was removed.": lambda d: d["paths"].pop("/categories"),
     "Operation `DELETE /deals/{deal_id}` was removed.": lambda d: d["paths"][
         "/deals/{deal_id}"
@@ -76,13 +76,15 @@ BREAKING: dict[str, Change] = {
     "Upper bound of `star_rating` changed from '<= 5' to '<= 6'.": lambda d: field(
         d, "DealResponse.star_rating"
     ).update(maximum=6),
-    "Response header `ETag` was removed.": lambda d: ok(d, "get_hotel")["headers"].pop("ETag"),
-    "Media type `text/csv` was removed.": lambda d: ok(d, "export_deals")["content"].pop(
+    "Response header `ETag` was removed.": lambda d: ok_response(d, "get_hotel")["headers"].pop(
+        "ETag"
+    ),
+    "Media type `text/csv` was removed.": lambda d: ok_response(d, "export_deals")["content"].pop(
         "text/csv"
     ),
     "Required `x` query parameter was added.": lambda d: operation(d, "list_imports")[
         "parameters"
-    ].append({**NEW, "required": True}),
+    ].append({**NEW_PARAMETER, "required": True}),
     "`city` query parameter became required.": lambda d: parameter(
         d, "export_deals", "city"
     ).update(required=True),
@@ -130,8 +132,8 @@ BREAKING: dict[str, Change] = {
     ).update(security=[{"HTTPBearer": []}]),
 }
 
-HARMLESS: list[Change] = [
-    lambda d: operation(d, "list_deals")["parameters"].insert(0, NEW),
+COMPATIBLE_CHANGES: list[Change] = [
+    lambda d: operation(d, "list_deals")["parameters"].insert(0, NEW_PARAMETER),
     lambda d: operation(d, "list_hotels")["parameters"].reverse(),
     lambda d: d["paths"].update({"/new": {"get": {**d["paths"]["/health"]["get"]}}}),
     lambda d: schema(d, "DealResponse")["properties"].update(new={"type": "string"}),
@@ -155,90 +157,93 @@ def document() -> Document:
 
 
 @pytest.fixture(scope="module")
-def broken(document: Document) -> list[str]:
-    """What is found when everything of `BREAKING` happens at once."""
+def reported_changes(document: Document) -> list[str]:
+    """The report of all `BREAKING_CHANGES` made at once."""
     changed = copy.deepcopy(document)
-    for change in BREAKING.values():
+    for change in BREAKING_CHANGES.values():
         change(changed)
     return lint_api.breaking_changes(document, changed)
 
 
-@pytest.mark.parametrize("message", BREAKING)
-def test_what_breaks_clients_is_found(broken: list[str], message: str) -> None:
-    assert any(message in each for each in broken), broken
+class TestBreakingChanges:
+    @pytest.mark.parametrize("message", BREAKING_CHANGES)
+    def test_breaking_change_is_reported(self, reported_changes: list[str], message: str) -> None:
+        assert any(message in each for each in reported_changes), reported_changes
+
+    def test_report_names_operation_and_place(self, reported_changes: list[str]) -> None:
+        assert "POST /imports: Response `200` was removed. (responses/200)" in reported_changes
+        assert (
+            "GET /deals: Upper bound changed from '<= 100' to '<= 50'. (parameters/schema)"
+            in reported_changes
+        )
+
+    def test_compatible_changes_are_not_reported(self, document: Document) -> None:
+        changed = copy.deepcopy(document)
+        for change in COMPATIBLE_CHANGES:
+            change(changed)
+
+        assert lint_api.breaking_changes(document, changed) == []
 
 
-def test_where_it_is_is_said(broken: list[str]) -> None:
-    assert "POST /imports: Response `200` was removed. (responses/200)" in broken
-    assert "GET /deals: Upper bound changed from '<= 100' to '<= 50'. (parameters/schema)" in broken
+class TestUnstated:
+    @pytest.mark.parametrize(
+        ("accepted", "versions", "complaint"),
+        [
+            ({}, ("0.1.0", "0.2.0"), "does not say why: a"),
+            ({"a": " "}, ("0.1.0", "0.2.0"), "has no reason for: a"),
+            ({"a": "why", "b": "why"}, ("0.1.0", "0.2.0"), "is no breaking change: b"),
+            ({"a": "why"}, ("0.1.0", "0.1.9"), "version 0.1.9 after 0.1.0"),
+            ({"a": "why"}, ("1.1.0", "1.2.0"), "version 1.2.0 after 1.1.0"),
+            ({"a": "why"}, ("0.1.0", "0.2.0"), None),
+            ({"a": "why"}, ("0.9.0", "1.0.0"), None),
+            ({"a": "why"}, ("1.9.0", "2.0.0"), None),
+        ],
+    )
+    @pytest.mark.unit
+    def test_breaking_change_needs_reason_and_version(
+        self, accepted: dict[str, str], versions: tuple[str, str], complaint: str | None
+    ) -> None:
+        problems = lint_api.unstated(["a"], accepted, versions)
+
+        if complaint is None:
+            assert problems == []
+        else:
+            assert len(problems) == 1
+            assert complaint in problems[0]
+
+    @pytest.mark.unit
+    def test_no_breaking_change_needs_no_reason(self) -> None:
+        assert lint_api.unstated([], {}, ("0.1.0", "0.1.0")) == []
+        assert lint_api.unstated([], {"a": "why"}, ("0.1.0", "0.1.0"))
 
 
-def test_what_breaks_nobody_is_not(document: Document) -> None:
-    changed = copy.deepcopy(document)
-    for change in HARMLESS:
-        change(changed)
+class TestLint:
+    @pytest.mark.slow
+    def test_committed_document_passes(
+        self, document: Document, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert lint_api.main() == 0, capsys.readouterr().out
 
-    assert lint_api.breaking_changes(document, changed) == []
+    def test_missing_description_is_reported(self, document: Document, tmp_path: Path) -> None:
+        changed = copy.deepcopy(document)
+        del operation(changed, "list_deals")["summary"]
+        del parameter(changed, "list_hotels", "city")["description"]
+        del ok_response(changed, "get_deal")["headers"]["X-Request-ID"]
+        field(changed, "DealResponse.room_type")["examples"] = [1]
+        file = tmp_path / "openapi.json"
+        file.write_text(json.dumps(changed))
 
+        found = " ".join(lint_api.lint(file))
 
-@pytest.mark.parametrize(
-    ("accepted", "versions", "complaint"),
-    [
-        ({}, ("0.1.0", "0.2.0"), "does not say why: a"),
-        ({"a": " "}, ("0.1.0", "0.2.0"), "has no reason for: a"),
-        ({"a": "why", "b": "why"}, ("0.1.0", "0.2.0"), "is no breaking change: b"),
-        ({"a": "why"}, ("0.1.0", "0.1.9"), "version 0.1.9 after 0.1.0"),
-        ({"a": "why"}, ("1.1.0", "1.2.0"), "version 1.2.0 after 1.1.0"),
-        ({"a": "why"}, ("0.1.0", "0.2.0"), None),
-        ({"a": "why"}, ("0.9.0", "1.0.0"), None),
-        ({"a": "why"}, ("1.9.0", "2.0.0"), None),
-    ],
-)
-@pytest.mark.unit
-def test_a_break_is_stated(
-    accepted: dict[str, str], versions: tuple[str, str], complaint: str | None
-) -> None:
-    problems = lint_api.unstated(["a"], accepted, versions)
+        for rule in (
+            "operation-summary",
+            "parameter-description",
+            "response-contains-header",
+            "no-invalid-schema-examples",
+        ):
+            assert f"({rule})" in found
 
-    if complaint is None:
-        assert problems == []
-    else:
-        assert len(problems) == 1
-        assert complaint in problems[0]
-
-
-@pytest.mark.unit
-def test_without_a_break_nothing_need_be_stated() -> None:
-    assert lint_api.unstated([], {}, ("0.1.0", "0.1.0")) == []
-    assert lint_api.unstated([], {"a": "why"}, ("0.1.0", "0.1.0"))
-
-
-@pytest.mark.slow
-def test_the_document_passes(document: Document, capsys: pytest.CaptureFixture[str]) -> None:
-    assert lint_api.main() == 0, capsys.readouterr().out
-
-
-def test_what_is_not_well_described_is_found(document: Document, tmp_path: Path) -> None:
-    changed = copy.deepcopy(document)
-    del operation(changed, "list_deals")["summary"]
-    del parameter(changed, "list_hotels", "city")["description"]
-    del ok(changed, "get_deal")["headers"]["X-Request-ID"]
-    field(changed, "DealResponse.room_type")["examples"] = [1]
-    file = tmp_path / "openapi.json"
-    file.write_text(json.dumps(changed))
-
-    found = " ".join(lint_api.lint(file))
-
-    for rule in (
-        "operation-summary",
-        "parameter-description",
-        "response-contains-header",
-        "no-invalid-schema-examples",
-    ):
-        assert f"({rule})" in found
-
-
-def test_a_report_that_is_none_is_an_error(tmp_path: Path) -> None:
-    node.require("redocly")
-    with pytest.raises(RuntimeError, match="redocly lint"):
-        list(lint_api.lint(tmp_path / "nothing.json"))
+    def test_missing_document_raises_error(self, tmp_path: Path) -> None:
+        node.require("redocly")
+        with pytest.raises(RuntimeError, match="redocly lint"):
+            list(lint_api.lint(tmp_path / "nothing.json"))

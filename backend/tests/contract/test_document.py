@@ -15,7 +15,7 @@ from app.core.errors import AppError
 from app.main import create_app
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-METHODS = {
+OPERATION_IDS = {
     "get_health",
     "get_liveness",
     "get_readiness",
@@ -61,19 +61,19 @@ def examples_of(node: Document) -> list[Any]:
     return [*found, *([node["example"]] if "example" in node else [])]
 
 
-def wrong_examples(document: Document) -> Iterator[str]:
+def invalid_examples(document: Document) -> Iterator[str]:
     for place, node in nodes(document):
         schema = node.get("schema", node)
         if place.endswith("/properties") or not examples_of(node):
             continue
-        whole = {**schema, "components": document["components"]}
-        validator = Draft202012Validator(whole, validate_formats=True)
+        full_schema = {**schema, "components": document["components"]}
+        validator = Draft202012Validator(full_schema, validate_formats=True)
         for example in examples_of(node):
             for error in validator.iter_errors(example):
                 yield f"{place}: {error.message}"
 
 
-def shown(document: Document, content: Document) -> list[Any]:
+def body_examples(document: Document, content: Document) -> list[Any]:
     """Examples of a body: its own, its schema's, or those of the schema that it refers to."""
     schema = content.get("schema", {})
     name = schema.get("$ref", "").rpartition("/")[2]
@@ -82,7 +82,7 @@ def shown(document: Document, content: Document) -> list[Any]:
 
 
 @pytest.mark.unit
-def test_it_says_what_it_is_about(document: Document) -> None:
+def test_document_info_is_complete(document: Document) -> None:
     info = document["info"]
 
     assert info["license"] == {"name": "MIT", "identifier": "MIT"}
@@ -98,7 +98,7 @@ def test_it_says_what_it_is_about(document: Document) -> None:
 
 
 @pytest.mark.unit
-def test_tags_are_described_and_used(document: Document) -> None:
+def test_document_tags_are_described_and_used(document: Document) -> None:
     described = [tag["name"] for tag in document["tags"]]
     used = {tag for _, operation in operations(document) for tag in operation["tags"]}
 
@@ -108,13 +108,13 @@ def test_tags_are_described_and_used(document: Document) -> None:
 
 
 @pytest.mark.unit
-def test_operations_have_names_that_do_not_change(document: Document) -> None:
+def test_document_operation_ids_are_stable(document: Document) -> None:
     """They are what the methods of generated clients are called."""
-    assert {operation["operationId"] for _, operation in operations(document)} == METHODS
+    assert {operation["operationId"] for _, operation in operations(document)} == OPERATION_IDS
 
 
 @pytest.mark.unit
-def test_operations_are_described(document: Document) -> None:
+def test_document_operations_are_described(document: Document) -> None:
     summaries = [operation["summary"] for _, operation in operations(document)]
 
     assert len(set(summaries)) == len(summaries)
@@ -126,7 +126,7 @@ def test_operations_are_described(document: Document) -> None:
 
 
 @pytest.mark.unit
-def test_parameters_are_described_with_an_example(document: Document) -> None:
+def test_document_parameters_have_description_and_example(document: Document) -> None:
     for where, operation in operations(document):
         for parameter in operation.get("parameters", []):
             assert parameter["description"], (where, parameter["name"])
@@ -134,7 +134,7 @@ def test_parameters_are_described_with_an_example(document: Document) -> None:
 
 
 @pytest.mark.unit
-def test_bodies_have_examples(document: Document) -> None:
+def test_document_bodies_have_examples(document: Document) -> None:
     for where, operation in operations(document):
         responses = operation["responses"].items()
         bodies = [*((status, response.get("content", {})) for status, response in responses)]
@@ -142,31 +142,31 @@ def test_bodies_have_examples(document: Document) -> None:
         for name, contents in bodies:
             for media_type, content in contents.items():
                 is_file = media_type in {"multipart/form-data", "application/octet-stream"}
-                assert is_file or shown(document, content), f"{where} {name} {media_type}"
+                assert is_file or body_examples(document, content), f"{where} {name} {media_type}"
 
 
 @pytest.mark.unit
-def test_every_example_is_valid(document: Document) -> None:
-    assert list(wrong_examples(document)) == []
+def test_document_examples_are_valid(document: Document) -> None:
+    assert list(invalid_examples(document)) == []
 
 
 @pytest.mark.unit
-def test_a_wrong_example_is_found(settings: Settings) -> None:
+def test_document_invalid_example_is_found(settings: Settings) -> None:
     document = create_app(settings).openapi()
     deals = document["paths"]["/deals"]["get"]
     deals["parameters"][0]["schema"]["examples"] = [-1]
     deals["responses"]["422"]["content"]["application/json"]["examples"]["x"] = {"value": {}}
     document["components"]["schemas"]["DealResponse"]["examples"][0]["checkin_date"] = "tomorrow"
 
-    found = " ".join(wrong_examples(document))
+    found = " ".join(invalid_examples(document))
 
     assert "parameters/0" in found
     assert "422" in found
     assert "schemas/DealResponse: " in found
 
 
-def codes() -> dict[int, set[str]]:
-    """Of each status, by the errors that there are."""
+def error_codes() -> dict[int, set[str]]:
+    """Return the error codes of each status."""
     found: dict[int, set[str]] = {}
     kinds = [AppError]
     while kinds:
@@ -177,8 +177,8 @@ def codes() -> dict[int, set[str]]:
 
 
 @pytest.mark.unit
-def test_errors_have_the_codes_of_their_status(document: Document) -> None:
-    known = codes()
+def test_document_errors_have_codes_of_their_status(document: Document) -> None:
+    known = error_codes()
     for where, operation in operations(document):
         for status, response in operation["responses"].items():
             if int(status) < 400:
@@ -192,14 +192,14 @@ def test_errors_have_the_codes_of_their_status(document: Document) -> None:
 
 
 @pytest.mark.unit
-def test_no_error_is_in_another_envelope(document: Document) -> None:
+def test_document_errors_have_one_envelope(document: Document) -> None:
     schemas = document["components"]["schemas"]
 
     assert not {"HTTPValidationError", "ValidationError"} & set(schemas)
 
 
 @pytest.mark.unit
-def test_links_lead_to_what_there_is(document: Document) -> None:
+def test_document_links_lead_to_operations(document: Document) -> None:
     targets = {operation["operationId"]: operation for _, operation in operations(document)}
     found = set()
     for _, operation in operations(document):
@@ -217,7 +217,7 @@ def test_links_lead_to_what_there_is(document: Document) -> None:
 
 
 @pytest.mark.unit
-def test_it_is_made_once(settings: Settings) -> None:
+def test_document_is_built_once(settings: Settings) -> None:
     app = create_app(settings)
 
     assert app.openapi() is app.openapi()
@@ -235,8 +235,8 @@ DEAL: dict[str, Any] = {
     "checkin_date": "2026-12-01",
     "checkout_date": "2026-12-06",
 }
-KEY = {"Idempotency-Key": "1"}
-STALE = {"If-Match": '"9.0000000000000000"'}
+IDEMPOTENCY_KEY = {"Idempotency-Key": "1"}
+STALE_VERSION = {"If-Match": '"9.0000000000000000"'}
 
 
 @pytest.mark.api
@@ -255,7 +255,7 @@ STALE = {"If-Match": '"9.0000000000000000"'}
         ("POST", "/deals", "/deals", 415, {"content": "x", "headers": {"Content-Type": "a/b"}}),
         ("POST", "/deals", "/deals", 413, {"content": b"x" * 2**21}),
         ("POST", "/deals", "/deals", 422, {"json": {**DEAL, "price_per_night": 0}}),
-        ("POST", "/hotels", "/hotels", 422, {"json": HOTEL, "headers": KEY}),
+        ("POST", "/hotels", "/hotels", 422, {"json": HOTEL, "headers": IDEMPOTENCY_KEY}),
         ("POST", "/hotels", "/hotels", 409, {"json": {**HOTEL, "name": "Other"}}),
         ("POST", "/hotels", "/hotels", 409, {"json": {**HOTEL, "phone": "2"}}),
         ("POST", "/hotels", "/hotels", 422, {"json": {**HOTEL, "phone": ""}}),
@@ -267,7 +267,7 @@ STALE = {"If-Match": '"9.0000000000000000"'}
             {"json": [{**DEAL, "external_id": 2}, {**DEAL, "price_per_night": 0}]},
         ),
         ("POST", "/deals/bulk", "/deals/bulk", 422, {"json": [DEAL] * 1001}),
-        ("PATCH", "/hotels/1", "/hotels/{hotel_id}", 412, {"json": {}, "headers": STALE}),
+        ("PATCH", "/hotels/1", "/hotels/{hotel_id}", 412, {"json": {}, "headers": STALE_VERSION}),
         ("DELETE", "/hotels/1", "/hotels/{hotel_id}", 409, {}),
         ("GET", "/imports/4711", "/imports/{import_id}", 404, {}),
         ("POST", "/imports", "/imports", 422, {"files": {"x": b"x"}}),
@@ -280,7 +280,7 @@ STALE = {"If-Match": '"9.0000000000000000"'}
         ),
     ],
 )
-async def test_errors_are_what_the_service_says(
+async def test_error_response_is_a_documented_example(
     api: httpx.AsyncClient,
     document: Document,
     method: str,
@@ -289,19 +289,19 @@ async def test_errors_are_what_the_service_says(
     status: int,
     options: dict[str, Any],
 ) -> None:
-    await api.post("/hotels", json={**HOTEL, "phone": "1"}, headers=KEY)
+    await api.post("/hotels", json={**HOTEL, "phone": "1"}, headers=IDEMPOTENCY_KEY)
     await api.post("/deals", json=DEAL)
-    if options.get("headers") is KEY:
+    if options.get("headers") is IDEMPOTENCY_KEY:
         options = {**options, "json": {**HOTEL, "name": "Another body"}}
 
     response = await api.request(method, path, **options)
 
     assert response.status_code == status, response.text
-    said = response.json()["error"]
+    error = response.json()["error"]
     declared = document["paths"][route][method.lower()]["responses"][str(status)]
     examples = [each["error"] for each in examples_of(declared["content"]["application/json"])]
-    del said["request_id"]
-    assert said in [
+    del error["request_id"]
+    assert error in [
         {name: value for name, value in example.items() if name != "request_id"}
         for example in examples
     ]

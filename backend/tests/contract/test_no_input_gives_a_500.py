@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given
-from hypothesis import settings as settings_of_hypothesis
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from starlette.types import Message
@@ -96,9 +96,11 @@ async def app(catalog: Catalog, settings: Settings) -> AsyncIterator[FastAPI]:
         yield app
 
 
-@settings_of_hypothesis(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(path=PATHS, parameters=st.lists(st.tuples(NAMES, VALUES), max_size=4))
-async def test_query(app: FastAPI, path: str, parameters: list[tuple[str, str]]) -> None:
+async def test_random_query_returns_200_or_422(
+    app: FastAPI, path: str, parameters: list[tuple[str, str]]
+) -> None:
     query = "&".join(f"{quote(name)}={value}" for name, value in parameters)
 
     status, body = await status_and_body(app, path, query)
@@ -108,12 +110,14 @@ async def test_query(app: FastAPI, path: str, parameters: list[tuple[str, str]])
         assert json.loads(body)["error"]["code"] == "VALIDATION_ERROR"
 
 
-@settings_of_hypothesis(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     path=st.sampled_from(["/deals/{}", "/imports/{}", "/imports/{}/rejects", "/imports/{}/events"]),
     segment=st.one_of(VALUES, st.just("..%2f..%2fetc%2fpasswd")),
 )
-async def test_path(app: FastAPI, path: str, segment: str) -> None:
+async def test_random_path_segment_returns_200_404_or_422(
+    app: FastAPI, path: str, segment: str
+) -> None:
     status, body = await status_and_body(app, path.format(segment))
 
     assert status in {200, 404, 422}, body
@@ -130,7 +134,9 @@ async def test_path(app: FastAPI, path: str, segment: str) -> None:
         {"Content-Type": "x" * 500, "Content-Length": "0"},
     ],
 )
-async def test_headers(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_malformed_headers_return_200(
+    client: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
     raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
 
     assert (await client.get("/deals/1", headers=raw)).status_code == 200

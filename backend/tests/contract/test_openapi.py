@@ -17,7 +17,7 @@ SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 
 @pytest.mark.unit
-def test_the_document_is_the_committed_one(settings: Settings) -> None:
+def test_document_equals_committed_snapshot(settings: Settings) -> None:
     """After a change that is meant: `UPDATE_SNAPSHOTS=1 uv run pytest tests/contract`."""
     document = json.dumps(create_app(settings).openapi(), indent=2, ensure_ascii=False) + "\n"
     if os.environ.get("UPDATE_SNAPSHOTS"):
@@ -51,7 +51,7 @@ def response_models(settings: Settings) -> dict[str, Any]:
         ("/categories", "/categories"),
     ],
 )
-async def test_a_real_response_is_the_declared_model(
+async def test_response_round_trips_through_declared_model(
     client: httpx.AsyncClient, settings: Settings, route: str, path: str
 ) -> None:
     """Nothing missing, nothing of another type, and, by the round trip, nothing more."""
@@ -62,7 +62,7 @@ async def test_a_real_response_is_the_declared_model(
     assert adapter.dump_json(adapter.validate_json(response.content)) == response.content
 
 
-def test_the_round_trip_notices_a_field_too_many(settings: Settings) -> None:
+def test_response_with_extra_field_fails_round_trip(settings: Settings) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(response_models(settings)["/health"])
     content = b'{"status":"ok","more":1}'
 

@@ -25,7 +25,7 @@ import schemathesis
 import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck
-from hypothesis import settings as settings_of_hypothesis
+from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 from schemathesis import Case, Response
 from schemathesis.config import SchemathesisConfig
@@ -51,7 +51,7 @@ TAGS = Counter(
 )
 
 # There is no worker; a stream of events would go on until there is.
-IMPORTS_HAVE_ENDED = """
+FINISH_IMPORTS = """
 INSERT INTO imports (state, finished_at, strict, dry_run, bytes_total, sha256, created_by)
 SELECT 'cancelled', now(), false, false, 1, sha256(n::text::bytea), 'somebody'
 FROM generate_series(1, 20) AS n;
@@ -61,7 +61,7 @@ CREATE TRIGGER end_at_once BEFORE INSERT ON imports FOR EACH ROW EXECUTE FUNCTIO
 """
 
 # Hotels and deals of the ids that the configuration knows; half of the hotels have no deals.
-BEFORE_A_SEQUENCE = """
+RESET_DATA = """
 TRUNCATE hotels, deals, categories, idempotency_keys, imports RESTART IDENTITY CASCADE;
 INSERT INTO hotels (name, city, country, phone)
 SELECT 'Inn', 'Berlin', n::text, n::text FROM generate_series(1, 20) AS n;
@@ -75,7 +75,7 @@ FROM generate_series(1, 20) AS n;
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
+def serve_in_thread(app: FastAPI) -> Iterator[str]:
     """`app` on a real port, where clients in other processes and threads reach it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
@@ -95,7 +95,7 @@ Serve = Callable[[str], AbstractContextManager[dict[str, str]]]
 async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve:
     """What `schemathesis.toml` asks for: a service with data, and a key to write."""
     connection = await asyncpg.connect(dsn(clone_url))
-    await connection.execute(IMPORTS_HAVE_ENDED)
+    await connection.execute(FINISH_IMPORTS)
     await connection.close()
     async with database.transaction() as session:
         key = await KeyService(session).create("schemathesis", ["deals:write", "imports:write"])
@@ -111,13 +111,13 @@ async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve
             "database_url": SecretStr(as_text(clone_url)),
             "signing_key": SecretStr("k" * 32),
         }
-        with listening(create_app(settings.model_copy(update=changes))) as url:
+        with serve_in_thread(create_app(settings.model_copy(update=changes))) as url:
             yield {"BASE_URL": url, "API_KEY": key, "HOOKS": str(HOOKS)}
 
     return serve
 
 
-def run(
+def run_schemathesis(
     environment: dict[str, str], folder: Path, *options: str, examples: int = EXAMPLES or 10
 ) -> tuple[int, str]:
     """Return the exit status and the output of the command, which keeps findings in `folder`."""
@@ -139,10 +139,12 @@ def run(
     return result.returncode, result.stdout + result.stderr
 
 
-def test_every_operation_keeps_to_the_document(serve: Serve, tmp_path: Path) -> None:
+def test_schemathesis_all_operations_pass(serve: Serve, tmp_path: Path) -> None:
     """The document's examples, and a few random requests to each operation."""
     with serve("production") as environment:
-        status, output = run(environment, tmp_path, "--phases", "examples,fuzzing", examples=3)
+        status, output = run_schemathesis(
+            environment, tmp_path, "--phases", "examples,fuzzing", examples=3
+        )
 
     assert status == 0, output
     assert re.search(r"(\d+) selected / \1 total", output)
@@ -150,54 +152,54 @@ def test_every_operation_keeps_to_the_document(serve: Serve, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tag", TAGS)
-def test_every_operation_by_itself(serve: Serve, tmp_path: Path, tag: str) -> None:
+def test_schemathesis_each_tag_passes_all_phases(serve: Serve, tmp_path: Path, tag: str) -> None:
     """Examples, the edges of every schema, and random requests: right ones and wrong ones."""
     phases = ("--phases", "examples,coverage,fuzzing")
     with serve("production") as environment:
-        status, output = run(environment, tmp_path, *phases, "--include-tag", tag)
+        status, output = run_schemathesis(environment, tmp_path, *phases, "--include-tag", tag)
 
     assert status == 0, output
     assert f" {TAGS[tag]} selected / {TAGS.total()} total" in output
 
 
 @pytest.mark.slow
-def test_a_service_that_needs_no_key_is_noticed(serve: Serve, tmp_path: Path) -> None:
+def test_schemathesis_unauthenticated_write_is_reported(serve: Serve, tmp_path: Path) -> None:
     """In development writes are open, which the document does not say."""
     only = ("--phases", "fuzzing", "--include-operation-id", "create_hotel", "--mode", "positive")
     with serve("development") as environment:
-        status, output = run(environment, tmp_path, *only)
+        status, output = run_schemathesis(environment, tmp_path, *only)
 
     assert status == 1, output
     assert "without authentication" in output, output
 
 
 @pytest.mark.slow
-def test_operations_in_sequences(
+def test_schemathesis_sequences_of_operations_pass(
     serve: Serve, clone_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Along the document's links: what is made is there, what is deleted is not, versions hold."""
-    met: set[tuple[str, int]] = set()
+    observed: set[tuple[str, int]] = set()
     with serve("production") as environment, asyncio.Runner() as runner:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        whole = schemathesis.openapi.from_url(
+        full_schema = schemathesis.openapi.from_url(
             f"{environment['BASE_URL']}/openapi.json", config=SchemathesisConfig.from_path(CONFIG)
         )
         # No link leads to or from the others: they would only use up the steps.
-        schema = whole.exclude(path_regex="^/imports")
+        schema = full_schema.exclude(path_regex="^/imports")
         connection = runner.run(asyncpg.connect(dsn(clone_url)))
 
         class Machine(schema.as_state_machine()):  # type: ignore[misc]
             def setup(self) -> None:
                 # A sequence that is run again must meet the same rows.
-                runner.run(connection.execute(BEFORE_A_SEQUENCE))
+                runner.run(connection.execute(RESET_DATA))
 
             def after_call(self, response: Response, case: Case[Any]) -> None:
                 super().after_call(response, case)
-                met.add((case.operation.definition.raw["operationId"], response.status_code))
+                observed.add((case.operation.definition.raw["operationId"], response.status_code))
 
         Machine.run(
-            settings=settings_of_hypothesis(
+            settings=hypothesis_settings(
                 max_examples=EXAMPLES or 40,
                 stateful_step_count=6,
                 derandomize=not EXAMPLES,
@@ -210,4 +212,4 @@ def test_operations_in_sequences(
     for resource in ("deal", "hotel"):
         done = {(f"create_{resource}", 201), (f"get_{resource}", 200)}
         done |= {(f"change_{resource}", 200), (f"delete_{resource}", 204)}
-        assert done <= met, sorted(met)
+        assert done <= observed, sorted(observed)

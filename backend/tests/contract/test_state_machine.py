@@ -41,7 +41,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 FIXED = {"original_price": "1.00", "checkin_date": "2027-01-01", "checkout_date": "2027-01-02"}
 
 
-class Server:
+class ApiServer:
     """The application on a loop of its own, which Hypothesis' synchronous rules run to answers."""
 
     def __init__(self, server_url: URL, template: str, changes: Settings) -> None:
@@ -63,64 +63,64 @@ class Server:
         self._runner.close()
 
 
-class Writes(RuleBasedStateMachine):
+class WriteStateMachine(RuleBasedStateMachine):
     """What clients do, and what they must then see."""
 
-    server: Server
+    server: ApiServer
     number = 0
 
     hotels: Bundle[int] = Bundle("hotels")
     deals: Bundle[int] = Bundle("deals")
 
     @initialize()
-    def empty(self) -> None:
-        for deal in self._all():
+    def reset(self) -> None:
+        for deal in self._list_deals():
             assert self.server.request("DELETE", f"/deals/{deal['id']}").status_code == 204
         self.model: dict[int, dict[str, Any]] = {}
         self.cities: dict[int, str] = {}
 
     @rule(target=hotels, city=st.sampled_from(["Rome", "Paris"]))
-    def make_hotel(self, city: str) -> int:
-        Writes.number += 1
+    def create_hotel(self, city: str) -> int:
+        WriteStateMachine.number += 1
         body = {"name": f"H{self.number}", "city": city, "country": "X", "phone": f"{self.number}"}
         made: int = self.server.request("POST", "/hotels", json=body).json()["id"]
         self.cities[made] = city
         return made
 
     @rule(target=deals, hotel=hotels, fields=st.fixed_dictionaries(FIELDS))
-    def make(self, hotel: int, fields: dict[str, Any]) -> int:
+    def create_deal(self, hotel: int, fields: dict[str, Any]) -> int:
         response = self.server.request(
             "POST", "/deals", json={**FIXED, **fields, "hotel_id": hotel}
         )
         assert response.status_code == 201, response.text
         made: int = response.json()["id"]
         self.model[made] = {**fields, "hotel_id": hotel, "version": 1}
-        self._agrees(response.json())
+        self._assert_agrees(response.json())
         return made
 
     @rule(deal=deals, changes=st.fixed_dictionaries({}, optional=FIELDS))
-    def change(self, deal: int, changes: dict[str, Any]) -> None:
-        self._change(deal, changes)
+    def update_deal(self, deal: int, changes: dict[str, Any]) -> None:
+        self._update(deal, changes)
 
     @rule(deal=deals, hotel=hotels)
-    def move(self, deal: int, hotel: int) -> None:
-        self._change(deal, {"hotel_id": hotel})
+    def move_deal(self, deal: int, hotel: int) -> None:
+        self._update(deal, {"hotel_id": hotel})
 
     @rule(deal=consumes(deals))
-    def remove(self, deal: int) -> None:
+    def delete_deal(self, deal: int) -> None:
         assert self.server.request("DELETE", f"/deals/{deal}").status_code == 204
         assert self.server.request("GET", f"/deals/{deal}").status_code == 404
         del self.model[deal]
 
     @invariant()
-    def the_list_agrees(self) -> None:
-        shown = self._all()
+    def list_agrees(self) -> None:
+        shown = self._list_deals()
         assert [deal["id"] for deal in shown] == sorted(self.model)
         for deal in shown:
-            self._agrees(deal)
+            self._assert_agrees(deal)
 
     @invariant()
-    def the_statistics_agree(self) -> None:
+    def statistics_agree(self) -> None:
         prices: dict[str, list[Decimal]] = {}
         for deal in self.model.values():
             prices.setdefault(self.cities[deal["hotel_id"]], []).append(
@@ -134,15 +134,15 @@ class Writes(RuleBasedStateMachine):
         shown = self.server.request("GET", "/deals/stats").json()
         assert {x["city"]: (x["avg_price"], x["deal_count"]) for x in shown} == expected
 
-    def _change(self, deal: int, changes: dict[str, Any]) -> None:
+    def _update(self, deal: int, changes: dict[str, Any]) -> None:
         response = self.server.request("PATCH", f"/deals/{deal}", json=changes)
         assert response.status_code == 200, response.text
         before = dict(self.model[deal])
         self.model[deal].update(changes)
         self.model[deal]["version"] += self.model[deal] != before
-        self._agrees(response.json())
+        self._assert_agrees(response.json())
 
-    def _agrees(self, shown: dict[str, Any]) -> None:
+    def _assert_agrees(self, shown: dict[str, Any]) -> None:
         expected = self.model[shown["id"]]
         assert {name: shown[name] for name in expected} == expected
         stars = [
@@ -154,7 +154,7 @@ class Writes(RuleBasedStateMachine):
         rounded = average.quantize(Decimal("0.01"), ROUND_HALF_UP)
         assert shown["hotel"]["avg_star_rating"] == float(rounded)
 
-    def _all(self) -> list[dict[str, Any]]:
+    def _list_deals(self) -> list[dict[str, Any]]:
         page = self.server.request("GET", "/deals?limit=100").json()
         assert page["total"] == len(page["items"])
         items: list[dict[str, Any]] = page["items"]
@@ -162,19 +162,19 @@ class Writes(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def server(server_url: URL, template: str, settings: Settings) -> Iterator[Server]:
-    server = Server(server_url, template, settings)
+def server(server_url: URL, template: str, settings: Settings) -> Iterator[ApiServer]:
+    server = ApiServer(server_url, template, settings)
     yield server
     server.close()
 
 
-def test_the_api_agrees_with_the_model(server: Server) -> None:
-    class OnServer(Writes):
+def test_random_writes_agree_with_model(server: ApiServer) -> None:
+    class BoundStateMachine(WriteStateMachine):
         pass
 
-    OnServer.server = server
+    BoundStateMachine.server = server
     run_state_machine_as_test(
-        OnServer,
+        BoundStateMachine,
         settings=hypothesis_settings(
             max_examples=15,
             stateful_step_count=20,

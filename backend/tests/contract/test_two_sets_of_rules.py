@@ -51,7 +51,7 @@ HOTEL_CASES: list[tuple[str, Any]] = [
 ]
 
 
-def schema_takes(model: type[BaseModel], fields: Mapping[str, Any]) -> bool:
+def schema_accepts(model: type[BaseModel], fields: Mapping[str, Any]) -> bool:
     try:
         model.model_validate(fields)
     except ValidationError:
@@ -59,7 +59,7 @@ def schema_takes(model: type[BaseModel], fields: Mapping[str, Any]) -> bool:
     return True
 
 
-async def database_takes(
+async def database_accepts(
     session: WriteSession, table: type[Any], fields: Mapping[str, Any]
 ) -> bool:
     try:
@@ -71,26 +71,32 @@ async def database_takes(
 
 
 @pytest.mark.parametrize(("field", "value"), DEAL_CASES, ids=lambda value: str(value)[:12])
-async def test_a_deal(session: WriteSession, field: str, value: Any) -> None:
+async def test_deal_values_are_judged_alike_by_schema_and_database(
+    session: WriteSession, field: str, value: Any
+) -> None:
     hotel = await insert_hotel(await session.connection(), HotelFactory.build())
     fields = {**DEAL, "hotel_id": hotel.id, field: value}
-    by_schema = schema_takes(DealCreate, fields)
-    stored = DealCreate.model_validate(fields).model_dump() if by_schema else as_sql(fields)
+    by_schema = schema_accepts(DealCreate, fields)
+    stored = (
+        DealCreate.model_validate(fields).model_dump() if by_schema else to_column_values(fields)
+    )
     stored.pop("categories", None)
 
-    assert await database_takes(session, Deal, stored) == by_schema
+    assert await database_accepts(session, Deal, stored) == by_schema
 
 
-def as_sql(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What the schema refused, in the types that the columns take."""
+def to_column_values(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert values that the schema refused to the types of the columns."""
     good = DealCreate.model_validate({**DEAL, "hotel_id": 1}).model_dump()
     return {
-        name: value if value is None or not isinstance(value, str) else converted(good[name], value)
+        name: value
+        if value is None or not isinstance(value, str)
+        else convert_like(good[name], value)
         for name, value in fields.items()
     }
 
 
-def converted(example: Any, value: str) -> Any:
+def convert_like(example: Any, value: str) -> Any:
     if isinstance(example, str):
         return value
     if hasattr(example, "isoformat"):
@@ -99,26 +105,30 @@ def converted(example: Any, value: str) -> Any:
 
 
 @pytest.mark.parametrize(("field", "value"), HOTEL_CASES, ids=lambda value: str(value)[:12])
-async def test_a_hotel(session: WriteSession, field: str, value: Any) -> None:
+async def test_hotel_values_are_judged_alike_by_schema_and_database(
+    session: WriteSession, field: str, value: Any
+) -> None:
     fields = {**HOTEL, field: value}
 
-    assert await database_takes(session, Hotel, fields) == schema_takes(HotelCreate, fields)
+    assert await database_accepts(session, Hotel, fields) == schema_accepts(HotelCreate, fields)
 
 
 @pytest.mark.parametrize("name", ["", "x", "x" * 50, "x" * 51, "ü" * 50, "ü" * 51])
-async def test_a_category(session: WriteSession, name: str) -> None:
+async def test_category_names_are_judged_alike_by_schema_and_database(
+    session: WriteSession, name: str
+) -> None:
     fields = {**DEAL, "hotel_id": 1, "categories": [name]}
 
-    taken = await database_takes(session, Category, {"name": name})
+    taken = await database_accepts(session, Category, {"name": name})
 
-    assert taken == schema_takes(DealCreate, fields)
+    assert taken == schema_accepts(DealCreate, fields)
 
 
 @pytest.mark.parametrize(
     "space", [" ", "\t", "\n", "\x1c", "\x1f", "\x85", "\xa0", "\u2028", "\u3000"]
 )
-def test_space_around_a_text_is_what_a_load_takes_for_it(space: str) -> None:
+def test_text_surrounding_space_is_stripped_as_in_load(space: str) -> None:
     hotel = HotelCreate.model_validate({**HOTEL, "name": f"{space}Inn{space}{space}"})
 
     assert hotel.name == rules.text(200)(f"{space}Inn{space}{space}") == "Inn"
-    assert not schema_takes(HotelCreate, {**HOTEL, "name": space})
+    assert not schema_accepts(HotelCreate, {**HOTEL, "name": space})
