@@ -57,7 +57,7 @@ async def service(database: Database, database_url: str, tmp_path: Path) -> Asyn
         yield Service(server.url, key)
 
 
-def run(folder: Path, *command: str | Path, **environment: str) -> str:
+def run_command(folder: Path, *command: str | Path, **environment: str) -> str:
     """What the command says; nothing of it may be a warning."""
     result = subprocess.run(
         command,
@@ -74,7 +74,7 @@ def run(folder: Path, *command: str | Path, **environment: str) -> str:
     return output
 
 
-def typescript(folder: Path, document: str, program: str) -> None:
+def generate_typescript(folder: Path, document: str, program: str) -> None:
     """Types of the document, and a program beside them."""
     node.require("openapi-typescript", "tsc")
     folder.mkdir()
@@ -82,20 +82,20 @@ def typescript(folder: Path, document: str, program: str) -> None:
     (folder / "node_modules").symlink_to(node.NPM / "node_modules")
     (folder / "use.ts").write_text(program)
     options = ["--default-non-nullable=false", "--output", "schema.d.ts"]
-    run(folder, node.BIN / "openapi-typescript", document, *options)
+    run_command(folder, node.BIN / "openapi-typescript", document, *options)
 
 
-def test_typescript(service: Service, tmp_path: Path) -> None:
+def test_typescript_client_compiles_and_runs(service: Service, tmp_path: Path) -> None:
     folder = tmp_path / "typescript"
-    typescript(folder, service.document, PROGRAM)
+    generate_typescript(folder, service.document, PROGRAM)
 
-    run(folder, node.BIN / "tsc", "--strict", *LANGUAGE, "use.ts")
-    output = run(folder, "node", "use.js", service.url, service.key)
+    run_command(folder, node.BIN / "tsc", "--strict", *LANGUAGE, "use.ts")
+    output = run_command(folder, "node", "use.js", service.url, service.key)
 
     assert output == "all done\n"
 
 
-WRONG = [
+TYPE_ERRORS = [
     ("limit: 2 }", 'limit: "two" }'),
     ('room_type: "suite"', "room_type: 5"),
     ('  room_type: "suite",\n', ""),
@@ -104,23 +104,23 @@ WRONG = [
 ]
 
 
-def test_programs_that_are_wrong_are_no_typescript(tmp_path: Path) -> None:
-    """That the types are not `any`."""
+def test_typescript_client_wrong_program_fails_to_compile(tmp_path: Path) -> None:
+    """The types are not `any`."""
     folder = tmp_path / "typescript"
-    typescript(folder, str(DOCUMENT), PROGRAM)
-    names = [f"wrong{number}.ts" for number in range(len(WRONG))]
-    for name, (line, wrong) in zip(names, WRONG, strict=True):
+    generate_typescript(folder, str(DOCUMENT), PROGRAM)
+    names = [f"wrong{number}.ts" for number in range(len(TYPE_ERRORS))]
+    for name, (line, wrong) in zip(names, TYPE_ERRORS, strict=True):
         assert line in PROGRAM
         (folder / name).write_text(PROGRAM.replace(line, wrong))
 
     with pytest.raises(AssertionError, match="error TS2") as refused:
-        run(folder, node.BIN / "tsc", "--strict", "--noEmit", *LANGUAGE, "use.ts", *names)
+        run_command(folder, node.BIN / "tsc", "--strict", "--noEmit", *LANGUAGE, "use.ts", *names)
 
     said = str(refused.value)
     assert set(re.findall(r"(\w+\.ts)\(\d+,\d+\): error TS2", said)) == set(names), said
 
 
-def test_python(service: Service, tmp_path: Path) -> None:
+def test_python_client_type_checks_and_runs(service: Service, tmp_path: Path) -> None:
     tool = [str(UV), "run", "--offline", "--locked", "--script", str(GENERATE)]
     if (
         UV is None
@@ -133,12 +133,12 @@ def test_python(service: Service, tmp_path: Path) -> None:
     (tmp_path / "mypy.ini").write_text(MYPY)
     options = ["--meta", "none", "--output-path", "hotel_deals_client", "--fail-on-warning"]
 
-    run(tmp_path, *tool, "generate", "--url", service.document, *options)
-    run(tmp_path, sys.executable, "-m", "mypy", "use.py")
-    output = run(tmp_path, sys.executable, "use.py", service.url, service.key)
+    run_command(tmp_path, *tool, "generate", "--url", service.document, *options)
+    run_command(tmp_path, sys.executable, "-m", "mypy", "use.py")
+    output = run_command(tmp_path, sys.executable, "use.py", service.url, service.key)
 
     assert output == "all done\n"
     program = (tmp_path / "use.py").read_text()
     (tmp_path / "use.py").write_text(program.replace("parsed.hotel.name", "parsed.hotel.title"))
     with pytest.raises(AssertionError, match='has no attribute "title"'):
-        run(tmp_path, sys.executable, "-m", "mypy", "use.py")
+        run_command(tmp_path, sys.executable, "-m", "mypy", "use.py")

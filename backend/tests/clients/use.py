@@ -29,7 +29,7 @@ from hotel_deals_client.models import (
 from hotel_deals_client.types import UNSET, File, Unset
 
 
-def offer(hotel: HotelResponse, price: str, stars: int = 4) -> DealCreate:
+def new_deal(hotel: HotelResponse, price: str, stars: int = 4) -> DealCreate:
     return DealCreate(
         hotel_id=hotel.id,
         room_type="suite",
@@ -43,7 +43,9 @@ def offer(hotel: HotelResponse, price: str, stars: int = 4) -> DealCreate:
     )
 
 
-def page(client: AuthenticatedClient, cursor: str | Unset = UNSET) -> PaginatedResponseDealResponse:
+def read_page(
+    client: AuthenticatedClient, cursor: str | Unset = UNSET
+) -> PaginatedResponseDealResponse:
     found = list_deals.sync(
         client=client,
         city="BERLIN",
@@ -56,22 +58,22 @@ def page(client: AuthenticatedClient, cursor: str | Unset = UNSET) -> PaginatedR
     return found
 
 
-def write(client: AuthenticatedClient) -> HotelResponse:
+def create_hotel_with_deals(client: AuthenticatedClient) -> HotelResponse:
     body = HotelCreate(name="Court", city="Berlin", country="Germany", phone="+49-30-1")
     hotel = create_hotel.sync(client=client, body=body, idempotency_key="python")
     assert isinstance(hotel, HotelResponse), hotel
     for price in ("100.00", "120.00", "140.00"):
-        made = create_deal.sync_detailed(client=client, body=offer(hotel, price))
+        made = create_deal.sync_detailed(client=client, body=new_deal(hotel, price))
         assert isinstance(made.parsed, DealResponse), made
         assert made.headers["Location"] == f"/deals/{made.parsed.id}"
     return hotel
 
 
 def read_and_change(client: AuthenticatedClient) -> int:
-    first = page(client)
+    first = read_page(client)
     assert first.total == 3
     assert first.next_cursor is not None
-    second = page(client, first.next_cursor)
+    second = read_page(client, first.next_cursor)
     prices = [deal.price_per_night for deal in [*first.items, *second.items]]
     assert prices == ["100.00", "120.00", "140.00"]
     assert second.next_cursor is None
@@ -91,8 +93,8 @@ def read_and_change(client: AuthenticatedClient) -> int:
     return deal_id
 
 
-def be_refused(client: AuthenticatedClient, hotel: HotelResponse) -> None:
-    wrong = create_deal.sync_detailed(client=client, body=offer(hotel, "100.00", stars=6))
+def assert_invalid_deal_is_refused(client: AuthenticatedClient, hotel: HotelResponse) -> None:
+    wrong = create_deal.sync_detailed(client=client, body=new_deal(hotel, "100.00", stars=6))
     assert wrong.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert isinstance(wrong.parsed, ErrorEnvelope)
     assert wrong.parsed.error.details == [
@@ -118,9 +120,9 @@ def upload(client: AuthenticatedClient) -> None:
 def main() -> None:
     url, key = sys.argv[1:]
     with AuthenticatedClient(base_url=url, token=key, raise_on_unexpected_status=True) as client:
-        hotel = write(client)
+        hotel = create_hotel_with_deals(client)
         deal_id = read_and_change(client)
-        be_refused(client, hotel)
+        assert_invalid_deal_is_refused(client, hotel)
         delete(client, deal_id)
         upload(client)
     sys.stdout.write("all done\n")
