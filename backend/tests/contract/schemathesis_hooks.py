@@ -39,7 +39,7 @@ def before_load_schema(_context: HookContext, raw_schema: dict[str, Any]) -> Non
             "data": {
                 "type": "string",
                 "contentMediaType": "application/json",
-                "contentSchema": {"$ref": "#/components/schemas/Import"},
+                "contentSchema": {"$ref": "#/components/schemas/ImportResponse"},
             }
         },
     }
