@@ -19,7 +19,9 @@ _PATIENCE = 30.0
 def of_run(folder: Path, tmp: Path, run: str) -> list[str]:
     """Return a line for each thing that is still there after a while."""
     found = _after_a_while(lambda: _processes(folder))
-    found += [f"file {path}" for path in sorted(tmp.iterdir())]
+    # uv keeps its locks.
+    files = set(tmp.iterdir()) - set(tmp.glob("uv-*.lock"))
+    found += [f"file {path}" for path in sorted(files)]
     server = os.environ.get("TEST_DATABASE_URL")
     if server:
         found += [f"database {name}" for name in asyncio.run(_databases(server, run))]

@@ -10,24 +10,24 @@ import pytest
 # The modules that take longest, of both tiers. A worker that starts one of them last keeps the
 # other workers waiting, because a module's tests stay together.
 LONG = (
-    "tests/clients/test_generated.py",
     "tests/operations/test_proxy.py",
+    "tests/browser/test_reference.py",
     "tests/contract/test_schemathesis.py",
-    "tests/jobs/test_lost_workers.py",
+    "tests/jobs/test_worker_subprocess.py",
     "tests/cli/test_demo.py",
     "tests/cli/test_serve.py",
     "tests/cli/test_load.py",
-    "tests/server/test_load_shedding.py",
-    "tests/http/test_export_streams.py",
-    "tests/browser/test_reference.py",
     "tests/jobs/test_database_away.py",
-    "tests/services/test_loading_killed.py",
-    "tests/operations/test_image_built.py",
+    "tests/jobs/test_lost_workers.py",
+    "tests/clients/test_generated.py",
     "tests/services/test_import_runner_resumed.py",
-    "tests/embedded/test_server.py",
-    "tests/embedded/test_users.py",
-    "tests/jobs/test_worker.py",
-    "tests/jobs/test_worker_subprocess.py",
+    "tests/http/test_monitoring.py",
+    "tests/operations/test_image_built.py",
+    "tests/services/test_loading_killed.py",
+    "tests/ingestion/read/test_widths.py",
+    "tests/ingestion/check/test_rejects_file.py",
+    "tests/browser/test_browse.py",
+    "tests/migrations/test_history.py",
 )
 
 
