@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 from tests.support.database_faults import wait_for_rows
+from tests.support.listeners import LISTENERS, LISTENING, NOBODY_LISTENS
 from tests.support.stored_rows import fetch_rows
 
 from app.db import notifications
@@ -14,13 +15,6 @@ from app.db.session import Database
 
 pytestmark = pytest.mark.integration
 
-_LISTENERS = (
-    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-    "AND application_name = 'hotel-deals listener'"
-)
-# It has got as far as LISTEN, which is the last thing it says.
-LISTENING = f"{_LISTENERS} AND query LIKE 'LISTEN%'"
-NOBODY_LISTENS = f"SELECT 1 WHERE NOT EXISTS ({_LISTENERS})"
 # Far longer than a message takes, and than any test should.
 LONG = 20.0
 
@@ -89,12 +83,12 @@ async def test_a_wait_ends_without_a_message_too(listener: Listener) -> None:
 async def test_it_is_connected_only_while_somebody_waits(
     listener: Listener, database: Database
 ) -> None:
-    assert await fetch_rows(database, _LISTENERS) == []
+    assert await fetch_rows(database, LISTENERS) == []
     for _ in range(3):
         with listener.subscribed("1") as one:
             with listener.subscribed("2"):
                 await connected(database, one)
-            assert len(await fetch_rows(database, _LISTENERS)) == 1
+            assert len(await fetch_rows(database, LISTENERS)) == 1
         await wait_for_rows(database, NOBODY_LISTENS)
 
 
@@ -116,7 +110,7 @@ async def test_a_lost_connection_is_made_anew(listener: Listener, database: Data
     with listener.subscribed("1") as one:
         await connected(database, one)
         for _ in range(3):
-            [(old,)] = await fetch_rows(database, _LISTENERS)
+            [(old,)] = await fetch_rows(database, LISTENERS)
             await fetch_rows(database, f"SELECT pg_terminate_backend({old})")
             # What was sent meanwhile may be lost, so he is woken in any case.
             assert await woken(one)

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
 from tests.support.csv_files import row
 from tests.support.database_faults import wait_for_rows
 from tests.support.imports import submit
+from tests.support.listeners import LISTENING, NOBODY_LISTENS
 from tests.support.local_servers import local_server
 from tests.support.servers import (
     answers,

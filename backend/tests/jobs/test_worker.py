@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.db.test_notifications import LISTENING
 from tests.jobs.workers import (
     ATTEMPTS,
     CHUNKS,
@@ -23,6 +22,7 @@ from tests.jobs.workers import (
     wait_finished,
 )
 from tests.support.database_faults import gate, wait_for_rows
+from tests.support.listeners import LISTENING
 from tests.support.timeouts import TIMEOUT
 from tests.support.waiting import wait_for
 

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, sse
-from tests.db.test_notifications import LISTENING, NOBODY_LISTENS
 from tests.support.csv_files import row
 from tests.support.database_faults import failing, wait_for_rows
 from tests.support.imports import cancel, checked, find, submit
+from tests.support.listeners import LISTENING, NOBODY_LISTENS
 from tests.support.stored_rows import execute, fetch_rows
 from tests.support.timeouts import NO_LIMIT, TIMEOUT
 
