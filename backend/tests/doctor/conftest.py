@@ -2,31 +2,31 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import URL
-from tests.doctor.states import DEALS, Connection, connect, execute
+from tests.doctor.states import INSERT_DEALS, Connection, connect, execute_script
 from tests.support.databases import as_text, temporary_database
 
 from app.db.migrations import upgrade_async
 
 
 @pytest.fixture(scope="session")
-async def with_deals(version_url: URL) -> AsyncIterator[str]:
+async def deals_template(version_url: URL) -> AsyncIterator[str]:
     """The name of a template at head with some deals, on each version of PostgreSQL."""
     async with temporary_database(version_url) as url:
         await upgrade_async(as_text(url))
-        await execute(url, DEALS)
+        await execute_script(url, INSERT_DEALS)
         yield str(url.database)
 
 
 @pytest.fixture
-async def url(version_url: URL, with_deals: str) -> AsyncIterator[URL]:
+async def url(version_url: URL, deals_template: str) -> AsyncIterator[URL]:
     """A database of the test's own, with deals."""
-    async with temporary_database(version_url, with_deals) as url:
+    async with temporary_database(version_url, deals_template) as url:
         yield url
 
 
 @pytest.fixture
-async def session_of_somebody(url: URL) -> AsyncIterator[Connection]:
-    """A connection of somebody else to the database."""
+async def client_connection(url: URL) -> AsyncIterator[Connection]:
+    """A client's connection to the database, `somebody` in the findings."""
     connection = await connect(url)
     await connection.execute("SET application_name = 'somebody'")
     yield connection

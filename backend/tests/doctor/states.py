@@ -1,23 +1,23 @@
-"""Examining a database, and finding what was said of it."""
+"""Helpers that diagnose a database and select findings."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import asyncpg
 from sqlalchemy import URL
+from tests.doctor.factories import make_context
 from tests.support.databases import as_text, dsn
 from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.db.migrations import known_revisions
 from app.doctor.connection import open_diagnostics
-from app.doctor.context import DiagnosisContext
 from app.doctor.examination import DoctorService
 from app.doctor.findings import Finding
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-DEALS = """
+INSERT_DEALS = """
     INSERT INTO hotels (name, city, country, phone)
     SELECT 'Hotel ' || n, 'City', 'Country', '+' || n FROM generate_series(1, 5) AS n;
     INSERT INTO deals (hotel_id, room_type, star_rating, price_per_night, original_price,
@@ -28,23 +28,16 @@ DEALS = """
 """
 
 
-async def examine(url: URL | str, settings: Settings, **changes: Any) -> list[Finding]:
-    """What the doctor says of the database."""
-    situation = {
-        "settings": settings,
-        "processes": 1,
-        "replica": False,
-        "memory": None,
-        "revisions": known_revisions(),
-        **changes,
-    }
+async def diagnose(url: URL | str, settings: Settings, **changes: Any) -> list[Finding]:
+    """Return the doctor's findings about the database."""
+    fields = {"settings": settings, "memory": None, "revisions": known_revisions(), **changes}
     text = url if isinstance(url, str) else as_text(url)
-    async with open_diagnostics(text, TIMEOUT) as examination:
-        return await DoctorService(examination, DiagnosisContext(**situation)).findings()
+    async with open_diagnostics(text, TIMEOUT) as diagnostics:
+        return await DoctorService(diagnostics, make_context(**fields)).findings()
 
 
-def of(findings: Sequence[Finding], check: str, *severities: str) -> list[Finding]:
-    """The findings of a check, of these severities or of any but "fine"."""
+def select_findings(findings: Sequence[Finding], check: str, *severities: str) -> list[Finding]:
+    """Return a check's findings of the given severities, by default of any but "fine"."""
     wanted = severities or ("problem", "warning", "unknown")
     return [one for one in findings if one.check == check and one.severity in wanted]
 
@@ -53,7 +46,7 @@ async def connect(url: URL) -> Connection:
     return await asyncpg.connect(dsn(url))
 
 
-async def execute(url: URL, script: str) -> None:
+async def execute_script(url: URL, script: str) -> None:
     """Run statements on a connection of their own, so that their counters are there at once.
 
     Statements that allow no transaction come one to a line that ends with a semicolon.
