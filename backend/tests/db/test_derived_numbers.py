@@ -30,7 +30,9 @@ async def assert_no_drift(database: Database) -> None:
 
 
 @pytest.fixture(scope="module")
-async def original(server_url: URL, template: str, settings: Settings) -> AsyncIterator[str]:
+async def template_with_deals(
+    server_url: URL, template: str, settings: Settings
+) -> AsyncIterator[str]:
     """The name of a database with deals, to be cloned."""
     async with temporary_database(server_url, template) as url:
         async with pools(url, settings) as database:
@@ -43,18 +45,18 @@ async def original(server_url: URL, template: str, settings: Settings) -> AsyncI
 
 
 @pytest.fixture
-async def clone_url(server_url: URL, original: str) -> AsyncIterator[URL]:
-    async with temporary_database(server_url, original) as url:
+async def clone_url(server_url: URL, template_with_deals: str) -> AsyncIterator[URL]:
+    async with temporary_database(server_url, template_with_deals) as url:
         yield url
 
 
 @pytest.fixture
-def filled(database: Database) -> Database:
+def database_with_deals(database: Database) -> Database:
     return database
 
 
 @pytest.fixture
-async def psql(filled: Database, clone_url: URL) -> AsyncIterator[Connection]:
+async def connection(database_with_deals: Database, clone_url: URL) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(dsn(clone_url))
     yield connection
     await connection.close()
@@ -67,7 +69,7 @@ INSERT_DEALS = """
     FROM hotels, generate_series(1, 3) AS n
 """
 
-WRITES = {
+WRITE_STATEMENTS = {
     "insert": INSERT_DEALS,
     "insert nothing": INSERT_DEALS + " WHERE false",
     "delete": "DELETE FROM deals WHERE id % 3 = 0",
@@ -130,7 +132,7 @@ WRITES = {
 
 
 # Of each kind of statement and of transaction one that is tried with every run.
-USUAL = {
+QUICK_WRITES = {
     *("insert", "delete", "change prices", "sell", "move between hotels", "relabel", "truncate"),
     *("upsert", "many statements", "partly rolled back"),
 }
@@ -138,24 +140,27 @@ USUAL = {
 
 @pytest.mark.parametrize(
     "write",
-    [pytest.param(write, marks=() if write in USUAL else pytest.mark.slow) for write in WRITES],
+    [
+        pytest.param(write, marks=() if write in QUICK_WRITES else pytest.mark.slow)
+        for write in WRITE_STATEMENTS
+    ],
 )
-async def test_plain_sql_leaves_the_numbers_right(
-    filled: Database, psql: Connection, write: str
+async def test_derived_numbers_any_sql_write_matches_rows(
+    database_with_deals: Database, connection: Connection, write: str
 ) -> None:
-    await psql.execute(WRITES[write])
+    await connection.execute(WRITE_STATEMENTS[write])
 
-    await assert_no_drift(filled)
+    await assert_no_drift(database_with_deals)
 
 
-async def test_numbers_are_what_the_rows_say(psql: Connection) -> None:
+async def test_derived_numbers_match_independent_recomputation(connection: Connection) -> None:
     """The same recomputation as `verify`, written a second time and independently."""
-    await psql.execute("UPDATE deals SET is_available = false WHERE id % 2 = 0")
-    rows = await psql.fetch(
+    await connection.execute("UPDATE deals SET is_available = false WHERE id % 2 = 0")
+    rows = await connection.fetch(
         "SELECT hotel_id, star_rating, price_per_night, is_available FROM deals"
     )
-    steps = await psql.fetchval("SELECT price_steps()")
-    for hotel in await psql.fetch("SELECT * FROM hotels"):
+    steps = await connection.fetchval("SELECT price_steps()")
+    for hotel in await connection.fetch("SELECT * FROM hotels"):
         deals = [row for row in rows if row["hotel_id"] == hotel["id"]]
         available = [row for row in deals if row["is_available"]]
         assert hotel["deal_count"] == len(deals)
@@ -170,19 +175,21 @@ async def test_numbers_are_what_the_rows_say(psql: Connection) -> None:
         assert round(hotel["star_rating"], 10) == round(stars, 10)
 
 
-async def test_a_writer_with_another_search_path_counts_too(
-    filled: Database, psql: Connection
+async def test_derived_numbers_other_search_path_match_rows(
+    database_with_deals: Database, connection: Connection
 ) -> None:
-    await psql.execute("SET search_path = pg_catalog")
-    await psql.execute("DELETE FROM public.deals WHERE id % 2 = 0")
-    await psql.execute("UPDATE public.hotels SET city = 'GENÈVE'")
+    await connection.execute("SET search_path = pg_catalog")
+    await connection.execute("DELETE FROM public.deals WHERE id % 2 = 0")
+    await connection.execute("UPDATE public.hotels SET city = 'GENÈVE'")
 
-    await assert_no_drift(filled)
-    assert await psql.fetchval("SELECT count(*) FROM public.hotels WHERE city_folded = 'genève'")
+    await assert_no_drift(database_with_deals)
+    assert await connection.fetchval(
+        "SELECT count(*) FROM public.hotels WHERE city_folded = 'genève'"
+    )
 
 
 @asynccontextmanager
-async def connections(url: URL, count: int) -> AsyncIterator[list[Connection]]:
+async def open_connections(url: URL, count: int) -> AsyncIterator[list[Connection]]:
     opened = [await asyncpg.connect(dsn(url)) for _ in range(count)]
     try:
         yield opened
@@ -191,8 +198,8 @@ async def connections(url: URL, count: int) -> AsyncIterator[list[Connection]]:
             await connection.close()
 
 
-async def test_writers_of_many_hotels_in_opposite_orders_do_not_deadlock(
-    filled: Database, clone_url: URL
+async def test_concurrent_writers_opposite_orders_do_not_deadlock(
+    database_with_deals: Database, clone_url: URL
 ) -> None:
     """Each transaction writes deals of all hotels, in an order of its own."""
     random_order = random.Random(3)  # noqa: S311 - an order, not a secret
@@ -212,14 +219,14 @@ async def test_writers_of_many_hotels_in_opposite_orders_do_not_deadlock(
                         hotel_id,
                     )
 
-    async with connections(clone_url, 8) as writers:
+    async with open_connections(clone_url, 8) as writers:
         await asyncio.gather(*(write(connection) for connection in writers))
 
-    await assert_no_drift(filled)
+    await assert_no_drift(database_with_deals)
 
 
-async def test_a_reader_never_sees_a_number_without_its_rows(
-    filled: Database, clone_url: URL
+async def test_concurrent_reader_sees_numbers_that_match_rows(
+    database_with_deals: Database, clone_url: URL
 ) -> None:
     done = asyncio.Event()
 
@@ -236,67 +243,70 @@ async def test_a_reader_never_sees_a_number_without_its_rows(
             )
             assert stored == counted
 
-    async with connections(clone_url, 3) as (writer, *readers):
+    async with open_connections(clone_url, 3) as (writer, *readers):
         await asyncio.gather(write(writer), *(read(reader) for reader in readers))
 
 
-async def test_an_open_transaction_holds_up_no_other_writer(
-    filled: Database, clone_url: URL
+async def test_open_transaction_does_not_block_other_writers(
+    database_with_deals: Database, clone_url: URL
 ) -> None:
-    async with connections(clone_url, 2) as (patient, busy):
-        await busy.execute("SET lock_timeout = '2s'")
-        async with patient.transaction():
-            await patient.execute("UPDATE deals SET star_rating = 1 WHERE id % 2 = 0")
-            await busy.execute("UPDATE deals SET star_rating = 5 WHERE id % 2 = 1")
-            await busy.execute(INSERT_DEALS)
+    async with open_connections(clone_url, 2) as (blocker, writer):
+        await writer.execute("SET lock_timeout = '2s'")
+        async with blocker.transaction():
+            await blocker.execute("UPDATE deals SET star_rating = 1 WHERE id % 2 = 0")
+            await writer.execute("UPDATE deals SET star_rating = 5 WHERE id % 2 = 1")
+            await writer.execute(INSERT_DEALS)
 
-    await assert_no_drift(filled)
+    await assert_no_drift(database_with_deals)
 
 
-async def test_verify_reports_drift_and_mends_it(filled: Database, psql: Connection) -> None:
-    await psql.execute("UPDATE hotels SET deal_count = deal_count + 1 WHERE id = 1")
-    await psql.execute("UPDATE category_totals SET deal_count = 99 WHERE stripe = 0")
-    await psql.execute("DELETE FROM category_totals WHERE category_id = 2 AND stripe = 1")
+async def test_verify_drift_is_reported_and_repaired(
+    database_with_deals: Database, connection: Connection
+) -> None:
+    await connection.execute("UPDATE hotels SET deal_count = deal_count + 1 WHERE id = 1")
+    await connection.execute("UPDATE category_totals SET deal_count = 99 WHERE stripe = 0")
+    await connection.execute("DELETE FROM category_totals WHERE category_id = 2 AND stripe = 1")
 
-    async with filled.transaction() as session:
+    async with database_with_deals.transaction() as session:
         found = await VerificationService(session).verify(fix=False)
-    async with filled.transaction() as session:
+    async with database_with_deals.transaction() as session:
         assert await VerificationService(session).verify(fix=True) == found
 
     assert ("hotel", "1", "deal_count") in [(item.what, item.key, item.name) for item in found]
     [hotel] = [item for item in found if item.what == "hotel"]
     assert hotel.stored == hotel.actual + 1
-    await assert_no_drift(filled)
+    await assert_no_drift(database_with_deals)
 
 
-async def test_two_deals_that_change_prices_change_the_steps_but_no_sum(
-    filled: Database, psql: Connection
+async def test_price_steps_change_while_sum_is_unchanged(
+    database_with_deals: Database, connection: Connection
 ) -> None:
     """Their hotel's sums stay as they are, which must not be taken for no change."""
-    await psql.execute("UPDATE deals SET price_per_night = 65")
+    await connection.execute("UPDATE deals SET price_per_night = 65")
     first, second = [
-        row["id"] for row in await psql.fetch("SELECT id FROM deals WHERE hotel_id = 1 LIMIT 2")
+        row["id"]
+        for row in await connection.fetch("SELECT id FROM deals WHERE hotel_id = 1 LIMIT 2")
     ]
-    before = await psql.fetchval("SELECT price_sum FROM hotels WHERE id = 1")
-    await psql.execute(
+    before = await connection.fetchval("SELECT price_sum FROM hotels WHERE id = 1")
+    await connection.execute(
         "UPDATE deals SET price_per_night = 65 + CASE id WHEN $1 THEN 30 ELSE -30 END"
         " WHERE id IN ($1, $2)",
         first,
         second,
     )
 
-    assert await psql.fetchval("SELECT price_sum FROM hotels WHERE id = 1") == before
-    await assert_no_drift(filled)
+    assert await connection.fetchval("SELECT price_sum FROM hotels WHERE id = 1") == before
+    await assert_no_drift(database_with_deals)
 
 
-async def test_verify_reports_the_price_step_that_is_off(
-    filled: Database, psql: Connection
+async def test_verify_wrong_price_step_is_reported_and_repaired(
+    database_with_deals: Database, connection: Connection
 ) -> None:
-    await psql.execute("UPDATE deals SET price_per_night = 65")
-    await psql.execute("UPDATE hotels SET prices_below[7] = prices_below[7] - 1 WHERE id = 2")
-    await psql.execute("UPDATE hotels SET available_prices_below = '{}' WHERE id = 3")
+    await connection.execute("UPDATE deals SET price_per_night = 65")
+    await connection.execute("UPDATE hotels SET prices_below[7] = prices_below[7] - 1 WHERE id = 2")
+    await connection.execute("UPDATE hotels SET available_prices_below = '{}' WHERE id = 3")
 
-    async with filled.transaction() as session:
+    async with database_with_deals.transaction() as session:
         found = await VerificationService(session).verify(fix=True)
 
     assert {(item.key, item.name) for item in found} == {
@@ -304,39 +314,41 @@ async def test_verify_reports_the_price_step_that_is_off(
         ("2", "price step 7"),
         ("3", "available price step 6"),
     }
-    await assert_no_drift(filled)
+    await assert_no_drift(database_with_deals)
 
 
-async def test_a_commit_looks_its_notes_up_by_key(filled: Database, psql: Connection) -> None:
+async def test_commit_looks_up_change_records_by_key(
+    database_with_deals: Database, connection: Connection
+) -> None:
     """A table that is empty whenever it is planned for looks best read whole, dead rows and all."""
     scans = (
         "SELECT sum(pg_stat_get_xact_numscans(oid)) FROM pg_class"
         " WHERE oid IN ('hotel_changes'::regclass, 'hotels'::regclass)"
     )
-    await psql.execute("VACUUM ANALYZE hotel_changes")
-    async with psql.transaction():
-        await psql.execute(f"{INSERT_DEALS} WHERE hotels.id = 5")
-        before = await psql.fetchval(scans)
-        await psql.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    await connection.execute("VACUUM ANALYZE hotel_changes")
+    async with connection.transaction():
+        await connection.execute(f"{INSERT_DEALS} WHERE hotels.id = 5")
+        before = await connection.fetchval(scans)
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
-        assert await psql.fetchval(scans) == before
+        assert await connection.fetchval(scans) == before
 
 
-async def test_many_statements_in_one_transaction_stay_cheap(
-    filled: Database, psql: Connection
+async def test_transaction_many_statements_cost_grows_linearly(
+    database_with_deals: Database, connection: Connection
 ) -> None:
     """Each deferred event must not look at what the others have left: compared, not timed."""
 
     async def pages_read(statements: int) -> int:
         before = "SELECT pg_stat_get_xact_tuples_returned('pk_hotel_changes'::regclass)"
-        async with psql.transaction():
+        async with connection.transaction():
             for _ in range(statements):
-                await psql.execute(INSERT_DEALS)
-            await psql.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            read: int = await psql.fetchval(before)
+                await connection.execute(INSERT_DEALS)
+            await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            read: int = await connection.fetchval(before)
         return read
 
     few, many = await pages_read(20), await pages_read(80)
 
     assert many < few * 6
-    await assert_no_drift(filled)
+    await assert_no_drift(database_with_deals)

@@ -1,4 +1,4 @@
-"""What the database itself does not take for an import."""
+"""Constraints of the table of imports."""
 
 import pytest
 from sqlalchemy import text
@@ -8,7 +8,7 @@ from app.db.session import WriteSession
 
 pytestmark = pytest.mark.integration
 
-RIGHT = {
+VALID_IMPORT = {
     "state": "'queued'",
     "finished_at": "NULL",
     "strict": "false",
@@ -20,8 +20,8 @@ RIGHT = {
 }
 
 
-async def add(session: WriteSession, **changes: str) -> None:
-    values = {**RIGHT, **changes}
+async def insert_import(session: WriteSession, **changes: str) -> None:
+    values = {**VALID_IMPORT, **changes}
     await session.execute(
         text(f"INSERT INTO imports ({', '.join(values)}) VALUES ({', '.join(values.values())})")
     )
@@ -41,11 +41,11 @@ async def add(session: WriteSession, **changes: str) -> None:
         ({"sha256": "'x'"}, "ck_imports_sha256"),
     ],
 )
-async def test_it_is_refused(
+async def test_import_invalid_row_violates_constraint(
     session: WriteSession, changes: dict[str, str], constraint: str
 ) -> None:
     with pytest.raises(IntegrityError, match=constraint):
-        await add(session, **changes)
+        await insert_import(session, **changes)
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ async def test_it_is_refused(
         {"state": "'failed'", "finished_at": "now()"},
     ],
 )
-async def test_it_is_taken(session: WriteSession, changes: dict[str, str]) -> None:
-    await add(session, **changes)
+async def test_import_valid_row_is_stored(session: WriteSession, changes: dict[str, str]) -> None:
+    await insert_import(session, **changes)
 
 
-async def test_chunks_go_with_their_import(session: WriteSession) -> None:
-    await add(session)
+async def test_import_deletion_deletes_its_chunks(session: WriteSession) -> None:
+    await insert_import(session)
     await session.execute(
         text("INSERT INTO import_chunks SELECT id, 0, 1, 1, 0, 0, 0, 0, 1, NULL, '{}' FROM imports")
     )

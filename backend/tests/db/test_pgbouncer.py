@@ -17,7 +17,7 @@ from app.db.streaming import Lines
 
 pytestmark = pytest.mark.integration
 
-_SETTINGS = text(
+_SESSION_SETTINGS = text(
     "SELECT current_setting('statement_timeout'), current_setting('lock_timeout'),"
     " current_setting('jit'), current_setting('timezone'), current_setting('application_name'),"
     " current_setting('transaction_read_only')"
@@ -25,10 +25,10 @@ _SETTINGS = text(
 
 
 @pytest.fixture
-async def pooled(
+async def pooled_database(
     pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> AsyncIterator[Database]:
-    """Pools of more connections than PgBouncer has."""
+    """A database whose pools have more connections than PgBouncer."""
     timeouts = {"db_statement_timeout": 50.0, "db_read_timeout": 40.0, "db_lock_timeout": 25.0}
     database = Database(pgbouncer.urls(clone_url), settings.model_copy(update=timeouts))
     yield database
@@ -36,23 +36,25 @@ async def pooled(
 
 
 @pytest.fixture
-async def hasty(
+async def database_with_short_timeouts(
     pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> AsyncIterator[Database]:
-    """For statements that are ended; one that is answered may take longer on a busy machine."""
+    """A database whose time limits end a sleeping statement soon."""
     timeouts = {"db_statement_timeout": 0.5, "db_read_timeout": 0.5, "db_lock_timeout": 0.25}
     database = Database(pgbouncer.urls(clone_url), settings.model_copy(update=timeouts))
     yield database
     await database.dispose()
 
 
-async def test_settings_hold_in_reads_and_in_transactions(pooled: Database) -> None:
+async def test_pgbouncer_settings_apply_to_reads_and_transactions(
+    pooled_database: Database,
+) -> None:
     common = ("25s", "off", "UTC", "hotel-deals")
 
-    read = await pooled.reader.row(_SETTINGS)
-    from_primary = await pooled.primary_reader.row(_SETTINGS)
-    async with pooled.transaction() as session:
-        written = (await session.execute(_SETTINGS)).one()
+    read = await pooled_database.reader.row(_SESSION_SETTINGS)
+    from_primary = await pooled_database.primary_reader.row(_SESSION_SETTINGS)
+    async with pooled_database.transaction() as session:
+        written = (await session.execute(_SESSION_SETTINGS)).one()
 
     assert read is not None
     assert from_primary is not None
@@ -61,17 +63,16 @@ async def test_settings_hold_in_reads_and_in_transactions(pooled: Database) -> N
     assert tuple(written) == ("50s", *common, "off")
 
 
-async def test_nothing_is_left_on_a_connection_that_others_get(
-    pooled: Database, pgbouncer: PgBouncer, clone_url: URL, settings: Settings
+async def test_pgbouncer_shared_connection_carries_no_settings_or_statements(
+    pooled_database: Database, pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> None:
-    """Neither settings nor statements, however many clients have had it."""
-    await asyncio.gather(*(pooled.reader.rows(select(literal(n))) for n in range(20)))
-    async with pooled.transaction() as session:
+    await asyncio.gather(*(pooled_database.reader.rows(select(literal(n))) for n in range(20)))
+    async with pooled_database.transaction() as session:
         await session.execute(select(literal(1)))
     plain = {"db_statement_timeout": 77.0, "db_lock_timeout": 33.0}
     other = Database(pgbouncer.urls(clone_url), settings.model_copy(update=plain))
     try:
-        found = await other.primary_reader.row(_SETTINGS)
+        found = await other.primary_reader.row(_SESSION_SETTINGS)
         statements = await other.reader.rows(text("SELECT name FROM pg_prepared_statements"))
     finally:
         await other.dispose()
@@ -82,78 +83,84 @@ async def test_nothing_is_left_on_a_connection_that_others_get(
     assert statements == []
 
 
-async def test_a_reader_cannot_write(pooled: Database) -> None:
+async def test_pgbouncer_reader_refuses_writes(pooled_database: Database) -> None:
     with pytest.raises(ServiceUnavailableError):
-        await pooled.reader.rows(text("CREATE TABLE t ()"))
+        await pooled_database.reader.rows(text("CREATE TABLE t ()"))
 
 
-async def test_a_statement_is_ended_in_time(hasty: Database) -> None:
+async def test_pgbouncer_slow_statement_times_out(database_with_short_timeouts: Database) -> None:
     with pytest.raises(ServiceUnavailableError):
-        await hasty.reader.rows(text("SELECT pg_sleep(5)"))
+        await database_with_short_timeouts.reader.rows(text("SELECT pg_sleep(5)"))
     with pytest.raises(ServiceUnavailableError):
-        async with hasty.transaction() as session:
+        async with database_with_short_timeouts.transaction() as session:
             await session.execute(text("SELECT pg_sleep(5)"))
 
 
-async def test_a_lock_is_not_waited_for_too_long(pooled: Database, hasty: Database) -> None:
+async def test_pgbouncer_lock_wait_times_out(
+    pooled_database: Database, database_with_short_timeouts: Database
+) -> None:
     lock = text("LOCK TABLE hotels IN EXCLUSIVE MODE")
-    async with pooled.transaction() as first:
+    async with pooled_database.transaction() as first:
         await first.execute(lock)
         with pytest.raises(ConflictError):
-            async with hasty.transaction() as second:
+            async with database_with_short_timeouts.transaction() as second:
                 await second.execute(lock)
 
 
-async def test_many_clients_take_turns_and_get_their_own_answers(pooled: Database) -> None:
+async def test_pgbouncer_concurrent_clients_get_their_own_results(
+    pooled_database: Database,
+) -> None:
     """Statements of all shapes at once, each with values of its own."""
 
     async def read(number: int) -> bool:
         words = ", ".join(f"CAST(:word AS text) || '{n}'" for n in range(number % 5 + 1))
-        row = await pooled.reader.row(text(f"SELECT {words}, {number}"), {"word": f"w{number}"})
+        row = await pooled_database.reader.row(
+            text(f"SELECT {words}, {number}"), {"word": f"w{number}"}
+        )
         return row is not None and (row[0], row[-1]) == (f"w{number}0", number)
 
     async def write(number: int) -> bool:
-        async with pooled.transaction() as session:
+        async with pooled_database.transaction() as session:
             rows = select(cast(bindparam("word"), Text), literal(number))
             first = (await session.execute(rows, {"word": f"w{number}"})).one()
             again = (await session.execute(rows, {"word": f"v{number}"})).one()
             return [*first, *again] == [f"w{number}", number, f"v{number}", number]
 
     assert all(await asyncio.gather(*(each(n) for n in range(100) for each in (read, write))))
-    rows = await pooled.reader.rows(
+    rows = await pooled_database.reader.rows(
         text("SELECT 1 FROM pg_stat_activity WHERE datname = current_database()")
     )
     assert len(rows) <= SHARED
 
 
-async def test_a_failed_read_leaves_the_connection_in_order(pooled: Database) -> None:
+async def test_pgbouncer_failed_read_leaves_connection_usable(pooled_database: Database) -> None:
     for _ in range(10):
         with pytest.raises(InvalidInputError):
-            await pooled.reader.rows(text("SELECT 1 / 0"))
-        assert await pooled.reader.row(select(literal(7))) is not None
-    assert pooled.pools()["read"].in_use == 0
+            await pooled_database.reader.rows(text("SELECT 1 / 0"))
+        assert await pooled_database.reader.row(select(literal(7))) is not None
+    assert pooled_database.pools()["read"].in_use == 0
 
 
-async def test_a_read_that_is_given_up_ends_at_the_server(
+async def test_pgbouncer_cancelled_read_ends_at_server(
     pgbouncer: PgBouncer, clone_url: URL, settings: Settings, database: Database
 ) -> None:
-    pooled = Database(pgbouncer.urls(clone_url), settings)
+    pooled_database = Database(pgbouncer.urls(clone_url), settings)
     sleeps = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600), 5'"
     try:
-        waiting = asyncio.create_task(pooled.reader.rows(text("SELECT pg_sleep(600), 5")))
+        waiting = asyncio.create_task(pooled_database.reader.rows(text("SELECT pg_sleep(600), 5")))
         await wait_for_rows(database, sleeps)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await wait_for_rows(database, f"SELECT 1 WHERE NOT EXISTS ({sleeps} AND state = 'active')")
-        assert await pooled.reader.row(select(literal(7))) is not None
+        assert await pooled_database.reader.row(select(literal(7))) is not None
     finally:
-        await pooled.dispose()
+        await pooled_database.dispose()
 
 
-async def test_an_export_goes_past_it(pooled: Database) -> None:
+async def test_pgbouncer_is_bypassed_by_exports(pooled_database: Database) -> None:
     """An hour on one of a few connections would keep them from everybody else."""
-    async with pooled.streams.snapshot() as snapshot:
+    async with pooled_database.streams.snapshot() as snapshot:
         timeout = await snapshot.value(text("SHOW statement_timeout"))
         # What the connection began with; PgBouncer begins its own without.
         given = await snapshot.value(text("SELECT reset_val FROM pg_settings WHERE name = 'jit'"))
@@ -161,7 +168,7 @@ async def test_an_export_goes_past_it(pooled: Database) -> None:
     assert (timeout, given) == ("1h", "off")
 
 
-async def test_an_export_from_a_replica_goes_through_it(
+async def test_pgbouncer_is_used_by_exports_of_replica(
     pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> None:
     """There is no other address of a replica."""
@@ -186,11 +193,11 @@ async def test_an_export_from_a_replica_goes_through_it(
     assert received.count(b"\n") == 9999
 
 
-def test_workers_and_commands_go_past_it() -> None:
-    pooled = DatabaseUrls("pooler", "pooler", "server", pooled=True)
-    both = DatabaseUrls("pooler", "replica's pooler", "server", pooled=True)
+def test_pgbouncer_is_bypassed_by_workers_and_commands() -> None:
+    primary = DatabaseUrls("pooler", "pooler", "server", pooled=True)
+    replicated = DatabaseUrls("pooler", "replica's pooler", "server", pooled=True)
 
-    assert pooled.past_pooler() == both.past_pooler() == DatabaseUrls("server", "server")
-    assert pooled.exports == "server"
-    assert both.exports == "replica's pooler"
+    assert primary.past_pooler() == replicated.past_pooler() == DatabaseUrls("server", "server")
+    assert primary.exports == "server"
+    assert replicated.exports == "replica's pooler"
     assert DatabaseUrls("primary", "replica").past_pooler() == DatabaseUrls("primary", "replica")

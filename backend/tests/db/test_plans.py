@@ -30,14 +30,14 @@ MIDDLE = SMALL // 2
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Read = Callable[[Reader], Coroutine[Any, Any, Any]]
 
-HOTELS = """
+INSERT_HOTELS = """
     INSERT INTO hotels (name, city, country, phone)
     SELECT 'Hotel ' || n, 'City ' || n % 10, 'Country ' || n % 3, '+' || n
     FROM generate_series(1, 40) AS n
 """
 # One category that most deals have, one that hardly any has.
-CATEGORIES = "INSERT INTO categories (name) VALUES ('common'), ('other'), ('rare')"
-DEALS = """
+INSERT_CATEGORIES = "INSERT INTO categories (name) VALUES ('common'), ('other'), ('rare')"
+INSERT_DEALS = """
     INSERT INTO deals (id, hotel_id, room_type, star_rating, price_per_night, original_price,
         discount_percent, checkin_date, checkout_date, is_available)
     OVERRIDING SYSTEM VALUE
@@ -46,61 +46,61 @@ DEALS = """
         date '2028-01-01', n % 5 > 0
     FROM generate_series($1::int, $2::int) AS n
 """
-LINKS = """
+INSERT_DEAL_CATEGORIES = """
     INSERT INTO deal_categories (deal_id, category_id)
     SELECT n, CASE WHEN n <= 30 THEN 3 WHEN n % 3 = 0 THEN 2 ELSE 1 END
     FROM generate_series($1::int, $2::int) AS n
 """
 
 
-def page(filters: Mapping[str, Any], place: PagePosition, count: str = "exact") -> Read:
+def read_page(filters: Mapping[str, Any], place: PagePosition, count: str = "exact") -> Read:
     return lambda reader: DealReadRepository(reader).page(filters, place, count)
 
 
-def first(sort: str = "id", **filters: Any) -> Read:
-    return page(filters, PagePosition(sort, 0, None, 20))
+def first_page(sort: str = "id", **filters: Any) -> Read:
+    return read_page(filters, PagePosition(sort, 0, None, 20))
 
 
-def behind(sort: str, *after: Any, **filters: Any) -> Read:
-    return page(filters, PagePosition(sort, None, after, 20), "none")
+def page_after(sort: str, *after: Any, **filters: Any) -> Read:
+    return read_page(filters, PagePosition(sort, None, after, 20), "none")
 
 
 READS: dict[str, Read] = {
-    "first page": first(),
-    "last first": first("-id"),
-    "behind a cursor": behind("id", MIDDLE),
+    "first page": first_page(),
+    "last first": first_page("-id"),
+    "behind a cursor": page_after("id", MIDDLE),
     **{
-        f"sorted by {direction}{field}": first(f"{direction}{field}")
+        f"sorted by {direction}{field}": first_page(f"{direction}{field}")
         for direction in ("", "-")
         for field in ("price_per_night", "discount_percent", "star_rating", "checkin_date")
     },
-    "price, behind a cursor": behind("price_per_night", Decimal(200), MIDDLE),
-    "-price, behind a cursor": behind("-price_per_night", Decimal(200), MIDDLE),
-    "discount, behind a cursor": behind("discount_percent", 30, MIDDLE),
-    "-discount, behind a cursor": behind("-discount_percent", 30, MIDDLE),
-    "-stars, behind a cursor": behind("-star_rating", 3, MIDDLE),
-    "-checkin, behind a cursor": behind("-checkin_date", date(2027, 3, 1), MIDDLE),
-    "a city": first(city="city 3"),
-    "a city, behind a cursor": behind("id", MIDDLE, city="city 3"),
-    "a country and stars": first(country="country 1", min_stars=Decimal(2)),
-    "a city, stars and prices": first(
+    "price, behind a cursor": page_after("price_per_night", Decimal(200), MIDDLE),
+    "-price, behind a cursor": page_after("-price_per_night", Decimal(200), MIDDLE),
+    "discount, behind a cursor": page_after("discount_percent", 30, MIDDLE),
+    "-discount, behind a cursor": page_after("-discount_percent", 30, MIDDLE),
+    "-stars, behind a cursor": page_after("-star_rating", 3, MIDDLE),
+    "-checkin, behind a cursor": page_after("-checkin_date", date(2027, 3, 1), MIDDLE),
+    "a city": first_page(city="city 3"),
+    "a city, behind a cursor": page_after("id", MIDDLE, city="city 3"),
+    "a country and stars": first_page(country="country 1", min_stars=Decimal(2)),
+    "a city, stars and prices": first_page(
         city="city 3", min_stars=Decimal(2), price_min=Decimal(50), price_max=Decimal(200)
     ),
-    "a city and prices, behind a cursor": behind(
+    "a city and prices, behind a cursor": page_after(
         "id", MIDDLE, city="city 3", price_min=Decimal(50), price_max=Decimal(200)
     ),
-    "words of hotels": first(q="hotel 1"),
-    "words of no hotel": first(q="nothing"),
-    "stars": first(min_stars=Decimal(1)),
-    "available": first(available_only=True),
-    "a hotel": first(hotel_id=7),
-    "a hotel, behind a cursor": behind("id", MIDDLE, hotel_id=7),
-    "a room type": page({"room_type": "suite"}, PagePosition("id", 0, None, 20), "none"),
-    "prices": page({"price_min": Decimal(50)}, PagePosition("id", 0, None, 20), "none"),
-    "a common category": first(category=["common"]),
-    "a common category, behind a cursor": behind("id", MIDDLE, category=["common"]),
-    "a rare category": first(category=["rare"]),
-    "two categories": page(
+    "words of hotels": first_page(q="hotel 1"),
+    "words of no hotel": first_page(q="nothing"),
+    "stars": first_page(min_stars=Decimal(1)),
+    "available": first_page(available_only=True),
+    "a hotel": first_page(hotel_id=7),
+    "a hotel, behind a cursor": page_after("id", MIDDLE, hotel_id=7),
+    "a room type": read_page({"room_type": "suite"}, PagePosition("id", 0, None, 20), "none"),
+    "prices": read_page({"price_min": Decimal(50)}, PagePosition("id", 0, None, 20), "none"),
+    "a common category": first_page(category=["common"]),
+    "a common category, behind a cursor": page_after("id", MIDDLE, category=["common"]),
+    "a rare category": first_page(category=["rare"]),
+    "two categories": read_page(
         {"category": ["common", "rare"]}, PagePosition("id", 0, None, 20), "none"
     ),
     "one deal": lambda reader: DealReadRepository(reader).get(MIDDLE),
@@ -118,7 +118,7 @@ class RecordedError(Exception):
     """The statement is recorded, and there is no answer to shape."""
 
 
-class Recorder:
+class RecordingReader:
     """A reader that only records the statement."""
 
     def __init__(self) -> None:
@@ -137,37 +137,37 @@ class Recorder:
         await self.rows(statement, parameters)
 
 
-def literal(value: Any) -> str:
+def sql_literal(value: Any) -> str:
     text = "{" + ",".join(f'"{each}"' for each in value) + "}" if isinstance(value, list) else value
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def scanned(plan: Mapping[str, Any]) -> set[str]:
+def sequential_scans(plan: Mapping[str, Any]) -> set[str]:
     """The tables that are read from end to end somewhere in the plan."""
     found = {plan["Relation Name"]} if plan["Node Type"] == "Seq Scan" else set()
-    return found.union(*(scanned(part) for part in plan.get("Plans", ())))
+    return found.union(*(sequential_scans(part) for part in plan.get("Plans", ())))
 
 
-async def explained(connection: Connection, read: Read) -> tuple[set[str], int]:
+async def explain_read(connection: Connection, read: Read) -> tuple[set[str], int]:
     """What is read from end to end, and how many buffers the read touches."""
-    recorder = Recorder()
+    recorder = RecordingReader()
     with suppress(RecordedError):
         await read(cast("Reader", recorder))
     await connection.execute(f"PREPARE read AS {recorder.sql}")
-    arguments = ", ".join(literal(value) for value in recorder.arguments)
+    arguments = ", ".join(sql_literal(value) for value in recorder.arguments)
     execute = f"EXECUTE read({arguments})" if arguments else "EXECUTE read"
     for _ in range(6):
         await connection.fetch(execute)
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {execute}"
     plan = json.loads(await connection.fetchval(explain))[0]["Plan"]
     await connection.execute("DEALLOCATE read")
-    return scanned(plan), plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    return sequential_scans(plan), plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
 
 
-async def grow(connection: Connection, start: int, end: int) -> None:
+async def insert_deals(connection: Connection, start: int, end: int) -> None:
     async with connection.transaction():
-        await connection.execute(DEALS, start, end)
-        await connection.execute(LINKS, start, end)
+        await connection.execute(INSERT_DEALS, start, end)
+        await connection.execute(INSERT_DEAL_CATEGORIES, start, end)
     await connection.execute("VACUUM ANALYZE")
 
 
@@ -175,17 +175,17 @@ async def grow(connection: Connection, start: int, end: int) -> None:
 async def connection(server_url: URL, template: str) -> AsyncIterator[Connection]:
     async with temporary_database(server_url, template) as url:
         connection = await asyncpg.connect(dsn(url), server_settings={"jit": "off"})
-        await connection.execute(HOTELS)
-        await connection.execute(CATEGORIES)
+        await connection.execute(INSERT_HOTELS)
+        await connection.execute(INSERT_CATEGORIES)
         yield connection
         await connection.close()
 
 
-async def test_no_read_grows_with_the_table(connection: Connection) -> None:
-    await grow(connection, 1, SMALL)
-    small = {name: await explained(connection, read) for name, read in READS.items()}
-    await grow(connection, SMALL + 1, LARGE)
-    large = {name: await explained(connection, read) for name, read in READS.items()}
+async def test_reads_larger_table_cost_the_same(connection: Connection) -> None:
+    await insert_deals(connection, 1, SMALL)
+    small = {name: await explain_read(connection, read) for name, read in READS.items()}
+    await insert_deals(connection, SMALL + 1, LARGE)
+    large = {name: await explain_read(connection, read) for name, read in READS.items()}
 
     grown = {
         name: (small[name][1], buffers)
@@ -199,12 +199,12 @@ async def test_no_read_grows_with_the_table(connection: Connection) -> None:
     }
 
 
-async def test_a_read_that_does_grow_is_noticed(connection: Connection) -> None:
+async def test_read_that_counts_rows_is_found_to_grow(connection: Connection) -> None:
     """A count that nothing maintains."""
-    await grow(connection, 1, SMALL)
-    read = first(room_type="suite", min_discount=10)
-    _, small = await explained(connection, read)
-    await grow(connection, SMALL + 1, LARGE)
-    _, large = await explained(connection, read)
+    await insert_deals(connection, 1, SMALL)
+    read = first_page(room_type="suite", min_discount=10)
+    _, small = await explain_read(connection, read)
+    await insert_deals(connection, SMALL + 1, LARGE)
+    _, large = await explain_read(connection, read)
 
     assert large > 3 * small

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 async def engine(server_url: URL, settings: Settings) -> AsyncIterator[AsyncEngine]:
     """A pool of one connection, and one more when it must be."""
-    sized = settings.model_copy(
+    pool_settings = settings.model_copy(
         update={"db_pool_size": 1, "db_max_overflow": 1, "db_pool_timeout": 0.1}
     )
-    async with pools(server_url, sized) as database:
+    async with pools(server_url, pool_settings) as database:
         yield database.write_engine
 
 
-async def backend(connection: AsyncConnection) -> int:
+async def backend_pid(connection: AsyncConnection) -> int:
     """The process of PostgreSQL at the other end."""
     pid: int = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
     return pid
@@ -38,29 +38,29 @@ def pool_of(engine: AsyncEngine) -> PatientPool:
     return pool
 
 
-async def test_a_connection_that_comes_back_is_waited_for(
+async def test_pool_returned_connection_is_reused_before_overflow(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However slow the machine, 50 turns are soon enough.
     monkeypatch.setattr("app.db.pool.PATIENCE", 60)
 
-    async def used() -> int:
+    async def use_connection() -> int:
         async with engine.connect() as connection:
-            return await backend(connection)
+            return await backend_pid(connection)
 
-    first = await used()
-    backends = await asyncio.gather(*(used() for _ in range(50)))
+    first = await use_connection()
+    backends = await asyncio.gather(*(use_connection() for _ in range(50)))
 
     assert set(backends) == {first}
     assert pool_of(engine).overflow() == 0
 
 
-async def test_one_more_is_opened_when_none_comes_back_and_closed_again(
+async def test_pool_exhausted_opens_and_closes_overflow(
     engine: AsyncEngine,
 ) -> None:
     async with engine.connect() as first:
         async with engine.connect() as second:
-            assert await backend(first) != await backend(second)
+            assert await backend_pid(first) != await backend_pid(second)
             assert pool_of(engine).overflow() == 1
         assert pool_of(engine).overflow() == 1
         # It waits in the pool for the next; the pool is full again only with both.
@@ -68,17 +68,17 @@ async def test_one_more_is_opened_when_none_comes_back_and_closed_again(
     assert pool_of(engine).checkedin() == 1
 
 
-async def test_beyond_that_a_request_waits_and_is_then_refused(engine: AsyncEngine) -> None:
+async def test_pool_exhausted_overflow_times_out(engine: AsyncEngine) -> None:
     async with engine.connect(), engine.connect():
         with pytest.raises(PoolTimeoutError, match="limit of size 1 overflow 1"):
             await engine.connect()
 
 
-async def test_who_waited_longest_is_next(server_url: URL, settings: Settings) -> None:
+async def test_pool_waiters_are_served_in_order(server_url: URL, settings: Settings) -> None:
     """Nobody who comes later passes by, however soon it asks."""
-    sized = settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 0})
+    pool_settings = settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 0})
     served: list[int] = []
-    async with pools(server_url, sized) as database:
+    async with pools(server_url, pool_settings) as database:
 
         async def use(number: int) -> None:
             async with database.write_engine.connect():
@@ -95,12 +95,12 @@ async def test_who_waited_longest_is_next(server_url: URL, settings: Settings) -
     assert served == [0, 1, 2, 3, 4, 5, 10, 11, 12]
 
 
-async def test_a_connection_is_not_lost_with_who_waited_for_it(
+async def test_pool_cancelled_waiter_returns_connection(
     server_url: URL, settings: Settings
 ) -> None:
     """Cancelled when the connection is its already and it has not run yet."""
-    sized = settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 0})
-    async with pools(server_url, sized) as database:
+    pool_settings = settings.model_copy(update={"db_pool_size": 1, "db_max_overflow": 0})
+    async with pools(server_url, pool_settings) as database:
         engine = database.write_engine
         held = await engine.connect()
         waiting = asyncio.create_task(engine.connect().start())
@@ -112,14 +112,14 @@ async def test_a_connection_is_not_lost_with_who_waited_for_it(
 
         assert pool_of(engine).checkedout() == 0
         async with engine.connect() as connection:
-            assert await backend(connection)
+            assert await backend_pid(connection)
 
 
-async def test_closing_what_the_server_has_closed_is_no_error(
+async def test_pool_dispose_of_terminated_connection_logs_nothing(
     engine: AsyncEngine, server_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with engine.connect() as connection:
-        pid = await backend(connection)
+        pid = await backend_pid(connection)
     # Not awaited: the event loop has not yet heard of it when the pool closes.
     with psycopg.connect(dsn(server_url)) as other:
         other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))

@@ -42,13 +42,13 @@ RANGES: list[tuple[Decimal | None, Decimal | None]] = [
 FIRST = PagePosition("id", 0, None, 1)
 
 
-async def total_of(database: Database, filters: dict[str, Any]) -> int:
+async def read_total(database: Database, filters: dict[str, Any]) -> int:
     found, _ = await DealReadRepository(database.reader).page(filters, FIRST, "exact")
     assert found is not None
     return found
 
 
-def passes(deal: DealRow, hotel: HotelRow, filters: dict[str, Any]) -> bool:
+def matches_filters(deal: DealRow, hotel: HotelRow, filters: dict[str, Any]) -> bool:
     return (
         filters.get("price_min", 0) <= deal.price_per_night
         and deal.price_per_night <= filters.get("price_max", 10**9)
@@ -59,9 +59,7 @@ def passes(deal: DealRow, hotel: HotelRow, filters: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(600, marks=pytest.mark.slow)])
-async def test_a_total_between_two_prices_is_that_of_the_rows(
-    database: Database, count: int
-) -> None:
+async def test_total_price_range_matches_rows(database: Database, count: int) -> None:
     """On, beside and between the steps: pairs of bounds, with some filter on the hotels."""
     chosen = random.Random(5)  # noqa: S311 - a choice, not a secret
     hotels = {}
@@ -86,13 +84,13 @@ async def test_a_total_between_two_prices_is_that_of_the_rows(
         filters |= {"price_min": low} if low is not None else {}
         filters |= {"price_max": high} if high is not None else {}
         filters |= {"available_only": True} if chosen.random() < 0.4 else {}
-        expected = sum(passes(deal, hotels[deal.hotel_id], filters) for deal in deals)
-        assert await total_of(database, filters) == expected, filters
+        expected = sum(matches_filters(deal, hotels[deal.hotel_id], filters) for deal in deals)
+        assert await read_total(database, filters) == expected, filters
 
 
 @pytest.mark.parametrize("bounds", [("100", "300"), ("57.31", "57.35")])
 @pytest.mark.parametrize("others", [{"min_stars": Decimal("2.5")}, {"q": "ber"}, {"country": "x"}])
-async def test_other_filters_on_hotels_narrow_the_hotels(
+async def test_total_price_range_with_hotel_filters_matches_page(
     catalog: Catalog, bounds: tuple[str, str], others: dict[str, Any]
 ) -> None:
     filters = {"price_min": Decimal(bounds[0]), "price_max": Decimal(bounds[1]), **others}
@@ -104,7 +102,7 @@ async def test_other_filters_on_hotels_narrow_the_hotels(
     assert found == len(rows)
 
 
-FILL = """
+INSERT_DEALS = """
     INSERT INTO deals (hotel_id, room_type, star_rating, price_per_night, original_price,
         discount_percent, checkin_date, checkout_date, is_available)
     SELECT hotels.id, 'suite', 3, 20 + (n * 7919 % 48000) / 100.0, 600, 10, '2027-01-01',
@@ -113,7 +111,7 @@ FILL = """
 """
 
 
-async def plan_of(connection: asyncpg.Connection, filters: dict[str, Any]) -> dict[str, Any]:
+async def explain_total(connection: asyncpg.Connection, filters: dict[str, Any]) -> dict[str, Any]:
     prepared = _prepare(select(total(frozenset(filters), "exact", single_category=False)))
     explained = await connection.fetchval(
         f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {prepared.sql}", *prepared.arguments(filters)
@@ -122,15 +120,15 @@ async def plan_of(connection: asyncpg.Connection, filters: dict[str, Any]) -> di
     return plan
 
 
-def read_whole(plan: dict[str, Any], table: str) -> bool:
+def has_sequential_scan(plan: dict[str, Any], table: str) -> bool:
     """Whether a node of the plan, at whatever depth, scans all of the table."""
     return (plan["Node Type"], plan.get("Relation Name")) == ("Seq Scan", table) or any(
-        read_whole(part, table) for part in plan.get("Plans", ())
+        has_sequential_scan(part, table) for part in plan.get("Plans", ())
     )
 
 
 @pytest.mark.slow
-async def test_a_total_reads_no_more_in_a_larger_table(database: Database, clone_url: URL) -> None:
+async def test_total_larger_table_reads_no_more(database: Database, clone_url: URL) -> None:
     bounds = {"price_min": Decimal(100), "price_max": Decimal(300)}
     kinds: list[dict[str, Any]] = [
         bounds,
@@ -145,11 +143,11 @@ async def test_a_total_reads_no_more_in_a_larger_table(database: Database, clone
     read: list[list[int]] = []
     try:
         for deals_per_hotel in (5_000, 45_000):
-            await connection.execute(FILL, deals_per_hotel)
+            await connection.execute(INSERT_DEALS, deals_per_hotel)
             for table in ("deals", "hotels"):
                 await connection.execute(f"VACUUM ANALYZE {table}")
-            plans = [await plan_of(connection, filters) for filters in kinds]
-            assert not any(read_whole(plan, "deals") for plan in plans)
+            plans = [await explain_total(connection, filters) for filters in kinds]
+            assert not any(has_sequential_scan(plan, "deals") for plan in plans)
             read.append([plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in plans])
     finally:
         await connection.close()
@@ -157,7 +155,7 @@ async def test_a_total_reads_no_more_in_a_larger_table(database: Database, clone
         counted = await session.execute(
             text("SELECT count(*) FROM deals WHERE price_per_night BETWEEN 100 AND 300")
         )
-        assert await total_of(database, bounds) == counted.scalar_one()
+        assert await read_total(database, bounds) == counted.scalar_one()
 
     for few, many in zip(*read, strict=True):
         assert many <= 2 * few < 200, read
