@@ -5,14 +5,14 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import asyncpg
 from tests.support.timeouts import TIMEOUT
-from tests.support.waiting import wait_for
 
 from app.embedded.server import EmbeddedServer
 
@@ -35,8 +35,8 @@ except EmbeddedPostgresError as error:
 """
 
 
-class User:
-    """Another process that uses the server of a folder until it is told to leave, or killed."""
+class UserProcess:
+    """A process that uses the server of a folder until it is released or killed."""
 
     def __init__(self, folder: Path, script: str = _USER) -> None:
         self.process = subprocess.Popen(
@@ -47,14 +47,14 @@ class User:
             env=os.environ | {"FOLDER": str(folder)},
         )
 
-    def wait_until_in(self) -> str:
+    def wait_for_url(self) -> str:
         output = self._pipe(self.process.stdout)
-        assert select.select([output], [], [], TIMEOUT)[0], "the user never got in"
+        assert select.select([output], [], [], TIMEOUT)[0], "the process got no server in time"
         url = output.readline().strip()
-        assert url, "the user failed; see stderr"
+        assert url, "the process failed; see stderr"
         return url
 
-    def leave(self) -> None:
+    def release(self) -> None:
         self._pipe(self.process.stdin).close()
         assert self.process.wait(TIMEOUT) == 0
 
@@ -75,16 +75,24 @@ class User:
 
 
 @contextmanager
-def users(folder: Path, count: int, *, wait: bool = True) -> Iterator[list[User]]:
-    """That many users, all in; whoever is left at the end is killed."""
-    everyone = [User(folder) for _ in range(count)]
+def user_processes(folder: Path, count: int, *, wait: bool = True) -> Iterator[list[UserProcess]]:
+    """Start processes that use the server; kill the remaining ones at the end."""
+    processes = [UserProcess(folder) for _ in range(count)]
     try:
-        for user in everyone if wait else []:
-            user.wait_until_in()
-        yield everyone
+        for process in processes if wait else []:
+            process.wait_for_url()
+        yield processes
     finally:
-        for user in everyone:
-            user.close()
+        for process in processes:
+            process.close()
+
+
+def wait_until(condition: Callable[[], object], patience: float = TIMEOUT) -> None:
+    """Poll until the condition holds; the assertion shows it when it never does."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        time.sleep(0.01)
 
 
 def processes_of(folder: Path) -> dict[int, str]:
@@ -108,20 +116,20 @@ def supervisors_of(folder: Path) -> list[int]:
 
 
 def postmaster_of(folder: Path) -> int:
-    """The id PostgreSQL wrote down itself, 0 while it has not."""
+    """Return the process id that PostgreSQL has recorded, or 0 before it has."""
     try:
         return int((folder / "postgres/data/postmaster.pid").read_text().splitlines()[0])
     except (OSError, IndexError, ValueError):
         return 0
 
 
-def gone(folder: Path) -> bool:
+def no_process_left(folder: Path) -> bool:
     return not processes_of(folder)
 
 
-async def query(where: EmbeddedServer | str, statement: str) -> Any:
-    """One value, over a connection of its own."""
-    url = where if isinstance(where, str) else where.url()
+async def fetch_value(server_or_url: EmbeddedServer | str, statement: str) -> Any:
+    """Return one value, read over a new connection."""
+    url = server_or_url if isinstance(server_or_url, str) else server_or_url.url()
     connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=TIMEOUT)
     try:
         return await connection.fetchval(statement)
@@ -129,11 +137,16 @@ async def query(where: EmbeddedServer | str, statement: str) -> Any:
         await connection.close()
 
 
-async def answers(where: EmbeddedServer | str) -> bool:
+async def accepts_queries(server_or_url: EmbeddedServer | str) -> bool:
     with suppress(OSError, asyncpg.PostgresError):
-        return bool(await query(where, "SELECT 1"))
+        return bool(await fetch_value(server_or_url, "SELECT 1"))
     return False
 
 
-async def wait_until_it_answers(where: EmbeddedServer | str) -> None:
-    await wait_for(lambda: answers(where), "the embedded server answers")
+async def eventually_answers(
+    server_or_url: EmbeddedServer | str, patience: float = TIMEOUT
+) -> None:
+    deadline = time.monotonic() + patience
+    while not await accepts_queries(server_or_url):
+        assert time.monotonic() < deadline, "the server never answered"
+        time.sleep(0.01)  # noqa: ASYNC251 - nothing else runs in this loop
