@@ -16,7 +16,7 @@ from app.db.migrations import upgrade_async
 
 pytestmark = pytest.mark.migration
 
-FILE = pd.DataFrame(
+DEALS = pd.DataFrame(
     {
         "id": [1, 2, 3, 4],
         "hotel_name": ["Alpha Inn", "Beta Inn", "Alpha Inn", "Gamma"],
@@ -42,7 +42,7 @@ FILE = pd.DataFrame(
 )
 
 
-def load_as_a_notebook_does(df: pd.DataFrame, db: Engine) -> None:
+def load_by_pandas(df: pd.DataFrame, db: Engine) -> None:
     """What people type into `mise run python` at revision 1; docs/data-loading.md shows it."""
     hotels = df[["hotel_name", "hotel_city", "hotel_country", "hotel_phone"]].drop_duplicates()
     hotels.columns = pd.Index(["name", "city", "country", "phone"])
@@ -66,13 +66,13 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def at_revision_1(url: str, alembic_engine: Engine) -> None:
+async def database_at_revision_1(url: str, alembic_engine: Engine) -> None:
     await upgrade_async(url, "0001")
-    await asyncio.to_thread(load_as_a_notebook_does, FILE, alembic_engine)
+    await asyncio.to_thread(load_by_pandas, DEALS, alembic_engine)
 
 
-async def test_a_notebooks_data_becomes_the_final_schema(
-    at_revision_1: None, url: str, connection: asyncpg.Connection
+async def test_upgrade_notebook_data_fills_final_schema(
+    database_at_revision_1: None, url: str, connection: asyncpg.Connection
 ) -> None:
     await upgrade_async(url)
 
@@ -100,21 +100,24 @@ async def test_a_notebooks_data_becomes_the_final_schema(
     assert totals == 5
 
 
-async def snapshot(connection: asyncpg.Connection, columns: str) -> list[tuple[object, ...]]:
+async def fetch_deals(connection: asyncpg.Connection, columns: str) -> list[tuple[object, ...]]:
     rows = await connection.fetch(f"SELECT {columns} FROM deals ORDER BY id")
     return [tuple(row) for row in rows]
 
 
-async def test_the_downgrade_rebuilds_the_text(
-    at_revision_1: None, url: str, alembic_config_for: Config, connection: asyncpg.Connection
+async def test_downgrade_to_0001_restores_category_text(
+    database_at_revision_1: None,
+    url: str,
+    alembic_config_for: Config,
+    connection: asyncpg.Connection,
 ) -> None:
-    untouched = "id, external_id, hotel_id, price_per_night, version_id, created_at, updated_at"
-    before = await snapshot(connection, untouched)
+    kept_columns = "id, external_id, hotel_id, price_per_night, version_id, created_at, updated_at"
+    before = await fetch_deals(connection, kept_columns)
     await upgrade_async(url)
     await asyncio.to_thread(command.downgrade, alembic_config_for, "0001")
 
-    assert await snapshot(connection, untouched) == before
-    assert await snapshot(connection, "categories") == [
+    assert await fetch_deals(connection, kept_columns) == before
+    assert await fetch_deals(connection, "categories") == [
         ("business",),
         ("beach,luxury",),
         (None,),
@@ -124,41 +127,51 @@ async def test_the_downgrade_rebuilds_the_text(
     assert await connection.fetchval("SELECT count(*) FROM deal_categories") == 5
 
 
-async def test_the_average_survives_the_way_down_to_revision_2(
-    at_revision_1: None, url: str, alembic_config_for: Config, connection: asyncpg.Connection
+async def test_downgrade_to_0002_keeps_averages(
+    database_at_revision_1: None,
+    url: str,
+    alembic_config_for: Config,
+    connection: asyncpg.Connection,
 ) -> None:
     averages = "SELECT name, round(star_rating, 4) FROM hotels ORDER BY id"
     await upgrade_async(url, "0002")
-    at_2 = [tuple(row) for row in await connection.fetch(averages)]
+    averages_at_2 = [tuple(row) for row in await connection.fetch(averages)]
     await upgrade_async(url)
-    at_head = [tuple(row) for row in await connection.fetch(averages)]
+    averages_at_head = [tuple(row) for row in await connection.fetch(averages)]
     await asyncio.to_thread(command.downgrade, alembic_config_for, "0002")
 
-    assert at_2 == at_head == [tuple(row) for row in await connection.fetch(averages)]
+    assert (
+        averages_at_2
+        == averages_at_head
+        == [tuple(row) for row in await connection.fetch(averages)]
+    )
 
 
-async def test_prices_are_counted_when_the_columns_come(
-    at_revision_1: None, url: str, alembic_config_for: Config, connection: asyncpg.Connection
+async def test_upgrade_to_0009_counts_prices(
+    database_at_revision_1: None,
+    url: str,
+    alembic_config_for: Config,
+    connection: asyncpg.Connection,
 ) -> None:
-    below = (
+    counts_below = (
         "SELECT name, prices_below[price_step(200)], available_prices_below[price_step(200)]"
         " FROM hotels ORDER BY id"
     )
     expected = [("Alpha Inn", 1, 1), ("Beta Inn", 1, 0), ("Gamma", 1, 1)]
     await upgrade_async(url)
-    assert [tuple(row) for row in await connection.fetch(below)] == expected
+    assert [tuple(row) for row in await connection.fetch(counts_below)] == expected
 
     await asyncio.to_thread(command.downgrade, alembic_config_for, "0008")
     await connection.execute("UPDATE deals SET price_per_night = 1 WHERE external_id = 1")
     await upgrade_async(url)
-    assert [tuple(row) for row in await connection.fetch(below)] == [
+    assert [tuple(row) for row in await connection.fetch(counts_below)] == [
         ("Alpha Inn", 2, 1),
         *expected[1:],
     ]
 
 
 @pytest.mark.parametrize("collation", ["C", "C.UTF-8"])
-async def test_case_is_ignored_in_every_script_whatever_the_locale(
+async def test_fold_case_any_locale_ignores_case(
     url: str, collation: str, connection: asyncpg.Connection
 ) -> None:
     name = f"{make_url(url).database}_locale"

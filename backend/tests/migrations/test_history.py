@@ -31,7 +31,7 @@ __all__ = [
 pytestmark = pytest.mark.migration
 
 # Whatever a revision makes, its downgrade must take away again.
-EVERYTHING = """
+SCHEMA_OBJECTS = """
     SELECT 'relation', relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
     UNION ALL
     SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
@@ -41,19 +41,21 @@ EVERYTHING = """
 """
 
 
-async def objects(url: str) -> list[tuple[str, str]]:
+async def schema_objects(url: str) -> list[tuple[str, str]]:
     connection = await asyncpg.connect(dsn(make_url(url)))
     try:
-        return [(row[0], row[1]) for row in await connection.fetch(EVERYTHING)]
+        return [(row[0], row[1]) for row in await connection.fetch(SCHEMA_OBJECTS)]
     finally:
         await connection.close()
 
 
-async def test_empty_to_head_to_base_to_head(url: str, alembic_config_for: Config) -> None:
+async def test_upgrade_to_head_after_downgrade_restores_schema(
+    url: str, alembic_config_for: Config
+) -> None:
     await upgrade_async(url)
-    at_head = await objects(url)
+    at_head = await schema_objects(url)
     await asyncio.to_thread(command.downgrade, alembic_config_for, "base")
-    at_base = await objects(url)
+    at_base = await schema_objects(url)
     await upgrade_async(url)
 
     assert {name for kind, name in at_base if kind == "relation"} == {
@@ -61,7 +63,7 @@ async def test_empty_to_head_to_base_to_head(url: str, alembic_config_for: Confi
         "alembic_version_pkc",
     }
     assert [name for kind, name in at_base if kind == "function"] == []
-    assert await objects(url) == at_head
+    assert await schema_objects(url) == at_head
 
 
 DEFINITIONS = """
@@ -78,7 +80,7 @@ DEFINITIONS = """
 """
 
 
-async def definitions(url: str) -> list[tuple[str, str]]:
+async def schema_definitions(url: str) -> list[tuple[str, str]]:
     connection = await asyncpg.connect(dsn(make_url(url)))
     try:
         return [(row[0], row[1]) for row in await connection.fetch(DEFINITIONS)]
@@ -86,22 +88,20 @@ async def definitions(url: str) -> list[tuple[str, str]]:
         await connection.close()
 
 
-async def test_revision_9_gives_back_the_functions_it_replaced(
-    url: str, alembic_config_for: Config
-) -> None:
+async def test_downgrade_of_0009_restores_functions(url: str, alembic_config_for: Config) -> None:
     await upgrade_async(url, "0008")
-    at_8 = await definitions(url)
+    at_8 = await schema_definitions(url)
     await upgrade_async(url, "0009")
     await asyncio.to_thread(command.downgrade, alembic_config_for, "0008")
 
-    assert await definitions(url) == at_8
+    assert await schema_definitions(url) == at_8
 
 
-def of_the_queue(found: list[tuple[str, str]]) -> set[tuple[str, str]]:
+def queue_definitions(found: list[tuple[str, str]]) -> set[tuple[str, str]]:
     return {each for each in found if each[0].startswith("procrastinate_")}
 
 
-async def test_the_job_queue_has_what_its_library_expects(url: str, version_url: URL) -> None:
+async def test_upgrade_job_queue_matches_procrastinate(url: str, version_url: URL) -> None:
     """An upgrade of the library that changes its schema needs a revision that does so here."""
     await upgrade_async(url)
     async with temporary_database(version_url) as fresh:
@@ -110,20 +110,20 @@ async def test_the_job_queue_has_what_its_library_expects(url: str, version_url:
             await connection.execute(SchemaManager.get_schema())
         finally:
             await connection.close()
-        expected = of_the_queue(await definitions(as_text(fresh)))
+        expected = queue_definitions(await schema_definitions(as_text(fresh)))
 
-    assert of_the_queue(await definitions(url)) == expected
+    assert queue_definitions(await schema_definitions(url)) == expected
     assert len(expected) > 50
 
 
-async def test_autogenerate_finds_nothing_at_head(url: str, alembic_config_for: Config) -> None:
+async def test_autogenerate_at_head_finds_no_change(url: str, alembic_config_for: Config) -> None:
     await upgrade_async(url)
 
     await asyncio.to_thread(command.check, alembic_config_for)
 
 
 @pytest.mark.slow
-async def test_two_starters_at_once_do_not_collide(url: str) -> None:
+async def test_upgrade_concurrent_processes_succeed(url: str) -> None:
     starter = "import sys; from app.db.migrations import upgrade; upgrade(sys.argv[1])"
     starters = [
         await asyncio.create_subprocess_exec(sys.executable, "-c", starter, url) for _ in range(3)
@@ -138,7 +138,7 @@ async def test_two_starters_at_once_do_not_collide(url: str) -> None:
     assert [row[0] for row in versions] == [head_revision()]
 
 
-async def test_a_migration_does_not_queue_behind_a_long_transaction(
+async def test_upgrade_behind_long_transaction_times_out(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await upgrade_async(url, "0002")
@@ -156,7 +156,7 @@ async def test_a_migration_does_not_queue_behind_a_long_transaction(
     await upgrade_async(url)
 
 
-async def test_a_database_newer_than_the_code_is_refused(url: str) -> None:
+async def test_upgrade_unknown_revision_is_refused(url: str) -> None:
     await upgrade_async(url)
     connection = await asyncpg.connect(dsn(make_url(url)))
     try:
@@ -168,7 +168,7 @@ async def test_a_database_newer_than_the_code_is_refused(url: str) -> None:
         await upgrade_async(url)
 
 
-async def test_another_encoding_is_refused(url: str) -> None:
+async def test_upgrade_other_encoding_is_refused(url: str) -> None:
     connection = await asyncpg.connect(dsn(make_url(url)))
     name = f"{make_url(url).database}_ascii"
     try:
