@@ -7,41 +7,41 @@ from benchmarks.api.charts import Bars, bar_chart, line_chart
 pytestmark = pytest.mark.unit
 
 SVG = "{http://www.w3.org/2000/svg}"
-NASTY = "<b> & \"quoted\" 'too' ]]>"
+MARKUP = "<b> & \"quoted\" 'too' ]]>"
 
 
-def drawn(svg: str) -> ET.Element:
+def parse_svg(svg: str) -> ET.Element:
     root = ET.fromstring(svg)  # noqa: S314 - our own
     assert root.tag == f"{SVG}svg"
     return root
 
 
-def words(root: ET.Element) -> list[str | None]:
+def text_labels(root: ET.Element) -> list[str | None]:
     return [text.text for text in root.iter(f"{SVG}text")]
 
 
 @pytest.mark.parametrize(
     "svg",
     [
-        bar_chart(NASTY, NASTY, (NASTY, NASTY), ["a"], [Bars(NASTY, {"a": 0.5}, NASTY, 0.4)]),
-        line_chart(NASTY, NASTY, (NASTY, NASTY), {NASTY: [(1, 2), (10, 3)]}),
-        bar_chart(NASTY, NASTY, (NASTY, NASTY), [], []),
+        bar_chart(MARKUP, MARKUP, (MARKUP, MARKUP), ["a"], [Bars(MARKUP, {"a": 0.5}, MARKUP, 0.4)]),
+        line_chart(MARKUP, MARKUP, (MARKUP, MARKUP), {MARKUP: [(1, 2), (10, 3)]}),
+        bar_chart(MARKUP, MARKUP, (MARKUP, MARKUP), [], []),
     ],
 )
-def test_it_is_xml_whatever_the_words_with_a_title(svg: str) -> None:
-    root = drawn(svg)
+def test_chart_special_characters_are_escaped(svg: str) -> None:
+    root = parse_svg(svg)
 
     title, description = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
     assert title is not None
     assert description is not None
-    assert title.text == description.text == NASTY
+    assert title.text == description.text == MARKUP
     assert root.get("role") == "img"
     assert root.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
 
 
-def test_bars_are_as_long_as_their_values() -> None:
+def test_bar_chart_bars_match_values() -> None:
     groups = [Bars("one", {"a": 1.0, "b": 0.25}, aim=0.5), Bars("two", {"b": 2.0})]
-    root = drawn(bar_chart("t", "d", ("x", "y"), ["a", "b"], groups))
+    root = parse_svg(bar_chart("t", "d", ("x", "y"), ["a", "b"], groups))
 
     legend = 2
     bars = list(root.iter(f"{SVG}rect"))[legend:]
@@ -51,15 +51,15 @@ def test_bars_are_as_long_as_their_values() -> None:
     (aim,) = [line for line in root.iter(f"{SVG}line") if line.get("class") == "aim"]
     start = float(bars[0].get("x", ""))
     assert float(aim.get("x1", "")) == pytest.approx(start + widths[0] / 2, abs=0.2)
-    assert {"one", "two", "1.00", "0.25", "2.00"} <= set(words(root))
+    assert {"one", "two", "1.00", "0.25", "2.00"} <= set(text_labels(root))
 
 
-def test_lines_go_through_their_points_on_logarithmic_axes() -> None:
+def test_line_chart_points_follow_logarithmic_axes() -> None:
     lines = {
         "flat": [(50.0, 2.0), (500.0, 2.0), (5000.0, 2.0)],
         "up": [(50.0, 2.0), (5000.0, 200.0)],
     }
-    root = drawn(line_chart("t", "d", ("x", "y"), lines))
+    root = parse_svg(line_chart("t", "d", ("x", "y"), lines))
 
     flat, up = (
         [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
@@ -69,16 +69,16 @@ def test_lines_go_through_their_points_on_logarithmic_axes() -> None:
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
     assert y0 == y1 == y2 == up[0][1]
     assert up[1][1] < up[0][1]
-    assert {"50", "500", "5,000", "2: flat", "200: up"} <= set(words(root))
+    assert {"50", "500", "5,000", "2: flat", "200: up"} <= set(text_labels(root))
 
 
-def test_one_point_is_a_chart_too() -> None:
-    drawn(line_chart("t", "d", ("x", "y"), {"one": [(500.0, 1.5)]}))
+def test_line_chart_single_point_is_drawn() -> None:
+    parse_svg(line_chart("t", "d", ("x", "y"), {"one": [(500.0, 1.5)]}))
 
 
-def test_names_of_lines_do_not_cover_each_other() -> None:
+def test_line_chart_labels_do_not_overlap() -> None:
     lines = {f"line {n}": [(1.0, 1.0), (10.0, 1.0 + n / 1000)] for n in range(5)}
-    root = drawn(line_chart("t", "d", ("x", "y"), lines))
+    root = parse_svg(line_chart("t", "d", ("x", "y"), lines))
 
     named = [t for t in root.iter(f"{SVG}text") if ": line " in (t.text or "")]
     places = sorted(float(text.get("y", "")) for text in named)

@@ -16,11 +16,11 @@ PAGE: dict[str, Any] = {
 }
 
 
-def answer(content: Any, *, status: int = 200, **headers: str) -> Answer:
+def make_answer(content: Any, *, status: int = 200, **headers: str) -> Answer:
     return Answer(status, headers, json.dumps(content).encode())
 
 
-def changed(path: list[str | int], value: Any) -> Any:
+def change_page(path: list[str | int], value: Any) -> Any:
     """A page with another value there; `...` takes it out."""
     copy = json.loads(json.dumps(PAGE))
     place = copy
@@ -33,8 +33,8 @@ def changed(path: list[str | int], value: Any) -> Any:
     return copy
 
 
-def test_the_same_is_the_same() -> None:
-    assert differences(answer(PAGE), answer(PAGE)) == []
+def test_differences_equal_answers_are_none() -> None:
+    assert differences(make_answer(PAGE), make_answer(PAGE)) == []
     assert differences(Answer(304, {}, b""), Answer(304, {}, b"")) == []
 
 
@@ -53,12 +53,16 @@ def test_the_same_is_the_same() -> None:
         (["items", 0, "new"], 1, "items[0].new: is only in the second"),
     ],
 )
-def test_each_difference_is_found(path: list[str | int], value: Any, expected: str) -> None:
-    assert differences(answer(PAGE), answer(changed(path, value))) == [expected]
+def test_differences_changed_value_is_found(
+    path: list[str | int], value: Any, expected: str
+) -> None:
+    assert differences(make_answer(PAGE), make_answer(change_page(path, value))) == [expected]
 
 
-def test_status_and_headers_are_compared() -> None:
-    found = differences(answer(PAGE, etag='"1"', date="x"), answer(PAGE, status=201, link="<>"))
+def test_differences_status_and_headers_are_found() -> None:
+    found = differences(
+        make_answer(PAGE, etag='"1"', date="x"), make_answer(PAGE, status=201, link="<>")
+    )
 
     assert found == [
         "status: 200 is not 201",
@@ -67,19 +71,19 @@ def test_status_and_headers_are_compared() -> None:
     ]
 
 
-def test_what_is_no_json_differs() -> None:
-    (found,) = differences(answer(PAGE), Answer(200, {}, b"Internal Server Error"))
+def test_differences_invalid_json_is_found() -> None:
+    (found,) = differences(make_answer(PAGE), Answer(200, {}, b"Internal Server Error"))
 
     assert found.startswith("the body: {'items'")
     assert found.endswith("is not 'Internal Server Error'")
 
 
-def test_ignored_fields_may_have_any_value_but_must_be_there() -> None:
+def test_differences_ignored_field_must_be_present() -> None:
     ignored = {"items[].id", "header.etag"}
-    other = changed(["items", 1, "id"], "another")
+    other = change_page(["items", 1, "id"], "another")
 
-    assert differences(answer(PAGE, etag="1"), answer(other), ignored) == []
-    missing = changed(["items", 1, "id"], ...)
-    assert differences(answer(PAGE), answer(missing), ignored) == [
+    assert differences(make_answer(PAGE, etag="1"), make_answer(other), ignored) == []
+    missing = change_page(["items", 1, "id"], ...)
+    assert differences(make_answer(PAGE), make_answer(missing), ignored) == [
         "items[1].id: is only in the first"
     ]

@@ -15,42 +15,34 @@ from benchmarks.api.http import Request, ask
 from benchmarks.api.load import Generator, Load
 from benchmarks.api.wrk import Wrk, parsed
 
-LINE = (
+MEASUREMENT = (
     "measured requests=1200 microseconds=2000000 p50=10500 p99=42000"
     " connect=1 read=2 write=3 timeout=4 status=5"
 )
-OUTPUT = f"""Running 2s test @ http://127.0.0.1:8000
+WRK_OUTPUT = f"""Running 2s test @ http://127.0.0.1:8000
   1 threads and 16 connections
   Thread Stats   Avg      Stdev     Max   +/- Stdev
     Latency    10.91ms    4.81ms  61.36ms   88.94%
   1200 requests in 2.00s, 11.61MB read
 Requests/sec:    600.00
-{LINE}
+{MEASUREMENT}
 """
 
 
-@pytest.mark.unit
-def test_what_the_script_for_wrk_prints_is_read() -> None:
-    load = parsed(OUTPUT)
+class TestWrkOutput:
+    @pytest.mark.unit
+    def test_measurement_line_is_parsed(self) -> None:
+        load = parsed(WRK_OUTPUT)
 
-    assert load == Load(requests=1200, seconds=2.0, p50_ms=10.5, p99_ms=42.0, failures=15)
+        assert load == Load(requests=1200, seconds=2.0, p50_ms=10.5, p99_ms=42.0, failures=15)
 
-
-@pytest.mark.unit
-@pytest.mark.parametrize("output", ["", "unable to connect to 127.0.0.1:1 Connection refused\n"])
-def test_an_output_without_that_line_is_an_error(output: str) -> None:
-    with pytest.raises(BenchmarkError, match="did not say what it measured"):
-        parsed(output)
-
-
-@pytest.mark.unit
-def test_a_request_is_written_with_its_length_in_bytes() -> None:
-    request = Request("POST", "/deals?a=b", (("Content-Type", "text/plain"),), "é".encode())
-
-    assert request.raw() == (
-        b"POST /deals?a=b HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
-        b"Content-Length: 2\r\n\r\n\xc3\xa9"
+    @pytest.mark.unit
+    @pytest.mark.parametrize(
+        "output", ["", "unable to connect to 127.0.0.1:1 Connection refused\n"]
     )
+    def test_missing_measurement_line_raises(self, output: str) -> None:
+        with pytest.raises(BenchmarkError, match="did not say what it measured"):
+            parsed(output)
 
 
 GENERATORS = [
@@ -134,72 +126,85 @@ def server() -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.mark.unit
-def test_requests_that_take_long_are_waited_for() -> None:
-    wrk = Wrk("wrk")
-    slow, quick = (Load(10, 1.0, p50_ms, 500.0, 0) for p50_ms in (101.0, 99.0))
+class TestRequest:
+    @pytest.mark.unit
+    def test_raw_body_length_is_in_bytes(self) -> None:
+        request = Request("POST", "/deals?a=b", (("Content-Type", "text/plain"),), "é".encode())
 
-    assert suited(wrk, quick, 1.0) is wrk
-    assert isinstance(suited(wrk, slow, 1.0), BuiltIn)
+        assert request.raw() == (
+            b"POST /deals?a=b HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+            b"Content-Length: 2\r\n\r\n\xc3\xa9"
+        )
 
+    @pytest.mark.integration
+    def test_ask_returns_status_headers_and_body(self, server: FakeServer) -> None:
+        answer = ask(server.port, Request("POST", "/201", (("X-A", "b"),), b"body"))
 
-@pytest.mark.integration
-@pytest.mark.parametrize("generator", GENERATORS)
-def test_requests_are_sent_in_turn_and_all_counted(
-    generator: Generator, server: FakeServer
-) -> None:
-    requests = [Request("GET", "/200"), Request("GET", "/304"), Request("POST", "/201", (), b"x")]
-
-    load = generator.run(server.port, requests, connections=3, seconds=0.2)
-
-    first, second, third = (
-        server.seen[key] for key in (("/200", b""), ("/304", b""), ("/201", b"x"))
-    )
-    assert max(first, second, third) - min(first, second, third) <= 3
-    # What is on its way at the end is not counted by wrk.
-    assert 0 <= first + second + third - load.requests <= 3
-    assert load.requests > 3
-    assert load.failures == 0
-    assert 0 < load.p50_ms <= load.p99_ms
-    assert load.seconds >= 0.2
+        assert (answer.status, answer.body) == (201, b"[1]")
+        assert answer.headers["content-length"] == "3"
+        assert server.seen["/201", b"body"] == 1
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("generator", GENERATORS)
-def test_errors_are_failures(generator: Generator, server: FakeServer) -> None:
-    requests = [Request("GET", "/200"), Request("GET", "/503")]
+class TestGenerators:
+    @pytest.mark.unit
+    def test_slow_requests_use_built_in_generator(self) -> None:
+        wrk = Wrk("wrk")
+        slow, quick = (Load(10, 1.0, p50_ms, 500.0, 0) for p50_ms in (101.0, 99.0))
 
-    load = generator.run(server.port, requests, connections=1, seconds=0.2)
+        assert suited(wrk, quick, 1.0) is wrk
+        assert isinstance(suited(wrk, slow, 1.0), BuiltIn)
 
-    assert load.failures == pytest.approx(load.requests / 2, abs=1)
+    @pytest.mark.integration
+    @pytest.mark.parametrize("generator", GENERATORS)
+    def test_requests_are_sent_in_turn_and_counted(
+        self, generator: Generator, server: FakeServer
+    ) -> None:
+        requests = [
+            Request("GET", "/200"),
+            Request("GET", "/304"),
+            Request("POST", "/201", (), b"x"),
+        ]
 
+        load = generator.run(server.port, requests, connections=3, seconds=0.2)
 
-@pytest.mark.integration
-@pytest.mark.parametrize("patient", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_refusals_apart(server: FakeServer, *, patient: bool) -> None:
-    client = BuiltIn(steady=True, patient=patient)
+        first, second, third = (
+            server.seen[key] for key in (("/200", b""), ("/304", b""), ("/201", b"x"))
+        )
+        assert max(first, second, third) - min(first, second, third) <= 3
+        # What is on its way at the end is not counted by wrk.
+        assert 0 <= first + second + third - load.requests <= 3
+        assert load.requests > 3
+        assert load.failures == 0
+        assert 0 < load.p50_ms <= load.p99_ms
+        assert load.seconds >= 0.2
 
-    load = client.run(server.port, [Request("GET", "/503")], connections=2, seconds=1)
+    @pytest.mark.integration
+    @pytest.mark.parametrize("generator", GENERATORS)
+    def test_error_status_counts_as_failure(self, generator: Generator, server: FakeServer) -> None:
+        requests = [Request("GET", "/200"), Request("GET", "/503")]
 
-    # Who waits has asked once, before anything was counted.
-    assert (server.seen["/503", b""] == 2) == patient
-    assert (load.failures > 0) != patient
-    assert (load.requests, load.seconds, load.p99_ms) == (0, 1, 0.0)
-    assert (load.refused_ms > 0) != patient
+        load = generator.run(server.port, requests, connections=1, seconds=0.2)
 
+        assert load.failures == pytest.approx(load.requests / 2, abs=1)
 
-@pytest.mark.integration
-def test_a_hang_up_is_a_failure(server: FakeServer) -> None:
-    load = BuiltIn().run(server.port, [Request("GET", "/0")], connections=2, seconds=30)
+    @pytest.mark.integration
+    @pytest.mark.parametrize("patient", [False, pytest.param(True, marks=pytest.mark.slow)])
+    def test_load_shedding_is_counted_or_waited_for(
+        self, server: FakeServer, *, patient: bool
+    ) -> None:
+        client = BuiltIn(steady=True, patient=patient)
 
-    assert load.requests == 0
-    assert load.failures >= 2
+        load = client.run(server.port, [Request("GET", "/503")], connections=2, seconds=1)
 
+        # Who waits has asked once, before anything was counted.
+        assert (server.seen["/503", b""] == 2) == patient
+        assert (load.failures > 0) != patient
+        assert (load.requests, load.seconds, load.p99_ms) == (0, 1, 0.0)
+        assert (load.refused_ms > 0) != patient
 
-@pytest.mark.integration
-def test_one_request_by_itself(server: FakeServer) -> None:
-    answer = ask(server.port, Request("POST", "/201", (("X-A", "b"),), b"body"))
+    @pytest.mark.integration
+    def test_closed_connection_counts_as_failure(self, server: FakeServer) -> None:
+        load = BuiltIn().run(server.port, [Request("GET", "/0")], connections=2, seconds=30)
 
-    assert (answer.status, answer.body) == (201, b"[1]")
-    assert answer.headers["content-length"] == "3"
-    assert server.seen["/201", b"body"] == 1
+        assert load.requests == 0
+        assert load.failures >= 2

@@ -23,7 +23,7 @@ POINTS = [
 ]
 
 
-class Counted:
+class FakeDatabase:
     """A database that answers every query with these rows."""
 
     def __init__(self, *rows: tuple[object, ...]) -> None:
@@ -33,11 +33,11 @@ class Counted:
         return list(self._rows)
 
 
-def database(*rows: tuple[object, ...]) -> Database:
-    return cast("Database", Counted(*rows))
+def fake_database(*rows: tuple[object, ...]) -> Database:
+    return cast("Database", FakeDatabase(*rows))
 
 
-def test_the_table_says_how_much_it_grows() -> None:
+def test_scale_table_has_growth() -> None:
     rows = [line.strip("|").split("|") for line in table(POINTS).splitlines()[2:]]
 
     assert [[cell.strip() for cell in row] for row in rows] == [
@@ -46,30 +46,30 @@ def test_the_table_says_how_much_it_grows() -> None:
     ]
 
 
-def test_the_picture_has_a_line_for_each_scenario() -> None:
+def test_scale_chart_has_line_per_scenario() -> None:
     root = ET.fromstring(picture(POINTS))  # noqa: S314 - our own
 
     assert sum(element.tag.endswith("}polyline") for element in root.iter()) == 2
 
 
-def test_a_wrong_total_is_found() -> None:
+def test_wrong_totals_different_total_is_found() -> None:
     first_page = BY_NAME["first-page"]
 
-    assert wrong_totals(first_page, {"total": 7}, database((7,))) == []
-    assert wrong_totals(first_page, {"total": 6}, database((7,))) == [
+    assert wrong_totals(first_page, {"total": 7}, fake_database((7,))) == []
+    assert wrong_totals(first_page, {"total": 6}, fake_database((7,))) == [
         "first-page: the total is 6, and there are 7"
     ]
-    assert wrong_totals(BY_NAME["deal"], {"id": 1}, database()) == []
+    assert wrong_totals(BY_NAME["deal"], {"id": 1}, fake_database()) == []
 
 
-def test_wrong_statistics_are_found() -> None:
+def test_wrong_totals_different_statistics_are_found() -> None:
     answer = [{"city": "Rome", "avg_price": "9.50", "deal_count": 2}]
 
-    assert wrong_totals(BY_NAME["stats"], answer, database(("Rome", "9.50", 2))) == []
-    assert wrong_totals(BY_NAME["stats"], answer, database(("Rome", "9.51", 2)))
+    assert wrong_totals(BY_NAME["stats"], answer, fake_database(("Rome", "9.50", 2))) == []
+    assert wrong_totals(BY_NAME["stats"], answer, fake_database(("Rome", "9.51", 2)))
 
 
-def test_the_mix_has_every_kind_and_is_always_the_same() -> None:
+def test_mixed_requests_are_repeatable_and_of_every_kind() -> None:
     facts = Facts(1000, list(range(1, 50)), [1, 2], 800, "Q3Vyc29y", '"1.ab"')
 
     requests, again = (mixed(facts, random.Random(1)) for _ in range(2))  # noqa: S311 - a mix

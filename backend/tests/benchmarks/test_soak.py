@@ -6,7 +6,7 @@ from benchmarks.soak.ledger import GONE, Ledger
 pytestmark = pytest.mark.unit
 
 
-def test_what_was_confirmed_must_be_there() -> None:
+def test_ledger_confirmed_write_must_be_stored() -> None:
     ledger = Ledger()
     ledger.told(1, 201, {GONE}, "10.00")
     ledger.told(2, 201, {GONE}, "20.00")
@@ -23,7 +23,7 @@ def test_what_was_confirmed_must_be_there() -> None:
     assert ledger.confirmed == 5
 
 
-def test_what_was_refused_must_not_be_there() -> None:
+def test_ledger_refused_write_must_not_be_stored() -> None:
     ledger = Ledger()
     ledger.told(1, 422, {GONE}, "10.00")
     ledger.told(2, 201, {GONE}, "20.00")
@@ -35,7 +35,7 @@ def test_what_was_refused_must_not_be_there() -> None:
 
 
 @pytest.mark.parametrize("status", [None, 500, 503])
-def test_what_was_not_answered_may_be_either(status: int | None) -> None:
+def test_ledger_unanswered_write_may_be_stored(status: int | None) -> None:
     ledger = Ledger()
     ledger.told(1, status, {GONE}, "10.00")
     ledger.told(1, status, ledger.states[1], "11.00")

@@ -16,7 +16,7 @@ RAW = f"""{START};list_deals (app/routers/deals.py:50) 3
 """
 
 
-def test_lines_are_taken_together_and_what_is_no_request_is_left_out() -> None:
+def test_requests_only_merges_lines_and_drops_other_stacks() -> None:
     stacks = requests_only(RAW)
 
     assert sum(stacks.values()) == 11
@@ -25,7 +25,7 @@ def test_lines_are_taken_together_and_what_is_no_request_is_left_out() -> None:
     assert list(shares(stacks)) == ["app", "thing", "uvicorn"]
 
 
-def test_the_picture_is_well_formed_and_has_no_path_of_the_machine() -> None:
+def test_flame_graph_is_well_formed_without_paths_of_machine() -> None:
     picture = flame_graph("a < b", requests_only(RAW))
 
     ET.fromstring(picture)  # noqa: S314 - our own
