@@ -9,10 +9,14 @@ import yaml
 
 BACKEND = Path(__file__).parents[2]
 ROOT = BACKEND.parent
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CLAUDE.md", "backend/CLAUDE.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 TASKS = tomllib.loads((ROOT / "mise.toml").read_text())["tasks"]
 
 
-def compose() -> dict[str, Any]:
+def load_compose() -> dict[str, Any]:
     """docker-compose.yml, as written: variables are not filled in."""
     loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     return loaded
@@ -24,12 +28,12 @@ def seconds(duration: str) -> int:
     return int(match[1])
 
 
-def dockerfile() -> list[tuple[str, str]]:
+def read_dockerfile() -> list[tuple[str, str]]:
     """The Dockerfile's instructions and their arguments, continued lines joined."""
     text = (BACKEND / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
 
 
-def last(instruction: str) -> str:
-    return [arguments for word, arguments in dockerfile() if word == instruction][-1]
+def last_instruction(instruction: str) -> str:
+    return [arguments for word, arguments in read_dockerfile() if word == instruction][-1]

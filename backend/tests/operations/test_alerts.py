@@ -28,20 +28,20 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], target["expr"].replace("$__rate_interval", "5m")
 
 
-def selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
+def metric_selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
     """Every metric that an expression reads, at whatever depth."""
     if isinstance(node, promql_parser.VectorSelector):
         yield node
     for name in ("expr", "lhs", "rhs", "vector_selector", "param"):
         inner = getattr(node, name, None)
         if inner is not None:
-            yield from selectors(inner)
+            yield from metric_selectors(inner)
     for each in getattr(node, "args", ()):
-        yield from selectors(each)
+        yield from metric_selectors(each)
 
 
 @pytest.fixture
-async def known(client: httpx.AsyncClient) -> dict[str, set[str]]:
+async def known_metrics(client: httpx.AsyncClient) -> dict[str, set[str]]:
     """Every series there is, and the names of its labels."""
     for path in ("/deals", "/deals?limit=0"):
         await client.get(path)
@@ -55,20 +55,20 @@ async def known(client: httpx.AsyncClient) -> dict[str, set[str]]:
     return found
 
 
-async def test_every_expression_reads_what_there_is(known: dict[str, set[str]]) -> None:
+async def test_expressions_read_existing_metrics(known_metrics: dict[str, set[str]]) -> None:
     read = set()
     for name, expression in expressions():
-        for selector in selectors(promql_parser.parse(expression)):
-            assert selector.name in known, name
+        for selector in metric_selectors(promql_parser.parse(expression)):
+            assert selector.name in known_metrics, name
             labels = {matcher.name for matcher in selector.matchers.matchers}
-            assert labels <= known[selector.name], name
+            assert labels <= known_metrics[selector.name], name
             read.add(selector.name)
 
     # The walk goes into functions, aggregations and both sides of operators.
     assert len(read) >= 15
 
 
-def test_every_alert_says_how_bad_it_is() -> None:
+def test_alerts_have_duration_severity_and_summary() -> None:
     names = [rule["alert"] for rule in RULES]
 
     assert len(names) == len(set(names))
@@ -79,7 +79,7 @@ def test_every_alert_says_how_bad_it_is() -> None:
         assert rule["annotations"]["summary"]
 
 
-def test_the_dashboards_panels_do_not_overlap() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
@@ -96,7 +96,7 @@ def test_the_dashboards_panels_do_not_overlap() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_prometheus_loads_the_alerts() -> None:
+def test_prometheus_loads_alert_rules() -> None:
     loaded = yaml.safe_load((OPS / "prometheus" / "prometheus.yml").read_text())
 
     assert loaded["rule_files"] == ["alerts.yml"]

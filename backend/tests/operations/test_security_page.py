@@ -10,14 +10,14 @@ pytestmark = pytest.mark.unit
 PAGE = (ROOT / "docs" / "security.md").read_text()
 
 
-def test_each_test_is_there() -> None:
+def test_security_page_named_tests_exist() -> None:
     named = set(re.findall(r"`([\w/]*test_\w+\.py)`", PAGE))
 
     assert len(named) > 25
     assert {name for name in named if not (BACKEND / "tests" / name).is_file()} == set()
 
 
-def test_each_threat_has_a_defence_and_a_test() -> None:
+def test_security_page_threats_have_defence_and_test() -> None:
     for section in PAGE.split("\n## ")[1:]:
         if not section.startswith("Threats"):
             continue

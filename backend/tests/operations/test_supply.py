@@ -16,12 +16,12 @@ from tests.support.programs import require_program
 pytestmark = pytest.mark.integration
 
 LOCK = tomllib.loads((BACKEND / "uv.lock").read_text())
-SOUND = {"name": "a", "version": "1", "vulns": []}
-UNSOUND = {"name": "b", "version": "2", "vulns": [{"id": "X-1", "fix_versions": ["3"]}]}
-UNHEARD_OF = {"name": "c", "skip_reason": "Dependency not found"}
+WITHOUT_CVE = {"name": "a", "version": "1", "vulns": []}
+WITH_CVE = {"name": "b", "version": "2", "vulns": [{"id": "X-1", "fix_versions": ["3"]}]}
+UNKNOWN = {"name": "c", "skip_reason": "Dependency not found"}
 
 
-def test_every_package_is_locked_with_its_hashes() -> None:
+def test_lock_has_hashes_of_every_package() -> None:
     registered = [each for each in LOCK["package"] if "registry" in each["source"]]
 
     assert len(registered) + 1 == len(LOCK["package"])  # the project itself
@@ -31,7 +31,7 @@ def test_every_package_is_locked_with_its_hashes() -> None:
         assert all(file["hash"].startswith("sha256:") for file in files)
 
 
-def test_the_bill_of_materials_has_what_is_installed() -> None:
+def test_sbom_lists_locked_packages_without_development_tools() -> None:
     # Set by `uv run`, wherever uv is.
     uv = os.environ.get("UV") or require_program("uv")
     command = TASKS["sbom"]["run"].split()
@@ -47,7 +47,7 @@ def test_the_bill_of_materials_has_what_is_installed() -> None:
 
 
 @pytest.mark.slow
-def test_the_source_has_nothing_that_bandit_finds() -> None:
+def test_bandit_has_no_findings_in_source() -> None:
     bandit = Path(sys.executable).with_name("bandit")
 
     subprocess.run([bandit, "-q", "-c", "pyproject.toml", "-r", "src"], cwd=BACKEND, check=True)
@@ -56,28 +56,28 @@ def test_the_source_has_nothing_that_bandit_finds() -> None:
 @pytest.mark.parametrize(
     ("answers", "status"),
     [
-        ([[SOUND]], 0),
-        ([[SOUND, UNSOUND]], 1),
-        ([[SOUND, UNHEARD_OF], [SOUND, UNSOUND]], 1),
-        ([[SOUND, UNHEARD_OF], []], 3),
+        ([[WITHOUT_CVE]], 0),
+        ([[WITHOUT_CVE, WITH_CVE]], 1),
+        ([[WITHOUT_CVE, UNKNOWN], [WITHOUT_CVE, WITH_CVE]], 1),
+        ([[WITHOUT_CVE, UNKNOWN], []], 3),
         ([[], []], 3),
     ],
 )
-def test_what_is_not_known_is_not_taken_for_sound(
+def test_audit_unknown_or_vulnerable_package_sets_exit_status(
     answers: list[list[dict[str, object]]],
     status: int,
-    audit: ModuleType,
+    audit_script: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given = iter(answers)
-    monkeypatch.setattr(audit, "_asked", lambda *_: next(given))
+    remaining_answers = iter(answers)
+    monkeypatch.setattr(audit_script, "_asked", lambda *_: next(remaining_answers))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
 
-    assert audit.main() == status
+    assert audit_script.main() == status
 
 
 @pytest.fixture
-def audit() -> ModuleType:
+def audit_script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("audit", BACKEND / "scripts" / "audit.py")
     assert spec is not None
     assert spec.loader is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.operations.files import BACKEND
-from tests.operations.pythons import run
+from tests.operations.python_process import run_python
 from tests.plugins import leftovers
 from tests.plugins.tiers import LONG
 
@@ -36,7 +36,7 @@ def test_slow_too():
 """
 
 
-EVERY = {"test_quick", "test_slow", "test_slow_too"}
+ALL_TESTS = {"test_quick", "test_slow", "test_slow_too"}
 
 
 @pytest.fixture
@@ -48,96 +48,95 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def temporary(folder: Path) -> list[Path]:
+def run_folders(folder: Path) -> list[Path]:
     return list((folder / "temporary").iterdir())
 
 
-def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     root = {"PYTEST_DEBUG_TEMPROOT": str(folder / "temporary")}
-    return run(folder, "-m", "pytest", "-rA", *arguments, **root)
+    return run_python(folder, "-m", "pytest", "-rA", *arguments, **root)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "names"),
-    [
-        ([], {"test_quick"}),
-        pytest.param(["tests"], {"test_quick"}, marks=pytest.mark.slow),
-        pytest.param(["-n", "2"], {"test_quick"}, marks=pytest.mark.slow),
-        (["-m", "slow"], {"test_slow", "test_slow_too"}),
-        (["tests/test_some.py::test_slow"], {"test_slow"}),
-        pytest.param(["tests/test_some.py"], EVERY, marks=pytest.mark.slow),
-        pytest.param(["-m", "slow or not slow"], EVERY, marks=pytest.mark.slow),
-        pytest.param(
-            ["-n", "2", "tests/test_some.py::test_slow"], {"test_slow"}, marks=pytest.mark.slow
-        ),
-    ],
-)
-def test_slow_tests_run_when_they_are_asked_for(
-    folder: Path, arguments: list[str], names: set[str]
-) -> None:
-    result = pytest_in(folder, *arguments)
-
-    passed = re.findall(r"^PASSED tests/test_some.py::(\w+)", result.stdout, re.MULTILINE)
-    assert set(passed) == names
-    assert ("quick tier: " in result.stdout) == ("-m" not in arguments)
-
-
-def test_long_modules_are_there() -> None:
-    assert [name for name in LONG if not (BACKEND / name).is_file()] == []
-
-
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
-def test_a_green_run_leaves_nothing(folder: Path, workers: str) -> None:
-    assert pytest_in(folder, "-n", workers).returncode == 0
-    assert temporary(folder) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_folders_of_failed_tests_stay_until_the_next_run(folder: Path, workers: str) -> None:
-    failing = _TESTS + (
-        "\ndef test_failing(tmp_path):\n    (tmp_path / 'evidence').touch()\n    assert False\n"
+class TestTiers:
+    @pytest.mark.parametrize(
+        ("arguments", "names"),
+        [
+            ([], {"test_quick"}),
+            pytest.param(["tests"], {"test_quick"}, marks=pytest.mark.slow),
+            pytest.param(["-n", "2"], {"test_quick"}, marks=pytest.mark.slow),
+            (["-m", "slow"], {"test_slow", "test_slow_too"}),
+            (["tests/test_some.py::test_slow"], {"test_slow"}),
+            pytest.param(["tests/test_some.py"], ALL_TESTS, marks=pytest.mark.slow),
+            pytest.param(["-m", "slow or not slow"], ALL_TESTS, marks=pytest.mark.slow),
+            pytest.param(
+                ["-n", "2", "tests/test_some.py::test_slow"], {"test_slow"}, marks=pytest.mark.slow
+            ),
+        ],
     )
-    (folder / "tests" / "test_some.py").write_text(failing)
-    assert pytest_in(folder, "-n", workers).returncode == 1
-    (kept,) = temporary(folder)
-    assert [path.parent.name for path in kept.rglob("evidence")] == ["test_failing0"]
-    assert not list(kept.rglob("test_quick0"))
+    def test_slow_tests_run_only_on_request(
+        self, folder: Path, arguments: list[str], names: set[str]
+    ) -> None:
+        result = run_pytest(folder, *arguments)
 
-    (folder / "tests" / "test_some.py").write_text(_TESTS)
-    assert pytest_in(folder, "-n", workers).returncode == 0
-    assert temporary(folder) == []
+        passed = re.findall(r"^PASSED tests/test_some.py::(\w+)", result.stdout, re.MULTILINE)
+        assert set(passed) == names
+        assert ("quick tier: " in result.stdout) == ("-m" not in arguments)
 
-
-@pytest.mark.slow
-def test_the_folder_of_a_killed_run_goes_with_the_next(folder: Path) -> None:
-    killing = "import os, signal\n\ndef test_killing(tmp_path):\n    os.kill(os.getpid(), 9)\n"
-    (folder / "tests" / "test_some.py").write_text(killing)
-    assert pytest_in(folder).returncode == -9
-    assert len(temporary(folder)) == 1
-
-    (folder / "tests" / "test_some.py").write_text(_TESTS)
-    assert pytest_in(folder).returncode == 0
-    assert temporary(folder) == []
+    def test_long_modules_exist(self) -> None:
+        assert [name for name in LONG if not (BACKEND / name).is_file()] == []
 
 
-@pytest.mark.slow
-def test_a_file_that_is_left_fails_a_green_run(folder: Path) -> None:
-    leaving = _TESTS + "\ndef test_leaving():\n    tempfile.mkdtemp(prefix='left-')\n"
-    (folder / "tests" / "test_some.py").write_text(leaving)
-    result = pytest_in(folder)
+class TestRunFolder:
+    @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+    def test_green_run_leaves_nothing(self, folder: Path, workers: str) -> None:
+        assert run_pytest(folder, "-n", workers).returncode == 0
+        assert run_folders(folder) == []
 
-    assert result.returncode == 1
-    assert re.search(r"LEFT BEHIND file \S+/tmp/left-", result.stdout)
+    @pytest.mark.slow
+    @pytest.mark.parametrize("workers", ["0", "2"])
+    def test_failed_run_keeps_folders_until_next_run(self, folder: Path, workers: str) -> None:
+        failing = _TESTS + (
+            "\ndef test_failing(tmp_path):\n    (tmp_path / 'evidence').touch()\n    assert False\n"
+        )
+        (folder / "tests" / "test_some.py").write_text(failing)
+        assert run_pytest(folder, "-n", workers).returncode == 1
+        (kept,) = run_folders(folder)
+        assert [path.parent.name for path in kept.rglob("evidence")] == ["test_failing0"]
+        assert not list(kept.rglob("test_quick0"))
 
+        (folder / "tests" / "test_some.py").write_text(_TESTS)
+        assert run_pytest(folder, "-n", workers).returncode == 0
+        assert run_folders(folder) == []
 
-def test_a_process_that_is_left_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leftovers, "_PATIENCE", 0.0)
-    (tmp_path / "tmp").mkdir()
-    command = [sys.executable, "-c", "input()", str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        (found,) = leftovers.of_run(tmp_path, tmp_path / "tmp", "of no run")
-        process.communicate(b"\n")
+    @pytest.mark.slow
+    def test_killed_run_folder_is_removed_by_next_run(self, folder: Path) -> None:
+        killing = "import os, signal\n\ndef test_killing(tmp_path):\n    os.kill(os.getpid(), 9)\n"
+        (folder / "tests" / "test_some.py").write_text(killing)
+        assert run_pytest(folder).returncode == -9
+        assert len(run_folders(folder)) == 1
 
-    assert found.startswith(f"process {process.pid}: {sys.executable} -c input()")
-    assert leftovers.of_run(tmp_path, tmp_path / "tmp", "of no run") == []
+        (folder / "tests" / "test_some.py").write_text(_TESTS)
+        assert run_pytest(folder).returncode == 0
+        assert run_folders(folder) == []
+
+    @pytest.mark.slow
+    def test_leftover_file_fails_green_run(self, folder: Path) -> None:
+        leaving = _TESTS + "\ndef test_leaving():\n    tempfile.mkdtemp(prefix='left-')\n"
+        (folder / "tests" / "test_some.py").write_text(leaving)
+        result = run_pytest(folder)
+
+        assert result.returncode == 1
+        assert re.search(r"LEFT BEHIND file \S+/tmp/left-", result.stdout)
+
+    def test_leftover_process_is_found(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(leftovers, "_PATIENCE", 0.0)
+        (tmp_path / "tmp").mkdir()
+        command = [sys.executable, "-c", "input()", str(tmp_path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+            (found,) = leftovers.of_run(tmp_path, tmp_path / "tmp", "of no run")
+            process.communicate(b"\n")
+
+        assert found.startswith(f"process {process.pid}: {sys.executable} -c input()")
+        assert leftovers.of_run(tmp_path, tmp_path / "tmp", "of no run") == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.operations.files import BACKEND
 
 
-def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_python(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the folder, without the options and the plugins of the run that this is in."""
     unwanted = ("PYTEST_", "COVERAGE_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
