@@ -8,46 +8,47 @@ from pathlib import Path
 import pytest
 from tests.operations.files import BACKEND, ROOT, last_instruction, read_dockerfile
 
+from app.cli.main import app
+from app.core.config import Settings, load_settings
+
 pytestmark = pytest.mark.integration
 
 
-def test_the_image_is_locked_and_without_development_tools() -> None:
+def test_image_dependencies_are_locked() -> None:
     syncs = [rest for word, rest in read_dockerfile() if word == "RUN" and "uv sync" in rest]
 
-    assert len(syncs) == 2
-    for sync in syncs:
-        assert "--locked --no-dev" in sync
-        assert "--extra" not in sync
+    assert syncs
+    assert all("--locked --no-dev" in sync for sync in syncs)
 
 
-def test_the_image_is_not_run_by_root() -> None:
+def test_image_user_is_not_root() -> None:
     user, _, group = last_instruction("USER").partition(":")
 
     assert int(user) > 0
     assert int(group) > 0
 
 
-def test_the_image_runs_in_production_and_writes_nothing() -> None:
+def test_image_environment_sets_production() -> None:
     environment = dict(item.split("=", 1) for item in last_instruction("ENV").split())
+    known = {name.lower() for name in environment} & Settings.model_fields.keys()
+    values = {name: environment[name.upper()] for name in known}
 
-    assert environment["APP_ENV"] == "production"
-    assert environment["PYTHONDONTWRITEBYTECODE"] == "1"
-    assert any(
-        word == "ENV" and "UV_COMPILE_BYTECODE=1" in rest for word, rest in read_dockerfile()
-    )
+    assert load_settings(_env_file=None, signing_key="k" * 40, **values).app_env == "production"
 
 
-def test_the_image_migrates_before_it_serves_and_gets_signals() -> None:
-    # JSON lists: no shell between the container and the command.
-    command = json.loads(last_instruction("ENTRYPOINT")) + json.loads(last_instruction("CMD"))
+def test_image_command_migrates_and_serves_the_exposed_port() -> None:
+    # JSON lists: no shell between the container and the command, which gets signals itself.
+    entrypoint: list[str] = json.loads(last_instruction("ENTRYPOINT"))
+    command, *arguments = json.loads(last_instruction("CMD"))
+    options = app.commands[command].make_context(command, arguments).params
 
-    assert command[:2] == ["deals", "serve"]
-    assert "--migrate" in command
-    assert command[command.index("--host") + 1] == "0.0.0.0"  # noqa: S104 - inside the container
-    assert command[command.index("--port") + 1] == last_instruction("EXPOSE")
+    assert [*entrypoint, command] == ["deals", "serve"]
+    assert options["migrate"] is True
+    assert options["host"] == "0.0.0.0"  # noqa: S104 - inside the container
+    assert options["port"] == int(last_instruction("EXPOSE"))
 
 
-def test_the_image_checks_its_health_with_what_it_has() -> None:
+def test_image_health_check_asks_the_exposed_port() -> None:
     check = json.loads(last_instruction("HEALTHCHECK").partition(" CMD ")[2])
 
     assert check[:2] == ["python", "-c"]
@@ -55,7 +56,7 @@ def test_the_image_checks_its_health_with_what_it_has() -> None:
     compile(check[2], "HEALTHCHECK", "exec")
 
 
-def test_what_the_image_copies_is_let_through() -> None:
+def test_image_copies_what_dockerignore_lets_through() -> None:
     ignored = (BACKEND / ".dockerignore").read_text().splitlines()
     copied = {
         part.removeprefix("./")
@@ -69,7 +70,7 @@ def test_what_the_image_copies_is_let_through() -> None:
     assert all((BACKEND / name).exists() for name in copied)
 
 
-def test_dockerfiles_are_linted() -> None:
+def test_dockerfiles_pass_hadolint() -> None:
     files = [BACKEND / "Dockerfile", ROOT / "ops" / "pgbouncer" / "Dockerfile"]
     hadolint = Path(sys.executable).with_name("hadolint")
 

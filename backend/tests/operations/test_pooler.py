@@ -1,5 +1,6 @@
 """ops/pgbouncer, with a real PgBouncer."""
 
+import re
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.integration
 CONFIGURATION = (ROOT / "ops" / "pgbouncer" / "pgbouncer.ini").read_text()
 
 
-async def test_the_configuration_serves_who_has_the_password(
+async def test_pgbouncer_configuration_admits_user_by_password(
     server_url: URL, clone_url: URL, settings: Settings, tmp_path: Path
 ) -> None:
     """As it is, but for its port, and for the addresses of the database and of the users."""
@@ -41,10 +42,16 @@ async def test_the_configuration_serves_who_has_the_password(
             await asyncpg.connect(dsn(url.set(password="wrong")))  # noqa: S106
 
 
-def test_compose_gives_the_pooler_its_user() -> None:
+def test_pgbouncer_users_match_database_url_of_compose() -> None:
     described = load_compose()
     (config,) = described["services"]["pgbouncer"]["configs"]
     content = described["configs"][config["source"]]["content"]
+    (user, password), *others = {
+        re.findall(r"://(.+?):(\$\{.+?\})@pgbouncer", service["environment"]["DATABASE_URL"])[0]
+        for service in described["services"].values()
+        if "DB_PGBOUNCER" in service.get("environment", ())
+    }
 
+    assert not others
+    assert content == f'"{user}" "{password}"'
     assert f"auth_file = {config['target']}" in CONFIGURATION
-    assert content == '"super" "${POSTGRES_PASSWORD:-super}"'
