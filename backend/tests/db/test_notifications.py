@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 from tests.support.database_faults import wait_for_rows
-from tests.support.listeners import LISTENERS, LISTENING, NOBODY_LISTENS
+from tests.support.listeners import LISTENERS, LISTENING, NO_LISTENERS
 from tests.support.stored_rows import fetch_rows
 
 from app.db import notifications
@@ -89,7 +89,7 @@ async def test_listener_without_subscribers_disconnects(
             with listener.subscribed("2"):
                 await wait_until_listening(database, one)
             assert len(await fetch_rows(database, LISTENERS)) == 1
-        await wait_for_rows(database, NOBODY_LISTENS)
+        await wait_for_rows(database, NO_LISTENERS)
 
 
 async def test_listener_short_subscriptions_leave_no_connection(
@@ -103,7 +103,7 @@ async def test_listener_short_subscriptions_leave_no_connection(
         await wait_for_rows(database, LISTENING)
         await notify(database, "1")
         assert await is_woken(one)
-    await wait_for_rows(database, NOBODY_LISTENS)
+    await wait_for_rows(database, NO_LISTENERS)
 
 
 async def test_listener_lost_connection_reconnects(listener: Listener, database: Database) -> None:
@@ -149,5 +149,5 @@ async def test_listener_close_wakes_all_subscribers(listener: Listener, database
         assert await is_woken(one)
         assert await is_woken(two)
     await listener.aclose()
-    await wait_for_rows(database, NOBODY_LISTENS)
+    await wait_for_rows(database, NO_LISTENERS)
     await listener.aclose()

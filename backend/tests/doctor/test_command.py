@@ -198,7 +198,9 @@ class TestReport:
                 words in one.title for one in select_findings(found.findings, "workers", severity)
             )
 
-        wait_for_sync(lambda: reports("fine", "1 workers are alive"), "the worker is reported alive")
+        wait_for_sync(
+            lambda: reports("fine", "1 workers are alive"), "the worker is reported alive"
+        )
         kill(worker)
         wait_for_sync(
             lambda: reports("warning", "is dead, or hangs: silent for"),

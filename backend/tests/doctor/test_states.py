@@ -309,18 +309,28 @@ class TestSessions:
         assert "CONNECTION LIMIT 154" in pools.remedy
 
 
-async def test_a_statement_that_runs_for_long(
-    url: URL, session_of_somebody: Connection, settings: Settings
-) -> None:
-    long = asyncio.create_task(session_of_somebody.execute("SELECT pg_sleep(60)"))
-    impatient = settings.model_copy(update={"db_statement_timeout": 0.001})
-
-    async def find() -> list[Finding]:
-        return of(await examine(url, impatient), "queries")
-
-    findings = await wait_for(find, "the statement is found")
-    long.cancel()
-    await asyncio.gather(long, return_exceptions=True)
+class TestBackgroundWork:
+    async def test_old_jobs_dead_workers_and_orphaned_imports_are_reported(
+        self, url: URL, settings: Settings
+    ) -> None:
+        await execute_script(
+            url,
+            """
+            INSERT INTO imports (
+                strict, dry_run, object_name, bytes_total, sha256, created_by, state
+            )
+            SELECT false, false, 'x', 1, sha256('x'), 'test', state
+            FROM unnest(ARRAY['running', 'queued', 'queued']) AS state;
+            UPDATE imports SET created_at = now() - interval '2 hours';
+            INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour');
+            SELECT procrastinate_defer_jobs_v1(ARRAY[
+                ROW('deals', 'load_import', 0, NULL, NULL, '{"import_id": 1}', NULL),
+                ROW('deals', 'load_import', 0, NULL, NULL, '{"import_id": 2}', NULL)
+            ]::procrastinate_job_to_defer_v1[]);
+            UPDATE procrastinate_jobs SET status = 'doing', worker_id = 1 WHERE id = 1;
+            UPDATE procrastinate_events SET at = now() - interval '2 hours'
+            """,
+        )
 
         findings = await diagnose(url, settings)
 

@@ -5,14 +5,14 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import asyncpg
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 from app.embedded.server import EmbeddedServer
 
@@ -87,14 +87,6 @@ def user_processes(folder: Path, count: int, *, wait: bool = True) -> Iterator[l
             process.close()
 
 
-def wait_until(condition: Callable[[], object], patience: float = TIMEOUT) -> None:
-    """Poll until the condition holds; the assertion shows it when it never does."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.01)
-
-
 def processes_of(folder: Path) -> dict[int, str]:
     """Every other process that names the folder in its command line or works inside it."""
     found = {}
@@ -143,10 +135,5 @@ async def accepts_queries(server_or_url: EmbeddedServer | str) -> bool:
     return False
 
 
-async def eventually_answers(
-    server_or_url: EmbeddedServer | str, patience: float = TIMEOUT
-) -> None:
-    deadline = time.monotonic() + patience
-    while not await accepts_queries(server_or_url):
-        assert time.monotonic() < deadline, "the server never answered"
-        time.sleep(0.01)  # noqa: ASYNC251 - nothing else runs in this loop
+async def wait_until_accepts_queries(server_or_url: EmbeddedServer | str) -> None:
+    await wait_for(lambda: accepts_queries(server_or_url), "the server accepts queries")

@@ -18,9 +18,9 @@ from tests.embedded.embedded_users import (
     postmaster_of,
     supervisors_of,
     user_processes,
-    wait_until,
 )
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for_sync
 
 from app.embedded.server import embedded_postgres
 
@@ -123,7 +123,11 @@ async def test_shutdown_killed_process_leaves_no_server(tmp_path: Path) -> None:
         pipe = user.process.stdin
         assert pipe is not None
         pipe.close()
-        wait_until(lambda: "stopping" in (tmp_path / "postgres/supervisor.lock").read_text())
+        wait_for_sync(
+            lambda: "stopping" in (tmp_path / "postgres/supervisor.lock").read_text(),
+            "the supervisor stops",
+            interval=0.01,
+        )
         user.kill()
         with embedded_postgres(tmp_path, options=OPTIONS) as server:
             assert await fetch_value(server, "SELECT 1") == 1
@@ -140,7 +144,11 @@ async def test_shutdown_killed_process_leaves_no_server(tmp_path: Path) -> None:
 async def test_start_killed_in_initdb_succeeds_next_time(tmp_path: Path, point: str) -> None:
     draft = tmp_path / "postgres/data.new" / point
     with user_processes(tmp_path, 1, wait=False) as (user,):
-        wait_until(lambda: draft.exists() or user.process.poll() is not None)
+        wait_for_sync(
+            lambda: draft.exists() or user.process.poll() is not None,
+            f"{point} is created",
+            interval=0.01,
+        )
         user.kill()
     with embedded_postgres(tmp_path, options=OPTIONS) as server:
         assert await fetch_value(server, "SELECT 1") == 1

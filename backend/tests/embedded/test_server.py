@@ -14,9 +14,9 @@ from tests.embedded.embedded_users import (
     fetch_value,
     no_process_left,
     processes_of,
-    wait_until,
 )
 from tests.support.databases import VERSIONS
+from tests.support.waiting import wait_for_sync
 
 from app.core.errors import EmbeddedPostgresError
 from app.embedded import commands
@@ -239,7 +239,7 @@ class TestStop:
         with embedded_postgres(folder, options=OPTIONS) as server:
             assert await fetch_value(server, "SELECT 1") == 1
             shutil.rmtree(folder, ignore_errors=True)
-        wait_until(lambda: no_process_left(folder))
+        wait_for_sync(lambda: no_process_left(folder), "no process is left")
         # Where the path is too long it was elsewhere, which was written down in the folder.
         shutil.rmtree(server.socket_dir, ignore_errors=True)
 

@@ -11,15 +11,15 @@ from tests.embedded.embedded_users import (
     OPTIONS,
     UserProcess,
     accepts_queries,
-    eventually_answers,
     fetch_value,
     no_process_left,
     postmaster_of,
     supervisors_of,
     user_processes,
-    wait_until,
+    wait_until_accepts_queries,
 )
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for_sync
 
 from app.core.errors import EmbeddedPostgresError
 from app.embedded.server import embedded_postgres
@@ -50,14 +50,14 @@ def folder(initialized_folder: Path) -> Iterator[Path]:
     """The module's data folder, without a server before and after each test."""
     assert no_process_left(initialized_folder)
     yield initialized_folder
-    wait_until(lambda: no_process_left(initialized_folder))
+    wait_for_sync(lambda: no_process_left(initialized_folder), "no process is left")
     assert not list((initialized_folder / "postgres/run").iterdir())
 
 
 def kill_supervisor(folder: Path) -> None:
     (pid,) = supervisors_of(folder)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not supervisors_of(folder))
+    wait_for_sync(lambda: not supervisors_of(folder), "the supervisor ends")
 
 
 class TestUsers:
@@ -96,7 +96,7 @@ class TestUsers:
     ) -> None:
         with user_processes(folder, 1) as (user,):
             user.kill(number)
-            wait_until(lambda: no_process_left(folder))
+            wait_for_sync(lambda: no_process_left(folder), "no process is left")
 
     @pytest.mark.slow
     def test_server_is_detached_from_terminal(self, folder: Path) -> None:
@@ -138,7 +138,7 @@ class TestUsers:
                 except EmbeddedPostgresError as error:
                     return "does not let this user in" in str(error)
 
-            wait_until(refused)
+            wait_for_sync(refused, "the start is refused")
             rules.write_text(kept)
 
 
@@ -169,7 +169,7 @@ class TestSupervisor:
             first.release()
             assert len(supervisors_of(folder)) == 1
             second.kill()
-            wait_until(lambda: no_process_left(folder))
+            wait_for_sync(lambda: no_process_left(folder), "no process is left")
 
     @pytest.mark.slow
     async def test_replaced_restarts_killed_postmaster(self, folder: Path) -> None:
@@ -177,7 +177,7 @@ class TestSupervisor:
             kill_supervisor(folder)
             with embedded_postgres(folder):
                 os.kill(postmaster_of(folder), signal.SIGKILL)
-                await eventually_answers(server)
+                await wait_until_accepts_queries(server)
 
     @pytest.mark.slow
     async def test_terminated_stops_and_next_user_starts_server(self, folder: Path) -> None:
@@ -193,7 +193,7 @@ class TestSupervisor:
         with embedded_postgres(folder, options=OPTIONS) as server:
             data.rename(away)
             os.kill(int((away / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-            wait_until(lambda: not supervisors_of(folder))
+            wait_for_sync(lambda: not supervisors_of(folder), "the supervisor ends")
             assert "giving up" in server.log_file.read_text()
             away.rename(data)
             with embedded_postgres(folder, options=OPTIONS):
@@ -208,8 +208,8 @@ class TestPostmaster:
             for _ in range(3):
                 killed.add(postmaster_of(folder))
                 os.kill(postmaster_of(folder), signal.SIGKILL)
-                wait_until(lambda: postmaster_of(folder) not in killed)
-                await eventually_answers(server)
+                wait_for_sync(lambda: postmaster_of(folder) not in killed, "another server starts")
+                await wait_until_accepts_queries(server)
             assert await fetch_value(server, "SELECT answer FROM kept") == 42
         assert no_process_left(folder)
 
@@ -248,7 +248,7 @@ class TestSocketFolder:
                 os.kill(postmaster_of(folder), signal.SIGKILL)
                 seen.add((folder / "postgres/socket-folder").read_text())
                 user.kill()
-            wait_until(lambda: no_process_left(folder))
+            wait_for_sync(lambda: no_process_left(folder), "no process is left")
         with embedded_postgres(folder) as server:
             seen.add(str(server.socket_dir))
             assert await accepts_queries(server)

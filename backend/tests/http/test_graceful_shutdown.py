@@ -11,7 +11,7 @@ import pytest
 from tests.support.csv_files import row
 from tests.support.database_faults import wait_for_rows
 from tests.support.imports import submit
-from tests.support.listeners import LISTENING, NOBODY_LISTENS
+from tests.support.listeners import LISTENING, NO_LISTENERS
 from tests.support.local_servers import local_server
 from tests.support.servers import (
     answers,
@@ -97,9 +97,9 @@ async def test_event_stream_client_disconnects_ends_listen(
             lines = stream.aiter_lines()
             await anext(lines)
             await wait_for_rows(database, LISTENING)
-        await wait_for_rows(database, NOBODY_LISTENS)
+        await wait_for_rows(database, NO_LISTENERS)
         assert (await client.head(made["links"]["events"])).status_code == 200
-        await wait_for_rows(database, NOBODY_LISTENS)
+        await wait_for_rows(database, NO_LISTENERS)
 
 
 async def test_on_server_stop_without_uvicorn_keeps_signal_handlers() -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from tests.conftest import app_client
-from tests.embedded.embedded_users import postmaster_of, supervisors_of, wait_until_it_answers
+from tests.embedded.embedded_users import postmaster_of, supervisors_of, wait_until_accepts_queries
 from tests.jobs.workers import (
     CHUNKS,
     JOBS,
@@ -61,7 +61,7 @@ class Deployment:
         os.kill(postmaster_of(self.folder), how)
         await asyncio.sleep(seconds)
         os.kill(supervisor, signal.SIGCONT)
-        await wait_until_it_answers(self.url)
+        await wait_until_accepts_queries(self.url)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ async def test_worker_without_database_stops_with_status_0(
         await asyncio.wait([stopping])
         (supervisor,) = supervisors_of(deployment.folder)
         os.kill(supervisor, signal.SIGCONT)
-    await wait_until_it_answers(deployment.url)
+    await wait_until_accepts_queries(deployment.url)
     deployment.workers.start(chunk_rows=CHUNK_ROWS)
     assert (await wait_finished(deployment.api, made))["inserted"] == ROWS
 

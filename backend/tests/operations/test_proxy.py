@@ -27,6 +27,7 @@ from tests.support.servers import (
     url_of,
 )
 from tests.support.timeouts import TIMEOUT
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -102,9 +103,7 @@ async def _proxy(
         )
     async with patient_client(url_of(port)) as client:
         try:
-            async with asyncio.timeout(TIMEOUT):
-                while not await _is_ready(client):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.05)
+            await wait_for(lambda: _is_ready(client), "the proxy has a ready server")
             yield client
         finally:
             process.terminate()
@@ -154,14 +153,16 @@ async def test_proxy_ended_server_others_keep_answering(cluster: Cluster, number
 
     async def wait_for_more_requests() -> None:
         enough = len(statuses) + 100
-        while len(statuses) < enough:  # noqa: ASYNC110 - requests, one by one
-            await asyncio.sleep(0.01)
+        await wait_for(lambda: len(statuses) >= enough, f"{enough} responses")
 
     clients = [asyncio.create_task(ask(client)) for client in range(4)]
     await wait_for_more_requests()
     os.kill(cluster.servers[0].pid, number)
-    while await answers(cluster.servers[0].port):  # noqa: ASYNC110 - another process
-        await asyncio.sleep(0.01)
+
+    async def has_stopped() -> bool:
+        return not await answers(cluster.servers[0].port)
+
+    await wait_for(has_stopped, "the first server stops")
     await wait_for_more_requests()
     finished.set()
     await asyncio.gather(*clients)

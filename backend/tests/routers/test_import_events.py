@@ -11,7 +11,7 @@ from fastapi import FastAPI, sse
 from tests.support.csv_files import row
 from tests.support.database_faults import failing, wait_for_rows
 from tests.support.imports import cancel, checked, find, submit
-from tests.support.listeners import LISTENING, NOBODY_LISTENS
+from tests.support.listeners import LISTENING, NO_LISTENERS
 from tests.support.stored_rows import execute, fetch_rows
 from tests.support.timeouts import NO_LIMIT, TIMEOUT
 
@@ -220,7 +220,7 @@ async def test_import_events_open_streams_hold_no_pooled_connection(
         told = [parse_events(response)[-1]["state"] for response in await asyncio.gather(*watching)]
 
     assert told == ["cancelled"] * 30
-    await wait_for_rows(database, NOBODY_LISTENS)
+    await wait_for_rows(database, NO_LISTENERS)
 
 
 async def test_import_events_unknown_import_returns_404(api: httpx.AsyncClient) -> None:
@@ -240,7 +240,7 @@ async def test_import_events_head_request_returns_immediately(
 
     assert (response.status_code, response.content) == (200, b"")
     assert response.headers["content-type"].startswith("text/event-stream")
-    await wait_for_rows(database, NOBODY_LISTENS)
+    await wait_for_rows(database, NO_LISTENERS)
     response = await api.head(f"/imports/{made['id']}/rejects")
     assert (response.status_code, response.content) == (200, b"")
     assert (await api.head("/imports/4711/events")).status_code == 404
