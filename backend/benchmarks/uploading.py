@@ -11,6 +11,8 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from benchmarks.api.database import DEALS, Database
 from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.http import Request, ask
@@ -19,6 +21,9 @@ Import = dict[str, Any]
 
 _BLOCK = 1 << 20
 _POLL = 0.01
+# For a TRUNCATE that meets a worker.
+_ATTEMPTS = 5
+_DEADLOCK = "40P01"
 _LIMIT = 3600.0
 _COUNTERS = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
 
@@ -168,8 +173,20 @@ def load(database: Database, path: Path) -> float:
 
 
 def empty(database: Database) -> None:
-    """Nothing is stored, and no work of before is left for later."""
-    database.run(f"TRUNCATE {_TABLES} CASCADE")
+    """Remove all rows and all queued work, while a worker looks for some.
+
+    TRUNCATE locks one table after the other, and the worker may hold a later one: a deadlock, which
+    the next attempt resolves.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            database.run(f"TRUNCATE {_TABLES} CASCADE")
+            break
+        except sa.exc.OperationalError as error:
+            if getattr(error.orig, "pgcode", None) != _DEADLOCK:
+                raise
+    else:
+        raise BenchmarkError(f"{_ATTEMPTS} deadlocks between TRUNCATE and the worker")
     database.tidy()
 
 
