@@ -162,13 +162,14 @@ async def test_worker_hanging_in_chunk_is_superseded_and_stores_nothing(
 ) -> None:
     made = await upload(api, expected_load.path)
     async with gate(database, "import_chunks", "NEW.number = 3") as halt:
-        hanging = workers.start(chunk_rows=CHUNK_ROWS)
+        # The same for both: each takes the other for dead after nine seconds of silence.
+        heartbeat = {"WORKER_HEARTBEAT": "3"}
+        hanging = workers.start(chunk_rows=CHUNK_ROWS, **heartbeat)
         await halt.wait_until_blocked()
         hanging.send_signal(signal.SIGSTOP)
         halt.open()
         await wait_for(lambda: rows(_TRANSACTIONS), "the worker hangs in the middle of a chunk")
-        # It takes the other for dead after nine seconds, and itself not after a moment's pause.
-        workers.start(chunk_rows=CHUNK_ROWS, WORKER_HEARTBEAT="3")
+        workers.start(chunk_rows=CHUNK_ROWS, **heartbeat)
         await wait_for_next_attempt(rows, made, 1)
         so_far = (await get_import(api, made))["rows_read"]
         # Not held up by what the other one had locked.
