@@ -20,7 +20,7 @@ from tests.support.programs import give_up, install, require_program
 
 from app.cli.main import app
 from app.core.config import Settings, load_settings
-from app.jobs.limits import GRACE_SECONDS
+from app.jobs.shutdown_signals import GRACE_SECONDS
 from app.server.runner import DRAIN_SECONDS
 
 pytestmark = pytest.mark.integration

@@ -21,7 +21,7 @@ from typing import Self
 
 from app.core.errors import EmbeddedPostgresError
 from app.embedded import supervisor
-from app.embedded.cluster import INSTEAD, PORT, ROLE, user_name
+from app.embedded.data_directory import INSTEAD, PORT, ROLE, user_name
 
 _INSTALLS = {16: "pginstall", 18: "pginstall18"}  # inside the wheel, by major version
 _BUILTIN_LOCALES_SINCE = 17

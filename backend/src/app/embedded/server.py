@@ -30,7 +30,7 @@ from app.core.errors import EmbeddedPostgresError
 if sys.platform != "win32":
     import fcntl
 
-    from app.embedded import cluster, supervisor
+    from app.embedded import data_directory, supervisor
     from app.embedded.commands import Installation, environment, lets_us_in, start_failure
 
 _POLL = 0.01
@@ -54,7 +54,7 @@ class EmbeddedServer:
     def url(self, database: str = "deals", driver: str = "asyncpg") -> str:
         """SQLAlchemy's URL of a database; the port is there so that PGPORT cannot change it."""
         folder = quote(str(self.socket_dir), safe="/")
-        where = f"deals@/{quote(database, safe='')}?host={folder}&port={cluster.PORT}"
+        where = f"deals@/{quote(database, safe='')}?host={folder}&port={data_directory.PORT}"
         return f"postgresql+{driver}://{where}"
 
 
@@ -75,7 +75,7 @@ def embedded_postgres(
             "the embedded PostgreSQL does not run on Windows: set DATABASE_URL"
         )
     with _one_line_errors(data_dir):
-        use = _Use(cluster.open_home(data_dir), version, dict(options or {}))
+        use = _Use(data_directory.open_home(data_dir), version, dict(options or {}))
     try:
         with _one_line_errors(data_dir):
             server = use.enter()
@@ -107,13 +107,13 @@ class _Use:
     def enter(self) -> EmbeddedServer:
         with self._turn("start.lock") as turn:
             self._share = self._wait_for_lock(supervisor.USERS_LOCK, fcntl.LOCK_SH)
-            self._version = cluster.data_version(self._home, self._version)
+            self._version = data_directory.data_version(self._home, self._version)
             sockets = self._start(turn)
-        return EmbeddedServer(sockets, self._version, self._home / cluster.LOG_FILE)
+        return EmbeddedServer(sockets, self._version, self._home / data_directory.LOG_FILE)
 
     def _start(self, turn: int) -> Path:
         """Where the server answers, once it does; it gets a supervisor when it has none."""
-        log = self._home / cluster.LOG_FILE
+        log = self._home / data_directory.LOG_FILE
         deadline = time.monotonic() + _START_LIMIT
         attempts = log_start = 0
         while True:
@@ -125,7 +125,7 @@ class _Use:
                     attempts += 1
                     log_start = log.stat().st_size if log.exists() else 0
                     self._supervise(lock, turn)
-            sockets = cluster.find_socket_folder(self._home)
+            sockets = data_directory.find_socket_folder(self._home)
             if lock is None and sockets is not None and self._answers(sockets):
                 return sockets
             if time.monotonic() > deadline:
@@ -141,12 +141,14 @@ class _Use:
         A new one needs the turn of a starter: only that one may write beside the data.
         """
         installation = Installation.for_home(self._home, self._version)
-        if turn is not None and not cluster.server_is_alive(self._home):
+        if turn is not None and not data_directory.server_is_alive(self._home):
             installation.take_over_data()
             installation.create_data(turn, durable=self._options.get("fsync") != "off")
-            cluster.write_access_rules(self._home)
-            cluster.rotate_log(self._home)
-        sockets = cluster.find_socket_folder(self._home) or cluster.make_socket_folder(self._home)
+            data_directory.write_access_rules(self._home)
+            data_directory.rotate_log(self._home)
+        sockets = data_directory.find_socket_folder(
+            self._home
+        ) or data_directory.make_socket_folder(self._home)
         command = installation.server_command(sockets, self._options)
         self._spawn(lock, command)
 
@@ -154,7 +156,7 @@ class _Use:
         """Hand the lock over, so that there is no moment in which nobody seems responsible."""
         supervisor.write_state(lock, "")
         script = [sys.executable, "-I", "-S", supervisor.__file__, str(lock), str(self._home)]
-        log = cluster.open_log(self._home)
+        log = data_directory.open_log(self._home)
         try:
             subprocess.run(  # noqa: S603 - our own interpreter, script and arguments
                 [*script, *command],
@@ -193,7 +195,7 @@ class _Use:
     def _see_out(self) -> bool:
         """True when others stay or nothing of the server is left; False when that takes long."""
         deadline = time.monotonic() + _STOP_LIMIT
-        probe = cluster.open_lock(self._home / supervisor.USERS_LOCK)
+        probe = data_directory.open_lock(self._home / supervisor.USERS_LOCK)
         try:
             while time.monotonic() < deadline:
                 if supervisor.try_lock(probe, fcntl.LOCK_EX):
@@ -215,7 +217,7 @@ class _Use:
         while time.monotonic() < deadline:
             with self._supervision() as lock:
                 if lock is not None:
-                    if not cluster.server_is_alive(self._home):
+                    if not data_directory.server_is_alive(self._home):
                         return True
                     self._spawn(lock, [])
             pid = self._supervisor_state()[0]
@@ -233,10 +235,10 @@ class _Use:
         deadline = time.monotonic() + _ANNOUNCE_LIMIT
         while True:
             with self._supervision() as lock:
-                if lock is not None and cluster.server_is_alive(self._home):
+                if lock is not None and data_directory.server_is_alive(self._home):
                     self._supervise(lock, None)
             # A process that is being killed keeps its locks for a moment longer than its memory.
-            dying = lock is None and cluster.is_dying(self._supervisor_state()[0])
+            dying = lock is None and data_directory.is_dying(self._supervisor_state()[0])
             if not dying or time.monotonic() > deadline:
                 return
             time.sleep(_POLL)
@@ -252,7 +254,7 @@ class _Use:
             os.close(descriptor)
 
     def _wait_for_lock(self, name: str, operation: int) -> int:
-        descriptor = cluster.open_lock(self._home / name)
+        descriptor = data_directory.open_lock(self._home / name)
         deadline = time.monotonic() + _TURN_LIMIT
         try:
             while not supervisor.try_lock(descriptor, operation):
@@ -273,7 +275,7 @@ class _Use:
     @contextmanager
     def _supervision(self) -> Iterator[int | None]:
         """The supervisor's lock when nobody has it; a child that inherited it keeps it."""
-        descriptor = cluster.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
+        descriptor = data_directory.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
         try:
             yield descriptor if supervisor.try_lock(descriptor, fcntl.LOCK_EX) else None
         finally:
@@ -290,4 +292,4 @@ class _Use:
         def running() -> bool:
             return self._supervisor_state()[1] == supervisor.RUNNING
 
-        return running() and lets_us_in(sockets / f".s.PGSQL.{cluster.PORT}") and running()
+        return running() and lets_us_in(sockets / f".s.PGSQL.{data_directory.PORT}") and running()

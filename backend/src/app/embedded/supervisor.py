@@ -160,7 +160,7 @@ class Supervisor:
             self._log(f"PostgreSQL died (exit status {self._process.returncode}); restarting it")
             self._announce(STARTING)
         self._drop_stale_files()
-        process = subprocess.Popen(  # noqa: S603 - the command is ours, made by app.embedded.cluster
+        process = subprocess.Popen(  # noqa: S603 - the command is ours, made by app.embedded.data_directory
             self._command, stdin=subprocess.DEVNULL, pass_fds=(server,)
         )
         self._process = process

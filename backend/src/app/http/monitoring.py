@@ -16,7 +16,7 @@ from starlette.responses import Response
 from app.core.errors import AppError
 from app.db.session import Database
 from app.http.concurrency_limiter import ConcurrencyLimiter
-from app.http.plain import PlainRoute
+from app.http.plain_route import PlainRoute
 from app.http.sockets import listen
 from app.observability import metrics
 from app.schemas.backlog import Backlog

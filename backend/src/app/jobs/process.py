@@ -5,7 +5,7 @@ import multiprocessing
 import signal
 
 from app.core.config import Settings
-from app.jobs.limits import SIGNALS
+from app.jobs.shutdown_signals import SIGNALS
 from app.jobs.worker import DEFAULTS, WorkerOptions, work
 from app.observability.logging import configure_logging
 

@@ -16,7 +16,7 @@ from app.core.errors import AppError
 from app.db.provisioning import provision_database_async
 from app.db.session import Database
 from app.jobs.conninfo import conninfo
-from app.jobs.limits import GRACE_SECONDS
+from app.jobs.shutdown_signals import GRACE_SECONDS
 from app.jobs.tasks import job_app
 from app.repositories.jobs import MISSED_HEARTBEATS, QUEUE
 from app.services.housekeeping import HousekeepingService

@@ -10,7 +10,7 @@ from multiprocessing.context import SpawnProcess
 from pkgutil import resolve_name
 
 from app.core.config import Settings
-from app.jobs.limits import GRACE_SECONDS, SIGNALS
+from app.jobs.shutdown_signals import GRACE_SECONDS, SIGNALS
 
 # By its name, so that the server does not import what the worker needs.
 _WORKER = "app.jobs.process:run_as_child"

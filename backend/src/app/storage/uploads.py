@@ -15,9 +15,9 @@ import obstore
 
 from app.core.config import Settings
 from app.core.errors import NotFoundError
+from app.storage.backends import Bucket, Folder
 from app.storage.block_channel import AbandonedError, BlockChannel
 from app.storage.errors import storage_errors
-from app.storage.places import Bucket, Folder
 
 # What one upload holds in memory is PARTS of these, and a block on its way. S3 takes 10,000 parts
 # of an object, which is why MAX_UPLOAD_BYTES ends at 64 GiB.

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.content_negotiation import takes_gzip
-from app.http.plain import PlainRoute
+from app.http.plain_route import PlainRoute
 
 _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "static", _HERE / "vendor")

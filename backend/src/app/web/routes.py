@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.errors import NotFoundError
-from app.http.plain import PlainRoute
+from app.http.plain_route import PlainRoute
 from app.web import assets, browse, cities, imports, reference
 from app.web.html import html_page
 
