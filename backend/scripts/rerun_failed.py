@@ -2,7 +2,8 @@
 
 A test that passes then is flaky: its name and both outputs are printed, and it counts as passed.
 Exit status: 0 if all of them pass, 1 if one fails again or the failure has another cause. A run
-with more than ten failed tests, or with a module that cannot be imported, is not repeated.
+with more than ten failed tests, with a module that cannot be imported, that was cut off, or that
+left something behind is not repeated.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MOST = 10
+_TESTS_FAILED = 1
 
 
 def main() -> int:
@@ -25,15 +27,24 @@ def main() -> int:
         found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         return _refuse(f"pytest did not get to its end: {path}: {error}")
-    tests: dict[str, str] = found["tests"]
-    if found["modules"]:
-        return _refuse(f"these modules cannot be imported: {', '.join(found['modules'])}")
-    if not tests:
-        return _refuse("pytest failed, but no test did: see its last lines")
-    if len(tests) > MOST:
-        return _refuse(f"{len(tests)} tests failed, and at most {MOST} are run once more")
+    if reason := _reason_to_refuse(found):
+        return _refuse(reason)
     # All of them run, so that one log names every test that is broken.
-    return max([_run_again(name, first) for name, first in tests.items()])
+    return max([_run_again(name, first) for name, first in found["tests"].items()])
+
+
+def _reason_to_refuse(found: dict[str, Any]) -> str | None:
+    """Return why no test is to run once more, if so: the run has failed for another reason."""
+    reasons = {
+        f"these modules cannot be imported: {', '.join(found['modules'])}": found["modules"],
+        f"pytest was cut off, with exit status {found['status']}": found["status"] != _TESTS_FAILED,
+        f"the run has left behind: {', '.join(found['left_behind'])}": found["left_behind"],
+        "pytest failed, but no test did: see its last lines": not found["tests"],
+        f"{len(found['tests'])} tests failed, and at most {MOST} are run once more": (
+            len(found["tests"]) > MOST
+        ),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _run_again(name: str, first: str) -> int:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.operations.files import BACKEND
@@ -67,6 +68,11 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
+def failures_file(**changes: Any) -> str:
+    found = {"status": 1, "left_behind": [], "passed": 1, "modules": {}, "tests": {}}
+    return json.dumps(found | changes)
+
+
 class TestRerunFailed:
     @pytest.mark.slow
     def test_passing_alone_is_flaky_with_both_outputs(self, folder: Path) -> None:
@@ -103,13 +109,12 @@ class TestRerunFailed:
         [
             (None, "did not get to its end"),
             ("{", "did not get to its end"),
-            ('{"modules": {}, "tests": {}}', "no test did"),
-            (
-                json.dumps({"modules": {}, "tests": dict.fromkeys("abcdefghijk", "")}),
-                "11 tests failed",
-            ),
+            (failures_file(), "no test did"),
+            (failures_file(tests=dict.fromkeys("abcdefghijk", "")), "11 tests failed"),
+            (failures_file(tests={"a": ""}, status=2), "was cut off, with exit status 2"),
+            (failures_file(tests={"a": ""}, left_behind=["file x"]), "left behind: file x"),
         ],
-        ids=["no file", "half a file", "nothing", "many"],
+        ids=["no file", "half a file", "nothing", "many", "cut off", "left behind"],
     )
     def test_unusable_or_long_list_fails_the_run(
         self, tmp_path: Path, failures: str | None, reason: str

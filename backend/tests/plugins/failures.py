@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.plugins.leftovers import LEFT_BEHIND
 
 _OPTION = "--failures"
 
@@ -41,9 +42,11 @@ class _Recorder:
         if report.failed:
             self._modules[report.nodeid] = report.longreprtext
 
-    def pytest_sessionfinish(self) -> None:
-        """Write all of them."""
+    def pytest_terminal_summary(self, exitstatus: int, config: pytest.Config) -> None:
+        """Write all of them, and how the run ended; a run that breaks down writes nothing."""
         found: dict[str, Any] = {
+            "status": int(exitstatus),
+            "left_behind": config.stash.get(LEFT_BEHIND, []),
             "passed": self._passed,
             "tests": self._tests,
             "modules": self._modules,

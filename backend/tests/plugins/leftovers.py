@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import asyncpg
+import pytest
 from sqlalchemy import make_url
 from tests.support.databases import dsn
 
@@ -14,6 +15,8 @@ _PROC = Path("/proc")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only listed
 # A server that stops writes its last pages first.
 _PATIENCE = 30.0
+# What a run has left, after its end.
+LEFT_BEHIND = pytest.StashKey[list[str]]()
 
 
 def of_run(folder: Path, tmp: Path, run: str) -> list[str]:

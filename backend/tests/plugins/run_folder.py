@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,14 +90,19 @@ def _root() -> Path:
 def _remove_dead(root: Path) -> None:
     """Remove the folders of this user's runs that have ended."""
     for folder in root.glob(f"{PREFIX}*"):
-        if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-            continue
-        with (folder / _LOCK).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            shutil.rmtree(folder, ignore_errors=True)
+        # One that is a link of somebody's, or that another run removes at this moment.
+        with suppress(FileNotFoundError):
+            if folder.lstat().st_uid == os.getuid() and not folder.is_symlink():
+                _remove_if_dead(folder)
+
+
+def _remove_if_dead(folder: Path) -> None:
+    with (folder / _LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)
@@ -106,6 +112,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if run is None:
         return
     run.left = leftovers.of_run(run.folder, run.tmp, os.environ[RUN_ID])
+    session.config.stash[leftovers.LEFT_BEHIND] = run.left
     if run.left and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     run.failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
