@@ -199,7 +199,7 @@ def make_import(**changes: Any) -> OpenImport:
         attempt=1,
         failures=0,
         error=None,
-        waits_for_retry=False,
+        retry_in_seconds=None,
         seconds=10.0,
         job="doing",
         silent_seconds=1.0,

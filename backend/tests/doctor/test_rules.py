@@ -461,7 +461,7 @@ class TestBackgroundWork:
             ({"seconds": 3600.0}, "warning"),
             ({"state": "queued", "job": None, "seconds": 60.0}, "problem"),
             (
-                {"state": "queued", "job": None, "seconds": 60.0, "waits_for_retry": True},
+                {"state": "queued", "job": None, "seconds": 60.0, "retry_in_seconds": -5.0},
                 "fine",
             ),
         ],

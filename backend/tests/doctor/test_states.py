@@ -352,8 +352,8 @@ class TestBackgroundWork:
             """
             INSERT INTO procrastinate_workers DEFAULT VALUES;
             SELECT procrastinate_defer_jobs_v1(ARRAY[
-                ROW('deals', 'run_housekeeping', 0, NULL, NULL, '{}', NULL),
-                ROW('deals', 'run_housekeeping', 0, NULL, NULL, '{}', now() + interval '1 hour')
+                ROW('deals', 'keep_house', 0, NULL, NULL, '{}', NULL),
+                ROW('deals', 'keep_house', 0, NULL, NULL, '{}', now() + interval '1 hour')
             ]::procrastinate_job_to_defer_v1[])
             """,
         )

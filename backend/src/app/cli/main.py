@@ -50,9 +50,7 @@ app = TyperGroup(
         Later("load", "Load deals from a file; loading it again changes nothing."),
         Later("migrate", "Bring the database's schema to head."),
         Later("verify", "Recompute every derived number and report what is off."),
-        Later(
-            "doctor", "Say what is wrong with the database, by what one sees it, and what helps."
-        ),
+        Later("doctor", "Diagnose database problems and suggest fixes."),
         Later("keys", "API keys: who may write."),
     ],
 )

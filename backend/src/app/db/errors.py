@@ -30,8 +30,9 @@ _CONNECTION_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 # SQLSTATE classes and codes (PostgreSQL documentation, appendix A) after which the same request may
 # succeed: connection exceptions, insufficient resources, operator intervention, system errors,
-# a standby that cannot write, and a plan that a migration has just made invalid.
-_UNAVAILABLE = ("08", "28", "3D", "53", "57", "58", "25006", "0A000")
+# a standby that cannot write, a transaction that was idle or open for too long, and a plan that a
+# migration has just made invalid.
+_UNAVAILABLE = ("08", "28", "3D", "53", "57", "58", "25006", "25P03", "25P04", "0A000")
 _CHECK_VIOLATION = "23514"
 _LOCK_NOT_AVAILABLE = "55P03"
 # Serialization failure, deadlock detected: PostgreSQL itself asks for the transaction once more.

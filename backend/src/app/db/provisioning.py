@@ -63,7 +63,7 @@ def provision_database(settings: Settings) -> Iterator[DatabaseUrls]:
 
 @asynccontextmanager
 async def provision_database_async(settings: Settings) -> AsyncIterator[DatabaseUrls]:
-    """`provisioned`, with its waiting done in a thread."""
+    """`provision_database`, with its waiting done in a thread."""
     block = provision_database(settings)
     urls = await asyncio.to_thread(block.__enter__)
     try:

@@ -220,8 +220,8 @@ class OpenImport:
     attempt: int
     failures: int
     error: str | None
-    # Between two attempts, when it has no job.
-    waits_for_retry: bool
+    # Until its next attempt, for which it gets a job; negative when that is due.
+    retry_in_seconds: float | None
     seconds: float
     job: str | None
     # Of the worker that has the job.

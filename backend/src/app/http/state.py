@@ -1,4 +1,4 @@
-"""What lives as long as the application."""
+"""State of the application: the pools and the services that live as long as it does."""
 
 from dataclasses import dataclass
 from typing import Self

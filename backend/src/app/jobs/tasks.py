@@ -7,7 +7,7 @@ from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
 
 from app.jobs.job_manager import FencedJobManager
-from app.repositories.jobs import LOAD_IMPORT, QUEUE
+from app.repositories.jobs import HOUSEKEEPING, LOAD_IMPORT, QUEUE
 from app.services.housekeeping import HousekeepingService
 from app.services.import_runner import ImportRunner
 
@@ -49,9 +49,7 @@ def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingServi
         await runner.run(import_id)
 
     @app.periodic(cron=_HOURLY)
-    @app.task(
-        name="run_housekeeping", queue=QUEUE, queueing_lock="run_housekeeping", pass_context=False
-    )
+    @app.task(name=HOUSEKEEPING, queue=QUEUE, queueing_lock=HOUSEKEEPING, pass_context=False)
     async def run_housekeeping(timestamp: int) -> None:  # noqa: ARG001 - which hour is all the same
         await housekeeping.run()
         await app.job_manager.delete_old_jobs(

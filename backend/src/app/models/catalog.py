@@ -96,7 +96,7 @@ class Hotel(Base):
         ARRAY(Integer), server_default=NO_PRICES
     )
 
-    # Restricted by the database: a hotel with deals stays, and its deals are never set free.
+    # The database keeps a hotel with deals, and no flush sets the `hotel_id` of its deals to null.
     deals: Mapped[list["Deal"]] = relationship(
         back_populates="hotel", lazy="raise", passive_deletes="all"
     )

@@ -26,9 +26,9 @@ class Import(Base):
     """One upload. Its counters are the sums of its chunks'.
 
     `attempt` counts the times that a worker has taken it up: only the last one may store anything
-    for it. `failures` counts those that failed and may go better later; the next one begins at
-    `retry_at`, and there is no job before that. `chunk_rows` is what a chunk was in the first
-    attempt, and so is in all. `columns` are the file's, as soon as it
+    for it. `failures` counts those that failed and may go better later. `retry_at` is the time of
+    the next attempt while the import is queued, and there is no job before that. `chunk_rows` is
+    what a chunk was in the first attempt, and so is in all. `columns` are the file's, as soon as it
     was opened. `object_name` is null once the upload has been removed.
     """
 
@@ -40,7 +40,6 @@ class Import(Base):
         CheckConstraint(
             "(finished_at IS NULL) = (state IN ('queued', 'running'))", name="finished_at"
         ),
-        CheckConstraint("retry_at IS NULL OR state = 'queued'", name="retry_at"),
         CheckConstraint("char_length(file_name) BETWEEN 1 AND 255", name="file_name"),
         CheckConstraint("bytes_total > 0", name="bytes_total"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256"),

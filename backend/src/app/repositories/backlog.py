@@ -3,7 +3,7 @@ from datetime import timedelta
 from sqlalchemy import Interval, bindparam, text
 
 from app.db.reader import AnyRow, Reader
-from app.repositories.jobs import QUEUE
+from app.repositories.jobs import LOAD_IMPORT, QUEUE
 from app.schemas.backlog import Backlog
 
 # One round trip. Finished jobs are removed every hour; chunks are of thousands of rows.
@@ -27,6 +27,14 @@ _BACKLOG = text(
                     WHERE events.job_id = jobs.id AND events.type = 'deferred'
                 )) AS since
             FROM procrastinate_jobs AS jobs WHERE queue_name = :queue AND status <> 'succeeded'
+            UNION ALL
+            -- Due for another attempt; a worker asks for its job.
+            SELECT 'todo', true, retry_at FROM imports
+            WHERE state = 'queued' AND retry_at <= now() AND NOT EXISTS (
+                SELECT FROM procrastinate_jobs
+                WHERE task_name = :task AND status IN ('todo', 'doing')
+                    AND args = jsonb_build_object('import_id', imports.id)
+            )
          ) AS jobs
         ) AS jobs,
         (SELECT count(*) AS alive FROM procrastinate_workers
@@ -39,7 +47,7 @@ _BACKLOG = text(
          FROM import_chunks JOIN imports ON imports.id = import_id WHERE NOT dry_run
         ) AS imports
     """
-).bindparams(bindparam("silence", type_=Interval), queue=QUEUE)
+).bindparams(bindparam("silence", type_=Interval), queue=QUEUE, task=LOAD_IMPORT)
 
 
 class BacklogRepository:

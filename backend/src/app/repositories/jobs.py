@@ -9,6 +9,8 @@ from app.db.session import WriteSession
 QUEUE = "deals"
 # The tasks that requests ask for, by the names that workers know them under.
 LOAD_IMPORT = "load_import"
+# Stored with jobs, and known to the workers of other releases: it stays as it was.
+HOUSEKEEPING = "keep_house"
 
 # A worker that has said nothing for so many heartbeats is dead.
 MISSED_HEARTBEATS = 3

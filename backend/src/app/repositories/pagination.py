@@ -67,7 +67,7 @@ class PagePosition:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What `paged` has bound."""
+        """What `apply_page` has bound."""
         limit = {} if self.limit == USUAL_LIMIT else {"limit": self.limit + 1}
         if self.after is not None:
             return {**limit, **{f"after_{n}": value for n, value in enumerate(self.after)}}

@@ -67,7 +67,12 @@ _WRONG = validation_error("body.price_per_night", "Input should be greater than 
     "",
     response_model=PaginatedResponse[DealResponse],
     responses={
-        **success_response(200, LINK, description="A page", example=page_example(DEAL_EXAMPLE)),
+        **success_response(
+            200,
+            LINK,
+            description="A page, in the order asked for",
+            example=page_example(DEAL_EXAMPLE),
+        ),
         **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     operation_id="list_deals",

@@ -60,7 +60,9 @@ _WRONG = validation_error("body.phone", "String should have at least 1 character
     "",
     response_model=PaginatedResponse[HotelResponse],
     responses={
-        **success_response(200, LINK, description="A page", example=page_example(HOTEL_EXAMPLE)),
+        **success_response(
+            200, LINK, description="A page, ordered by id", example=page_example(HOTEL_EXAMPLE)
+        ),
         **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     operation_id="list_hotels",

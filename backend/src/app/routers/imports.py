@@ -110,7 +110,9 @@ _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
     "",
     response_model=PaginatedResponse[ImportResponse],
     responses={
-        **success_response(200, LINK, description="A page", example=page_example(ENDED_EXAMPLE)),
+        **success_response(
+            200, LINK, description="A page, the latest first", example=page_example(ENDED_EXAMPLE)
+        ),
         **errors(*_GUARDED, LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
     dependencies=[RequireImportWrite],

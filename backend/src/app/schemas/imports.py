@@ -29,11 +29,11 @@ class ImportLinks(TypedDict):
 
 
 class RowWarning(TypedDict):
-    """What is odd about some rows, which count as any other."""
+    """Something odd about some of the rows that were read, whatever became of them."""
 
-    code: Annotated[str, Field(description="For programs", examples=["surplus_empty_fields"])]
-    message: Annotated[str, Field(description="For people")]
-    rows: Annotated[int, Field(ge=1, description="How many rows are so")]
+    code: Annotated[str, Field(description="Stable code", examples=["surplus_empty_fields"])]
+    message: Annotated[str, Field(description="Text to show")]
+    rows: Annotated[int, Field(ge=1, description="Number of rows")]
 
 
 IMPORT_EXAMPLE: dict[str, Any] = {
@@ -110,12 +110,13 @@ class ImportResponse(TypedDict):
     held_back: Count
     rows_per_second: Annotated[float, Field(ge=0, description="Since it was started")]
     warnings: Annotated[
-        list[RowWarning], Field(description="Oddities of rows that are stored all the same")
+        list[RowWarning], Field(description="Oddities among the rows that were read")
     ]
     ignored_columns: Annotated[list[str], Field(description="Columns of the file without meaning")]
     error: Annotated[str | None, Field(description="What went wrong last")]
     retry_at: Annotated[
-        Timestamp | None, Field(description="When it is tried again; null unless it waits for that")
+        Timestamp | None,
+        Field(description="Time of the next attempt, or null if none is scheduled"),
     ]
     created_by: Annotated[str, Field(description="Name of the API key")]
     created_at: Timestamp

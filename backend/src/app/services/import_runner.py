@@ -1,6 +1,7 @@
 """Loading an upload in the background: retried while that may help, until it has come to an end."""
 
 import asyncio
+import errno
 import logging
 import tempfile
 from contextlib import suppress
@@ -28,7 +29,7 @@ from app.storage.uploads import Stored, UploadStore
 
 logger = logging.getLogger(__name__)
 
-# How many attempts that may go better later are made, and the longest pause between, in seconds.
+# The most attempts after failures that may pass, and the longest pause between two, in seconds.
 MAX_FAILURES = 10
 LONGEST_PAUSE = 60
 # How often workers may die of an import before it is taken for the cause.
@@ -40,6 +41,8 @@ MAX_ATTEMPTS = 100
 _RETRYABLE = (ServiceUnavailableError, StorageFullError, ConflictError)
 _UNEXPECTED = "The import failed because of an unexpected error; the worker's log has the cause"
 _NO_DISK = "The worker could not write its temporary files; the worker's log has the cause"
+_NO_RESOURCES = "The worker ran out of memory or met an input/output error; its log has the cause"
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,10 @@ class ImportRunner:
             raise
         except _RETRYABLE as error:
             await _retry_later(attempt, error.message)
-        except (TemporaryFileError, OSError) as error:
+        except (TemporaryFileError, OSError, MemoryError) as error:
             # About the worker's machine: for its operator.
-            logger.warning("import %s: %s", attempt.import_id, error)
-            await _retry_later(attempt, _NO_DISK)
+            logger.warning("import %s: %r", attempt.import_id, error)
+            await _retry_later(attempt, _worker_problem(error))
         except AppError as error:
             await _end(attempt, "failed", error.message)
         except Exception:
@@ -123,7 +126,7 @@ class ImportRunner:
                 if found.retried:
                     logger.info("import %s is tried again", found.id)
                 else:
-                    logger.warning("import %s goes on: nobody was working on it", found.id)
+                    logger.warning("import %s had no job and is queued again", found.id)
 
     async def _load(self, attempt: _Attempt) -> None:
         if attempt.number > MAX_ATTEMPTS:
@@ -141,7 +144,7 @@ class ImportRunner:
         await _end(attempt, *_ending(attempt, summary))
 
     async def _fetch(self, attempt: _Attempt, path: Path) -> None:
-        """Raises FileRefusedError when the upload is not there or not what was uploaded."""
+        """Raises InvalidFileError when the upload is not there or not what was uploaded."""
         try:
             found = await self._uploads.fetch(attempt.object_name, path)
         except NotFoundError as error:
@@ -202,6 +205,11 @@ async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
             await _store(session, attempt).end(state, error)
     except AppError as failure:
         logger.warning("the end of import %s is not stored: %s", attempt.import_id, failure)
+
+
+def _worker_problem(error: Exception) -> str:
+    on_disk = isinstance(error, TemporaryFileError) or getattr(error, "errno", None) in _DISK_ERRORS
+    return _NO_DISK if on_disk else _NO_RESOURCES
 
 
 def _store(session: WriteSession, attempt: _Attempt) -> AttemptRepository:

@@ -207,7 +207,13 @@ def _unknown(import_id: int) -> NotFoundError:
 
 
 def _progress(found: ImportResponse) -> tuple[Any, ...]:
-    return (found["state"], found["rows_read"], found["inserted"], found["error"])
+    return (
+        found["state"],
+        found["rows_read"],
+        found["inserted"],
+        found["error"],
+        found["retry_at"],
+    )
 
 
 def _import(row: ImportRow) -> ImportResponse:
@@ -237,7 +243,7 @@ def _import(row: ImportRow) -> ImportResponse:
         ],
         "ignored_columns": [name for name in row.columns or () if name not in NAMES],
         "error": row.error,
-        "retry_at": row.retry_at,
+        "retry_at": row.retry_at if row.state == "queued" else None,
         "created_by": row.created_by,
         "created_at": row.created_at,
         "started_at": row.started_at,

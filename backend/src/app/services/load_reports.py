@@ -25,8 +25,8 @@ class LoadSummary:
 
     `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (identical rows with
     an id the file has had before), `rejected` and `held_back` (good rows that a strict load did
-    not store, because another row was rejected; then the first three are 0). `warnings` tell of
-    rows that are odd and count as any other.
+    not store, because another row was rejected; then the first three are 0). `warnings` count
+    rows that were read with something odd about them, whatever became of them.
     """
 
     rows_read: int

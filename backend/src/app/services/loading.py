@@ -54,7 +54,7 @@ class LoadingService:
         summary.
 
         Raises:
-            FileRefusedError: the file as a whole cannot be loaded; nothing was.
+            InvalidFileError: the file as a whole cannot be loaded; nothing was.
             DealsError: the rejects cannot be written, or would replace something else.
             ServiceUnavailableError: the database went away; whole chunks may be stored.
             ConflictError: other writers kept changing the same hotels or deals.

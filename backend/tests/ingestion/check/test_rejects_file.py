@@ -2,6 +2,7 @@
 
 # ruff: noqa: ASYNC240 - a test can wait for its own small files
 
+import fcntl
 import os
 import socket
 import stat
@@ -142,3 +143,18 @@ async def test_load_with_hard_link_to_its_file_as_rejects_path_is_refused(
     rejects.hardlink_to(deals)
     with pytest.raises(DealsError, match="would overwrite the file being loaded"):
         await loading.load(deals, rejects=rejects)
+
+
+async def test_load_removes_partial_rejects_of_a_killed_load(
+    loading: LoadingService, deals: Path, rejects: Path
+) -> None:
+    abandoned = rejects.with_name(f".{rejects.name}.0badcafe.part")
+    abandoned.write_text(HEADER)
+    in_use = rejects.with_name(f".{rejects.name}.00c0ffee.part")
+    with in_use.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        await loading.load(write(deals, [row(1), row(2, id="x")]), rejects=rejects)
+
+    assert not abandoned.exists()
+    assert in_use.exists()
+    assert read_rejects(rejects) == [(3, "id", "not_an_integer")]

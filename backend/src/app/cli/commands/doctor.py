@@ -46,10 +46,10 @@ def doctor(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before ending it.")] = False,
 ) -> None:
-    """Say what is wrong with the database, by what one sees it, and what helps.
+    """Diagnose database problems and suggest fixes.
 
-    It only reads, in a few short statements. What the role may not see is said to be unseen; to see
-    all of it, grant the role pg_monitor.
+    It only reads, in a few short statements. Checks that the role may not make are reported as
+    unknown. To make all of them, grant the role pg_monitor.
 
     Exit status: 0 no problem (there may be warnings), 1 problems, 3 the database cannot be reached,
     or the session cannot be ended.

@@ -55,7 +55,8 @@ _WORKERS = text(
 _IMPORTS = text(
     f"""
     SELECT imports.id, state, attempt, failures, left(error, 300) AS error,
-        coalesce((to_jsonb(imports)->>'retry_at')::timestamptz > now(), false) AS waits_for_retry,
+        extract(epoch FROM (to_jsonb(imports)->>'retry_at')::timestamptz - now())::float8
+            AS retry_in_seconds,
         extract(epoch FROM now() - coalesce(started_at, created_at))::float8 AS seconds,
         job.status AS job, job.silent_seconds
     FROM imports LEFT JOIN LATERAL (

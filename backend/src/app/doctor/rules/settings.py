@@ -8,8 +8,8 @@ from app.doctor.catalog_rows import Server, Setting
 from app.doctor.context import DiagnosisContext
 from app.doctor.findings import Facts, Finding, Severity, size
 
-# A worker: the queue's pool of four and its listener, a load's own connection, its two lanes and
-# its journal, housekeeping, what looks after forgotten imports, and some to spare.
+# A worker: the queue's pool of four and its listener, a load's own connection, its two merges and
+# its journal, housekeeping, what requeues orphaned imports, and some to spare.
 WORKER_CONNECTIONS = 12
 # PostgreSQL's documentation: a quarter of the memory to begin with, hardly ever more than 40 %.
 BUFFERS_LEAST, BUFFERS_GOOD, BUFFERS_MOST = 0.10, 0.25, 0.50

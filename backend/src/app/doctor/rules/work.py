@@ -94,13 +94,15 @@ def _import(one: OpenImport, silence: float) -> Finding | None:
         "failures": one.failures,
         "error": one.error,
         "open_seconds": rounded(one.seconds),
+        "retry_in_seconds": rounded(one.retry_in_seconds),
         "job": one.job,
         "worker_silent_seconds": rounded(one.silent_seconds),
     }
     cancel = f"curl -X DELETE localhost:8000/imports/{one.id}"
     # A worker that was killed leaves its job; one that was removed since has no heartbeat at all.
     lost = one.job == "doing" and (one.silent_seconds is None or one.silent_seconds >= silence)
-    orphaned = one.job is None and not one.waits_for_retry and one.seconds >= silence
+    due = one.retry_in_seconds is None or one.retry_in_seconds < -silence
+    orphaned = one.job is None and due and one.seconds >= silence
     if orphaned or lost:
         what = "its worker is dead" if lost else "it has no job"
         title = f"import {one.id} is {one.state}, and nobody works on it: {what}"

@@ -1,4 +1,4 @@
-"""What the OpenAPI document description of requests and responses beside their bodies' schemas."""
+"""Headers, links and examples of responses, for the OpenAPI document."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""What is odd about rows that are loaded all the same; counted by code, never in the way."""
+"""Warnings: oddities of rows, counted by code, that keep no row from being loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class LoadWarning:
 
 
 def load_warnings(rows_by_code: Mapping[str, int]) -> list[LoadWarning]:
-    """Return the warnings in order of their codes; a code of another release speaks for itself."""
+    """Return the warnings in order of their codes; an unknown code is its own message."""
     return [
         LoadWarning(code, _MESSAGES.get(code, code), rows)
         for code, rows in sorted(rows_by_code.items())

@@ -1,6 +1,9 @@
-"""The rejected rows as a file of the user's: it replaces nothing but an earlier one of its kind."""
+"""The file of rejected rows, which replaces nothing but an earlier rejects file."""
 
 import csv
+import fcntl
+import glob
+import os
 import secrets
 import stat
 from collections.abc import Iterable, Sequence
@@ -92,7 +95,8 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
                 f".{self._target.name}.{secrets.token_hex(4)}.part"
             )
             try:
-                self._file = self._partial.open("x", encoding="utf-8", newline="")
+                _remove_abandoned(self._target)
+                self._file = _open_locked(self._partial)
             except OSError as error:
                 raise _unwritable(self._path, error) from error
             self._write([self._layout.header])
@@ -118,28 +122,28 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
             self._partial.unlink(missing_ok=True)
             raise _unwritable(self._path, failure) from failure
         if kind is None and self.count:
-            self._take_name(self._path, self._target, self._partial)
+            self._take_name(self._target, self._partial)
             return
         with suppress(OSError):
             self._partial.unlink(missing_ok=True)
         if kind is None:
-            self._remove_older(self._path, self._target)
+            self._remove_older(self._target)
 
-    def _take_name(self, path: Path, target: Path, partial: Path) -> None:
+    def _take_name(self, target: Path, partial: Path) -> None:
         """Replace an older file, unless something else has come there during the load."""
         try:
-            check_rejects_path(path, self._source)
+            check_rejects_path(target, self._source)
             partial.replace(target)
         except (DealsError, OSError) as failure:
             raise DealsError(f"{failure}. The rejected rows are in {partial}") from failure
 
-    def _remove_older(self, path: Path, target: Path) -> None:
-        check_rejects_path(path, self._source)
+    def _remove_older(self, target: Path) -> None:
+        check_rejects_path(target, self._source)
         try:
             if target.exists() and target.stat().st_size:
                 target.unlink()
         except OSError as failure:
-            raise _unwritable(path, failure) from failure
+            raise _unwritable(target, failure) from failure
 
     def _write(self, rows: Iterable[Sequence[str]]) -> None:
         if self._file is None or self._path is None:
@@ -148,6 +152,26 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
             csv.writer(self._file, lineterminator="\n").writerows(rows)
         except OSError as error:
             raise _unwritable(self._path, error) from error
+
+
+def _open_locked(partial: Path) -> TextIO:
+    """Make a file that `_remove_abandoned` leaves alone, on file systems that have locks."""
+    while True:
+        file = partial.open("x", encoding="utf-8", newline="")
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        # Another load has removed it between the two calls.
+        file.close()
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what loads that were killed have left beside the file: nobody holds its lock."""
+    for partial in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        with suppress(OSError), partial.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            partial.unlink()
 
 
 def _unwritable(path: Path, error: OSError) -> DealsError:

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
 
-from app.core.errors import AppError, ConflictError, NotFoundError
+from app.core.errors import ConflictError, NotFoundError
 from app.ingestion.check.conflicts import KnownHotels
 from app.ingestion.check.validated_chunk import ValidatedChunk
 from app.ingestion.merge.journal import ChunkResult
-from app.ingestion.merge.pipeline import Load
+from app.ingestion.merge.pipeline import OTHER_WRITERS, Load, is_race
 from app.ingestion.merge.staging import Merged, Staging
 from app.ingestion.merge.task_limiter import TaskLimiter
 from app.ingestion.read.header import Header
@@ -37,18 +37,18 @@ class ChunkLoad(Load):
         """
         number = 0
         async with (
-            TaskLimiter(CONCURRENT_MERGES) as lanes,
+            TaskLimiter(CONCURRENT_MERGES) as merges,
             aclosing(self.checked(source, header, rows)) as checked,
         ):
             async for chunk in checked:
                 rejected = self.journal.rejected_lines(number)
                 if rejected is None:
-                    await self._load(chunk, number, lanes)
+                    await self._load(chunk, number, merges)
                 else:
                     self._retake(chunk, np.fromiter(rejected, np.int64, len(rejected)))
                 number += 1
 
-    async def _load(self, chunk: ValidatedChunk, number: int, lanes: TaskLimiter) -> None:
+    async def _load(self, chunk: ValidatedChunk, number: int, merges: TaskLimiter) -> None:
         known = KnownHotels.stored(await self.load_lock.find_hotels(chunk.hotels))
         decision = await self.decide_in_turn(chunk, known)
         work = chunk.only(decision.accepted)
@@ -56,10 +56,10 @@ class ChunkLoad(Load):
         outcome = ChunkResult(number, chunk.chunk, decision.duplicates, rejects)
         brings_hotels = not known.ids.keys() >= set(work.used_hotels())
         if brings_hotels:
-            await lanes.drain()
-        await lanes.start(self._store(work, known, outcome))
+            await merges.drain()
+        await merges.start(self._store(work, known, outcome))
         if brings_hotels:
-            await lanes.drain()
+            await merges.drain()
 
     def _retake(self, chunk: ValidatedChunk, rejected: NDArray[np.int64]) -> None:
         """Take the ids that the chunk took when it was stored."""
@@ -75,13 +75,13 @@ class ChunkLoad(Load):
         Raises:
             ConflictError: another writer was first too often.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        for _ in range(_ATTEMPTS):
             try:
                 merged = await self._merge_alone(work, known, outcome)
             except _StaleHotelsError:
                 pass
             except (ConflictError, NotFoundError, DBAPIError) as error:
-                if attempt == _ATTEMPTS or not _is_race(error):
+                if not is_race(error):
                     raise
             else:
                 self.counters.add(merged)
@@ -89,7 +89,7 @@ class ChunkLoad(Load):
                 return
             known = KnownHotels.stored(await self.load_lock.find_hotels(work.hotels))
             work, outcome = await self.decide_again(work, known, outcome)
-        raise ConflictError("Other writers keep changing the hotels that are being loaded")
+        raise ConflictError(OTHER_WRITERS)
 
     async def _merge_alone(
         self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
@@ -105,10 +105,3 @@ class ChunkLoad(Load):
             # Last, because it is what a cancellation waits for.
             await self.journal.note(session, replace(outcome, merged=merged))
             return merged
-
-
-def _is_race(error: AppError | DBAPIError) -> bool:
-    """A deadlock, a lock not had in time, or a key another writer has just taken or dropped."""
-    if isinstance(error, AppError):
-        return True
-    return str(getattr(error.orig, "sqlstate", "")) in {"23503", "23505"}

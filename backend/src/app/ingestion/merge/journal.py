@@ -29,7 +29,7 @@ class ChunkResult:
     @property
     def warnings(self) -> dict[str, int]:
         """Numbers of odd rows, by code; without zeros."""
-        found = {SURPLUS_EMPTY_FIELDS: self.chunk.surplus_fields}
+        found = {SURPLUS_EMPTY_FIELDS: self.chunk.rows_with_surplus}
         return {code: rows for code, rows in found.items() if rows}
 
 

@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from sqlalchemy.exc import DBAPIError
+
+from app.core.errors import AppError
 from app.db.session import Database
 from app.ingestion.check.conflicts import Decision, KnownHotels, decide
 from app.ingestion.check.rejects_file import RejectsFile
@@ -19,6 +22,15 @@ from app.ingestion.merge.staging import Merged, Staging
 from app.ingestion.read.chunks import chunks
 from app.ingestion.read.header import Header
 from app.ingestion.read.source import Source
+
+OTHER_WRITERS = "Other writers keep changing the hotels that are being loaded"
+
+
+def is_race(error: AppError | DBAPIError) -> bool:
+    """Return whether another writer was first: a deadlock, a lock, a key just taken or dropped."""
+    if isinstance(error, AppError):
+        return True
+    return str(getattr(error.orig, "sqlstate", "")) in {"23503", "23505"}
 
 
 @dataclass(slots=True)
@@ -129,6 +141,6 @@ class Load:
         self.counters.rows += outcome.chunk.rows
         self.counters.duplicates += outcome.duplicates
         self.counters.warnings.update(outcome.warnings)
-        # With lanes, the last chunk that was merged need not be the last that was read.
+        # Merges run side by side: the last chunk to be merged need not be the last that was read.
         self.counters.bytes_read = max(self.counters.bytes_read, outcome.chunk.bytes_read)
         self.progress(self.counters)

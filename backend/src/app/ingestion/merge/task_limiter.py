@@ -25,7 +25,7 @@ class TaskLimiter:
             await asyncio.gather(*self._running, return_exceptions=True)
 
     async def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run `work` as soon as a lane is free; an earlier one's error is raised here."""
+        """Run `work` as soon as there is a free slot; an earlier task's error is raised here."""
         while len(self._running) >= self._width:
             try:
                 await self._one()
@@ -35,7 +35,7 @@ class TaskLimiter:
         self._running.add(asyncio.create_task(work))
 
     async def drain(self) -> None:
-        """Wait until every lane is empty."""
+        """Wait until all tasks have ended."""
         while self._running:
             await self._one()
 

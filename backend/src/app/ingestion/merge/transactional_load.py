@@ -4,10 +4,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
+from sqlalchemy.exc import DBAPIError
+
+from app.core.errors import ConflictError, NotFoundError
 from app.ingestion.check.conflicts import KnownHotels
 from app.ingestion.check.validated_chunk import ValidatedChunk
 from app.ingestion.merge.journal import ChunkResult
-from app.ingestion.merge.pipeline import Load
+from app.ingestion.merge.pipeline import OTHER_WRITERS, Load, is_race
 from app.ingestion.merge.staging import Staging
 from app.ingestion.read.header import Header
 from app.ingestion.read.source import Source
@@ -56,7 +59,19 @@ class StrictLoad(_WholeLoad):
     """
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
-        """Load the file, unless one of its rows is rejected."""
+        """Load the file, unless one of its rows is rejected.
+
+        Raises:
+            ConflictError: another writer was first; the next attempt may go through.
+        """
+        try:
+            await self._run(source, header, rows)
+        except (NotFoundError, DBAPIError) as error:
+            if not is_race(error):
+                raise
+            raise ConflictError(OTHER_WRITERS) from error
+
+    async def _run(self, source: Source, header: Header, rows: int) -> None:
         with suppress(_HeldBackError):
             async with self.database.transaction() as session:
                 staging = await Staging.of(session)

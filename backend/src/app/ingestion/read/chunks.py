@@ -25,16 +25,17 @@ class Chunk:
     """Consecutive records of a file, untouched.
 
     `frame` has one text column per field, named by position ("0", "1", …), and a row per record of
-    the right length; `lines[i]` is the physical line row i starts in. Of `surplus_fields` of these
-    records, empty fields past the header's width were dropped. Records with more or fewer fields
-    than the header are in `misshapen`. `bytes_read` is the file's position after the chunk.
+    the right length; `lines[i]` is the physical line row i starts in. `rows_with_surplus` counts
+    the records of which blank fields past the header's width were dropped. Records with more or
+    fewer fields than the header are in `misshapen`. `bytes_read` is the file's position after the
+    chunk.
     """
 
     frame: pd.DataFrame
     lines: NDArray[np.int64]
     misshapen: tuple[Record, ...]
     bytes_read: int
-    surplus_fields: int = 0
+    rows_with_surplus: int = 0
 
     @property
     def rows(self) -> int:
@@ -49,7 +50,7 @@ def inspect(path: Path) -> Header:
     is parsed.
 
     Raises:
-        FileRefusedError: the message names what is wrong and where.
+        InvalidFileError: the message names what is wrong and where.
     """
     with opened(path) as source:
         cutter = RecordCutter(source)
@@ -63,7 +64,7 @@ def chunks(source: Source, header: Header, rows: int) -> Iterator[Chunk]:
     """The records after the header, about `rows` at a time; nothing is kept between chunks.
 
     Raises:
-        FileRefusedError: the file is not what it was when it was inspected.
+        InvalidFileError: the file is not what it was when it was inspected.
     """
     cutter = RecordCutter(source)
     if _header(source, cutter.first_record()) != header:
@@ -122,7 +123,7 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
         lines,
         misshapen=tuple(record for record in fitted if len(record.fields) != width),
         bytes_read=bytes_read,
-        surplus_fields=sum(
+        rows_with_surplus=sum(
             len(after.fields) < len(before.fields)
             for before, after in zip(records, fitted, strict=True)
         ),

@@ -59,7 +59,7 @@ class RecordCutter:
         """The header, or None where nothing but blank lines is.
 
         Raises:
-            FileRefusedError: it never ends, or the source's own errors.
+            InvalidFileError: it never ends, or the source's own errors.
         """
         while self._buffer:
             if records := self._careful(1).records:
@@ -74,7 +74,7 @@ class RecordCutter:
         Records of a simple piece have `width` fields each, or any number when that is None.
 
         Raises:
-            FileRefusedError: a quote is never closed, or the source's own errors.
+            InvalidFileError: a quote is never closed, or the source's own errors.
         """
         while piece := self._next(rows, width):
             yield piece

@@ -45,7 +45,7 @@ class Source:
         """The next block; empty at the end.
 
         Raises:
-            FileRefusedError: damaged gzip, bytes that are not UTF-8, or the disk's own error.
+            InvalidFileError: damaged gzip, bytes that are not UTF-8, or the disk's own error.
         """
         try:
             block = self._stream.read(BLOCK_BYTES)
@@ -84,7 +84,7 @@ def opened(path: Path) -> Iterator[Source]:
     """The file at `path`, from its beginning.
 
     Raises:
-        FileRefusedError: there is no such file, or none that can be read twice.
+        InvalidFileError: there is no such file, or none that can be read twice.
     """
     try:
         status = path.stat()
