@@ -52,10 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
             *_metrics_routes(settings),
         ],
     )
-    app.state.admission = ConcurrencyLimiter(
-        settings.max_requests_in_progress, settings.metrics_path
-    )
-    app.state.counted = app.state.admission.counted(app)
+    app.state.limiter = ConcurrencyLimiter(settings.max_requests_in_progress, settings.metrics_path)
+    app.state.counted = app.state.limiter.counted(app)
     app.state.proxies = settings.forwarded_allow_ips
     app.state.request_arrival_timeout = settings.request_arrival_timeout
     app.state.writes_are_open = settings.app_env == "development"
@@ -103,7 +101,7 @@ def _lifespan(
             backlog = BacklogService(
                 database, settings.worker_heartbeat, settings.db_health_timeout
             )
-            app.state.monitor = Monitor(database, backlog, app.state.admission)
+            app.state.monitor = Monitor(database, backlog, app.state.limiter)
             await stack.enter_async_context(app.state.monitor.watching())
             if settings.metrics_port is not None:
                 served = metrics_served(
@@ -114,7 +112,7 @@ def _lifespan(
                 logger.warning("writes are open to everybody: APP_ENV is development")
             with on_server_stop(
                 ShutdownHooks(
-                    begin=app.state.admission.drain, end=listener.close, delay=settings.drain_delay
+                    begin=app.state.limiter.drain, end=listener.close, delay=settings.drain_delay
                 )
             ):
                 yield

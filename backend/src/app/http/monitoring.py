@@ -30,10 +30,10 @@ class Monitor:
     """One process's; `watching` looks at what changes without any request."""
 
     def __init__(
-        self, database: Database, backlog: BacklogService, admission: ConcurrencyLimiter
+        self, database: Database, backlog: BacklogService, limiter: ConcurrencyLimiter
     ) -> None:
         self._database = database
-        self._admission = admission
+        self._limiter = limiter
         self._backlog = backlog
         self._gauges = {name: metrics.PoolGauges(name) for name in database.pools()}
 
@@ -59,7 +59,7 @@ class Monitor:
     def _look(self) -> None:
         for name, state in self._database.pools().items():
             self._gauges[name].set(state)
-        metrics.in_progress.set(self._admission.in_progress)
+        metrics.in_progress.set(self._limiter.in_progress)
         metrics.observe_process()
 
     async def exposition(self) -> bytes:

@@ -18,12 +18,12 @@ _ROWS = """jsonb_to_recordset(:rows) AS given (
         checkin_date date, checkout_date date, is_available boolean, categories text[]
     )"""
 
-_HOLD_HOTELS = text(
+_LOCK_HOTELS = text(
     "SELECT id FROM hotels WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR KEY SHARE"
 )
 _LOWER_CASE = text("SELECT name, lower_case(name) FROM unnest(CAST(:names AS text[])) AS name")
 _ENSURE_CATEGORIES = text("SELECT count(*) FROM ensure_categories(CAST(:names AS text[]))")
-_HOLD_DEALS = text(
+_LOCK_DEALS = text(
     """
     SELECT id, external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
         discount_percent, checkin_date, checkout_date, is_available,
@@ -88,13 +88,13 @@ class BulkRepository:
 
     async def lock_hotels(self, ids: Collection[int]) -> set[int]:
         """Which of the hotels exist; they stay until the commit."""
-        rows = await self._session.execute(_HOLD_HOTELS, {"ids": sorted(ids)})
+        rows = await self._session.execute(_LOCK_HOTELS, {"ids": sorted(ids)})
         return set(rows.scalars())
 
     async def lock_deals(self, external_ids: Collection[int]) -> Sequence[Mapping[str, Any]]:
         """The deals there are of these, nobody else's to change until the commit."""
         parameters = {"external_ids": sorted(external_ids)}
-        rows = await self._session.execute(_HOLD_DEALS, parameters)
+        rows = await self._session.execute(_LOCK_DEALS, parameters)
         return [dict(row) for row in rows.mappings()]
 
     async def lower_case(self, names: Collection[str]) -> dict[str, str]:

@@ -64,6 +64,6 @@ async def get_readiness(
 
     503 says why not, and a proxy sends requests elsewhere.
     """
-    if request.app.state.admission.draining:
+    if request.app.state.limiter.draining:
         raise ServiceUnavailableError(STOPPING.message)
     return _dump(await health.ready())

@@ -25,7 +25,7 @@ _MOST_UNHEARD = 65_536
 class Protocol(OneWrite):
     """A connection that is refused what is too much, and closed when it says nothing.
 
-    The application's `state.admission` counts what is in progress. A refusal is written here: a
+    The application's `state.limiter` counts the requests in progress. A refusal is written here: a
     task and the application's layers would cost as much as a short request. Whoever was refused is
     heard again after the time that Retry-After names, but for a proxy.
     """
@@ -33,7 +33,7 @@ class Protocol(OneWrite):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._uncounted = self.app
-        self._admission: ConcurrencyLimiter = self.app.state.admission
+        self._limiter: ConcurrencyLimiter = self.app.state.limiter
         self._counted = self.app.state.counted
         self._proxies: tuple[str, ...] = self.app.state.proxies
         self._arrival_seconds: float = self.app.state.request_arrival_timeout
@@ -73,12 +73,12 @@ class Protocol(OneWrite):
             # The last answer said so: nothing after that request counts (RFC 9112, section 9.6).
             self._refused = True
             return
-        counts, self._uploads = self._admission.kind(
+        counts, self._uploads = self._limiter.kind(
             self.parser.get_method(), self.url.partition(b"?")[0]
         )
         # Its turn comes later: so does the question whether there is room.
         waits = self._is_busy()
-        if counts and not waits and not self._admission.try_acquire(early=self._early):
+        if counts and not waits and not self._limiter.try_acquire(early=self._early):
             self._refuse()
             return
         self.app = self._uncounted
@@ -90,8 +90,8 @@ class Protocol(OneWrite):
         finally:
             if counts and not waits and self.cycle is before:
                 # An address that is none, for instance: nothing runs that would make room again.
-                self._admission.release()
-        if self._admission.draining:
+                self._limiter.release()
+        if self._limiter.draining:
             # Whoever keeps connections goes elsewhere for the next request.
             self.cycle.keep_alive = False
 
@@ -104,7 +104,7 @@ class Protocol(OneWrite):
         self, scope: Scope, receive: Receive, send: Send, *, early: bool
     ) -> None:
         """Run a request that waited for the one before it on the same connection."""
-        if self._admission.try_acquire(early=early):
+        if self._limiter.try_acquire(early=early):
             await self._counted(scope, receive, send)
             return
         request_id, _ = parse_request_headers(scope["headers"])

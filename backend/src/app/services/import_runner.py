@@ -167,7 +167,7 @@ async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) ->
             return None
         mode: LoadMode = "dry-run" if row.dry_run else "strict" if row.strict else "rows"
         if mode != "rows":
-            await imports.forget_chunks(import_id)
+            await imports.delete_chunks(import_id)
         lines = await imports.rejected_lines(import_id)
         journal = ImportJournal(database, import_id, row.attempt, lines)
         upload = Stored(row.bytes_total, row.sha256.hex())

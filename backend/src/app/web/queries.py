@@ -58,16 +58,16 @@ class ParsedQuery(Generic[M]):
         """The same, of a field that may be there several times."""
         return [value for each, value in self.given if each == name]
 
-    def ticked(self, name: str) -> bool:
+    def is_checked(self, name: str) -> bool:
         """Whether a box is ticked: it is there, and unless all is refused it does not say no."""
         return bool(self.value(name) and (self.query is None or getattr(self.query, name)))
 
-    def wrong(self, name: str) -> list[str]:
+    def errors_for(self, name: str) -> list[str]:
         """What is wrong with a field; a rule about two fields is told beside both."""
         return [each.message for each in self.problems if name in self._fields(each)]
 
     @property
-    def elsewhere(self) -> list[ErrorDetail]:
+    def form_errors(self) -> list[ErrorDetail]:
         """What is wrong with no field of the form: unknown names, the place of the page."""
         shown = self.model.model_fields.keys() - _PLACES - {"count"}
         return [each for each in self.problems if not self._fields(each) & shown]

@@ -78,13 +78,13 @@ class Staging:
 
     async def lock_hotels(self, ids: Collection[int]) -> dict[Hotel, int]:
         """Keep hotels as they are until the transaction ends, and say how they are."""
-        return _hotel_ids(await self._fetch(sql.HOLD_HOTELS, sorted(ids)))
+        return _hotel_ids(await self._fetch(sql.LOCK_HOTELS, sorted(ids)))
 
     async def lock_categories(self, names: Collection[str]) -> dict[str, int]:
         """The ids of categories, made when there are none, kept until the transaction ends."""
         wanted = sorted(names)
         await self._execute(sql.ADD_CATEGORIES, wanted)
-        return {row["name"]: row["id"] for row in await self._fetch(sql.HOLD_CATEGORIES, wanted)}
+        return {row["name"]: row["id"] for row in await self._fetch(sql.LOCK_CATEGORIES, wanted)}
 
     async def merge(self, lines: bytes) -> Merged:
         """Stage rows, as lines of COPY's text format in the columns of `CREATE`, and merge them.
@@ -150,7 +150,7 @@ class Staging:
         changed = await self._value(sql.FIND_CHANGED)
         if not changed:
             return 0
-        for statement in (sql.HOLD_CHANGED, sql.UNLINK_CHANGED, sql.LINK_CHANGED):
+        for statement in (sql.LOCK_CHANGED, sql.UNLINK_CHANGED, sql.LINK_CHANGED):
             await self._execute(statement, changed)
         return _affected(await self._execute(sql.UPDATE_CHANGED, changed))
 

@@ -55,7 +55,7 @@ RETURNING id, phone, name, city, country
 """
 
 # Until the commit nobody deletes these hotels or gives them another name or phone.
-HOLD_HOTELS = """
+LOCK_HOTELS = """
 SELECT id, phone, name, city, country FROM hotels WHERE id = ANY($1::bigint[])
 ORDER BY id FOR KEY SHARE
 """
@@ -68,7 +68,7 @@ ORDER BY name
 ON CONFLICT DO NOTHING
 """
 
-HOLD_CATEGORIES = """
+LOCK_CATEGORIES = """
 SELECT id, name FROM categories WHERE name = ANY($1::text[]) ORDER BY id FOR KEY SHARE
 """
 
@@ -136,7 +136,7 @@ WHERE (
 
 COUNT_STORED = "SELECT count(*) FROM staged_deals JOIN deals USING (external_id)"
 
-HOLD_CHANGED = """
+LOCK_CHANGED = """
 SELECT FROM deals WHERE external_id = ANY($1::bigint[])
 ORDER BY external_id FOR NO KEY UPDATE
 """

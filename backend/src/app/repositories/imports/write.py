@@ -1,6 +1,6 @@
-"""Imports in SQL: queued, taken up, noted chunk by chunk, ended.
+"""Writes of imports: queue, claim, record chunk by chunk, end.
 
-Who is told of a change listens to the channel `imports`, whose messages are ids.
+Each change notifies the channel `imports` with the import's id.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,7 +35,7 @@ _ADD = text(
     """
 ).bindparams(bindparam("sha256", type_=LargeBinary))
 
-_TAKE_UP = text(
+_CLAIM_ATTEMPT = text(
     """
     UPDATE imports SET
         state = 'running', attempt = attempt + 1, error = NULL, retry_at = NULL,
@@ -102,7 +102,7 @@ _END = text(
     """
 )
 
-_PUT_BACK = text(
+_REQUEUE = text(
     """
     UPDATE imports SET state = 'queued', error = :error
     WHERE id = :import_id AND attempt = :attempt AND state = 'running'
@@ -131,9 +131,9 @@ _REJECTED_LINES = text(
     "SELECT number, rejected_lines FROM import_chunks WHERE import_id = :import_id"
 )
 
-_FORGET_CHUNKS = text("DELETE FROM import_chunks WHERE import_id = :import_id")
+_DELETE_CHUNKS = text("DELETE FROM import_chunks WHERE import_id = :import_id")
 
-_FORGOTTEN = text(
+_FIND_ORPHANED = text(
     """
     SELECT id, retry_at IS NOT NULL AS retried FROM imports
     WHERE state IN ('queued', 'running') AND coalesce(retry_at <= now(), true) AND NOT EXISTS (
@@ -211,16 +211,16 @@ class ImportWriteRepository:
         Of the first one, `chunk_rows` is kept: chunks are known by their numbers.
         """
         parameters = {"import_id": import_id, "chunk_rows": chunk_rows}
-        return (await self._session.execute(_TAKE_UP, parameters)).one_or_none()
+        return (await self._session.execute(_CLAIM_ATTEMPT, parameters)).one_or_none()
 
     async def rejected_lines(self, import_id: int) -> Mapping[int, Collection[int]]:
         """By number, the lines of the rejects of each chunk that was noted."""
         found = await self._session.execute(_REJECTED_LINES, {"import_id": import_id})
         return {row.number: row.rejected_lines for row in found}
 
-    async def forget_chunks(self, import_id: int) -> None:
-        """Begin anew what stores nothing before its end."""
-        await self._session.execute(_FORGET_CHUNKS, {"import_id": import_id})
+    async def delete_chunks(self, import_id: int) -> None:
+        """Delete the chunk records of an all-or-nothing import before a restart."""
+        await self._session.execute(_DELETE_CHUNKS, {"import_id": import_id})
 
     async def find_orphaned(self) -> Sequence[Row[Any]]:
         """Return `id` and `retried` of imports that are due and have no job.
@@ -228,7 +228,7 @@ class ImportWriteRepository:
         `retried` are those whose pause after a failed attempt is over; the others were lost. Two
         workers never get the same one at once.
         """
-        return (await self._session.execute(_FORGOTTEN, {"task": LOAD_IMPORT})).all()
+        return (await self._session.execute(_FIND_ORPHANED, {"task": LOAD_IMPORT})).all()
 
     async def end_connections(self, name: str) -> None:
         """Cut the connections of that `application_name`: a process that hangs gives up no lock."""
@@ -271,7 +271,7 @@ class AttemptRepository:
 
     async def requeue(self, error: str) -> bool:
         """Leave the import to a later attempt, and say why."""
-        return await self._done(_PUT_BACK, {"error": error})
+        return await self._done(_REQUEUE, {"error": error})
 
     async def retry_later(self, error: str, seconds: float) -> bool:
         """Count a failure, and leave the import to an attempt in so many seconds."""
