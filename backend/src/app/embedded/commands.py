@@ -29,6 +29,7 @@ _NOT_YET = {"57P03"}  # cannot_connect_now: starting up or shutting down
 _REFUSED = {"28000", "28P01"}  # invalid authorization
 _ANSWER_LIMIT = 30.0
 _LOW_DISK_BYTES = 64 * 1024 * 1024
+_SECONDS_AFTER_INTERRUPTION = 10.0
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,10 @@ def start_failure(log: Path, log_start: int) -> str:
 def _run(
     command: list[str], *, cwd: Path | None = None, lock: int | None = None, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run to the end; an interruption takes the command's whole process group with it.
+    """Run to the end, also after an interruption, which is raised then.
+
+    A PostgreSQL that is killed leaves its shared memory behind, and these commands take seconds.
+    One that takes longer after an interruption is killed, with its whole process group.
 
     The command inherits `lock`, so that even after `kill -9` of this process nobody else comes
     in before the orphan is done.
@@ -158,6 +162,8 @@ def _run(
         try:
             output, _ = process.communicate(text)
         except BaseException:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_AFTER_INTERRUPTION)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
