@@ -25,13 +25,6 @@ from app.embedded.server import EmbeddedServer, embedded_postgres
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def initialized_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("embedded")
-    with embedded_postgres(folder, options=OPTIONS):
-        return folder
-
-
 @pytest.fixture
 def folder(initialized_folder: Path) -> Iterator[Path]:
     """The module's data folder, without a server before and after each test."""

@@ -38,13 +38,6 @@ os._exit(0)
 """
 
 
-@pytest.fixture(scope="module")
-def initialized_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("embedded")
-    with embedded_postgres(folder, options=OPTIONS):
-        return folder
-
-
 @pytest.fixture
 def folder(initialized_folder: Path) -> Iterator[Path]:
     """The module's data folder, without a server before and after each test."""
