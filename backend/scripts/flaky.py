@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 _LOOP = "while True: pass"
+# Seconds for pytest to end after an interruption.
+_ENDING = 60
 
 
 def main() -> int:
@@ -33,11 +35,14 @@ def main() -> int:
         return 2
     with _busy(given.loops), tempfile.TemporaryDirectory() as folder:
         failures = Path(folder) / "failures.json"
-        output = _repeat(found[0], given.times, given.minutes * 60, failures)
-        if not failures.exists():
-            sys.stderr.write(f"{output}\npytest did not get to its end\n")
-            return 2
-        return _report(found[0], given.times, json.loads(failures.read_text()))
+        output, in_time = _repeat(found[0], given.times, given.minutes * 60, failures)
+        if failures.exists():
+            return _report(found[0], given.times, json.loads(failures.read_text()))
+        if not in_time:
+            # Interrupted before the first run.
+            return _report(found[0], given.times, {"passed": 0, "tests": {}})
+        sys.stderr.write(f"{output}\npytest did not get to its end\n")
+        return 2
 
 
 def _collect(name: str) -> list[str]:
@@ -72,8 +77,12 @@ def _busy(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def _repeat(name: str, times: int, seconds: float, failures: Path) -> str:
-    """Run the test, interrupt pytest when the time is over, and return its output."""
+def _repeat(name: str, times: int, seconds: float, failures: Path) -> tuple[str, bool]:
+    """Run the test, interrupt pytest when the time is over.
+
+    Returns:
+        pytest's output, and whether it ended in time.
+    """
     options = ["-q", "--repeat", name, "--times", str(times), "--failures", str(failures)]
     function = name.partition("[")[0]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and a test's name
@@ -83,11 +92,16 @@ def _repeat(name: str, times: int, seconds: float, failures: Path) -> str:
         text=True,
     ) as run:
         try:
-            return run.communicate(timeout=seconds)[0]
+            return run.communicate(timeout=seconds)[0], True
         except subprocess.TimeoutExpired:
             # It ends its fixtures, and writes what it has found so far.
             run.send_signal(signal.SIGINT)
-            return run.communicate()[0]
+            try:
+                return run.communicate(timeout=_ENDING)[0], False
+            except subprocess.TimeoutExpired:
+                # The test has caught the signal.
+                run.kill()
+                return run.communicate()[0], False
 
 
 def _report(name: str, times: int, found: dict[str, Any]) -> int:

@@ -150,8 +150,9 @@ class TestFlaky:
         assert "test_some.py::test_sound" in several.stderr
 
     @pytest.mark.slow
-    def test_time_limit_ends_the_runs(self, folder: Path) -> None:
-        endless = run_flaky(folder, "endless", "--times", "2", "--minutes", "0.05")
+    @pytest.mark.parametrize("minutes", ["0.05", "0"], ids=["in the test", "before pytest starts"])
+    def test_time_limit_ends_the_runs(self, folder: Path, minutes: str) -> None:
+        endless = run_flaky(folder, "endless", "--times", "2", "--minutes", minutes)
 
         assert endless.returncode == 0
         assert "0 of 0 runs failed\n2 more did not run" in endless.stdout
