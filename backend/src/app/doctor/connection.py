@@ -11,16 +11,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import asyncpg
-from sqlalchemy import Executable, NullPool, make_url
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy import Executable, make_url
 
 from app.core.errors import DatabaseUnreachableError, NotSeenError
+from app.db.driver import CONNECTION_ERRORS, DriverConnection, driver_arguments
 from app.db.reader import prepared
 
 APPLICATION = "hotel-deals doctor"
@@ -32,17 +29,12 @@ LOCK_SECONDS = 0.3
 _PORT = 5432
 _WITH_PORT = re.compile(r":\d+$")
 
-# What SQLAlchemy's adapter makes of an error of the driver's, before there is a connection.
-_ADAPTED = AsyncAdapt_asyncpg_dbapi.Error
-
 # What the end of a connection looks like: of classes 08 and 57P, or to the driver.
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
+    *CONNECTION_ERRORS,
 )
 
 # By the SQLSTATE of a refusal: its kind, and what to look at.
@@ -156,34 +148,29 @@ class DiagnosticConnection:
 
 @asynccontextmanager
 async def open_diagnostics(url: str, patience: float) -> AsyncIterator[DiagnosticConnection]:
-    """An examination of the database at a SQLAlchemy URL, for the length of the block.
+    """Connect to the database at a SQLAlchemy URL, for the length of the block.
 
     Raises:
         DatabaseUnreachableError: there is no connection within `patience` seconds.
     """
     target = Target.of(url)
-    engine = create_async_engine(
-        url,
-        poolclass=NullPool,
-        hide_parameters=True,
-        connect_args={
-            "timeout": patience,
-            # The server's own timeout answers first; this one is for a server that hangs.
-            "command_timeout": 3 * STATEMENT_SECONDS,
-            "server_settings": {"application_name": APPLICATION},
-        },
-    )
+    options = {
+        **driver_arguments(url),
+        "connection_class": DriverConnection,
+        "timeout": patience,
+        # The server's own timeout answers first; this one is for a server that hangs.
+        "command_timeout": 3 * STATEMENT_SECONDS,
+        "server_settings": {"application_name": APPLICATION},
+    }
     started = time.perf_counter()
     try:
-        pooled = await greenlet_spawn(engine.sync_engine.raw_connection)
-    except (DBAPIError, _ADAPTED, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        connection = await asyncpg.connect(**options)
+    except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
         raise _unreachable(target, error, time.perf_counter() - started) from error
     try:
-        connection = cast("asyncpg.Connection[asyncpg.Record]", pooled.driver_connection)
         yield DiagnosticConnection(connection, target, time.perf_counter() - started)
     finally:
-        await greenlet_spawn(pooled.close)
-        await engine.dispose()
+        await connection.close()
 
 
 def _reason(error: asyncpg.PostgresError, seconds: float) -> str:
@@ -203,8 +190,6 @@ def _lost(target: Target, error: BaseException) -> DatabaseUnreachableError:
 
 
 def _unreachable(target: Target, error: BaseException, seconds: float) -> DatabaseUnreachableError:
-    while error.__cause__ is not None and not isinstance(error, asyncpg.PostgresError | OSError):
-        error = error.__cause__
     kind, advice = _kind(error)
     said = str(error) or type(error).__name__
     return DatabaseUnreachableError(
