@@ -35,11 +35,8 @@ from app.services.loading import LoadingService
 
 async def load(url: str, path: Path) -> LoadSummary:
     """What the service does, on pools of its own."""
-    database = Database(DatabaseUrls(url, url), Settings(_env_file=None))
-    try:
+    async with Database(DatabaseUrls(url, url), Settings(_env_file=None)) as database:
         return await LoadingService(database).load(path)
-    finally:
-        await database.dispose()
 
 
 def to_sql(url: str, path: Path) -> float:

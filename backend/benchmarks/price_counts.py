@@ -83,20 +83,20 @@ async def timed(
 
 async def compare_reads(server: EmbeddedServer, name: str) -> None:
     """Print what each kind of total takes, both ways."""
-    database = Database(DatabaseUrls(server.url(name), server.url(name)), Settings(_env_file=None))
-    for kind, others in KINDS.items():
-        for where, (low, high) in BOUNDS.items():
-            filters = {**others, "price_min": Decimal(low), "price_max": Decimal(high)}
-            names = frozenset(filters)
-            filters.pop("available_only", None)
-            by_steps = select(total(names, "exact", single_category=False))
-            by_rows = select(func.count()).select_from(Deal).where(*conditions(names))
-            found, quick = await timed(database, by_steps, filters)
-            counted, slow = await timed(database, by_rows, filters)
-            if found != counted:
-                raise AssertionError(f"{filters}: {found} is not {counted}")
-            print(f"{kind:10} {where:14} {found:>9,} {quick:8.2f} ms, counted {slow:8.2f} ms")
-    await database.dispose()
+    urls = DatabaseUrls(server.url(name), server.url(name))
+    async with Database(urls, Settings(_env_file=None)) as database:
+        for kind, others in KINDS.items():
+            for where, (low, high) in BOUNDS.items():
+                filters = {**others, "price_min": Decimal(low), "price_max": Decimal(high)}
+                names = frozenset(filters)
+                filters.pop("available_only", None)
+                by_steps = select(total(names, "exact", single_category=False))
+                by_rows = select(func.count()).select_from(Deal).where(*conditions(names))
+                found, quick = await timed(database, by_steps, filters)
+                counted, slow = await timed(database, by_rows, filters)
+                if found != counted:
+                    raise AssertionError(f"{filters}: {found} is not {counted}")
+                print(f"{kind:10} {where:14} {found:>9,} {quick:8.2f} ms, counted {slow:8.2f} ms")
 
 
 async def compare_writes(connections: Mapping[str, asyncpg.Connection], inserts: int) -> None:

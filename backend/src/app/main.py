@@ -91,8 +91,7 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             urls = await stack.enter_async_context(provision_database_async(settings))
-            database = Database(urls, settings)
-            stack.push_async_callback(database.dispose)
+            database = await stack.enter_async_context(Database(urls, settings))
             listener = Listener(urls.direct, CHANNEL)
             stack.push_async_callback(listener.aclose)
             app.state.services = ServiceState.on(

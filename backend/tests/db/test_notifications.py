@@ -136,8 +136,7 @@ async def test_listener_takes_no_pooled_connection(listener: Listener, database:
     with listener.subscribed("1") as one:
         await wait_until_listening(database, one)
         await wait_for_rows(database, LISTENING)
-        pool = database.write_engine.pool
-        assert pool.checkedout() == 0  # type: ignore[attr-defined]
+        assert {pool.in_use for pool in database.pools().values()} == {0}
 
 
 async def test_listener_close_wakes_all_subscribers(listener: Listener, database: Database) -> None:

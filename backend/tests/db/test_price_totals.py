@@ -19,7 +19,7 @@ from tests.support.factories import (
     insert_hotel,
 )
 
-from app.db.reader import _prepare
+from app.db.reader import prepared
 from app.db.session import Database
 from app.repositories.deals.filters import total
 from app.repositories.deals.read import DealReadRepository
@@ -112,9 +112,10 @@ INSERT_DEALS = """
 
 
 async def explain_total(connection: asyncpg.Connection, filters: dict[str, Any]) -> dict[str, Any]:
-    prepared = _prepare(select(total(frozenset(filters), "exact", single_category=False)))
+    statement = select(total(frozenset(filters), "exact", single_category=False))
+    sql, arguments = prepared(statement, filters)
     explained = await connection.fetchval(
-        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {prepared.sql}", *prepared.arguments(filters)
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *arguments
     )
     plan: dict[str, Any] = json.loads(explained)[0]["Plan"]
     return plan

@@ -78,10 +78,9 @@ async def deployment(
 ) -> AsyncIterator[Deployment]:
     folder, url = server
     changed = {"database_url": SecretStr(url), "data_dir": tmp_path / "data"}
-    database = Database(DatabaseUrls(url, url), settings)
     tables = "imports, import_chunks, deals, hotels, categories, procrastinate_jobs"
-    await execute(database, f"TRUNCATE {tables} CASCADE")
-    await database.dispose()
+    async with Database(DatabaseUrls(url, url), settings) as database:
+        await execute(database, f"TRUNCATE {tables} CASCADE")
     workers = Workers(url, tmp_path)
     try:
         async with app_client(create_app(settings.model_copy(update=changed))) as api:

@@ -35,9 +35,9 @@ async def test_pgbouncer_configuration_admits_user_by_password(
     with running_pgbouncer(server_url, users.parent / "pgbouncer", here) as bouncer:
         url = bouncer.url(clone_url).set(username="super", password="secret")  # noqa: S106
         pooled = as_text(url)
-        database = Database(DatabaseUrls(pooled, pooled, as_text(clone_url), pooled=True), settings)
-        assert await database.reader.row(select(1)) is not None
-        await database.dispose()
+        urls = DatabaseUrls(pooled, pooled, as_text(clone_url), pooled=True)
+        async with Database(urls, settings) as database:
+            assert await database.reader.row(select(1)) is not None
         with pytest.raises(asyncpg.PostgresError, match="authentication failed"):
             await asyncpg.connect(dsn(url.set(password="wrong")))  # noqa: S106
 

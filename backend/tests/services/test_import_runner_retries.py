@@ -95,9 +95,8 @@ class TestRetry:
         self, own_settings: Settings, uploads: UploadStore, caplog: pytest.LogCaptureFixture
     ) -> None:
         nowhere = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
-        database = Database(DatabaseUrls(nowhere, nowhere), own_settings)
-        await ImportRunner(database, uploads).run(1)
-        await database.dispose()
+        async with Database(DatabaseUrls(nowhere, nowhere), own_settings) as database:
+            await ImportRunner(database, uploads).run(1)
 
         assert f"import 1 could not be begun: {DATABASE}" in caplog.messages
 

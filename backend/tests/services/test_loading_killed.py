@@ -33,10 +33,10 @@ from app.db.session import Database
 from app.services.loading import LoadingService
 
 async def main(url, path, rows):
-    database = Database(DatabaseUrls(url, url), Settings(_env_file=None))
     report = lambda progress: print(progress.rows_read, flush=True)
-    await LoadingService(database).load(pathlib.Path(path), chunk_rows=int(rows), progress=report)
-    await database.dispose()
+    async with Database(DatabaseUrls(url, url), Settings(_env_file=None)) as database:
+        loading = LoadingService(database)
+        await loading.load(pathlib.Path(path), chunk_rows=int(rows), progress=report)
 
 asyncio.run(main(*sys.argv[1:]))
 """

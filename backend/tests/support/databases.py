@@ -92,11 +92,6 @@ async def temporary_database(server: URL, template: str = "template0") -> AsyncI
         await drop_database(url, server)
 
 
-@asynccontextmanager
-async def pools(url: URL, settings: Settings) -> AsyncIterator[Database]:
-    """The service's pools on `url`."""
-    database = Database(DatabaseUrls(as_text(url), as_text(url)), settings)
-    try:
-        yield database
-    finally:
-        await database.dispose()
+def pools(url: URL, settings: Settings) -> Database:
+    """Return the service's pools on `url`."""
+    return Database(DatabaseUrls(as_text(url), as_text(url)), settings)

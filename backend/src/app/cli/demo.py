@@ -42,11 +42,10 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
 
 
 async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int) -> None:
-    database = Database(urls, settings.with_command_timeouts())
     # There from the beginning of a load to its end: what is stored may be a part of the file.
     # Otherwise what is stored is the user's, changed or not, and is left alone.
     unfinished = settings.data_dir / "demo-load-unfinished"
-    try:
+    async with Database(urls, settings.with_command_timeouts()) as database:
         stored = await _count(database)
         if stored and not unfinished.exists():
             console.stdout.print(f"{stored:,} deals are loaded already")
@@ -57,8 +56,6 @@ async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int)
             summary = await LoadingService(database).load(file, progress=progress)
         unfinished.unlink()
         console.print_summary(summary)
-    finally:
-        await database.dispose()
 
 
 async def _count(database: Database) -> int:

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.core.errors import (
     AppError,
@@ -18,15 +16,9 @@ from app.core.errors import (
     ServiceUnavailableError,
     TransactionConflictError,
 )
+from app.db.driver import CONNECTION_ERRORS
 
 logger = logging.getLogger(__name__)
-
-# What SQLAlchemy's adapter makes of an error of the driver's; a connection that fails is this.
-_DRIVER_ERROR = AsyncAdapt_asyncpg_dbapi.Error
-
-# What the driver says of a connection that is closed, or that a server broke off between two steps
-# of the protocol: then it finds itself in the middle of an operation.
-_CONNECTION_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 # SQLSTATE classes and codes (PostgreSQL documentation, appendix A) after which the same request may
 # succeed: connection exceptions, insufficient resources, operator intervention, system errors,
@@ -51,11 +43,8 @@ def database_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, _DRIVER_ERROR, asyncpg.PostgresError, *_CONNECTION_ERRORS) as error:
+    except (DBAPIError, asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
         raise _translated(error) from error
-    except (PoolTimeoutError, OSError, TimeoutError) as error:
-        logger.warning("database unavailable: %s", type(error).__name__)
-        raise ServiceUnavailableError from error
 
 
 # A violated constraint, by its name, in the client's words (docs/adr/0004). A reference may also
@@ -77,13 +66,6 @@ _CONSTRAINTS: dict[str, AppError] = {
 }
 
 
-def _cause(error: BaseException) -> BaseException:
-    """Asyncpg's own error: SQLAlchemy wraps it, and that again; each wrapper keeps its cause."""
-    while isinstance(error, DBAPIError | _DRIVER_ERROR) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
 def _constraint_error(code: str, name: str) -> AppError | None:
     """Clashes, dangling references, and what a CHECK refuses although the schema let it pass."""
     known = _CONSTRAINTS.get(name)
@@ -97,7 +79,7 @@ def _constraint_error(code: str, name: str) -> AppError | None:
 
 
 def _translated(error: Exception) -> Exception:
-    cause = _cause(error)
+    cause = error.driver_exception if isinstance(error, DBAPIError) else error
     code = str(getattr(cause, "sqlstate", None) or "")
     answer: AppError | None = None
     if isinstance(cause, asyncpg.DataError) or code.startswith(_DATA_EXCEPTIONS):
@@ -105,7 +87,7 @@ def _translated(error: Exception) -> Exception:
         answer = InvalidInputError("A value is outside what can be stored")
     elif code in _OTHER_SCHEMA:
         answer = ServiceUnavailableError("The database has another schema; run `deals migrate`")
-    elif code.startswith(_UNAVAILABLE) or isinstance(cause, (*_CONNECTION_ERRORS, OSError)):
+    elif code.startswith(_UNAVAILABLE) or isinstance(cause, CONNECTION_ERRORS):
         answer = ServiceUnavailableError()
     elif code.startswith("23"):
         answer = _constraint_error(code, getattr(cause, "constraint_name", None) or "")

@@ -7,14 +7,11 @@ transaction gets one, for the settings to hold.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 
-if TYPE_CHECKING:
-    _Connection = asyncpg.Connection[asyncpg.Record]
-else:
-    _Connection = asyncpg.Connection
+from app.db.driver import DriverConnection
 
 # PgBouncer sets these by itself, for each of its clients.
 _TRACKED = {"application_name", "timezone", "datestyle"}
@@ -23,7 +20,7 @@ _OF_A_TRANSACTION = {"default_transaction_read_only": "transaction_read_only"}
 
 
 def transaction_pooling_args(server_settings: Mapping[str, str]) -> dict[str, Any]:
-    """What SQLAlchemy's and asyncpg's `connect` take, for settings that hold all the same."""
+    """Return arguments of asyncpg's `connect`, for settings that hold all the same."""
     local = {name: value for name, value in server_settings.items() if name not in _TRACKED}
     statements = "".join(
         f"; SET LOCAL {_OF_A_TRANSACTION.get(name, name)} = '{value}'"
@@ -36,11 +33,10 @@ def transaction_pooling_args(server_settings: Mapping[str, str]) -> dict[str, An
         ),
         # Statements then have no name, and end with the next one.
         "statement_cache_size": 0,
-        "prepared_statement_cache_size": 0,
     }
 
 
-class TransactionPooledConnection(_Connection):
+class TransactionPooledConnection(DriverConnection):
     """What every transaction begins with is `settings`, as SQL that follows `BEGIN`."""
 
     settings = ""

@@ -7,17 +7,18 @@ when it does not.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import QueuePool
 
 from app.core.config import Settings
+from app.db.connection_limiter import ConnectionLimiter
+from app.db.driver import DriverConnection, driver_arguments
 from app.db.errors import database_errors
 from app.db.pgbouncer import transaction_pooling_args
-from app.db.pool import PatientPool
 from app.db.provisioning import DatabaseUrls
 from app.db.reader import Reader
 from app.db.streaming import SnapshotConnections
@@ -34,7 +35,7 @@ class WriteSession(AsyncSession):
 
 
 class Database:
-    """The connection pools of one process. Make one, `dispose()` it at the end.
+    """The connection pools of one process, for the length of an `async with`.
 
     `name` is by which the server's list of connections knows them.
     """
@@ -42,38 +43,44 @@ class Database:
     def __init__(self, urls: DatabaseUrls, settings: Settings, name: str = "hotel-deals") -> None:
         self._urls = urls
         self._settings = settings
-        self.write_engine = _create_engine(
-            urls.primary,
-            settings,
-            settings.db_statement_timeout,
-            {"application_name": name},
-            pooled=urls.pooled,
-        )
+        self._name = name
+        self._write_limiter = _limiter(settings)
+        self.write_engine = _create_engine(urls, settings, name)
         count_statements(self.write_engine.sync_engine)
-        self.read_engine = _create_engine(
-            urls.replica,
-            settings,
-            settings.db_read_timeout,
-            {"application_name": name, "default_transaction_read_only": "on"},
-            pooled=urls.pooled,
-        )
-        self.reader = Reader(self.read_engine)
+        self.reader = self._reader(urls.replica)
         self.replicated = urls.replica != urls.primary
-        # For what must show as soon as it is written.
-        self.primary_reader = Reader(self.write_engine)
-        self._export_engine = _create_export_engine(urls, settings)
-        self.streams = SnapshotConnections(self._export_engine, settings.export_concurrency)
+        # Read-your-writes: queries the primary.
+        self.primary_reader = self._reader(urls.primary) if self.replicated else self.reader
+        self.streams = SnapshotConnections(
+            settings.export_concurrency, _export_arguments(urls, settings)
+        )
+
+    async def __aenter__(self) -> Self:
+        for reader in {self.reader, self.primary_reader}:
+            await reader.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every pooled connection."""
+        for reader in {self.reader, self.primary_reader}:
+            await reader.close()
+        await self.write_engine.dispose()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteSession]:
         """A session whose work is stored, whole, when the block ends without an error.
+
+        It has its place in the pool from the beginning; a second one inside takes another.
 
         Raises:
             AppError: the database refused the work, at a statement or at the commit, or does not
                 answer; nothing of it is stored.
         """
         with database_errors():
-            async with WriteSession(self.write_engine, expire_on_commit=False) as session:
+            async with (
+                self._write_limiter,
+                WriteSession(self.write_engine, expire_on_commit=False) as session,
+            ):
                 try:
                     yield session
                     await session.commit()
@@ -84,52 +91,62 @@ class Database:
                         await session.rollback()
                     raise
 
-    @asynccontextmanager
-    async def with_application_name(self, name: str) -> AsyncIterator["Database"]:
-        """The same database by connections of another name, for the length of the block."""
-        database = Database(self._urls, self._settings, name)
-        try:
-            yield database
-        finally:
-            await database.dispose()
+    def with_application_name(self, name: str) -> "Database":
+        """Return the same database by connections of another name."""
+        return Database(self._urls, self._settings, name)
 
     def pools(self) -> dict[str, PoolState]:
-        """What the pools are like now, by their names."""
-        engines = {"read": self.read_engine, "write": self.write_engine}
-        return {name: cast("PatientPool", each.pool).state() for name, each in engines.items()}
+        """Return the states of the pools, by their names."""
+        idle = cast("QueuePool", self.write_engine.pool).checkedin()
+        return {"read": self.reader.pool_state(), "write": self._write_limiter.state(idle)}
 
-    async def dispose(self) -> None:
-        """Close every pooled connection."""
-        await self._export_engine.dispose()
-        await self.read_engine.dispose()
-        await self.write_engine.dispose()
+    def _reader(self, url: str) -> Reader:
+        server_settings = {
+            "application_name": self._name,
+            "default_transaction_read_only": "on",
+        }
+        arguments = _connect_args(
+            self._settings,
+            self._settings.db_read_timeout,
+            server_settings,
+            pooled=self._urls.pooled,
+        )
+        return Reader(
+            _limiter(self._settings),
+            max(self._settings.db_pool_recycle, 0),
+            {**driver_arguments(url), **arguments},
+        )
 
 
-def _create_engine(
-    url: str,
-    settings: Settings,
-    statement_timeout: float,
-    server_settings: dict[str, str],
-    *,
-    pooled: bool,
-) -> AsyncEngine:
+def _limiter(settings: Settings) -> ConnectionLimiter:
+    return ConnectionLimiter(
+        settings.db_pool_size, settings.db_max_overflow, settings.db_pool_timeout
+    )
+
+
+def _create_engine(urls: DatabaseUrls, settings: Settings, name: str) -> AsyncEngine:
+    arguments = _connect_args(
+        settings, settings.db_statement_timeout, {"application_name": name}, pooled=urls.pooled
+    )
+    if urls.pooled:
+        arguments["prepared_statement_cache_size"] = 0
     engine = create_async_engine(
-        url,
-        poolclass=PatientPool,
+        urls.primary,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
-        pool_recycle=settings.db_pool_recycle,
-        pool_timeout=settings.db_pool_timeout,
-        # What a statement's parameters are is the log's reader's business least of all.
+        # 0 is never, as for asyncpg's pool.
+        pool_recycle=settings.db_pool_recycle or -1,
+        pool_use_lifo=True,
+        # Logs and errors show no values.
         hide_parameters=True,
-        connect_args=_connect_args(settings, statement_timeout, server_settings, pooled=pooled),
+        connect_args=arguments,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
     return engine
 
 
-def _create_export_engine(urls: DatabaseUrls, settings: Settings) -> AsyncEngine:
-    """Connections that are opened for one export each, with an export's time limit.
+def _export_arguments(urls: DatabaseUrls, settings: Settings) -> dict[str, Any]:
+    """Return how the connection of an export is opened, with an export's time limit.
 
     An export on one core of the database's is slow enough for requests not to notice.
     """
@@ -142,17 +159,9 @@ def _create_export_engine(urls: DatabaseUrls, settings: Settings) -> AsyncEngine
         # How COPY writes dates.
         "datestyle": "ISO",
     }
-    return create_async_engine(
-        urls.exports,
-        poolclass=NullPool,
-        hide_parameters=True,
-        connect_args=_connect_args(
-            settings,
-            settings.export_timeout,
-            server_settings,
-            pooled=urls.pooled and urls.exports != urls.direct,
-        ),
-    )
+    pooled = urls.pooled and urls.exports != urls.direct
+    arguments = _connect_args(settings, settings.export_timeout, server_settings, pooled=pooled)
+    return {**driver_arguments(urls.exports), **arguments}
 
 
 def _connect_args(
@@ -175,6 +184,7 @@ def _connect_args(
     return {
         "timeout": settings.db_connect_timeout,
         "command_timeout": statement_timeout + _GRACE_SECONDS,
+        "connection_class": DriverConnection,
         **(
             transaction_pooling_args(server_settings)
             if pooled
@@ -188,9 +198,9 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-    """What pool_pre_ping is for, without its round trip.
+    """Have the pool connect anew, as `pool_pre_ping` does, without a round trip.
 
-    asyncpg has seen the end of the socket of a server that restarted; the pool then connects anew.
+    asyncpg has seen the end of the socket of a server that restarted.
     """
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError

@@ -8,16 +8,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 from sqlalchemy import Executable
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.util import greenlet_spawn
 
 from app.core.errors import TooManyExportsError
 from app.db.errors import database_errors
-from app.db.pool import end
 from app.db.reader import prepared
 from app.observability.sql_statistics import StatementStatistics, statement_statistics
 
@@ -83,8 +80,8 @@ class Snapshot:
 class SnapshotConnections:
     """Snapshots, so many at a time, each on a connection that nobody has to wait for."""
 
-    def __init__(self, engine: AsyncEngine, limit: int) -> None:
-        self._engine = engine.sync_engine
+    def __init__(self, limit: int, connect_arguments: Mapping[str, Any]) -> None:
+        self._connect_arguments = connect_arguments
         self._limit = limit
         self._open = 0
 
@@ -101,23 +98,16 @@ class SnapshotConnections:
         self._open += 1
         try:
             with database_errors():
-                async with self._connected() as connection:
+                connection = await asyncpg.connect(**self._connect_arguments)
+                try:
                     await connection.execute(_BEGIN)
                     yield Snapshot(connection)
                     await connection.execute("COMMIT")
+                finally:
+                    # Has the server end a COPY whose client has gone.
+                    await connection.close()
         finally:
             self._open -= 1
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        pooled = await greenlet_spawn(self._engine.raw_connection)
-        try:
-            yield cast("asyncpg.Connection[asyncpg.Record]", pooled.driver_connection)
-        except BaseException:
-            await greenlet_spawn(end, pooled)
-            raise
-        finally:
-            await greenlet_spawn(pooled.close)
 
 
 def _count_statement() -> Callable[[], None]:

@@ -64,8 +64,7 @@ async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions =
         urls = found.past_pooler()
         # Now, because an embedded PostgreSQL that was started here is everybody's.
         os.nice(options.niceness)
-        database = Database(urls, settings.with_command_timeouts())
-        try:
+        async with Database(urls, settings.with_command_timeouts()) as database:
             runner = ImportRunner(database, uploads, chunk_rows=options.chunk_rows)
             housekeeping = HousekeepingService(database, uploads, settings)
             queue = conninfo(urls.primary, "hotel-deals worker")
@@ -73,8 +72,6 @@ async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions =
             while not stop.is_set():
                 app = job_app(queue, runner, housekeeping)
                 await _work_while_connected(app, runner, settings.worker_heartbeat, stop, options)
-        finally:
-            await database.dispose()
 
 
 async def _work_while_connected(

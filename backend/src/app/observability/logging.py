@@ -111,8 +111,6 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # SQLAlchemy keeps its own pools quiet by the name of its package.
-    logging.getLogger("app.db.pool").setLevel(logging.WARNING)
     # The access line is the middleware's; uvicorn's would be a second one without the route.
     logging.getLogger("uvicorn.access").disabled = True
 

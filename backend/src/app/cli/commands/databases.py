@@ -22,12 +22,11 @@ def start() -> Settings:
 async def opened(settings: Settings) -> AsyncIterator[Database]:
     """The database, at head if it is an embedded one."""
     await asyncio.to_thread(upgrade_if_embedded, settings)
-    async with provision_database_async(settings) as urls:
-        database = Database(urls.past_pooler(), settings.with_command_timeouts())
-        try:
-            yield database
-        finally:
-            await database.dispose()
+    async with (
+        provision_database_async(settings) as urls,
+        Database(urls.past_pooler(), settings.with_command_timeouts()) as database,
+    ):
+        yield database
 
 
 def upgrade_if_embedded(settings: Settings) -> None:
