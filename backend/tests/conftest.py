@@ -16,6 +16,7 @@ import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import URL, make_url, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from tests.support.databases import (
     SERVER_OPTIONS,
     VERSIONS,
@@ -33,7 +34,7 @@ from tests.support.timeouts import LONG_TIMEOUTS
 
 from app.core.config import Settings
 from app.db.migrations import upgrade_async
-from app.db.session import Database, WriteSession
+from app.db.session import Database
 from app.embedded.server import embedded_postgres
 from app.main import create_app
 from app.services.import_runner import ImportRunner
@@ -169,7 +170,7 @@ async def catalog(server_url: URL, template: str, settings: Settings) -> AsyncIt
         temporary_database(server_url, template) as url,
         pools(url, settings) as database,
     ):
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             deals = await insert_catalog(await session.connection(), hotels, deals_per_hotel=15)
             # A hotel without deals, and a category without any.
             empty = HotelFactory.build(name="Empty House")
@@ -191,7 +192,7 @@ async def worker_database(
 
 
 @pytest.fixture
-async def session(worker_database: Database) -> AsyncIterator[WriteSession]:
+async def session(worker_database: Database) -> AsyncIterator[AsyncSession]:
     """A session whose test leaves nothing behind.
 
     Its commits are savepoints of a transaction that is rolled back. Constraints are immediate,
@@ -200,7 +201,7 @@ async def session(worker_database: Database) -> AsyncIterator[WriteSession]:
     async with worker_database.write_engine.connect() as connection:
         transaction = await connection.begin()
         await connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
-        async with WriteSession(
+        async with AsyncSession(
             connection, join_transaction_mode="create_savepoint", expire_on_commit=False
         ) as session:
             yield session

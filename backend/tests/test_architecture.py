@@ -82,8 +82,8 @@ def test_a_module_keeps_the_rules(file: Path) -> None:
         sql = SQL & imported_from_sqlalchemy(tree)
         assert not sql, f"{relative} builds SQL with {sql}: that belongs in a repository"
     commits = [line for name, line in calls(tree) if name == ".commit"]
-    if relative != Path("db/session.py"):
-        assert not commits, f"{relative}:{commits} commits: only db/session.py does"
+    if relative != Path("db/unit_of_work.py"):
+        assert not commits, f"{relative}:{commits} commits: only db/unit_of_work.py does"
 
 
 @pytest.mark.parametrize("file", [*FILES, *BENCHMARKS], ids=lambda file: file.stem)

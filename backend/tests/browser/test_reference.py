@@ -115,7 +115,7 @@ class TestSwaggerUI:
     async def test_write_with_key_succeeds_also_after_reload(
         self, visit: Visit, production_server: RunningServer, database: Database, page_log: PageLog
     ) -> None:
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             hotel = await insert_hotel(await session.connection())
             key = await KeyService(session).create("reader of the docs", ["deals:write"])
         page = await visit(production_server.url)

@@ -48,7 +48,7 @@ class Service:
 @pytest.fixture
 async def service(database: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Service]:
     """As in production."""
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         key = await KeyService(session).create("client", ["deals:write", "imports:write"])
     folder = tmp_path / "server"
     folder.mkdir()

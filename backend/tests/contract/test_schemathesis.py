@@ -97,7 +97,7 @@ async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve
     connection = await asyncpg.connect(dsn(clone_url))
     await connection.execute(FINISH_IMPORTS)
     await connection.close()
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         key = await KeyService(session).create("schemathesis", ["deals:write", "imports:write"])
         for deals in (2, 0):
             await insert_catalog(

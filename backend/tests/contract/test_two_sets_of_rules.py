@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import insert
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 from tests.support.factories import HotelFactory, insert_hotel
 
-from app.db.session import WriteSession
 from app.ingestion import rules
 from app.models import Category, Deal, Hotel
 from app.schemas.deals import DealCreate
@@ -60,7 +60,7 @@ def schema_accepts(model: type[BaseModel], fields: Mapping[str, Any]) -> bool:
 
 
 async def database_accepts(
-    session: WriteSession, table: type[Any], fields: Mapping[str, Any]
+    session: AsyncSession, table: type[Any], fields: Mapping[str, Any]
 ) -> bool:
     try:
         async with session.begin_nested():
@@ -72,7 +72,7 @@ async def database_accepts(
 
 @pytest.mark.parametrize(("field", "value"), DEAL_CASES, ids=lambda value: str(value)[:12])
 async def test_deal_values_are_judged_alike_by_schema_and_database(
-    session: WriteSession, field: str, value: Any
+    session: AsyncSession, field: str, value: Any
 ) -> None:
     hotel = await insert_hotel(await session.connection(), HotelFactory.build())
     fields = {**DEAL, "hotel_id": hotel.id, field: value}
@@ -106,7 +106,7 @@ def convert_like(example: Any, value: str) -> Any:
 
 @pytest.mark.parametrize(("field", "value"), HOTEL_CASES, ids=lambda value: str(value)[:12])
 async def test_hotel_values_are_judged_alike_by_schema_and_database(
-    session: WriteSession, field: str, value: Any
+    session: AsyncSession, field: str, value: Any
 ) -> None:
     fields = {**HOTEL, field: value}
 
@@ -115,7 +115,7 @@ async def test_hotel_values_are_judged_alike_by_schema_and_database(
 
 @pytest.mark.parametrize("name", ["", "x", "x" * 50, "x" * 51, "ü" * 50, "ü" * 51])
 async def test_category_names_are_judged_alike_by_schema_and_database(
-    session: WriteSession, name: str
+    session: AsyncSession, name: str
 ) -> None:
     fields = {**DEAL, "hotel_id": 1, "categories": [name]}
 

@@ -24,7 +24,7 @@ async def read(database: Database) -> int:
 
 
 async def write(database: Database) -> int:
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         return int((await session.execute(BACKEND_PID)).scalar_one())
 
 
@@ -59,7 +59,7 @@ async def test_pool_returned_connection_is_reused_before_overflow(
 @pytest.mark.integration
 async def test_pool_exhausted_opens_and_closes_overflow(small: Database) -> None:
     async with small as database:
-        async with database.transaction() as first:
+        async with database.uow.begin() as first:
             pid = (await first.execute(BACKEND_PID)).scalar_one()
             assert await write(database) != pid
             # It waits in the pool for the next; the pool is full again only with both.
@@ -71,7 +71,7 @@ async def test_pool_exhausted_opens_and_closes_overflow(small: Database) -> None
 async def test_pool_exhausted_overflow_is_unavailable(server_url: URL, settings: Settings) -> None:
     changes = {"db_pool_size": 1, "db_max_overflow": 1, "db_pool_timeout": 0.1}
     small = pools(server_url, settings.model_copy(update=changes))
-    async with small as database, database.transaction(), database.transaction():
+    async with small as database, database.uow.begin(), database.transaction():
         with pytest.raises(ServiceUnavailableError):
             await write(database)
         assert await read(database)

@@ -22,7 +22,7 @@ Connection = asyncpg.Connection
 
 
 async def assert_no_drift(database: Database) -> None:
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         assert await VerificationService(session).verify(fix=False) == []
         for table in ("hotel_changes", "category_changes"):
             left = await session.execute(text(f"SELECT count(*) FROM {table}"))
@@ -36,7 +36,7 @@ async def template_with_deals(
     """The name of a database with deals, to be cloned."""
     async with temporary_database(server_url, template) as url:
         async with pools(url, settings) as database:
-            async with database.transaction() as session:
+            async with database.uow.begin() as session:
                 hotels = HotelFactory.batch(6)
                 await insert_catalog(await session.connection(), hotels, deals_per_hotel=10)
             await assert_no_drift(database)
@@ -267,9 +267,9 @@ async def test_verify_drift_is_reported_and_repaired(
     await connection.execute("UPDATE category_totals SET deal_count = 99 WHERE stripe = 0")
     await connection.execute("DELETE FROM category_totals WHERE category_id = 2 AND stripe = 1")
 
-    async with database_with_deals.transaction() as session:
+    async with database_with_deals.uow.begin() as session:
         found = await VerificationService(session).verify(fix=False)
-    async with database_with_deals.transaction() as session:
+    async with database_with_deals.uow.begin() as session:
         assert await VerificationService(session).verify(fix=True) == found
 
     assert ("hotel", "1", "deal_count") in [(item.what, item.key, item.name) for item in found]
@@ -306,7 +306,7 @@ async def test_verify_wrong_price_step_is_reported_and_repaired(
     await connection.execute("UPDATE hotels SET prices_below[7] = prices_below[7] - 1 WHERE id = 2")
     await connection.execute("UPDATE hotels SET available_prices_below = '{}' WHERE id = 3")
 
-    async with database_with_deals.transaction() as session:
+    async with database_with_deals.uow.begin() as session:
         found = await VerificationService(session).verify(fix=True)
 
     assert {(item.key, item.name) for item in found} == {

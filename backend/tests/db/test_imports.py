@@ -3,8 +3,7 @@
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-
-from app.db.session import WriteSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 pytestmark = pytest.mark.integration
 
@@ -20,7 +19,7 @@ VALID_IMPORT = {
 }
 
 
-async def insert_import(session: WriteSession, **changes: str) -> None:
+async def insert_import(session: AsyncSession, **changes: str) -> None:
     values = {**VALID_IMPORT, **changes}
     await session.execute(
         text(f"INSERT INTO imports ({', '.join(values)}) VALUES ({', '.join(values.values())})")
@@ -42,7 +41,7 @@ async def insert_import(session: WriteSession, **changes: str) -> None:
     ],
 )
 async def test_import_invalid_row_violates_constraint(
-    session: WriteSession, changes: dict[str, str], constraint: str
+    session: AsyncSession, changes: dict[str, str], constraint: str
 ) -> None:
     with pytest.raises(IntegrityError, match=constraint):
         await insert_import(session, **changes)
@@ -57,11 +56,11 @@ async def test_import_invalid_row_violates_constraint(
         {"state": "'failed'", "finished_at": "now()"},
     ],
 )
-async def test_import_valid_row_is_stored(session: WriteSession, changes: dict[str, str]) -> None:
+async def test_import_valid_row_is_stored(session: AsyncSession, changes: dict[str, str]) -> None:
     await insert_import(session, **changes)
 
 
-async def test_import_deletion_deletes_its_chunks(session: WriteSession) -> None:
+async def test_import_deletion_deletes_its_chunks(session: AsyncSession) -> None:
     await insert_import(session)
     await session.execute(
         text("INSERT INTO import_chunks SELECT id, 0, 1, 1, 0, 0, 0, 0, 1, NULL, '{}' FROM imports")

@@ -27,7 +27,7 @@ async def listener(database_url: str) -> AsyncIterator[Listener]:
 
 
 async def notify(database: Database, payload: str) -> None:
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await session.execute(text("SELECT pg_notify('channel', :payload)"), {"payload": payload})
 
 

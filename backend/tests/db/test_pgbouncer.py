@@ -52,7 +52,7 @@ async def test_pgbouncer_settings_apply_to_reads_and_transactions(
     common = ("25s", "off", "UTC", "hotel-deals")
 
     read = await pooled_database.reader.row(_SESSION_SETTINGS)
-    async with pooled_database.transaction() as session:
+    async with pooled_database.uow.begin() as session:
         written = (await session.execute(_SESSION_SETTINGS)).one()
 
     assert read is not None
@@ -64,11 +64,11 @@ async def test_pgbouncer_shared_connection_carries_no_settings_or_statements(
     pooled_database: Database, pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> None:
     await asyncio.gather(*(pooled_database.reader.rows(select(literal(n))) for n in range(20)))
-    async with pooled_database.transaction() as session:
+    async with pooled_database.uow.begin() as session:
         await session.execute(select(literal(1)))
     plain = {"db_statement_timeout": 77.0, "db_lock_timeout": 33.0}
     async with Database(pgbouncer.urls(clone_url), settings.model_copy(update=plain)) as other:
-        async with other.transaction() as session:
+        async with other.uow.begin() as session:
             found = (await session.execute(_SESSION_SETTINGS)).one()
         statements = await other.reader.rows(text("SELECT name FROM pg_prepared_statements"))
 
@@ -86,7 +86,7 @@ async def test_pgbouncer_slow_statement_times_out(database_with_short_timeouts: 
     with pytest.raises(ServiceUnavailableError):
         await database_with_short_timeouts.reader.rows(text("SELECT pg_sleep(5)"))
     with pytest.raises(ServiceUnavailableError):
-        async with database_with_short_timeouts.transaction() as session:
+        async with database_with_short_timeouts.uow.begin() as session:
             await session.execute(text("SELECT pg_sleep(5)"))
 
 
@@ -94,10 +94,10 @@ async def test_pgbouncer_lock_wait_times_out(
     pooled_database: Database, database_with_short_timeouts: Database
 ) -> None:
     lock = text("LOCK TABLE hotels IN EXCLUSIVE MODE")
-    async with pooled_database.transaction() as first:
+    async with pooled_database.uow.begin() as first:
         await first.execute(lock)
         with pytest.raises(ConflictError):
-            async with database_with_short_timeouts.transaction() as second:
+            async with database_with_short_timeouts.uow.begin() as second:
                 await second.execute(lock)
 
 
@@ -114,7 +114,7 @@ async def test_pgbouncer_concurrent_clients_get_their_own_results(
         return row is not None and (row[0], row[-1]) == (f"w{number}0", number)
 
     async def write(number: int) -> bool:
-        async with pooled_database.transaction() as session:
+        async with pooled_database.uow.begin() as session:
             rows = select(cast(bindparam("word"), Text), literal(number))
             first = (await session.execute(rows, {"word": f"w{number}"})).one()
             again = (await session.execute(rows, {"word": f"v{number}"})).one()

@@ -64,7 +64,7 @@ async def test_total_price_range_matches_rows(database: Database, count: int) ->
     chosen = random.Random(5)  # noqa: S311 - a choice, not a secret
     hotels = {}
     deals = []
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         connection = await session.connection()
         for city in ("Berlin", "Paris", "Berlin"):
             hotel = await insert_hotel(connection, HotelFactory.build(city=city))
@@ -137,7 +137,7 @@ async def test_total_larger_table_reads_no_more(database: Database, clone_url: U
         {**bounds, "available_only": True},
         {**bounds, "city": "berlin", "min_stars": Decimal(2)},
     ]
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         for city in ("Berlin", "Berlin", "Rome", "Paris"):
             await insert_hotel(await session.connection(), HotelFactory.build(city=city))
     connection = await asyncpg.connect(dsn(clone_url))
@@ -152,7 +152,7 @@ async def test_total_larger_table_reads_no_more(database: Database, clone_url: U
             read.append([plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in plans])
     finally:
         await connection.close()
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         counted = await session.execute(
             text("SELECT count(*) FROM deals WHERE price_per_night BETWEEN 100 AND 300")
         )

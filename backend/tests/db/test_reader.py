@@ -87,7 +87,7 @@ async def sleep_in_task_group(database: Database) -> None:
 
 
 async def sleep_in_transaction(database: Database) -> None:
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await session.execute(text(SLEEP))
 
 

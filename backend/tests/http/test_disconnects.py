@@ -66,7 +66,7 @@ async def test_create_deal_client_disconnects_leaves_no_partial_write(
     assert {response.status_code for response in made} == {201}
     # Those that were sent whole may be stored or not; nobody else's is.
     assert 4 * POOL_SIZE <= total <= 4 * POOL_SIZE + 10
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         assert await VerificationService(session).verify(fix=False) == []
 
 

@@ -65,7 +65,7 @@ class TestSecrets:
         self, database: Database, database_url: str, tmp_path: Path
     ) -> None:
         """The log of a server process at level DEBUG."""
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             key = await KeyService(session).create("writer", ["deals:write"])
         environment = {"APP_ENV": "production", "SIGNING_KEY": SIGNING_KEY, "LOG_LEVEL": "DEBUG"}
         async with (

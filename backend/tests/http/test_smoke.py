@@ -26,7 +26,7 @@ async def test_service_on_each_postgresql_migrates_loads_and_serves(
         await upgrade_async(as_text(url))
         async with pools(url, settings) as database:
             summary = await LoadingService(database).load(tmp_path / "deals.csv")
-            async with database.transaction() as session:
+            async with database.uow.begin() as session:
                 drift = await VerificationService(session).verify(fix=False)
         changes = {"database_url": SecretStr(as_text(url))}
         async with app_client(create_app(settings.model_copy(update=changes))) as client:

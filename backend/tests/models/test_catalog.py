@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, selectinload
 
-from app.db.session import WriteSession
 from app.models import Category, Deal, Hotel
 from app.models.catalog import deal_categories
 
@@ -35,7 +35,7 @@ def make_deal(**fields: Any) -> Deal:
 
 
 @pytest.fixture
-async def deal(session: WriteSession) -> Deal:
+async def deal(session: AsyncSession) -> Deal:
     """A stored deal with a hotel and two categories, all of them made through the ORM."""
     made = make_deal(hotel=make_hotel())
     made.categories = [Category(name="beach"), Category(name="luxury")]
@@ -47,7 +47,7 @@ async def deal(session: WriteSession) -> Deal:
 
 class TestRelationships:
     async def test_deal_loads_its_hotel_and_categories(
-        self, session: WriteSession, deal: Deal
+        self, session: AsyncSession, deal: Deal
     ) -> None:
         found = await session.scalar(
             select(Deal).options(joinedload(Deal.hotel), selectinload(Deal.categories))
@@ -57,7 +57,7 @@ class TestRelationships:
         assert found.hotel.name == "Grand Hotel"
         assert sorted(category.name for category in found.categories) == ["beach", "luxury"]
 
-    async def test_hotel_loads_its_deals(self, session: WriteSession, deal: Deal) -> None:
+    async def test_hotel_loads_its_deals(self, session: AsyncSession, deal: Deal) -> None:
         both_ways = selectinload(Hotel.deals).joinedload(Deal.hotel)
         hotel = await session.scalar(select(Hotel).options(both_ways))
 
@@ -65,7 +65,7 @@ class TestRelationships:
         assert [each.id for each in hotel.deals] == [deal.id]
         assert hotel.deals[0].hotel is hotel
 
-    async def test_category_loads_its_deals(self, session: WriteSession, deal: Deal) -> None:
+    async def test_category_loads_its_deals(self, session: AsyncSession, deal: Deal) -> None:
         beach = await session.scalar(
             select(Category).where(Category.name == "beach").options(selectinload(Category.deals))
         )
@@ -78,7 +78,7 @@ class TestRelationships:
         [(Hotel, "deals"), (Deal, "hotel"), (Deal, "categories"), (Category, "deals")],
     )
     async def test_access_without_loading_raises(
-        self, session: WriteSession, deal: Deal, model: type, relationship: str
+        self, session: AsyncSession, deal: Deal, model: type, relationship: str
     ) -> None:
         found = await session.scalar(select(model).limit(1))
 
@@ -86,7 +86,7 @@ class TestRelationships:
             getattr(found, relationship)
 
     async def test_delete_deal_removes_its_links_and_no_category(
-        self, session: WriteSession, deal: Deal
+        self, session: AsyncSession, deal: Deal
     ) -> None:
         found = await session.get(Deal, deal.id)
         await session.delete(found)
@@ -95,7 +95,7 @@ class TestRelationships:
         assert await session.scalar(select(func.count()).select_from(deal_categories)) == 0
         assert await session.scalar(select(func.count()).select_from(Category)) == 2
 
-    async def test_delete_hotel_with_deals_raises(self, session: WriteSession, deal: Deal) -> None:
+    async def test_delete_hotel_with_deals_raises(self, session: AsyncSession, deal: Deal) -> None:
         hotel = await session.get(Hotel, deal.hotel_id)
         await session.delete(hotel)
 
@@ -103,7 +103,7 @@ class TestRelationships:
             await session.flush()
 
     async def test_replace_categories_keeps_the_shared_ones(
-        self, session: WriteSession, deal: Deal
+        self, session: AsyncSession, deal: Deal
     ) -> None:
         found = await session.get(Deal, deal.id, options=[selectinload(Deal.categories)])
         assert found is not None
@@ -117,7 +117,7 @@ class TestRelationships:
 
 class TestDefaults:
     async def test_stored_deal_has_the_defaults_of_the_server(
-        self, session: WriteSession, deal: Deal
+        self, session: AsyncSession, deal: Deal
     ) -> None:
         found = await session.get(Deal, deal.id)
 
@@ -126,7 +126,7 @@ class TestDefaults:
         assert found.created_at == found.updated_at
 
     async def test_stored_hotel_has_the_average_of_its_deals(
-        self, session: WriteSession, deal: Deal
+        self, session: AsyncSession, deal: Deal
     ) -> None:
         session.add(make_deal(hotel_id=deal.hotel_id, star_rating=5))
         await session.flush()
@@ -150,7 +150,7 @@ class TestConstraints:
         ],
     )
     async def test_deal_that_breaks_a_check_raises(
-        self, session: WriteSession, field: str, value: Any, constraint: str
+        self, session: AsyncSession, field: str, value: Any, constraint: str
     ) -> None:
         session.add(make_deal(hotel=make_hotel(), **{field: value}))
 
@@ -158,13 +158,13 @@ class TestConstraints:
             await session.flush()
 
     @pytest.mark.parametrize("field", ["name", "city", "country", "phone"])
-    async def test_hotel_with_blank_text_raises(self, session: WriteSession, field: str) -> None:
+    async def test_hotel_with_blank_text_raises(self, session: AsyncSession, field: str) -> None:
         session.add(make_hotel(**{field: " "}))
 
         with pytest.raises(IntegrityError, match=f"ck_hotels_{field}"):
             await session.flush()
 
-    async def test_category_in_upper_case_raises(self, session: WriteSession) -> None:
+    async def test_category_in_upper_case_raises(self, session: AsyncSession) -> None:
         session.add(Category(name="Beach"))
 
         with pytest.raises(IntegrityError, match="ck_categories_name_lower_case"):
@@ -178,7 +178,7 @@ class TestConstraints:
         ],
     )
     async def test_second_hotel_with_the_same_identity_raises(
-        self, session: WriteSession, fields: dict[str, str], constraint: str
+        self, session: AsyncSession, fields: dict[str, str], constraint: str
     ) -> None:
         session.add_all([make_hotel(), make_hotel(**fields)])
 
@@ -186,7 +186,7 @@ class TestConstraints:
             await session.flush()
 
     async def test_category_of_a_deal_cannot_be_deleted(
-        self, session: WriteSession, deal: Deal
+        self, session: AsyncSession, deal: Deal
     ) -> None:
         with pytest.raises(IntegrityError, match="fk_deal_categories_category_id_categories"):
             await session.execute(delete(Category).where(Category.name == "beach"))

@@ -62,7 +62,7 @@ async def test_bulk_upsert_repeated_items_are_created_updated_or_unchanged(
     assert (relabelled["categories"], relabelled["version"]) == (["new"], 2)
     assert (await api.get(f"/deals/{first[1]['id']}")).json()["version"] == 1
     assert (await api.get("/deals")).json()["total"] == 6
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         assert await VerificationService(session).verify(fix=False) == []
 
 

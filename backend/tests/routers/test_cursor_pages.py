@@ -123,7 +123,7 @@ async def test_list_deals_by_cursor_while_rows_change_returns_each_once(
     database: Database, clone_url: URL, settings: Settings, sort: str
 ) -> None:
     """Between any two pages some rows go and others come; the rest must neither hide nor repeat."""
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         deals = await insert_catalog(
             await session.connection(), HotelFactory.batch(4), deals_per_hotel=15
         )
@@ -140,7 +140,7 @@ async def test_list_deals_by_cursor_while_rows_change_returns_each_once(
             if page["next_cursor"] is None:
                 break
             place["cursor"] = page["next_cursor"]
-            async with database.transaction() as session:
+            async with database.uow.begin() as session:
                 if going:
                     gone = {"ids": [going.pop().id for _ in range(min(3, len(going)))]}
                     await session.execute(text("DELETE FROM deals WHERE id = ANY(:ids)"), gone)

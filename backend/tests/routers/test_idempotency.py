@@ -66,7 +66,7 @@ async def test_idempotency_key_24_concurrent_requests_create_one_deal(
 async def test_idempotency_key_of_running_request_returns_409(
     api: httpx.AsyncClient, database: Database
 ) -> None:
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await session.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:identity, 0))"),
             {"identity": "POST /hotels\ndevelopment\nb1946ac9-2d1f"},
@@ -94,7 +94,7 @@ async def test_idempotency_key_of_other_route_or_actor_is_independent(
     production_client: httpx.AsyncClient, database: Database
 ) -> None:
     keys = {}
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         for name in ("a", "b"):
             keys[name] = await KeyService(session).create(name, ["deals:write"])
     first = await production_client.post(
@@ -117,7 +117,7 @@ async def test_idempotency_key_after_24_hours_is_reusable_and_old_keys_are_delet
     for number in range(30):
         body = {**HOTEL, "name": f"H{number}", "phone": f"+{number}"}
         await api.post("/hotels", json=body, headers={"Idempotency-Key": f"k{number}"})
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await session.execute(
             text("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
         )

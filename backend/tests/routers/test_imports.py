@@ -274,7 +274,7 @@ async def test_import_routes_without_scope_return_401_or_403(
 ) -> None:
     headers = dict(CSV)
     if scope is not None:
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             headers["X-API-Key"] = await KeyService(session).create("other", [scope])
 
     async def body() -> AsyncIterator[bytes]:
@@ -293,7 +293,7 @@ async def test_import_routes_without_scope_return_401_or_403(
 async def test_create_import_with_scope_records_key_name(
     production_client: httpx.AsyncClient, database: Database, scope: Scope
 ) -> None:
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         key = await KeyService(session).create("nightly", [scope])
     production_client.headers["Authorization"] = f"Bearer {key}"
     made = await submit(production_client, FILE)

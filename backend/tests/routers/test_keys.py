@@ -119,14 +119,14 @@ async def test_write_with_revoked_key_after_cache_expiry_returns_401(
     headers = {"X-API-Key": await create_api_key(database, "ci", "admin")}
     assert (await production_client.post("/hotels", json=HOTEL, headers=headers)).status_code == 201
 
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await KeyService(session).revoke("ci")
 
     assert (await production_client.delete("/hotels/1", headers=headers)).status_code == 401
 
 
 async def fetch_api_key(database: Database) -> ApiKey:
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         return (await session.scalars(select(ApiKey))).one()
 
 
@@ -147,7 +147,7 @@ async def test_api_key_used_often_stores_hash_and_last_use_once_a_minute(
     assert uses[0] is not None
     assert len(set(uses)) == 1
 
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await session.execute(text("UPDATE api_keys SET last_used_at = now() - interval '2 min'"))
     await production_client.delete("/hotels/1", headers=headers)
     again = (await fetch_api_key(database)).last_used_at
@@ -160,10 +160,10 @@ async def test_api_key_duplicate_name_or_second_revoke_raises(database: Database
     with pytest.raises(ConflictError, match="name"):
         await create_api_key(database, "ci", "admin")
 
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await KeyService(session).revoke("ci")
     with pytest.raises(NotFoundError):
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             await KeyService(session).revoke("ci")
 
 

@@ -77,7 +77,7 @@ async def test_concurrent_writers_keep_derived_numbers_exact(
     )
 
     assert set().union(*met) <= {200, 201, 204, 404, 409}
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         assert await VerificationService(session).verify(fix=False) == []
         rows = (
             await session.execute(

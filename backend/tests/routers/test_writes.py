@@ -273,7 +273,7 @@ class TestTransactions:
         self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database
     ) -> None:
         """The commit is before the response: an error only the commit finds is no 201."""
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             await session.execute(
                 text(
                     "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$"
@@ -330,5 +330,5 @@ class TestTransactions:
                 await api.delete(made.headers["location"])
             else:
                 hotel = (await api.post("/hotels", json=HOTEL)).json()
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             assert await VerificationService(session).verify(fix=False) == []

@@ -15,8 +15,6 @@ from app.core.config import Settings
 from app.db.session import Database
 from app.ingestion.generator import generate
 from app.repositories.deals.export import ExportRepository
-from app.repositories.deals.write import DealWriteRepository
-from app.repositories.hotels.write import HotelWriteRepository
 from app.schemas.deals import DealCreate, DealFilters
 from app.schemas.hotels import HotelCreate
 from app.services.deals import DealWriteService
@@ -90,9 +88,9 @@ async def load_and_export(exported: bytes, target_database: Database, file: Path
 
 async def add_deals(database: Database, texts: list[str]) -> None:
     """By the service that answers POST."""
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         for number, text in enumerate(texts):
-            hotel = await HotelWriteService(HotelWriteRepository(session)).create(
+            hotel = await HotelWriteService.on(session).create(
                 HotelCreate(name=text, city=text, country=text, phone=f"{number} {text}"[:40])
             )
             deal = {
@@ -107,9 +105,7 @@ async def add_deals(database: Database, texts: list[str]) -> None:
                 "is_available": bool(number % 2),
                 "categories": [text[:50], f"{text},"[:50], f'"{text}'[:50], "a", "b"],
             }
-            await DealWriteService(DealWriteRepository(session)).create(
-                DealCreate.model_validate(deal)
-            )
+            await DealWriteService.on(session).create(DealCreate.model_validate(deal))
 
 
 async def test_round_trip_generated_file_is_identical(

@@ -133,14 +133,14 @@ class TestSupersededAttempt:
         self, api: httpx.AsyncClient, database: Database
     ) -> None:
         made = await submit(api, ROWS)
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             for _ in range(2):
                 assert (
                     await ImportWriteRepository(session).claim_attempt(made["id"], 10) is not None
                 )
         before = await fetch_rows(database, "SELECT imports::text FROM imports")
         chunk = ChunkRecord(0, 10, 10, 0, 0, 0, 0, 100, None, [], {})
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             overtaken = AttemptRepository(session, made["id"], 1)
             assert not await overtaken.begin(["id"])
             assert not await overtaken.note(chunk)
@@ -150,7 +150,7 @@ class TestSupersededAttempt:
             assert not await overtaken.end("succeeded")
         assert await fetch_rows(database, "SELECT imports::text FROM imports") == before
         assert await fetch_rows(database, "SELECT 1 FROM import_chunks") == []
-        async with database.transaction() as session:
+        async with database.uow.begin() as session:
             last = AttemptRepository(session, made["id"], 2)
             assert await last.begin(["id"])
             assert await last.note(chunk)

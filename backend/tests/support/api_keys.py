@@ -6,5 +6,5 @@ from app.services.keys import KeyService, Scope
 
 async def create_api_key(database: Database, name: str, *scopes: Scope) -> str:
     """Store a key with these scopes; return the key as its client sends it."""
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         return await KeyService(session).create(name, scopes)

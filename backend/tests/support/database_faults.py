@@ -56,7 +56,7 @@ class Gate:
         self._open.set()
 
     async def hold(self, held: asyncio.Event) -> None:
-        async with self._database.transaction() as session:
+        async with self._database.uow.begin() as session:
             await session.execute(text(f"SELECT pg_advisory_xact_lock({_GATE})"))
             held.set()
             await self._open.wait()

@@ -62,6 +62,6 @@ async def ids(database: Database) -> list[int]:
 
 async def execute(database: Database, *statements: str) -> None:
     """One transaction."""
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         for statement in statements:
             await session.execute(text(statement))

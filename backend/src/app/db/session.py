@@ -1,37 +1,26 @@
-"""Engines, transactions, and the only commit of the service.
+"""The database of one process: its engines, and what works on them."""
 
-Two types, so that a type checker tells a route that reads from one that writes: `Reader`, and
-`WriteSession`, whose block is one transaction, committed when the block ends well and rolled back
-when it does not.
-"""
-
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Any, Self, cast
 
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from app.core.config import Settings
 from app.db.connection_limiter import ConnectionLimiter
 from app.db.driver import DriverConnection, driver_arguments
-from app.db.errors import database_errors
 from app.db.pgbouncer import transaction_pooling_args
 from app.db.provisioning import DatabaseUrls
 from app.db.reader import Reader
 from app.db.streaming import SnapshotConnections
+from app.db.unit_of_work import UnitOfWork
 from app.observability.metrics import PoolState
 from app.observability.sql_statistics import count_statements
 
 _IDLE_SECONDS = 30.0
 # How much later than the server the driver gives up, for a server that hangs.
 _GRACE_SECONDS = 0.5
-
-
-class WriteSession(AsyncSession):
-    """One transaction; flush in it, never commit it."""
 
 
 class Database:
@@ -47,6 +36,9 @@ class Database:
         self._write_limiter = _limiter(settings)
         self.write_engine = _create_engine(urls, settings, name)
         count_statements(self.write_engine.sync_engine)
+        self.uow = UnitOfWork(
+            async_sessionmaker(self.write_engine, expire_on_commit=False), self._write_limiter
+        )
         self.reader = self._reader(urls.replica)
         self.replicated = urls.replica != urls.primary
         # Read-your-writes: queries the primary.
@@ -65,31 +57,6 @@ class Database:
         for reader in {self.reader, self.primary_reader}:
             await reader.close()
         await self.write_engine.dispose()
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[WriteSession]:
-        """A session whose work is stored, whole, when the block ends without an error.
-
-        It has its place in the pool from the beginning; a second one inside takes another.
-
-        Raises:
-            AppError: the database refused the work, at a statement or at the commit, or does not
-                answer; nothing of it is stored.
-        """
-        with database_errors():
-            async with (
-                self._write_limiter,
-                WriteSession(self.write_engine, expire_on_commit=False) as session,
-            ):
-                try:
-                    yield session
-                    await session.commit()
-                except BaseException:
-                    # Closing would do so, too, and lose the connection when it fails: a driver that
-                    # was cut off in the middle of a COPY refuses.
-                    with suppress(DBAPIError):
-                        await session.rollback()
-                    raise
 
     def with_application_name(self, name: str) -> "Database":
         """Return the same database by connections of another name."""

@@ -5,38 +5,34 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import InvalidInputError, UnauthorizedError, UnsupportedMediaTypeError
-from app.db.session import WriteSession
 from app.http.etags import parse_if_match
 from app.http.state import service_state
-from app.repositories.bulk import BulkRepository
-from app.repositories.deals.write import DealWriteRepository
-from app.repositories.hotels.write import HotelWriteRepository
-from app.repositories.idempotency import IdempotencyRepository, KeyIdentity
+from app.repositories.idempotency import KeyIdentity
 from app.schemas.common import OptionalParam
 from app.schemas.validation_errors import MAX_DETAILS, error_detail
-from app.services.bulk import BulkService
 from app.services.categories import CategoryService
-from app.services.deals import DealReadService, DealWriteService
+from app.services.deals import DealReadService
 from app.services.exports import ExportService
 from app.services.health import HealthService
-from app.services.hotels import HotelReadService, HotelWriteService
+from app.services.hotels import HotelReadService
 from app.services.imports import ImportService
 from app.services.keys import DEVELOPER, Actor
 from app.services.support.idempotency import IdempotentRequest
 from app.services.support.preconditions import VersionPrecondition
 
 
-async def get_db(request: Request) -> AsyncIterator[WriteSession]:
+async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
     """A transaction: committed when the route has returned, and before the response is sent."""
-    async with service_state(request).database.transaction() as session:
+    async with service_state(request).uow.begin() as session:
         yield session
 
 
 # scope="function" is what puts the commit before the response: by default FastAPI leaves such a
 # block after it, and a commit that fails would follow a 201 that is already on its way.
-DB = Annotated[WriteSession, Depends(get_db, scope="function")]
+DB = Annotated[AsyncSession, Depends(get_db, scope="function")]
 
 
 async def get_deal_reader(request: Request) -> DealReadService:
@@ -47,16 +43,6 @@ async def get_deal_reader(request: Request) -> DealReadService:
 async def get_hotel_reader(request: Request) -> HotelReadService:
     """The service that finds hotels."""
     return service_state(request).hotels
-
-
-async def get_deal_writer(session: DB) -> DealWriteService:
-    """The service that writes deals, in this request's transaction."""
-    return DealWriteService(DealWriteRepository(session))
-
-
-async def get_hotel_writer(session: DB) -> HotelWriteService:
-    """The service that writes hotels, in this request's transaction."""
-    return HotelWriteService(HotelWriteRepository(session))
 
 
 _bearer = HTTPBearer(
@@ -125,7 +111,6 @@ async def get_if_match_versions(
 
 async def get_idempotent_request(
     request: Request,
-    session: DB,
     actor: Annotated[Actor, Depends(get_actor)],
     idempotency_key: Annotated[
         OptionalParam[str],
@@ -140,20 +125,10 @@ async def get_idempotent_request(
     """This request, as one that may come again."""
     route = f"{request.method} {request.scope['route'].path}"
     identity = KeyIdentity(route, actor.name, idempotency_key) if idempotency_key else None
-    return IdempotentRequest(IdempotencyRepository(session), identity, await request.body())
+    return IdempotentRequest(identity, await request.body())
 
 
 IdempotentRequestDep = Annotated[IdempotentRequest, Depends(get_idempotent_request)]
-DealWriterDep = Annotated[DealWriteService, Depends(get_deal_writer)]
-
-
-async def get_bulk_writer(session: DB) -> BulkService:
-    """The service that writes many deals, in this request's transaction."""
-    return BulkService(BulkRepository(session))
-
-
-BulkWriterDep = Annotated[BulkService, Depends(get_bulk_writer)]
-HotelWriterDep = Annotated[HotelWriteService, Depends(get_hotel_writer)]
 IfNoneMatch = Annotated[
     OptionalParam[str],
     Header(

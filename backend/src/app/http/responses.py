@@ -7,7 +7,9 @@ from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
 from pydantic import TypeAdapter
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.unit_of_work import UnitOfWork
 from app.http.etags import etag, etag_matches
 from app.services.support.idempotency import IdempotentRequest
 
@@ -42,17 +44,26 @@ class JSONSerializer(Generic[T]):
 
 
 async def run_idempotently(
-    once: IdempotentRequest, answer: Callable[[], Awaitable[Response]]
+    uow: UnitOfWork,
+    request: IdempotentRequest,
+    work: Callable[[AsyncSession], Awaitable[Response]],
 ) -> Response:
-    """The response of `answer`, or the stored one when the request has come before."""
-    earlier = await once.stored_response()
-    if earlier is not None:
-        headers = {**earlier.headers, "Idempotency-Replayed": "true"}
-        return Response(earlier.body, earlier.status, headers)
-    response = await answer()
-    kept = {name: value for name, value in response.headers.items() if name != "content-length"}
-    await once.store_response(response.status_code, kept, bytes(response.body))
-    return response
+    """Return the response of `work`, or the stored one when the request has come before.
+
+    The look for a stored response, the work and its stored response are one transaction.
+    """
+
+    async def answer(session: AsyncSession) -> Response:
+        earlier = await request.stored_response(session)
+        if earlier is not None:
+            headers = {**earlier.headers, "Idempotency-Replayed": "true"}
+            return Response(earlier.body, earlier.status, headers)
+        response = await work(session)
+        kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+        await request.store_response(session, response.status_code, kept, bytes(response.body))
+        return response
+
+    return await uow.run(answer)
 
 
 def not_modified_or(if_none_match: str | None, response: Response) -> Response:

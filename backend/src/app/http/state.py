@@ -7,6 +7,7 @@ from fastapi import Request
 
 from app.db.notifications import Listener
 from app.db.session import Database
+from app.db.unit_of_work import UnitOfWork
 from app.repositories.categories import CategoryRepository
 from app.repositories.deals.export import ExportRepository
 from app.repositories.deals.read import DealReadRepository
@@ -26,7 +27,7 @@ from app.storage.uploads import UploadStore
 class ServiceState:
     """The pools, and the services that need no transaction of a request; each is made once."""
 
-    database: Database
+    uow: UnitOfWork
     keys: ApiKeyAuthenticator
     deals: DealReadService
     hotels: HotelReadService
@@ -48,7 +49,7 @@ class ServiceState:
         """Make the services on open pools; `health_timeout` is in seconds."""
         reader = database.reader
         return cls(
-            database=database,
+            uow=database.uow,
             keys=ApiKeyAuthenticator(database),
             deals=DealReadService(DealReadRepository(reader), cursors),
             hotels=HotelReadService(HotelReadRepository(reader), cursors),

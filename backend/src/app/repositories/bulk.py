@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-
-from app.db.session import WriteSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 _ROWS = """jsonb_to_recordset(:rows) AS given (
         id bigint, external_id bigint, hotel_id bigint, room_type text, star_rating integer,
@@ -83,7 +82,7 @@ _LINK = text(
 class BulkRepository:
     """Writing many deals in one transaction."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def lock_hotels(self, ids: Collection[int]) -> set[int]:

@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from sqlalchemy import ARRAY, Interval, Text, bindparam, text
-
-from app.db.session import WriteSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 _EXPIRED_UPLOADS = text(
     """
@@ -50,7 +49,7 @@ _REMOVE_KEYS = text(
 class HousekeepingRepository:
     """One transaction of tidying up; each method does a batch at most and says how much it was."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def expired_uploads(self, age: timedelta, batch: int) -> Sequence[str]:

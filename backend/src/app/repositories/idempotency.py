@@ -3,8 +3,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import LargeBinary, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-
-from app.db.session import WriteSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ _STORE = text(
 class IdempotencyRepository:
     """The idempotency keys of one transaction, which is that of the effect."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def claim(self, identity: KeyIdentity) -> tuple[bool, StoredResponse | None]:

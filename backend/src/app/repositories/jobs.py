@@ -3,8 +3,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import text
-
-from app.db.session import WriteSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 QUEUE = "deals"
 # The tasks that requests ask for, by the names that workers know them under.
@@ -54,7 +53,7 @@ SELECT procrastinate_retry_job_v2(id, %(retry_at)s, NULL, NULL, NULL), {_TELL} F
 class JobQueue:
     """Asks for background jobs, in the transaction of what needs them (docs/adr/0011)."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def load_import(self, import_id: int) -> None:

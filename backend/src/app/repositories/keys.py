@@ -2,8 +2,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.session import WriteSession
 from app.models import ApiKey
 
 # How old the time of last use may get before it is written again.
@@ -13,7 +13,7 @@ LAST_USE_PRECISION = timedelta(minutes=1)
 class ApiKeyRepository:
     """The API keys of one transaction."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def all(self) -> Sequence[ApiKey]:

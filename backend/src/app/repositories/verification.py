@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.reader import AnyRow
-from app.db.session import WriteSession
 
 # How many deals of each hotel each price step holds, for all steps, empty ones too.
 _IN_STEP = """
@@ -145,7 +145,7 @@ _FIX_CATEGORIES = text(
 class VerificationRepository:
     """Recomputing what triggers maintain."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def lock_writers(self) -> None:

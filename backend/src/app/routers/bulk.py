@@ -1,16 +1,17 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from app.core.errors import ConflictError, ErrorDetail, InvalidInputError, NotFoundError
-from app.http.dependencies import BulkWriterDep, IdempotentRequestDep, JSONBody, RequireDealWrite
+from app.http.dependencies import DB, IdempotentRequestDep, JSONBody, RequireDealWrite
 from app.http.openapi.errors import CREATE_ERRORS, errors, validation_error
 from app.http.openapi.responses import REPLAYED, success_response
 from app.http.responses import JSONSerializer, run_idempotently
-from app.http.retrying import RetryingRoute
+from app.http.state import service_state
 from app.schemas.bulk import BULK_BODY_EXAMPLES, BulkBody, BulkQuery, BulkResults
+from app.services.bulk import BulkService
 
-router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
+router = APIRouter(prefix="/deals", tags=["deals"])
 
 _dump = JSONSerializer(BulkResults)
 
@@ -43,17 +44,17 @@ _dump = JSONSerializer(BulkResults)
     summary="Create or replace many deals",
 )
 async def upsert_deals(
+    request: Request,
     body: Annotated[BulkBody, Body(openapi_examples=BULK_BODY_EXAMPLES)],
     query: Annotated[BulkQuery, Query()],
     once: IdempotentRequestDep,
-    deals: BulkWriterDep,
 ) -> Response:
     """Create or replace up to 1,000 deals, matched by `external_id`; without one they are new.
 
     Each item has a result, in order; a bad one stops no other, unless `atomic`.
     """
 
-    async def upsert() -> Response:
-        return _dump(await deals.upsert(body, atomic=query.atomic))
+    async def upsert(session: DB) -> Response:
+        return _dump(await BulkService.on(session).upsert(body, atomic=query.atomic))
 
-    return await run_idempotently(once, upsert)
+    return await run_idempotently(service_state(request).uow, once, upsert)

@@ -5,8 +5,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from app.core.errors import ConflictError, NotFoundError
 from app.http.convertors import DEAL
 from app.http.dependencies import (
+    DB,
     DealReaderDep,
-    DealWriterDep,
     IdempotentRequestDep,
     IfMatchVersions,
     IfNoneMatch,
@@ -14,6 +14,7 @@ from app.http.dependencies import (
     NoQueryParameters,
     RequireDealWrite,
 )
+from app.http.direct import DirectRoute
 from app.http.openapi.errors import (
     CREATE_ERRORS,
     DELETE_ERRORS,
@@ -37,7 +38,7 @@ from app.http.openapi.responses import (
     success_response,
 )
 from app.http.responses import JSONSerializer, not_modified_or, page_links, run_idempotently
-from app.http.retrying import RetryingRoute
+from app.http.state import service_state
 from app.schemas.common import Id, PaginatedResponse, page_example
 from app.schemas.deals import (
     DEAL_EXAMPLE,
@@ -48,8 +49,9 @@ from app.schemas.deals import (
     DealResponse,
     StatisticsQuery,
 )
+from app.services.deals import DealWriteService
 
-router = APIRouter(prefix="/deals", tags=["deals"], route_class=RetryingRoute)
+router = APIRouter(prefix="/deals", tags=["deals"], route_class=DirectRoute)
 
 DealId = Annotated[Id, Path(description="The deal's `id`", examples=[1])]
 
@@ -160,15 +162,15 @@ async def get_deal(
     summary="Create a deal",
 )
 async def create_deal(
-    body: DealCreate, once: IdempotentRequestDep, _: NoQueryParameters, deals: DealWriterDep
+    request: Request, body: DealCreate, once: IdempotentRequestDep, _: NoQueryParameters
 ) -> Response:
     """Make a deal; `Location` says where it is."""
 
-    async def create() -> Response:
-        deal = await deals.create(body)
+    async def create(session: DB) -> Response:
+        deal = await DealWriteService.on(session).create(body)
         return _dump_deal.tagged(deal, deal["version"], location=f"/deals/{deal['id']}")
 
-    return await run_idempotently(once, create)
+    return await run_idempotently(service_state(request).uow, once, create)
 
 
 @router.patch(
@@ -183,17 +185,19 @@ async def create_deal(
     summary="Change a deal",
 )
 async def change_deal(
+    request: Request,
     deal_id: DealId,
     body: DealPatch,
     expected: IfMatchVersions,
     _: NoQueryParameters,
-    deals: DealWriterDep,
 ) -> Response:
     """Change the fields that are sent; the others stay.
 
     With `If-Match` only in that version; without it, of two writers at once one gets a 409.
     """
-    deal = await deals.change(deal_id, body, expected)
+    deal = await service_state(request).uow.run(
+        lambda session: DealWriteService.on(session).change(deal_id, body, expected)
+    )
     return _dump_deal.tagged(deal, deal["version"])
 
 
@@ -210,10 +214,9 @@ async def change_deal(
     summary="Delete a deal",
 )
 async def delete_deal(
-    deal_id: DealId,
-    expected: IfMatchVersions,
-    _: NoQueryParameters,
-    deals: DealWriterDep,
+    request: Request, deal_id: DealId, expected: IfMatchVersions, _: NoQueryParameters
 ) -> None:
     """Delete a deal, for good."""
-    await deals.remove(deal_id, expected)
+    await service_state(request).uow.run(
+        lambda session: DealWriteService.on(session).remove(deal_id, expected)
+    )

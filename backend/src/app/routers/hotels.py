@@ -4,8 +4,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.core.errors import ConflictError, NotFoundError
 from app.http.dependencies import (
+    DB,
     HotelReaderDep,
-    HotelWriterDep,
     IdempotentRequestDep,
     IfMatchVersions,
     IfNoneMatch,
@@ -13,6 +13,7 @@ from app.http.dependencies import (
     NoQueryParameters,
     RequireDealWrite,
 )
+from app.http.direct import DirectRoute
 from app.http.openapi.errors import (
     CREATE_ERRORS,
     DELETE_ERRORS,
@@ -35,11 +36,12 @@ from app.http.openapi.responses import (
     success_response,
 )
 from app.http.responses import JSONSerializer, not_modified_or, page_links, run_idempotently
-from app.http.retrying import RetryingRoute
+from app.http.state import service_state
 from app.schemas.common import Id, PaginatedResponse, page_example
 from app.schemas.hotels import HOTEL_EXAMPLE, HotelCreate, HotelPatch, HotelQuery, HotelResponse
+from app.services.hotels import HotelWriteService
 
-router = APIRouter(prefix="/hotels", tags=["hotels"], route_class=RetryingRoute)
+router = APIRouter(prefix="/hotels", tags=["hotels"], route_class=DirectRoute)
 
 HotelId = Annotated[Id, Path(description="The hotel's `id`", examples=[3])]
 
@@ -121,15 +123,15 @@ async def get_hotel(
     summary="Create a hotel",
 )
 async def create_hotel(
-    body: HotelCreate, once: IdempotentRequestDep, _: NoQueryParameters, hotels: HotelWriterDep
+    request: Request, body: HotelCreate, once: IdempotentRequestDep, _: NoQueryParameters
 ) -> Response:
     """Make a hotel; `Location` says where it is."""
 
-    async def create() -> Response:
-        hotel = await hotels.create(body)
+    async def create(session: DB) -> Response:
+        hotel = await HotelWriteService.on(session).create(body)
         return _dump_hotel.tagged(hotel, hotel["version"], location=f"/hotels/{hotel['id']}")
 
-    return await run_idempotently(once, create)
+    return await run_idempotently(service_state(request).uow, once, create)
 
 
 @router.patch(
@@ -146,17 +148,19 @@ async def create_hotel(
     summary="Change a hotel",
 )
 async def change_hotel(
+    request: Request,
     hotel_id: HotelId,
     body: HotelPatch,
     expected: IfMatchVersions,
     _: NoQueryParameters,
-    hotels: HotelWriterDep,
 ) -> Response:
     """Change the fields that are sent; the others stay.
 
     With `If-Match` only in that version; without it, of two writers at once one gets a 409.
     """
-    hotel = await hotels.change(hotel_id, body, expected)
+    hotel = await service_state(request).uow.run(
+        lambda session: HotelWriteService.on(session).change(hotel_id, body, expected)
+    )
     return _dump_hotel.tagged(hotel, hotel["version"])
 
 
@@ -173,10 +177,9 @@ async def change_hotel(
     summary="Delete a hotel",
 )
 async def delete_hotel(
-    hotel_id: HotelId,
-    expected: IfMatchVersions,
-    _: NoQueryParameters,
-    hotels: HotelWriterDep,
+    request: Request, hotel_id: HotelId, expected: IfMatchVersions, _: NoQueryParameters
 ) -> None:
     """Delete a hotel that has no deals."""
-    await hotels.remove(hotel_id, expected)
+    await service_state(request).uow.run(
+        lambda session: HotelWriteService.on(session).remove(hotel_id, expected)
+    )

@@ -1,9 +1,10 @@
 """Many deals at once: each item is judged by itself, all are written together."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import AppError, ConflictError, ErrorDetail, InvalidInputError, NotFoundError
 from app.repositories.bulk import BulkRepository
@@ -19,6 +20,11 @@ class BulkService:
 
     def __init__(self, deals: BulkRepository) -> None:
         self._deals = deals
+
+    @classmethod
+    def on(cls, session: AsyncSession) -> Self:
+        """Return the service for the transaction of `session`."""
+        return cls(BulkRepository(session))
 
     async def upsert(self, items: list[Any], *, atomic: bool) -> BulkResults:
         """Create the deals that are new, replace all fields of those that differ.

@@ -1,5 +1,7 @@
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import ErrorDetail, InvalidInputError, NotFoundError
 from app.repositories.deals.read import DealReadRepository, sort_value
@@ -63,6 +65,11 @@ class DealWriteService:
 
     def __init__(self, deals: DealWriteRepository) -> None:
         self._deals = deals
+
+    @classmethod
+    def on(cls, session: AsyncSession) -> Self:
+        """Return the service for the transaction of `session`."""
+        return cls(DealWriteRepository(session))
 
     async def create(self, deal: DealCreate) -> DealResponse:
         """Store a new deal.

@@ -1,4 +1,6 @@
-from typing import Any
+from typing import Any, Self
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import ConflictError, NotFoundError
 from app.repositories.hotels.read import ORDER, HotelReadRepository
@@ -54,6 +56,11 @@ class HotelWriteService:
 
     def __init__(self, hotels: HotelWriteRepository) -> None:
         self._hotels = hotels
+
+    @classmethod
+    def on(cls, session: AsyncSession) -> Self:
+        """Return the service for the transaction of `session`."""
+        return cls(HotelWriteRepository(session))
 
     async def create(self, hotel: HotelCreate) -> HotelResponse:
         """Store a new hotel."""

@@ -21,7 +21,7 @@ class HousekeepingService:
     """Removes what has had its time, and stops when it is done or it has been enough for once."""
 
     def __init__(self, database: Database, uploads: UploadStore, settings: Settings) -> None:
-        self._database = database
+        self._uow = database.uow
         self._uploads = uploads
         self._upload_age = timedelta(days=settings.upload_retention_days)
         self._rejects_age = timedelta(days=settings.rejects_retention_days)
@@ -45,12 +45,12 @@ class HousekeepingService:
         return removed
 
     async def _remove_uploads(self) -> int:
-        async with self._database.transaction() as session:
+        async with self._uow.begin() as session:
             names = await HousekeepingRepository(session).expired_uploads(self._upload_age, BATCH)
         for name in names:
             await self._uploads.remove(name)
         # After the files: what is cut off in between is tried once more.
-        async with self._database.transaction() as session:
+        async with self._uow.begin() as session:
             await HousekeepingRepository(session).uploads_removed(names)
         return len(names)
 
@@ -60,7 +60,7 @@ class HousekeepingService:
         removed = 0
         for start in range(0, len(old), BATCH):
             names = old[start : start + BATCH]
-            async with self._database.transaction() as session:
+            async with self._uow.begin() as session:
                 known = await HousekeepingRepository(session).known_uploads(names)
             for name in names:
                 if name not in known:
@@ -69,12 +69,14 @@ class HousekeepingService:
         return removed
 
     async def _remove_rejects(self) -> int:
-        async with self._database.transaction() as session:
-            return await HousekeepingRepository(session).remove_rejects(self._rejects_age, BATCH)
+        return await self._uow.run(
+            lambda session: HousekeepingRepository(session).remove_rejects(self._rejects_age, BATCH)
+        )
 
     async def _remove_idempotency_keys(self) -> int:
-        async with self._database.transaction() as session:
-            return await HousekeepingRepository(session).remove_idempotency_keys(BATCH)
+        return await self._uow.run(
+            lambda session: HousekeepingRepository(session).remove_idempotency_keys(BATCH)
+        )
 
 
 async def _in_batches(remove: Callable[[], Awaitable[int]]) -> int:

@@ -2,8 +2,10 @@ import asyncio
 import gzip
 from collections.abc import Collection, Mapping
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.core.errors import LoadStoppedError
-from app.db.session import Database, WriteSession
+from app.db.session import Database
 from app.ingestion.check.rejects import RejectsLayout, as_csv
 from app.ingestion.merge.journal import ChunkResult
 from app.ingestion.merge.staging import Merged
@@ -48,14 +50,14 @@ class ImportJournal:
             LoadStoppedError: the load is not to go on.
         """
         self._layout = RejectsLayout(header.names)
-        async with self._database.transaction() as session:
+        async with self._database.uow.begin() as session:
             _require(await self._of(session).begin(header.names))
 
     def rejected_lines(self, number: int) -> Collection[int] | None:
         """The lines of the rejects of a chunk that an earlier attempt stored; None if none did."""
         return self._rejected_lines.get(number)
 
-    async def note(self, session: WriteSession, outcome: ChunkResult) -> None:
+    async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
         """Store what became of a chunk.
 
         Raises:
@@ -77,7 +79,7 @@ class ImportJournal:
         )
         _require(await self._of(session).note(note))
 
-    async def note_merged(self, session: WriteSession, merged: Merged) -> None:
+    async def note_merged(self, session: AsyncSession, merged: Merged) -> None:
         """Store what became of the good rows of all chunks, and that the import has succeeded.
 
         Raises:
@@ -89,7 +91,7 @@ class ImportJournal:
     def _compressed(self, outcome: ChunkResult) -> bytes:
         return gzip.compress(as_csv(self._layout.rows(outcome.rejects)), compresslevel=6)
 
-    def _of(self, session: WriteSession) -> AttemptRepository:
+    def _of(self, session: AsyncSession) -> AttemptRepository:
         return AttemptRepository(session, self._import_id, self._attempt)
 
 

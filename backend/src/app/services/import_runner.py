@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.core.errors import (
     AppError,
     ConflictError,
@@ -18,7 +20,7 @@ from app.core.errors import (
     StorageFullError,
     TemporaryFileError,
 )
-from app.db.session import Database, WriteSession
+from app.db.session import Database
 from app.ingestion.merge.load_lock import connection_name
 from app.repositories.imports.write import AttemptRepository, ImportWriteRepository
 from app.repositories.jobs import JobQueue
@@ -119,7 +121,7 @@ class ImportRunner:
         none, but a worker that hung while another took over its job says in the end that the job is
         done.
         """
-        async with self._database.transaction() as session:
+        async with self._database.uow.begin() as session:
             queue = JobQueue(session)
             for found in await ImportWriteRepository(session).find_orphaned():
                 await queue.load_import(found.id)
@@ -159,7 +161,7 @@ async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) ->
     All connections of an attempt have its import's name, so that a worker that hangs, or can no
     longer be reached, holds neither the load's turn nor a row.
     """
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         imports = ImportWriteRepository(session)
         await imports.end_connections(connection_name(journal_name(import_id)))
         row = await imports.claim_attempt(import_id, chunk_rows)
@@ -184,7 +186,7 @@ async def _retry_later(attempt: _Attempt, error: str) -> None:
         return
     pause = min(2**attempt.failures, LONGEST_PAUSE)
     try:
-        async with attempt.database.transaction() as session:
+        async with attempt.database.uow.begin() as session:
             kept = await _store(session, attempt).retry_later(error, pause)
     except AppError as failure:
         logger.warning("import %s waits for the database: %s", attempt.import_id, failure)
@@ -194,14 +196,14 @@ async def _retry_later(attempt: _Attempt, error: str) -> None:
 
 
 async def _requeue(attempt: _Attempt, error: str) -> None:
-    async with attempt.database.transaction() as session:
+    async with attempt.database.uow.begin() as session:
         await _store(session, attempt).requeue(error)
 
 
 async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
     """Store the last state; without a database the import stays as it is, for another attempt."""
     try:
-        async with attempt.database.transaction() as session:
+        async with attempt.database.uow.begin() as session:
             await _store(session, attempt).end(state, error)
     except AppError as failure:
         logger.warning("the end of import %s is not stored: %s", attempt.import_id, failure)
@@ -212,7 +214,7 @@ def _worker_problem(error: Exception) -> str:
     return _NO_DISK if on_disk else _NO_RESOURCES
 
 
-def _store(session: WriteSession, attempt: _Attempt) -> AttemptRepository:
+def _store(session: AsyncSession, attempt: _Attempt) -> AttemptRepository:
     return AttemptRepository(session, attempt.import_id, attempt.number)
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.core.errors import AppError, ConflictError, NotFoundError, ServiceUnavailableError
 from app.db.notifications import Listener
-from app.db.session import Database, WriteSession
+from app.db.session import Database
 from app.ingestion.check.load_warnings import load_warnings
 from app.ingestion.check.rejects import RejectsLayout, as_csv, first_rows
 from app.ingestion.columns import NAMES
@@ -69,7 +71,7 @@ class ImportService:
         stored = await self._uploads.put(name, upload.content)
         kept = False
         try:
-            async with self._database.transaction() as session:
+            async with self._database.uow.begin() as session:
                 import_id, kept = await _enqueue(session, name, stored, upload, options)
                 # From here on the file is the import's: a commit whose answer is lost may be one.
         finally:
@@ -114,7 +116,7 @@ class ImportService:
             NotFoundError: there is none of that id.
             ConflictError: it has ended otherwise.
         """
-        async with self._database.transaction() as session:
+        async with self._database.uow.begin() as session:
             cancelled = await ImportWriteRepository(session).cancel(import_id)
         found = await self.get(import_id)
         if not cancelled and found["state"] != "cancelled":
@@ -179,7 +181,7 @@ class ImportService:
 
 
 async def _enqueue(
-    session: WriteSession, name: str, stored: Stored, upload: Upload, options: ImportOptions
+    session: AsyncSession, name: str, stored: Stored, upload: Upload, options: ImportOptions
 ) -> tuple[int, bool]:
     """The import of a stored file, with its job, or the earlier one that is good for both."""
     imports = ImportWriteRepository(session)

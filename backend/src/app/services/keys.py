@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.core.errors import ForbiddenError, NotFoundError, UnauthorizedError
-from app.db.session import Database, WriteSession
+from app.db.session import Database
 from app.models import ApiKey
 from app.repositories.keys import LAST_USE_PRECISION, ApiKeyRepository
 
@@ -52,7 +54,7 @@ DEVELOPER = Actor("development", frozenset({"admin"}))
 class KeyService:
     """Making, listing and revoking keys, in one transaction."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._keys = ApiKeyRepository(session)
 
     async def create(self, name: str, scopes: Sequence[Scope]) -> str:
@@ -116,7 +118,7 @@ class ApiKeyAuthenticator:
         if prefix != _PREFIX or not lookup.isalnum() or not lookup.isascii():
             raise UnauthorizedError
         # Not on the read pool, whose replica may not know yet that a key is revoked.
-        async with self._database.transaction() as session:
+        async with self._database.uow.begin() as session:
             key = await ApiKeyRepository(session).valid(lookup)
             # Compared although no key was found: the time taken must not tell which lookups exist.
             expected = key.secret_hash if key else bytes(32)

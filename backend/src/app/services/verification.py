@@ -1,7 +1,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from app.db.session import WriteSession
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.repositories.verification import VerificationRepository
 
 
@@ -19,7 +20,7 @@ class Drift:
 class VerificationService:
     """Checking the derived numbers, and mending them should they ever be off."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._numbers = VerificationRepository(session)
 
     async def verify(self, *, fix: bool) -> list[Drift]:

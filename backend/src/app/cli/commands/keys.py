@@ -62,7 +62,7 @@ def _with_keys(work: Callable[[KeyService], Awaitable[T]]) -> T:
     settings = start()
 
     async def run() -> T:
-        async with opened(settings) as database, database.transaction() as session:
-            return await work(KeyService(session))
+        async with opened(settings) as database:
+            return await database.uow.run(lambda session: work(KeyService(session)))
 
     return asyncio.run(run())

@@ -37,5 +37,5 @@ def verify(
 
 
 async def _verify(settings: Settings, *, fix: bool) -> list[Drift]:
-    async with opened(settings) as database, database.transaction() as session:
-        return await VerificationService(session).verify(fix=fix)
+    async with opened(settings) as database:
+        return await database.uow.run(lambda session: VerificationService(session).verify(fix=fix))

@@ -95,7 +95,7 @@ class ChunkLoad(Load):
         self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
     ) -> Merged:
         """Store rows in a transaction of their own."""
-        async with self.database.transaction() as session:
+        async with self.database.uow.begin() as session:
             staging = await Staging.of(session)
             lines = await self.prepare(staging, work, known)
             if lines is None:

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.db.session import WriteSession
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.ingestion.check.load_warnings import SURPLUS_EMPTY_FIELDS
 from app.ingestion.check.rejects import Reject
 from app.ingestion.merge.staging import NOTHING_MERGED, Merged
@@ -46,14 +47,14 @@ class Journal(Protocol):
     def rejected_lines(self, number: int) -> Collection[int] | None:
         """The lines of the rejects of a chunk that an earlier attempt stored; None if none did."""
 
-    async def note(self, session: WriteSession, outcome: ChunkResult) -> None:
+    async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
         """Remember a chunk, if the transaction of `session` commits.
 
         Raises:
             LoadStoppedError: the load is not to go on.
         """
 
-    async def note_merged(self, session: WriteSession, merged: Merged) -> None:
+    async def note_merged(self, session: AsyncSession, merged: Merged) -> None:
         """Remember what became of the good rows of all chunks: the load has come to its end.
 
         Raises:
@@ -72,8 +73,8 @@ class NoJournal:
     def rejected_lines(self, number: int) -> None:
         """Every chunk is new."""
 
-    async def note(self, session: WriteSession, outcome: ChunkResult) -> None:
+    async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
         """Nothing is remembered."""
 
-    async def note_merged(self, session: WriteSession, merged: Merged) -> None:
+    async def note_merged(self, session: AsyncSession, merged: Merged) -> None:
         """Nothing is remembered."""

@@ -71,7 +71,7 @@ class Load:
     async def refresh_statistics(self) -> None:
         """For the queries that come next; only when the load has changed anything."""
         if self.counters.inserted or self.counters.updated:
-            async with self.database.transaction() as session:
+            async with self.database.uow.begin() as session:
                 await (await Staging.of(session)).analyze()
 
     async def checked(

@@ -13,9 +13,8 @@ from typing import Any
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app.db.session import WriteSession
 from app.ingestion.check.validated_chunk import Hotel
 from app.ingestion.merge import statements as sql
 from app.models.catalog import MAX_BIGINT
@@ -55,7 +54,7 @@ class Staging:
         self._connection = connection
 
     @classmethod
-    async def of(cls, session: WriteSession) -> "Staging":
+    async def of(cls, session: AsyncSession) -> "Staging":
         """The staging of the session's transaction, with time for its statements."""
         await session.execute(text(sql.SETTINGS))
         return await cls.on(await session.connection())

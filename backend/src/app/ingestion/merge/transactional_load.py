@@ -46,7 +46,7 @@ class _WholeLoad(Load):
 
     async def _note_alone(self, outcome: ChunkResult) -> None:
         """Now, so that progress shows before the one transaction ends."""
-        async with self.database.transaction() as session:
+        async with self.database.uow.begin() as session:
             await self.journal.note(session, outcome)
         self.count(outcome)
 
@@ -73,7 +73,7 @@ class StrictLoad(_WholeLoad):
 
     async def _run(self, source: Source, header: Header, rows: int) -> None:
         with suppress(_HeldBackError):
-            async with self.database.transaction() as session:
+            async with self.database.uow.begin() as session:
                 staging = await Staging.of(session)
                 async with aclosing(self._prepared(staging, source, header, rows)) as prepared:
                     async for outcome, lines in prepared:
@@ -95,7 +95,7 @@ class DryRun(_WholeLoad):
     async def run(self, source: Source, header: Header, rows: int) -> None:
         """Compare the file's rows with the stored ones, in a transaction that is rolled back."""
         with suppress(_HeldBackError):
-            async with self.database.transaction() as session:
+            async with self.database.uow.begin() as session:
                 staging = await Staging.of(session)
                 async with aclosing(self._prepared(staging, source, header, rows)) as prepared:
                     async for outcome, lines in prepared:

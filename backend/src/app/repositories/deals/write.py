@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import bindparam, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import TextClause
 
-from app.db.session import WriteSession
 from app.models import Deal, Hotel
 from app.repositories.deals.read import deal_columns, deal_response
 from app.repositories.hotels.read import average_with_pending
@@ -82,7 +82,7 @@ _ONE = (
 class DealWriteRepository:
     """The deals of one transaction."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def add(self, values: Mapping[str, Any]) -> DealResponse | None:

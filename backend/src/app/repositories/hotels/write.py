@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import ConflictError
-from app.db.session import WriteSession
 from app.models import Deal, Hotel
 from app.repositories.hotels.read import COLUMNS, hotel_response
 from app.schemas.hotels import HotelResponse
@@ -18,7 +18,7 @@ HAS_DEALS = "The hotel has deals; delete or move them first"
 class HotelWriteRepository:
     """The hotels of one transaction."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def add(self, values: Mapping[str, Any]) -> HotelResponse:

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, LargeBinary, Row, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.session import WriteSession
 from app.repositories.jobs import LOAD_IMPORT
 
 CHANNEL = "imports"
@@ -186,7 +186,7 @@ class ChunkRecord:
 class ImportWriteRepository:
     """The imports of one transaction."""
 
-    def __init__(self, session: WriteSession) -> None:
+    def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def find_same(self, sha256: bytes, *, strict: bool) -> int | None:
@@ -245,7 +245,7 @@ class ImportWriteRepository:
 class AttemptRepository:
     """One attempt at an import, in one transaction; each method says whether it is the last one."""
 
-    def __init__(self, session: WriteSession, import_id: int, attempt: int) -> None:
+    def __init__(self, session: AsyncSession, import_id: int, attempt: int) -> None:
         self._session = session
         self._attempt = {"import_id": import_id, "attempt": attempt}
 

@@ -1,6 +1,8 @@
 import hashlib
 from collections.abc import Mapping
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.core.errors import ConflictError, ErrorDetail, InvalidInputError
 from app.repositories.idempotency import IdempotencyRepository, KeyIdentity, StoredResponse
 
@@ -13,15 +15,12 @@ class IdempotentRequest:
     Only what was done is stored. A refusal is not: the same key may be tried again.
     """
 
-    def __init__(
-        self, keys: IdempotencyRepository, identity: KeyIdentity | None, body: bytes
-    ) -> None:
-        self._keys = keys
+    def __init__(self, identity: KeyIdentity | None, body: bytes) -> None:
         self._identity = identity
         self._body_hash = hashlib.sha256(body).digest()
 
-    async def stored_response(self) -> StoredResponse | None:
-        """The response to an earlier request with the same key and body; None for the first.
+    async def stored_response(self, session: AsyncSession) -> StoredResponse | None:
+        """Return the response to an earlier request with the same key and body, if there was one.
 
         Raises:
             ConflictError: the earlier one is still running.
@@ -29,7 +28,7 @@ class IdempotentRequest:
         """
         if self._identity is None:
             return None
-        free, stored = await self._keys.claim(self._identity)
+        free, stored = await IdempotencyRepository(session).claim(self._identity)
         if stored is None and not free:
             raise ConflictError(_RUNNING)
         if stored is not None and stored.body_hash != self._body_hash:
@@ -37,8 +36,10 @@ class IdempotentRequest:
             raise InvalidInputError(details=[ErrorDetail("header.idempotency-key", message)])
         return stored
 
-    async def store_response(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Store the response, in the transaction of what was done.
+    async def store_response(
+        self, session: AsyncSession, status: int, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        """Store the response in the transaction of its effect.
 
         Raises:
             ConflictError: another request with the key has been faster; nothing is done then.
@@ -46,5 +47,5 @@ class IdempotentRequest:
         if self._identity is None:
             return
         response = StoredResponse(self._body_hash, status, headers, body)
-        if not await self._keys.store(self._identity, response):
+        if not await IdempotencyRepository(session).store(self._identity, response):
             raise ConflictError(_RUNNING)

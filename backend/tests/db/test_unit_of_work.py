@@ -1,4 +1,4 @@
-"""A transaction that PostgreSQL asks for once more is made once more, inside the request."""
+"""A transaction that PostgreSQL undoes for another one's sake runs again, inside the request."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from tests.routers.bodies import HOTEL
 from tests.support.waiting import wait_for
 
 from app.db.session import Database
-from app.http.retrying import ATTEMPTS
+from app.db.unit_of_work import ATTEMPTS
 
 pytestmark = pytest.mark.api
 
@@ -31,7 +31,7 @@ CREATE_FAILING_FUNCTION = """
 async def fail_hotel_writes(database: Database, times: int, code: str, *, at_commit: bool) -> None:
     """Make the next writes of hotels fail with this SQLSTATE."""
     timing = "DEFERRABLE INITIALLY " + ("DEFERRED" if at_commit else "IMMEDIATE")
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await session.execute(text("CREATE SEQUENCE stumbles"))
         await session.execute(text(CREATE_FAILING_FUNCTION.format(times=times, code=code)))
         await session.execute(
@@ -43,7 +43,7 @@ async def fail_hotel_writes(database: Database, times: int, code: str, *, at_com
 
 
 async def fetch_number(database: Database, query: str) -> int:
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         number: int | None = await session.scalar(text(query))
     return number or 0
 
@@ -101,7 +101,7 @@ async def test_retry_real_deadlock_is_resolved(api: httpx.AsyncClient, database:
     transaction holds. The other transaction waits for the request's hotel.
     """
     other = {**HOTEL, "name": "Other", "phone": "+49-30-2"}
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await insert_hotel(session, HOTEL)
         # One request, two rows: a trigger changes the second, in the opposite order of ours.
         await session.execute(text(CREATE_SECOND_UPDATE))
@@ -111,12 +111,12 @@ async def test_retry_real_deadlock_is_resolved(api: httpx.AsyncClient, database:
                 " EXECUTE FUNCTION second()"
             )
         )
-    async with database.transaction() as session:
+    async with database.uow.begin() as session:
         await session.execute(text("SET LOCAL session_replication_role = replica"))
         await session.execute(text("UPDATE hotels SET name = 'Held' WHERE phone = '+49-30-1'"))
         # Who looks for a deadlock is undone: not this transaction.
         await session.execute(text("SET LOCAL deadlock_timeout = '1h'"))
-        async with database.transaction() as gate:
+        async with database.uow.begin() as gate:
             await gate.execute(text("SELECT pg_advisory_xact_lock(1)"))
             request = asyncio.create_task(api.post("/hotels", json=other))
             await wait_for_lock_waits(database, 1)
