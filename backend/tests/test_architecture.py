@@ -13,7 +13,6 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from app.core.config import Settings
 from app.http.dependencies import RequireDealWrite, get_actor
-from app.http.direct import DirectRoute
 from app.http.openapi.errors import CREATE_ERRORS, DELETE_ERRORS, UPDATE_ERRORS, errors
 from app.http.openapi.responses import PUBLIC
 from app.main import create_app
@@ -250,13 +249,6 @@ def test_what_is_no_api_route_is_found() -> None:
     app.add_route("/plain", lambda _: Response(), methods=["POST"])
 
     assert list(complaints(app)) == ["/files: is no API route", "/plain: is no API route"]
-
-
-def test_no_route_has_dependencies_that_it_does_not_know(app: FastAPI) -> None:
-    """`include_router` could add some, and `DirectRoute` would pass them by."""
-    for route in iter_route_contexts(app.routes):
-        if isinstance(route.original_route, DirectRoute):
-            assert route.original_route in app.routes, route.path_format
 
 
 def test_operation_ids_are_unique(app: FastAPI) -> None:

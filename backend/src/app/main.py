@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.core.config import Settings, is_traced, load_settings
@@ -18,13 +19,14 @@ from app.http.concurrency_limiter import ConcurrencyLimiter
 from app.http.cors import CrossOrigin, Preflights
 from app.http.graceful_shutdown import ShutdownHooks, on_server_stop
 from app.http.middleware import RequestMiddleware
-from app.http.monitoring import Monitor, metrics_route, metrics_served
+from app.http.monitoring import metrics_served
 from app.http.openapi.document import DocumentedAPI
-from app.http.state import ServiceState
+from app.http.plain_route import PlainRoute
+from app.http.state import ServiceState, service_state
 from app.observability.logging import configure_logging
 from app.repositories.imports.write import CHANNEL
 from app.routers import bulk, categories, deals, exports, health, hotels, imports
-from app.services.backlog import BacklogService
+from app.services.imports import ImportService
 from app.services.support.cursors import CursorCodec
 from app.storage.uploads import UploadStore, upload_store
 from app.web.routes import routes as web_routes
@@ -40,24 +42,21 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ConfigurationError: there is no key to sign with, or uploads cannot be stored as set.
     """
+    limiter = ConcurrencyLimiter(settings.max_requests_in_progress, settings.metrics_path)
+    cursors = CursorCodec(signing_key(settings))
     app = DocumentedAPI(
-        lifespan=_lifespan(settings, upload_store(settings), CursorCodec(signing_key(settings))),
+        lifespan=_lifespan(settings, upload_store(settings), cursors, limiter),
         redirect_slashes=False,
         # Spans of requests, where OTEL_EXPORTER_OTLP_ENDPOINT says where to.
         telemetry={"tracing": is_traced(), "metrics": False, "logs": False, "auto_configure": True},
-        # As they are, not by include_router: those are looked for twice for each request.
-        routes=[
-            *(route for module in _ROUTERS for route in module.router.routes),
-            *web_routes,
-            *_metrics_routes(settings),
-        ],
     )
-    app.state.limiter = ConcurrencyLimiter(settings.max_requests_in_progress, settings.metrics_path)
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    app.router.routes.extend([*web_routes, *_metrics_routes(settings)])
+    app.state.limiter = limiter
     app.state.counted = app.state.limiter.counted(app)
     app.state.proxies = settings.forwarded_allow_ips
     app.state.request_arrival_timeout = settings.request_arrival_timeout
-    app.state.writes_are_open = settings.app_env == "development"
-    app.state.export_stall_timeout = settings.export_stall_timeout
     # The last one is the outermost.
     if settings.cors_origins:
         app.add_middleware(Preflights)
@@ -77,13 +76,17 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _metrics_routes(settings: Settings) -> list[BaseRoute]:
+def _metrics_routes(settings: Settings) -> list[PlainRoute]:
     beside_the_api = settings.metrics_path and settings.metrics_port is None
-    return [metrics_route(settings.metrics_path)] if beside_the_api else []
+    return [PlainRoute(settings.metrics_path, _metrics)] if beside_the_api else []
+
+
+async def _metrics(request: Request) -> Response:
+    return await service_state(request).monitor.respond(request)
 
 
 def _lifespan(
-    settings: Settings, uploads: UploadStore, cursors: CursorCodec
+    settings: Settings, uploads: UploadStore, cursors: CursorCodec, limiter: ConcurrencyLimiter
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """What lives as long as the application."""
 
@@ -94,25 +97,17 @@ def _lifespan(
             database = await stack.enter_async_context(Database(urls, settings))
             listener = Listener(urls.direct, CHANNEL)
             stack.push_async_callback(listener.aclose)
-            app.state.services = ServiceState.on(
-                database, uploads, cursors, listener, health_timeout=settings.db_health_timeout
-            )
-            backlog = BacklogService(
-                database, settings.worker_heartbeat, settings.db_health_timeout
-            )
-            app.state.monitor = Monitor(database, backlog, app.state.limiter)
-            await stack.enter_async_context(app.state.monitor.watching())
+            imports_service = ImportService(database, uploads, cursors, listener)
+            state = ServiceState.on(database, settings, cursors, imports_service, limiter)
+            app.state.services = state
+            await stack.enter_async_context(state.monitor.watching())
             if settings.metrics_port is not None:
-                served = metrics_served(
-                    app.state.monitor, settings.metrics_host, settings.metrics_port
-                )
+                served = metrics_served(state.monitor, settings.metrics_host, settings.metrics_port)
                 await stack.enter_async_context(served)
-            if app.state.writes_are_open:
+            if state.writes_are_open:
                 logger.warning("writes are open to everybody: APP_ENV is development")
             with on_server_stop(
-                ShutdownHooks(
-                    begin=app.state.limiter.drain, end=listener.close, delay=settings.drain_delay
-                )
+                ShutdownHooks(begin=limiter.drain, end=listener.close, delay=settings.drain_delay)
             ):
                 yield
 

@@ -13,12 +13,6 @@ from app.http.state import service_state
 from app.repositories.idempotency import KeyIdentity
 from app.schemas.common import OptionalParam
 from app.schemas.validation_errors import MAX_DETAILS, error_detail
-from app.services.categories import CategoryService
-from app.services.deals import DealReadService
-from app.services.exports import ExportService
-from app.services.health import HealthService
-from app.services.hotels import HotelReadService
-from app.services.imports import ImportService
 from app.services.keys import DEVELOPER, Actor
 from app.services.support.idempotency import IdempotentRequest
 from app.services.support.preconditions import VersionPrecondition
@@ -33,16 +27,6 @@ async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
 # scope="function" is what puts the commit before the response: by default FastAPI leaves such a
 # block after it, and a commit that fails would follow a 201 that is already on its way.
 DB = Annotated[AsyncSession, Depends(get_db, scope="function")]
-
-
-async def get_deal_reader(request: Request) -> DealReadService:
-    """The service that finds deals."""
-    return service_state(request).deals
-
-
-async def get_hotel_reader(request: Request) -> HotelReadService:
-    """The service that finds hotels."""
-    return service_state(request).hotels
 
 
 _bearer = HTTPBearer(
@@ -68,9 +52,10 @@ async def get_actor(
         UnauthorizedError: the key is wrong, or missing in production.
     """
     key = bearer.credentials if bearer else header
+    services = service_state(request)
     if key:
-        return await service_state(request).keys.actor(key)
-    if request.app.state.writes_are_open:
+        return await services.keys.actor(key)
+    if services.writes_are_open:
         return DEVELOPER
     raise UnauthorizedError
 
@@ -163,36 +148,8 @@ async def require_import_read(request: Request) -> Actor:
     )
 
 
-async def get_import_service(request: Request) -> ImportService:
-    """The application's own; its transactions are shorter than a request."""
-    return service_state(request).imports
-
-
 RequireImportWrite = Depends(require_import_write)
 ImportingActor = Annotated[Actor, RequireImportWrite]
-ImportServiceDep = Annotated[ImportService, Depends(get_import_service)]
-
-
-async def get_category_reader(request: Request) -> CategoryService:
-    """The service that finds categories."""
-    return service_state(request).categories
-
-
-async def get_health_service(request: Request) -> HealthService:
-    """The application's own, which opens a session by itself: a hanging one must not be awaited."""
-    return service_state(request).health
-
-
-async def get_export_service(request: Request) -> ExportService:
-    """The service that gives out all deals; it takes a connection when the response is sent."""
-    return service_state(request).exports
-
-
-ExportServiceDep = Annotated[ExportService, Depends(get_export_service)]
-CategoryReaderDep = Annotated[CategoryService, Depends(get_category_reader)]
-HealthServiceDep = Annotated[HealthService, Depends(get_health_service)]
-DealReaderDep = Annotated[DealReadService, Depends(get_deal_reader)]
-HotelReaderDep = Annotated[HotelReadService, Depends(get_hotel_reader)]
 
 
 async def reject_query_params(request: Request) -> None:

@@ -12,11 +12,11 @@ from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from app.core.errors import AppError
 from app.db.session import Database
 from app.http.concurrency_limiter import ConcurrencyLimiter
-from app.http.plain_route import PlainRoute
 from app.http.sockets import listen
 from app.observability import metrics
 from app.schemas.backlog import Backlog
@@ -62,14 +62,14 @@ class Monitor:
         metrics.in_progress.set(self._limiter.in_progress)
         metrics.observe_process()
 
-    async def exposition(self) -> bytes:
-        """Everything, in Prometheus' format; what the database knows only if it answers soon."""
+    async def respond(self, _: Request) -> Response:
+        """Return everything in Prometheus' format; the database's share only if it answers soon."""
         self._look()
         try:
             backlog = await self._backlog.now()
         except AppError:
             backlog = None
-        return metrics.exposition(_Told(backlog))
+        return Response(metrics.exposition(_Told(backlog)), media_type=metrics.CONTENT_TYPE)
 
 
 class _Told(Collector):
@@ -101,16 +101,6 @@ class _Told(Collector):
         yield rows
 
 
-async def _serve(request: Request) -> Response:
-    monitor: Monitor = request.app.state.monitor
-    return Response(await monitor.exposition(), media_type=metrics.CONTENT_TYPE)
-
-
-def metrics_route(path: str) -> PlainRoute:
-    """`GET` it for the metrics; it is in no document."""
-    return PlainRoute(path, _serve, methods=["GET"])
-
-
 class _Server(uvicorn.Server):
     """Beside the one that serves the API, which hears signals for both."""
 
@@ -129,8 +119,7 @@ async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterato
     Raises:
         ConfigurationError: nothing can listen there.
     """
-    application = Starlette(routes=[metrics_route("/metrics")])
-    application.state.monitor = monitor
+    application = Starlette(routes=[Route("/metrics", monitor.respond)])
     config = uvicorn.Config(
         application, lifespan="off", access_log=False, log_config=None, server_header=False
     )

@@ -1,17 +1,20 @@
-"""State of the application: the pools and the services that live as long as it does."""
+"""State of the application: what lives as long as it does."""
 
 from dataclasses import dataclass
 from typing import Self
 
 from fastapi import Request
 
-from app.db.notifications import Listener
+from app.core.config import Settings
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
+from app.http.concurrency_limiter import ConcurrencyLimiter
+from app.http.monitoring import Monitor
 from app.repositories.categories import CategoryRepository
 from app.repositories.deals.export import ExportRepository
 from app.repositories.deals.read import DealReadRepository
 from app.repositories.hotels.read import HotelReadRepository
+from app.services.backlog import BacklogService
 from app.services.categories import CategoryService
 from app.services.deals import DealReadService
 from app.services.exports import ExportService
@@ -20,12 +23,15 @@ from app.services.hotels import HotelReadService
 from app.services.imports import ImportService
 from app.services.keys import ApiKeyAuthenticator
 from app.services.support.cursors import CursorCodec
-from app.storage.uploads import UploadStore
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """The pools, and the services that need no transaction of a request; each is made once."""
+    """The services that need no transaction of a request, and the settings that routes read.
+
+    A route takes its services from here: what is made once costs a request nothing.
+    `export_stall_timeout` is in seconds.
+    """
 
     uow: UnitOfWork
     keys: ApiKeyAuthenticator
@@ -35,19 +41,24 @@ class ServiceState:
     exports: ExportService
     imports: ImportService
     health: HealthService
+    monitor: Monitor
+    limiter: ConcurrencyLimiter
+    writes_are_open: bool
+    export_stall_timeout: float
 
     @classmethod
     def on(
         cls,
         database: Database,
-        uploads: UploadStore,
+        settings: Settings,
         cursors: CursorCodec,
-        listener: Listener,
-        *,
-        health_timeout: float,
+        imports: ImportService,
+        limiter: ConcurrencyLimiter,
     ) -> Self:
-        """Make the services on open pools; `health_timeout` is in seconds."""
+        """Make the other services on open pools."""
         reader = database.reader
+        patience = settings.db_health_timeout
+        backlog = BacklogService(database, settings.worker_heartbeat, patience)
         return cls(
             uow=database.uow,
             keys=ApiKeyAuthenticator(database),
@@ -55,8 +66,12 @@ class ServiceState:
             hotels=HotelReadService(HotelReadRepository(reader), cursors),
             categories=CategoryService(CategoryRepository(reader)),
             exports=ExportService(ExportRepository(database.streams)),
-            imports=ImportService(database, uploads, cursors, listener),
-            health=HealthService(database, health_timeout),
+            imports=imports,
+            health=HealthService(database, patience),
+            monitor=Monitor(database, backlog, limiter),
+            limiter=limiter,
+            writes_are_open=settings.app_env == "development",
+            export_stall_timeout=settings.export_stall_timeout,
         )
 
 

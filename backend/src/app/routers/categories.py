@@ -1,13 +1,13 @@
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from app.http.dependencies import CategoryReaderDep, NoQueryParameters
-from app.http.direct import DirectRoute
+from app.http.dependencies import NoQueryParameters
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
 from app.http.openapi.responses import PUBLIC, success_response
 from app.http.responses import JSONSerializer
+from app.http.state import service_state
 from app.schemas.categories import CategoryResponse
 
-router = APIRouter(prefix="/categories", tags=["categories"], route_class=DirectRoute)
+router = APIRouter(prefix="/categories", tags=["categories"])
 
 _dump = JSONSerializer(list[CategoryResponse])
 
@@ -30,6 +30,6 @@ _dump = JSONSerializer(list[CategoryResponse])
     summary="List categories",
     openapi_extra=PUBLIC,
 )
-async def list_categories(_: NoQueryParameters, categories: CategoryReaderDep) -> Response:
+async def list_categories(request: Request, _: NoQueryParameters) -> Response:
     """Every category with its number of deals, by name."""
-    return _dump(await categories.all())
+    return _dump(await service_state(request).categories.all())

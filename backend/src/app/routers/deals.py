@@ -6,7 +6,6 @@ from app.core.errors import ConflictError, NotFoundError
 from app.http.convertors import DEAL
 from app.http.dependencies import (
     DB,
-    DealReaderDep,
     IdempotentRequestDep,
     IfMatchVersions,
     IfNoneMatch,
@@ -14,7 +13,6 @@ from app.http.dependencies import (
     NoQueryParameters,
     RequireDealWrite,
 )
-from app.http.direct import DirectRoute
 from app.http.openapi.errors import (
     CREATE_ERRORS,
     DELETE_ERRORS,
@@ -51,7 +49,7 @@ from app.schemas.deals import (
 )
 from app.services.deals import DealWriteService
 
-router = APIRouter(prefix="/deals", tags=["deals"], route_class=DirectRoute)
+router = APIRouter(prefix="/deals", tags=["deals"])
 
 DealId = Annotated[Id, Path(description="The deal's `id`", examples=[1])]
 
@@ -81,14 +79,12 @@ _WRONG = validation_error("body.price_per_night", "Input should be greater than 
     summary="Search deals",
     openapi_extra=PUBLIC,
 )
-async def list_deals(
-    request: Request, query: Annotated[DealQuery, Query()], deals: DealReaderDep
-) -> Response:
+async def list_deals(request: Request, query: Annotated[DealQuery, Query()]) -> Response:
     """A page of deals, filtered and sorted.
 
     All filters must hold. Unknown parameters are refused, so that a typo does not widen a search.
     """
-    page = await deals.page(query)
+    page = await service_state(request).deals.page(query)
     link = page_links(
         request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
     )
@@ -113,12 +109,10 @@ async def list_deals(
     summary="Average prices by city",
     openapi_extra=PUBLIC,
 )
-async def city_statistics(
-    query: Annotated[StatisticsQuery, Query()], deals: DealReaderDep
-) -> Response:
+async def city_statistics(request: Request, query: Annotated[StatisticsQuery, Query()]) -> Response:
     """Average price and number of deals of each city that has any, most deals first."""
-    found = await deals.statistics_by_city(available_only=query.available_only)
-    return _dump_statistics(found)
+    deals = service_state(request).deals
+    return _dump_statistics(await deals.statistics_by_city(available_only=query.available_only))
 
 
 @router.get(
@@ -134,13 +128,10 @@ async def city_statistics(
     openapi_extra=PUBLIC,
 )
 async def get_deal(
-    deal_id: DealId,
-    _: NoQueryParameters,
-    deals: DealReaderDep,
-    if_none_match: IfNoneMatch = None,
+    request: Request, deal_id: DealId, _: NoQueryParameters, if_none_match: IfNoneMatch = None
 ) -> Response:
     """One deal, with an `ETag` to ask again whether it has changed."""
-    deal = await deals.get(deal_id)
+    deal = await service_state(request).deals.get(deal_id)
     return not_modified_or(if_none_match, _dump_deal.tagged(deal, deal["version"]))
 
 

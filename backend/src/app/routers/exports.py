@@ -6,15 +6,14 @@ from pydantic_core import to_json
 
 from app.core.errors import NotAcceptableError, ServiceUnavailableError, TooManyExportsError
 from app.http.content_negotiation import MediaType, best_media_type, takes_gzip
-from app.http.dependencies import ExportServiceDep
-from app.http.direct import DirectRoute
 from app.http.openapi.errors import NOT_A_BOOLEAN, errors
 from app.http.openapi.responses import DISPOSITION, PUBLIC, VARY, success_response
+from app.http.state import service_state
 from app.http.streaming import StreamedResponse
 from app.schemas.deals import DEAL_EXAMPLE, DealFilters, DealResponse
 from app.services.exports import ExportFormat
 
-router = APIRouter(prefix="/deals", tags=["deals"], route_class=DirectRoute)
+router = APIRouter(prefix="/deals", tags=["deals"])
 
 _CSV = MediaType("text/csv", {"charset": "utf-8", "header": "present"})
 _NDJSON = MediaType("application/x-ndjson", {"charset": "utf-8"})
@@ -60,9 +59,7 @@ _DESCRIPTION = "All of the deals, unless the connection ends without the last ch
     summary="Export deals",
     openapi_extra=PUBLIC,
 )
-async def export_deals(
-    request: Request, query: Annotated[DealFilters, Query()], exports: ExportServiceDep
-) -> Response:
+async def export_deals(request: Request, query: Annotated[DealFilters, Query()]) -> Response:
     """All deals that pass the filters, as they are at one moment, in CSV or NDJSON.
 
     `Accept` says which: `text/csv`, which is also the answer to `*/*`, or `application/x-ndjson`.
@@ -78,9 +75,10 @@ async def export_deals(
         "Content-Disposition": f'attachment; filename="deals.{form}"',
         "Vary": "Accept, Accept-Encoding",
     }
+    services = service_state(request)
     return StreamedResponse(
-        partial(exports.export, form, query),
+        partial(services.exports.export, form, query),
         headers,
         gzip=takes_gzip(",".join(request.headers.getlist("accept-encoding"))),
-        patience=request.app.state.export_stall_timeout,
+        patience=services.export_stall_timeout,
     )

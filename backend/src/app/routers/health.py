@@ -1,14 +1,14 @@
 from fastapi import APIRouter, Request, Response
 
 from app.core.errors import ServiceUnavailableError
-from app.http.dependencies import HealthServiceDep, NoQueryParameters
-from app.http.direct import DirectRoute
+from app.http.dependencies import NoQueryParameters
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
 from app.http.openapi.responses import PUBLIC, success_response
 from app.http.responses import JSONSerializer
+from app.http.state import service_state
 from app.schemas.health import HealthResponse
 
-router = APIRouter(tags=["health"], route_class=DirectRoute)
+router = APIRouter(tags=["health"])
 
 _dump = JSONSerializer(HealthResponse)
 STOPPING = ServiceUnavailableError("The service is about to stop")
@@ -25,9 +25,9 @@ STOPPING = ServiceUnavailableError("The service is about to stop")
     summary="Check the service",
     openapi_extra=PUBLIC,
 )
-async def get_health(_: NoQueryParameters, health: HealthServiceDep) -> Response:
+async def get_health(request: Request, _: NoQueryParameters) -> Response:
     """`ok` when the database answers, 503 when it does not."""
-    return _dump(await health.check())
+    return _dump(await service_state(request).health.check())
 
 
 @router.get(
@@ -57,13 +57,12 @@ async def get_liveness(_: NoQueryParameters) -> Response:
     summary="Check whether requests are welcome",
     openapi_extra=PUBLIC,
 )
-async def get_readiness(
-    request: Request, _: NoQueryParameters, health: HealthServiceDep
-) -> Response:
+async def get_readiness(request: Request, _: NoQueryParameters) -> Response:
     """`ok` when requests are welcome: the database answers, its schema is this code's, no stop.
 
     503 says why not, and a proxy sends requests elsewhere.
     """
-    if request.app.state.limiter.draining:
+    services = service_state(request)
+    if services.limiter.draining:
         raise ServiceUnavailableError(STOPPING.message)
-    return _dump(await health.ready())
+    return _dump(await services.health.ready())

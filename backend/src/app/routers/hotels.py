@@ -5,7 +5,6 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from app.core.errors import ConflictError, NotFoundError
 from app.http.dependencies import (
     DB,
-    HotelReaderDep,
     IdempotentRequestDep,
     IfMatchVersions,
     IfNoneMatch,
@@ -13,7 +12,6 @@ from app.http.dependencies import (
     NoQueryParameters,
     RequireDealWrite,
 )
-from app.http.direct import DirectRoute
 from app.http.openapi.errors import (
     CREATE_ERRORS,
     DELETE_ERRORS,
@@ -41,7 +39,7 @@ from app.schemas.common import Id, PaginatedResponse, page_example
 from app.schemas.hotels import HOTEL_EXAMPLE, HotelCreate, HotelPatch, HotelQuery, HotelResponse
 from app.services.hotels import HotelWriteService
 
-router = APIRouter(prefix="/hotels", tags=["hotels"], route_class=DirectRoute)
+router = APIRouter(prefix="/hotels", tags=["hotels"])
 
 HotelId = Annotated[Id, Path(description="The hotel's `id`", examples=[3])]
 
@@ -71,11 +69,9 @@ _WRONG = validation_error("body.phone", "String should have at least 1 character
     summary="List hotels",
     openapi_extra=PUBLIC,
 )
-async def list_hotels(
-    request: Request, query: Annotated[HotelQuery, Query()], hotels: HotelReaderDep
-) -> Response:
+async def list_hotels(request: Request, query: Annotated[HotelQuery, Query()]) -> Response:
     """A page of hotels, ordered by id."""
-    page = await hotels.page(query)
+    page = await service_state(request).hotels.page(query)
     link = page_links(
         request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
     )
@@ -95,13 +91,10 @@ async def list_hotels(
     openapi_extra=PUBLIC,
 )
 async def get_hotel(
-    hotel_id: HotelId,
-    _: NoQueryParameters,
-    hotels: HotelReaderDep,
-    if_none_match: IfNoneMatch = None,
+    request: Request, hotel_id: HotelId, _: NoQueryParameters, if_none_match: IfNoneMatch = None
 ) -> Response:
     """One hotel with its average stars and number of deals."""
-    hotel = await hotels.get(hotel_id)
+    hotel = await service_state(request).hotels.get(hotel_id)
     return not_modified_or(if_none_match, _dump_hotel.tagged(hotel, hotel["version"]))
 
 

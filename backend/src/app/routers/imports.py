@@ -20,12 +20,7 @@ from app.core.errors import (
     UnsupportedMediaTypeError,
 )
 from app.http.content_negotiation import takes_gzip
-from app.http.dependencies import (
-    ImportingActor,
-    ImportServiceDep,
-    NoQueryParameters,
-    RequireImportWrite,
-)
+from app.http.dependencies import ImportingActor, NoQueryParameters, RequireImportWrite
 from app.http.openapi.errors import (
     LIMIT_TOO_LARGE,
     UNKNOWN_PARAMETER,
@@ -42,6 +37,7 @@ from app.http.openapi.responses import (
     success_response,
 )
 from app.http.responses import JSONSerializer, page_links
+from app.http.state import service_state
 from app.http.streaming import StreamedResponse, Write
 from app.http.uploads import FORM_TYPE, RAW_TYPES, Uploaded
 from app.schemas.common import Id, PaginatedResponse, page_example
@@ -119,11 +115,9 @@ _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
     operation_id="list_imports",
     summary="List imports",
 )
-async def list_imports(
-    request: Request, query: Annotated[ImportQuery, Query()], imports: ImportServiceDep
-) -> Response:
+async def list_imports(request: Request, query: Annotated[ImportQuery, Query()]) -> Response:
     """A page of imports, the latest first."""
-    page = await imports.page(query)
+    page = await service_state(request).imports.page(query)
     link = page_links(
         request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
     )
@@ -155,10 +149,10 @@ async def list_imports(
     openapi_extra=_BODY,
 )
 async def create_import(
+    request: Request,
     actor: ImportingActor,
     file: Uploaded,
     options: Annotated[ImportOptions, Query()],
-    imports: ImportServiceDep,
 ) -> Response:
     """Upload a file of deals, to be loaded in the background; `Location` says how it goes.
 
@@ -166,7 +160,7 @@ async def create_import(
     failed or `force` says so.
     """
     upload = Upload(file.content, file.name, actor.name)
-    found, is_new = await imports.submit(upload, options)
+    found, is_new = await service_state(request).imports.submit(upload, options)
     response = _dump(found, {"Location": found["links"]["self"]} if is_new else None)
     response.status_code = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK
     return response
@@ -183,11 +177,9 @@ async def create_import(
     operation_id="get_import",
     summary="Read an import",
 )
-async def get_import(
-    import_id: _ImportId, _: NoQueryParameters, imports: ImportServiceDep
-) -> Response:
+async def get_import(request: Request, import_id: _ImportId, _: NoQueryParameters) -> Response:
     """How an import goes, or has gone."""
-    return _dump(await imports.get(import_id))
+    return _dump(await service_state(request).imports.get(import_id))
 
 
 @router.delete(
@@ -210,11 +202,9 @@ async def get_import(
     operation_id="cancel_import",
     summary="Cancel an import",
 )
-async def cancel_import(
-    import_id: _ImportId, _: NoQueryParameters, imports: ImportServiceDep
-) -> Response:
+async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParameters) -> Response:
     """Cancel an import that has not ended; what is stored by now stays, and is counted."""
-    return _dump(await imports.cancel(import_id))
+    return _dump(await service_state(request).imports.cancel(import_id))
 
 
 @router.get(
@@ -241,10 +231,11 @@ async def cancel_import(
     summary="Download rejected rows",
 )
 async def get_import_rejects(
-    request: Request, import_id: _ImportId, _: NoQueryParameters, imports: ImportServiceDep
+    request: Request, import_id: _ImportId, _: NoQueryParameters
 ) -> Response:
     """The rows that were rejected so far, to be mended and uploaded again."""
-    rejects = await imports.rejects(import_id)
+    services = service_state(request)
+    rejects = await services.imports.rejects(import_id)
 
     async def produce(write: Write) -> None:
         async for piece in rejects:
@@ -259,14 +250,13 @@ async def get_import_rejects(
         produce,
         headers,
         gzip=takes_gzip(",".join(request.headers.getlist("accept-encoding"))),
-        patience=request.app.state.export_stall_timeout,
+        patience=services.export_stall_timeout,
     )
 
 
-async def _changes(
-    import_id: _ImportId, imports: ImportServiceDep
-) -> AsyncIterator[ImportResponse]:
+async def _changes(request: Request, import_id: _ImportId) -> AsyncIterator[ImportResponse]:
     """Look before the response begins: an unknown import is a 404, not a stream that breaks off."""
+    imports = service_state(request).imports
     await imports.get(import_id)
     return imports.changes(import_id)
 

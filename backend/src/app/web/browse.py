@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.errors import InvalidInputError
-from app.http.dependencies import get_category_reader, get_deal_reader
+from app.http.state import service_state
 from app.schemas.common import PaginatedResponse
 from app.schemas.deals import SORT_FIELDS, DealQuery, DealResponse
 from app.web.html import html_page, page
@@ -30,12 +30,12 @@ _PAGE_SIZES = ("10", "20", "50", "100")
 @html_page
 async def browse(request: Request) -> Response:
     """Every part by itself: what is wrong with the filters hides the table, and nothing else."""
-    deals = await get_deal_reader(request)
+    services = service_state(request)
     asked, found = await parse_and_query(
-        ParsedQuery.of(DealQuery, request.query_params), deals.page
+        ParsedQuery.of(DealQuery, request.query_params), services.deals.page
     )
-    cities = await deals.statistics_by_city(available_only=False)
-    categories = await (await get_category_reader(request)).all()
+    cities = await services.deals.statistics_by_city(available_only=False)
+    categories = await services.categories.all()
     context = {
         "section": "browse",
         "asked": asked,

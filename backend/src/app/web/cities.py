@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.errors import InvalidInputError
-from app.http.dependencies import get_deal_reader
+from app.http.state import service_state
 from app.schemas.deals import CityStatsResponse, StatisticsQuery
 from app.web.html import html_page, page
 from app.web.queries import ParsedQuery, SortLink, sort_link
@@ -40,7 +40,7 @@ async def cities(request: Request) -> Response:
     asked = ParsedQuery.of(CitiesQuery, request.query_params)
     rows = None
     if (query := asked.query) is not None:
-        rows = await (await get_deal_reader(request)).statistics_by_city(
+        rows = await service_state(request).deals.statistics_by_city(
             available_only=query.available_only
         )
         value = _COLUMNS[query.sort.removeprefix("-")]

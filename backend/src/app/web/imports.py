@@ -12,7 +12,8 @@ from app.core.errors import (
     NotFoundError,
     UnauthorizedError,
 )
-from app.http.dependencies import get_import_service, require_import_read
+from app.http.dependencies import require_import_read
+from app.http.state import service_state
 from app.schemas.common import BIGINT_END, PaginatedResponse
 from app.schemas.imports import FINAL_STATES, ImportQuery, ImportResponse
 from app.web.html import html_page, page
@@ -33,7 +34,7 @@ async def imports(request: Request) -> Response:
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)
-    service = await get_import_service(request)
+    service = service_state(request).imports
     asked, found = await parse_and_query(
         ParsedQuery.of(ImportQuery, request.query_params), service.page
     )
@@ -57,7 +58,7 @@ async def one_import(request: Request) -> Response:
     if refusal is not None:
         return _locked(request, refusal)
     import_id = _import_id(request.path_params["import_id"])
-    service = await get_import_service(request)
+    service = service_state(request).imports
     found = await service.get(import_id)
     rejects = await _rejects(request, found) if found["links"]["rejects"] else []
     context = {
@@ -104,7 +105,7 @@ def _next(
 
 async def _rejects(request: Request, found: ImportResponse) -> list[list[str]]:
     """The header and the first rows of the rejects, what is too long for a page shortened."""
-    rows = await (await get_import_service(request)).first_rejects(found["id"], _REJECTS_SHOWN)
+    rows = await service_state(request).imports.first_rejects(found["id"], _REJECTS_SHOWN)
     return [[_short(text) for text in row] for row in rows]
 
 
