@@ -97,7 +97,7 @@ def _lifespan(
             database = await stack.enter_async_context(Database(urls, settings))
             listener = Listener(urls.direct, CHANNEL)
             stack.push_async_callback(listener.aclose)
-            imports_service = ImportService(database, uploads, cursors, listener)
+            imports_service = ImportService(database.uow, uploads, cursors, listener)
             state = ServiceState.on(database, settings, cursors, imports_service, limiter)
             app.state.services = state
             await stack.enter_async_context(state.monitor.watching())

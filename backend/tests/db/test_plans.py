@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 import asyncpg
 import pytest
 from sqlalchemy import URL, Executable
+from sqlalchemy.ext.asyncio import AsyncSession
 from tests.support.databases import dsn, temporary_database
 
 from app.db.reader import Reader, prepared
@@ -110,7 +111,7 @@ READS: dict[str, Read] = {
     "hotels": lambda reader: HotelReadRepository(reader).page(
         {}, PagePosition("id", 0, None, 20), "exact"
     ),
-    "categories": lambda reader: CategoryRepository(reader).all(),
+    "categories": lambda reader: CategoryRepository(cast("AsyncSession", reader)).all(),
 }
 
 
@@ -119,7 +120,7 @@ class RecordedError(Exception):
 
 
 class RecordingReader:
-    """A reader that only records the statement."""
+    """A reader, and a session, that only records the statement."""
 
     def __init__(self) -> None:
         self.sql = ""
@@ -131,10 +132,7 @@ class RecordingReader:
         self.sql, self.arguments = prepared(statement, parameters or {})
         raise RecordedError
 
-    async def row(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> NoReturn:
-        await self.rows(statement, parameters)
+    row = execute = rows
 
 
 def sql_literal(value: Any) -> str:

@@ -32,30 +32,25 @@ class Database:
     def __init__(self, urls: DatabaseUrls, settings: Settings, name: str = "hotel-deals") -> None:
         self._urls = urls
         self._settings = settings
-        self._name = name
         self._write_limiter = _limiter(settings)
         self.write_engine = _create_engine(urls, settings, name)
         count_statements(self.write_engine.sync_engine)
         self.uow = UnitOfWork(
             async_sessionmaker(self.write_engine, expire_on_commit=False), self._write_limiter
         )
-        self.reader = self._reader(urls.replica)
+        self.reader = _reader(urls, settings, name)
         self.replicated = urls.replica != urls.primary
-        # Read-your-writes: queries the primary.
-        self.primary_reader = self._reader(urls.primary) if self.replicated else self.reader
         self.streams = SnapshotConnections(
             settings.export_concurrency, _export_arguments(urls, settings)
         )
 
     async def __aenter__(self) -> Self:
-        for reader in {self.reader, self.primary_reader}:
-            await reader.open()
+        await self.reader.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close every pooled connection."""
-        for reader in {self.reader, self.primary_reader}:
-            await reader.close()
+        await self.reader.close()
         await self.write_engine.dispose()
 
     def with_application_name(self, name: str) -> "Database":
@@ -67,22 +62,17 @@ class Database:
         idle = cast("QueuePool", self.write_engine.pool).checkedin()
         return {"read": self.reader.pool_state(), "write": self._write_limiter.state(idle)}
 
-    def _reader(self, url: str) -> Reader:
-        server_settings = {
-            "application_name": self._name,
-            "default_transaction_read_only": "on",
-        }
-        arguments = _connect_args(
-            self._settings,
-            self._settings.db_read_timeout,
-            server_settings,
-            pooled=self._urls.pooled,
-        )
-        return Reader(
-            _limiter(self._settings),
-            max(self._settings.db_pool_recycle, 0),
-            {**driver_arguments(url), **arguments},
-        )
+
+def _reader(urls: DatabaseUrls, settings: Settings, name: str) -> Reader:
+    server_settings = {"application_name": name, "default_transaction_read_only": "on"}
+    arguments = _connect_args(
+        settings, settings.db_read_timeout, server_settings, pooled=urls.pooled
+    )
+    return Reader(
+        _limiter(settings),
+        max(settings.db_pool_recycle, 0),
+        {**driver_arguments(urls.replica), **arguments},
+    )
 
 
 def _limiter(settings: Settings) -> ConnectionLimiter:

@@ -10,12 +10,10 @@ from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.http.concurrency_limiter import ConcurrencyLimiter
 from app.http.monitoring import Monitor
-from app.repositories.categories import CategoryRepository
 from app.repositories.deals.export import ExportRepository
 from app.repositories.deals.read import DealReadRepository
 from app.repositories.hotels.read import HotelReadRepository
 from app.services.backlog import BacklogService
-from app.services.categories import CategoryService
 from app.services.deals import DealReadService
 from app.services.exports import ExportService
 from app.services.health import HealthService
@@ -37,7 +35,6 @@ class ServiceState:
     keys: ApiKeyAuthenticator
     deals: DealReadService
     hotels: HotelReadService
-    categories: CategoryService
     exports: ExportService
     imports: ImportService
     health: HealthService
@@ -58,13 +55,12 @@ class ServiceState:
         """Make the other services on open pools."""
         reader = database.reader
         patience = settings.db_health_timeout
-        backlog = BacklogService(database, settings.worker_heartbeat, patience)
+        backlog = BacklogService(database.uow, settings.worker_heartbeat, patience)
         return cls(
             uow=database.uow,
-            keys=ApiKeyAuthenticator(database),
+            keys=ApiKeyAuthenticator(database.uow),
             deals=DealReadService(DealReadRepository(reader), cursors),
             hotels=HotelReadService(HotelReadRepository(reader), cursors),
-            categories=CategoryService(CategoryRepository(reader)),
             exports=ExportService(ExportRepository(database.streams)),
             imports=imports,
             health=HealthService(database, patience),

@@ -1,8 +1,8 @@
 from datetime import timedelta
 
 from sqlalchemy import Interval, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.reader import AnyRow, Reader
 from app.repositories.jobs import LOAD_IMPORT, QUEUE
 from app.schemas.backlog import Backlog
 
@@ -51,17 +51,11 @@ _BACKLOG = text(
 
 
 class BacklogRepository:
-    """Background work, in numbers."""
+    """Background work in numbers, by one transaction."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
 
     async def now(self, silence: timedelta) -> Backlog:
-        """As it is at this moment; a worker that has been silent for longer is none.
-
-        Raises:
-            ServiceUnavailableError: there was no answer.
-        """
-        row: AnyRow | None = await self._reader.row(_BACKLOG, {"silence": silence})
-        assert row is not None  # noqa: S101 - aggregates have a row
-        return Backlog(*row)
+        """Return the numbers of this moment; a worker that has been silent for longer is none."""
+        return Backlog(*(await self._session.execute(_BACKLOG, {"silence": silence})).one())

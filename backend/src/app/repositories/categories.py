@@ -1,9 +1,8 @@
-from collections.abc import Sequence
-
 from sqlalchemy import BigInteger, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.reader import AnyRow, Reader
 from app.models import Category, category_totals
+from app.schemas.categories import CategoryResponse
 
 DEAL_COUNT = (
     select(func.coalesce(func.sum(category_totals.c.deal_count), 0))
@@ -18,11 +17,12 @@ _ALL = select(Category.name, DEAL_COUNT).order_by(BY_NAME)
 
 
 class CategoryRepository:
-    """The categories in SQL."""
+    """The categories of one transaction."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
 
-    async def all(self) -> Sequence[AnyRow]:
-        """Rows of `(name, deal_count)`, by name."""
-        return await self._reader.rows(_ALL)
+    async def all(self) -> list[CategoryResponse]:
+        """Return every category with its number of deals, by name."""
+        found = await self._session.execute(_ALL)
+        return [{"name": name, "deal_count": count} for name, count in found]

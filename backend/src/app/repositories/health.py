@@ -1,4 +1,7 @@
+from collections.abc import Sequence
+
 from sqlalchemy import Select, Text, column, select, table
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.reader import Reader
 
@@ -7,24 +10,29 @@ _PING = select(1)
 _REVISIONS: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
 
 
-class HealthRepository:
-    """Whether the database answers."""
+async def ping_reader(reader: Reader) -> None:
+    """Ask the database of the reads for a round trip.
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    Raises:
+        ServiceUnavailableError: there was no answer.
+    """
+    await reader.rows(_PING)
+
+
+class HealthRepository:
+    """The primary's answers to one transaction."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
 
     async def ping(self) -> None:
-        """One round trip.
+        """Ask for a round trip."""
+        await self._session.execute(_PING)
+
+    async def revisions(self) -> Sequence[str]:
+        """Return the revisions that the schema is at: one, except during a migration.
 
         Raises:
-            ServiceUnavailableError: there was no answer.
+            ProgrammingError: there is no schema.
         """
-        await self._reader.rows(_PING)
-
-    async def revisions(self) -> list[str]:
-        """The revisions the schema is at: one, unless somebody is in the middle of something.
-
-        Raises:
-            ServiceUnavailableError: there was no answer, or there is no schema.
-        """
-        return [str(revision) for (revision,) in await self._reader.rows(_REVISIONS)]
+        return (await self._session.scalars(_REVISIONS)).all()

@@ -1,11 +1,11 @@
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from app.http.dependencies import NoQueryParameters
+from app.http.dependencies import DB, NoQueryParameters
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
 from app.http.openapi.responses import PUBLIC, success_response
 from app.http.responses import JSONSerializer
-from app.http.state import service_state
 from app.schemas.categories import CategoryResponse
+from app.services.categories import CategoryService
 
 router = APIRouter(prefix="/categories", tags=["categories"])
 
@@ -30,6 +30,6 @@ _dump = JSONSerializer(list[CategoryResponse])
     summary="List categories",
     openapi_extra=PUBLIC,
 )
-async def list_categories(request: Request, _: NoQueryParameters) -> Response:
+async def list_categories(_: NoQueryParameters, session: DB) -> Response:
     """Every category with its number of deals, by name."""
-    return _dump(await service_state(request).categories.all())
+    return _dump(await CategoryService(session).all())

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from app.db.session import Database
+from app.db.unit_of_work import UnitOfWork
 from app.repositories.backlog import BacklogRepository
 from app.repositories.jobs import MISSED_HEARTBEATS
 from app.schemas.backlog import Backlog
@@ -13,10 +13,11 @@ class BacklogService:
     A scrape has seconds: without an answer after `patience` seconds the database is down.
     """
 
-    def __init__(self, database: Database, heartbeat: float, patience: float) -> None:
-        backlog = BacklogRepository(database.primary_reader)
+    def __init__(self, uow: UnitOfWork, heartbeat: float, patience: float) -> None:
         silence = timedelta(seconds=heartbeat * MISSED_HEARTBEATS)
-        self._question = SingleFlight(lambda: backlog.now(silence), patience)
+        self._question = SingleFlight(
+            lambda: uow.run(lambda session: BacklogRepository(session).now(silence)), patience
+        )
 
     async def now(self) -> Backlog:
         """As it is at this moment.

@@ -1,3 +1,5 @@
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.repositories.categories import CategoryRepository
 from app.schemas.categories import CategoryResponse
 
@@ -5,9 +7,9 @@ from app.schemas.categories import CategoryResponse
 class CategoryService:
     """Listing categories."""
 
-    def __init__(self, categories: CategoryRepository) -> None:
-        self._categories = categories
+    def __init__(self, session: AsyncSession) -> None:
+        self._categories = CategoryRepository(session)
 
     async def all(self) -> list[CategoryResponse]:
-        """Every category, by name."""
-        return [{"name": name, "deal_count": count} for name, count in await self._categories.all()]
+        """Return every category, by name."""
+        return await self._categories.all()

@@ -3,7 +3,7 @@ import asyncio
 from app.core.errors import ServiceUnavailableError
 from app.db.migrations import head_revision
 from app.db.session import Database
-from app.repositories.health import HealthRepository
+from app.repositories.health import HealthRepository, ping_reader
 from app.schemas.health import HealthResponse
 from app.services.support.single_flight import SingleFlight
 
@@ -15,12 +15,16 @@ class HealthService:
     """
 
     def __init__(self, database: Database, patience: float) -> None:
-        primary = HealthRepository(database.primary_reader)
-        replica = HealthRepository(database.reader)
-        self._revisions = SingleFlight(primary.revisions, patience)
-        self._pings = [SingleFlight(replica.ping, patience)]
+        uow = database.uow
+        self._revisions = SingleFlight(
+            lambda: uow.run(lambda session: HealthRepository(session).revisions()), patience
+        )
+        self._pings = [SingleFlight(lambda: ping_reader(database.reader), patience)]
         if database.replicated:
-            self._pings.append(SingleFlight(primary.ping, patience))
+            ping = SingleFlight(
+                lambda: uow.run(lambda session: HealthRepository(session).ping()), patience
+            )
+            self._pings.append(ping)
         self._head: str | None = None
 
     async def check(self) -> HealthResponse:
@@ -42,7 +46,7 @@ class HealthService:
         if self._head is None:
             # Reads the files of the history, once.
             self._head = await asyncio.to_thread(head_revision)
-        if found != [self._head]:
+        if list(found) != [self._head]:
             raise ServiceUnavailableError(
                 f"The database's schema is at {', '.join(found) or 'nothing'}, "
                 f"this code is for {self._head}"

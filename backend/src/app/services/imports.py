@@ -12,11 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import AppError, ConflictError, NotFoundError, ServiceUnavailableError
 from app.db.notifications import Listener
-from app.db.session import Database
+from app.db.unit_of_work import UnitOfWork
 from app.ingestion.check.load_warnings import load_warnings
 from app.ingestion.check.rejects import RejectsLayout, as_csv, first_rows
 from app.ingestion.columns import NAMES
-from app.repositories.imports.read import ORDER, ImportReadRepository, ImportRow
+from app.repositories.imports.read import (
+    ORDER,
+    ImportReadRepository,
+    ImportRow,
+    RejectsChunk,
+)
 from app.repositories.imports.write import ImportWriteRepository, NewImport
 from app.repositories.jobs import JobQueue
 from app.schemas.common import PaginatedResponse
@@ -47,14 +52,12 @@ class ImportService:
     """
 
     def __init__(
-        self, database: Database, uploads: UploadStore, cursors: CursorCodec, listener: Listener
+        self, uow: UnitOfWork, uploads: UploadStore, cursors: CursorCodec, listener: Listener
     ) -> None:
-        self._database = database
+        self._uow = uow
         self._uploads = uploads
         self._cursors = cursors
         self._listener = listener
-        # On the primary: who has just sent a file asks for it at once.
-        self._imports = ImportReadRepository(database.primary_reader)
 
     async def submit(self, upload: Upload, options: ImportOptions) -> tuple[ImportResponse, bool]:
         """Store a file and have it loaded; the import, and whether it is a new one.
@@ -71,7 +74,7 @@ class ImportService:
         stored = await self._uploads.put(name, upload.content)
         kept = False
         try:
-            async with self._database.uow.begin() as session:
+            async with self._uow.begin() as session:
                 import_id, kept = await _enqueue(session, name, stored, upload, options)
                 # From here on the file is the import's: a commit whose answer is lost may be one.
         finally:
@@ -88,7 +91,11 @@ class ImportService:
             InvalidInputError: the cursor is not one of this query.
         """
         request = PageRequest.of("imports", query, ORDER, self._cursors)
-        total, rows = await self._imports.page(request.filters, request.place, query.counting)
+        total, rows = await self._uow.run(
+            lambda session: ImportReadRepository(session).page(
+                request.filters, request.place, query.counting
+            )
+        )
         page = request.page(rows, lambda row, _: row.id)
         return {
             "items": [_import(row) for row in page.items],
@@ -104,10 +111,7 @@ class ImportService:
         Raises:
             NotFoundError: there is none of that id.
         """
-        row = await self._imports.get(import_id)
-        if row is None:
-            raise _unknown(import_id)
-        return _import(row)
+        return _import(await self._stored(import_id))
 
     async def cancel(self, import_id: int) -> ImportResponse:
         """End an import; what the answer counts as stored stays, and nothing comes after it.
@@ -116,8 +120,9 @@ class ImportService:
             NotFoundError: there is none of that id.
             ConflictError: it has ended otherwise.
         """
-        async with self._database.uow.begin() as session:
-            cancelled = await ImportWriteRepository(session).cancel(import_id)
+        cancelled = await self._uow.run(
+            lambda session: ImportWriteRepository(session).cancel(import_id)
+        )
         found = await self.get(import_id)
         if not cancelled and found["state"] != "cancelled":
             raise ConflictError(f"Import {import_id} has {found['state']} already")
@@ -152,9 +157,7 @@ class ImportService:
         Raises:
             NotFoundError: there is no such import, or its rejects were removed.
         """
-        row = await self._imports.get(import_id)
-        if row is None:
-            raise _unknown(import_id)
+        row = await self._stored(import_id)
         if row.rejected and not row.rejects_kept:
             raise NotFoundError(f"The rejects of import {import_id} were removed after their time")
         return self._rejects(import_id, row.columns or NAMES)
@@ -174,10 +177,21 @@ class ImportService:
 
     async def _rejects(self, import_id: int, columns: Sequence[str]) -> AsyncIterator[bytes]:
         yield as_csv([RejectsLayout(columns).header])
-        number = -1
-        while (chunk := await self._imports.next_rejects(import_id, number)) is not None:
-            number = chunk.number
+        chunk = await self._next_rejects(import_id, -1)
+        while chunk is not None:
             yield await asyncio.to_thread(gzip.decompress, chunk.compressed)
+            chunk = await self._next_rejects(import_id, chunk.number)
+
+    async def _next_rejects(self, import_id: int, after: int) -> RejectsChunk | None:
+        return await self._uow.run(
+            lambda session: ImportReadRepository(session).next_rejects(import_id, after)
+        )
+
+    async def _stored(self, import_id: int) -> ImportRow:
+        row = await self._uow.run(lambda session: ImportReadRepository(session).get(import_id))
+        if row is None:
+            raise NotFoundError(f"Import {import_id} does not exist")
+        return row
 
 
 async def _enqueue(
@@ -202,10 +216,6 @@ async def _enqueue(
     import_id = await imports.add(new)
     await JobQueue(session).load_import(import_id)
     return import_id, True
-
-
-def _unknown(import_id: int) -> NotFoundError:
-    return NotFoundError(f"Import {import_id} does not exist")
 
 
 def _progress(found: ImportResponse) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import ForbiddenError, NotFoundError, UnauthorizedError
-from app.db.session import Database
+from app.db.unit_of_work import UnitOfWork
 from app.models import ApiKey
 from app.repositories.keys import LAST_USE_PRECISION, ApiKeyRepository
 
@@ -91,8 +91,8 @@ class KeyService:
 class ApiKeyAuthenticator:
     """Checks the keys of requests; one a process."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
         self._known: dict[bytes, tuple[float, Actor]] = {}
 
     async def actor(self, presented: str) -> Actor:
@@ -118,7 +118,7 @@ class ApiKeyAuthenticator:
         if prefix != _PREFIX or not lookup.isalnum() or not lookup.isascii():
             raise UnauthorizedError
         # Not on the read pool, whose replica may not know yet that a key is revoked.
-        async with self._database.uow.begin() as session:
+        async with self._uow.begin() as session:
             key = await ApiKeyRepository(session).valid(lookup)
             # Compared although no key was found: the time taken must not tell which lookups exist.
             expected = key.secret_hash if key else bytes(32)

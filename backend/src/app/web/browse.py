@@ -7,6 +7,7 @@ from app.core.errors import InvalidInputError
 from app.http.state import service_state
 from app.schemas.common import PaginatedResponse
 from app.schemas.deals import SORT_FIELDS, DealQuery, DealResponse
+from app.services.categories import CategoryService
 from app.web.html import html_page, page
 from app.web.queries import ParsedQuery, SortLink, parse_and_query, sort_link
 
@@ -35,7 +36,7 @@ async def browse(request: Request) -> Response:
         ParsedQuery.of(DealQuery, request.query_params), services.deals.page
     )
     cities = await services.deals.statistics_by_city(available_only=False)
-    categories = await services.categories.all()
+    categories = await services.uow.run(lambda session: CategoryService(session).all())
     context = {
         "section": "browse",
         "asked": asked,

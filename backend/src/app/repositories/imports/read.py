@@ -17,8 +17,8 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.reader import Reader
 from app.models import Import, ImportChunk
 from app.repositories.pagination import (
     NO_TOTAL,
@@ -105,10 +105,10 @@ _FILTERS: Mapping[str, ColumnElement[bool]] = {"state": Import.state == bindpara
 
 
 class ImportReadRepository:
-    """The imports, read."""
+    """The imports of one transaction, read."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
 
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
@@ -116,17 +116,20 @@ class ImportReadRepository:
         """Return the total, None if `count` is "none", and the imports at `place`."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
         parameters = {**filters, **place.parameters}
-        total, rows = split_total(await self._reader.rows(statement, parameters))
+        found = await self._session.execute(statement, parameters)
+        total, rows = split_total(found.all())
         return total, [ImportRow(*row[1:]) for row in rows]
 
     async def get(self, import_id: int) -> ImportRow | None:
         """Return an import."""
-        row = await self._reader.row(_ONE, {"import_id": import_id})
+        found = await self._session.execute(_ONE, {"import_id": import_id})
+        row = found.one_or_none()
         return ImportRow(*row) if row else None
 
     async def next_rejects(self, import_id: int, after: int) -> RejectsChunk | None:
         """Return the rejects of the first chunk behind number `after` that has any."""
-        row = await self._reader.row(_NEXT_REJECTS, {"import_id": import_id, "after": after})
+        parameters = {"import_id": import_id, "after": after}
+        row = (await self._session.execute(_NEXT_REJECTS, parameters)).one_or_none()
         return RejectsChunk(*row) if row else None
 
 
@@ -162,7 +165,7 @@ def _with_counters(imports: AnySelect) -> AnySelect:
 
 _ONE = _with_counters(select(*_OWN).where(Import.id == bindparam("import_id")))
 
-_NEXT_REJECTS = (
+_NEXT_REJECTS: AnySelect = (
     select(ImportChunk.number, ImportChunk.rejects)
     .where(
         ImportChunk.import_id == bindparam("import_id"),
