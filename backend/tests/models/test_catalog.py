@@ -5,10 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.models import Category, Deal, Hotel
 from app.models.catalog import deal_categories
@@ -134,6 +135,45 @@ class TestDefaults:
 
         assert hotel is not None
         assert (hotel.deal_count, hotel.star_rating) == (2, Decimal("4.5"))
+
+
+class TestHotelVersion:
+    async def test_change_raises_version_once_and_returns_what_the_server_sets(
+        self, session: AsyncSession, deal: Deal
+    ) -> None:
+        hotel = await session.get(Hotel, deal.hotel_id)
+        assert hotel is not None
+        hotel.city = "Bonn"
+        await session.flush()
+
+        assert (hotel.version_id, hotel.city_folded) == (2, "bonn")
+        stored = select(Hotel.version_id, Hotel.updated_at).where(Hotel.id == hotel.id)
+        assert (await session.execute(stored)).one() == (2, hotel.updated_at)
+
+    async def test_same_value_writes_nothing(self, session: AsyncSession, deal: Deal) -> None:
+        hotel = await session.get(Hotel, deal.hotel_id)
+        assert hotel is not None
+        hotel.city = hotel.city + ""
+        await session.flush()
+
+        assert await session.scalar(select(Hotel.version_id)) == 1
+
+    @pytest.mark.parametrize("deleted", [False, True])
+    async def test_change_by_another_writer_raises_stale_data_error(
+        self, session: AsyncSession, deal: Deal, *, deleted: bool
+    ) -> None:
+        hotel = await session.get(Hotel, deal.hotel_id)
+        assert hotel is not None
+        await session.execute(text("DELETE FROM deals"))
+        # A writer that knows nothing of versions: the trigger raises it.
+        await session.execute(text("UPDATE hotels SET city = 'Bonn'"))
+        if deleted:
+            await session.delete(hotel)
+        else:
+            hotel.city = "Rome"
+
+        with pytest.raises(StaleDataError):
+            await session.flush()
 
 
 class TestConstraints:

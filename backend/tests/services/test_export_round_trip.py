@@ -19,7 +19,7 @@ from app.schemas.deals import DealCreate, DealFilters
 from app.schemas.hotels import HotelCreate
 from app.services.deals import DealWriteService
 from app.services.exports import ExportService
-from app.services.hotels import HotelWriteService
+from app.services.hotels import HotelService
 from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration
@@ -90,7 +90,7 @@ async def add_deals(database: Database, texts: list[str]) -> None:
     """By the service that answers POST."""
     async with database.uow.begin() as session:
         for number, text in enumerate(texts):
-            hotel = await HotelWriteService.on(session).create(
+            hotel = await HotelService(session).create(
                 HotelCreate(name=text, city=text, country=text, phone=f"{number} {text}"[:40])
             )
             deal = {

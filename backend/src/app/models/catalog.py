@@ -15,6 +15,7 @@ from sqlalchemy import (
     Computed,
     Date,
     DateTime,
+    FetchedValue,
     ForeignKey,
     Identity,
     Index,
@@ -75,7 +76,9 @@ class Hotel(Base):
     phone: Mapped[str] = mapped_column(Text)
     version_id: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now(), server_onupdate=FetchedValue()
+    )
 
     city_folded: Mapped[str] = mapped_column(Text, Computed("fold_case(city)", persisted=True))
     country_folded: Mapped[str] = mapped_column(
@@ -83,7 +86,9 @@ class Hotel(Base):
     )
     search_words: Mapped[str] = mapped_column(TSVECTOR, Computed(SEARCH_WORDS, persisted=True))
 
-    deal_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    deal_count: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("0"), server_onupdate=FetchedValue()
+    )
     available_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     star_sum: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     price_sum: Mapped[Decimal] = mapped_column(Numeric(20, 2), server_default=text("0"))
@@ -100,6 +105,13 @@ class Hotel(Base):
     deals: Mapped[list["Deal"]] = relationship(
         back_populates="hotel", lazy="raise", passive_deletes="all"
     )
+
+    # A trigger raises the version for writers that do not. With eager_defaults each statement
+    # returns what the server sets: an access cannot load it later.
+    __mapper_args__ = {  # noqa: RUF012 - SQLAlchemy declares it so
+        "version_id_col": version_id,
+        "eager_defaults": True,
+    }
 
 
 deal_categories = Table(

@@ -37,7 +37,7 @@ from app.http.responses import JSONSerializer, not_modified_or, page_links, run_
 from app.http.state import service_state
 from app.schemas.common import Id, PaginatedResponse, page_example
 from app.schemas.hotels import HOTEL_EXAMPLE, HotelCreate, HotelPatch, HotelQuery, HotelResponse
-from app.services.hotels import HotelWriteService
+from app.services.hotels import HotelService
 
 router = APIRouter(prefix="/hotels", tags=["hotels"])
 
@@ -91,10 +91,10 @@ async def list_hotels(request: Request, query: Annotated[HotelQuery, Query()]) -
     openapi_extra=PUBLIC,
 )
 async def get_hotel(
-    request: Request, hotel_id: HotelId, _: NoQueryParameters, if_none_match: IfNoneMatch = None
+    hotel_id: HotelId, _: NoQueryParameters, session: DB, if_none_match: IfNoneMatch = None
 ) -> Response:
     """One hotel with its average stars and number of deals."""
-    hotel = await service_state(request).hotels.get(hotel_id)
+    hotel = await HotelService(session).get(hotel_id)
     return not_modified_or(if_none_match, _dump_hotel.tagged(hotel, hotel["version"]))
 
 
@@ -121,7 +121,7 @@ async def create_hotel(
     """Make a hotel; `Location` says where it is."""
 
     async def create(session: DB) -> Response:
-        hotel = await HotelWriteService.on(session).create(body)
+        hotel = await HotelService(session).create(body)
         return _dump_hotel.tagged(hotel, hotel["version"], location=f"/hotels/{hotel['id']}")
 
     return await run_idempotently(service_state(request).uow, once, create)
@@ -152,7 +152,7 @@ async def change_hotel(
     With `If-Match` only in that version; without it, of two writers at once one gets a 409.
     """
     hotel = await service_state(request).uow.run(
-        lambda session: HotelWriteService.on(session).change(hotel_id, body, expected)
+        lambda session: HotelService(session).change(hotel_id, body, expected)
     )
     return _dump_hotel.tagged(hotel, hotel["version"])
 
@@ -174,5 +174,5 @@ async def delete_hotel(
 ) -> None:
     """Delete a hotel that has no deals."""
     await service_state(request).uow.run(
-        lambda session: HotelWriteService.on(session).remove(hotel_id, expected)
+        lambda session: HotelService(session).remove(hotel_id, expected)
     )

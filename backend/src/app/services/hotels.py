@@ -1,10 +1,9 @@
-from typing import Any, Self
-
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import ConflictError, NotFoundError
+from app.models import Hotel
+from app.repositories.hotels.entities import HAS_DEALS, HotelRepository, entity_response
 from app.repositories.hotels.read import ORDER, HotelReadRepository
-from app.repositories.hotels.write import HAS_DEALS, HotelWriteRepository
 from app.schemas.common import PaginatedResponse
 from app.schemas.hotels import HotelCreate, HotelPatch, HotelQuery, HotelResponse
 from app.services.support.cursors import CursorCodec
@@ -13,7 +12,7 @@ from app.services.support.preconditions import VersionPrecondition
 
 
 class HotelReadService:
-    """Finding hotels."""
+    """Pages of hotels."""
 
     def __init__(self, hotels: HotelReadRepository, cursors: CursorCodec) -> None:
         self._hotels = hotels
@@ -36,35 +35,27 @@ class HotelReadService:
             "next_cursor": page.next_cursor,
         }
 
-    async def get(self, hotel_id: int) -> HotelResponse:
-        """One hotel.
 
-        Raises:
-            NotFoundError: there is none of that id.
-        """
-        hotel = await self._hotels.get(hotel_id)
-        if hotel is None:
-            raise _unknown(hotel_id)
-        return hotel
-
-
-class HotelWriteService:
-    """Creating, changing and removing hotels, in one transaction.
+class HotelService:
+    """One hotel: reading, creating, changing and removing it, in one transaction.
 
     That a phone, or a name in a city, is taken is found by the database: a ConflictError.
     """
 
-    def __init__(self, hotels: HotelWriteRepository) -> None:
-        self._hotels = hotels
+    def __init__(self, session: AsyncSession) -> None:
+        self._hotels = HotelRepository(session)
 
-    @classmethod
-    def on(cls, session: AsyncSession) -> Self:
-        """Return the service for the transaction of `session`."""
-        return cls(HotelWriteRepository(session))
+    async def get(self, hotel_id: int) -> HotelResponse:
+        """Return a hotel.
+
+        Raises:
+            NotFoundError: there is none of that id.
+        """
+        return entity_response(await self._stored(hotel_id))
 
     async def create(self, hotel: HotelCreate) -> HotelResponse:
         """Store a new hotel."""
-        return await self._hotels.add(hotel.model_dump())
+        return entity_response(await self._hotels.add(hotel.model_dump()))
 
     async def change(
         self, hotel_id: int, patch: HotelPatch, expected: VersionPrecondition
@@ -77,16 +68,10 @@ class HotelWriteService:
             ConflictError: another writer was first.
         """
         hotel = await self._stored(hotel_id)
-        expected.require(hotel["version"])
-        stored: dict[str, Any] = {**hotel}
-        sent = patch.model_dump()
-        changes = {name: value for name, value in sent.items() if stored[name] != value}
-        if not changes:
-            return hotel
-        changed = await self._hotels.change(hotel_id, hotel["version"], changes)
-        if changed is None:
+        expected.require(hotel.version_id)
+        if not await self._hotels.change(hotel, patch.model_dump()):
             raise expected.concurrent_update_error()
-        return changed
+        return entity_response(hotel)
 
     async def remove(self, hotel_id: int, expected: VersionPrecondition) -> None:
         """Delete a hotel that has no deals.
@@ -97,21 +82,15 @@ class HotelWriteService:
             ConflictError: it has deals, or another writer was first.
         """
         hotel = await self._stored(hotel_id)
-        expected.require(hotel["version"])
-        if hotel["deal_count"]:
+        expected.require(hotel.version_id)
+        # A delete that meets a deal would wait for the deal's writer, which may wait for the hotel.
+        if hotel.deal_count:
             raise ConflictError(HAS_DEALS)
-        if not await self._hotels.remove(hotel_id, hotel["version"]):
-            found = await self._stored(hotel_id)
-            if found["version"] == hotel["version"]:
-                raise ConflictError(HAS_DEALS)
+        if not await self._hotels.remove(hotel):
             raise expected.concurrent_update_error()
 
-    async def _stored(self, hotel_id: int) -> HotelResponse:
+    async def _stored(self, hotel_id: int) -> Hotel:
         hotel = await self._hotels.get(hotel_id)
         if hotel is None:
-            raise _unknown(hotel_id)
+            raise NotFoundError(f"Hotel {hotel_id} does not exist")
         return hotel
-
-
-def _unknown(hotel_id: int) -> NotFoundError:
-    return NotFoundError(f"Hotel {hotel_id} does not exist")

@@ -82,7 +82,7 @@ def average_with_pending() -> ColumnElement[Any]:
 
 
 class HotelReadRepository:
-    """The hotels in SQL."""
+    """Pages of hotels."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -94,15 +94,10 @@ class HotelReadRepository:
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
         parameters = {**_parameters(filters), **place.parameters}
         total, rows = split_total(await self._reader.rows(statement, parameters))
-        return total, [hotel_response(row[1:]) for row in rows]
-
-    async def get(self, hotel_id: int) -> HotelResponse | None:
-        """Return a hotel."""
-        row = await self._reader.row(_ONE, {"hotel_id": hotel_id})
-        return hotel_response(row) if row else None
+        return total, [_response(row[1:]) for row in rows]
 
 
-def hotel_response(row: AnyRow) -> HotelResponse:
+def _response(row: AnyRow) -> HotelResponse:
     """Shape a row of `COLUMNS`."""
     return {
         "id": row[0],
@@ -123,9 +118,6 @@ def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
     if "q" in parameters:
         parameters["q"] = prefix_query(parameters["q"])
     return parameters
-
-
-_ONE = select(*COLUMNS).where(Hotel.id == bindparam("hotel_id"))
 
 
 @lru_cache(maxsize=64)

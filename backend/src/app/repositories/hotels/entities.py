@@ -1,0 +1,86 @@
+"""One hotel at a time, as an object of the ORM."""
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
+
+from app.core.errors import ConflictError
+from app.models import Hotel
+from app.schemas.hotels import HotelResponse
+
+HAS_DEALS = "The hotel has deals; delete or move them first"
+_CENT = Decimal("0.01")
+
+
+class HotelRepository:
+    """The hotels of one transaction; `version_id_col` compares a hotel's version at each flush."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def get(self, hotel_id: int) -> Hotel | None:
+        """Return a hotel."""
+        return await self._session.get(Hotel, hotel_id)
+
+    async def add(self, values: Mapping[str, Any]) -> Hotel:
+        """Insert a hotel and return it.
+
+        Raises:
+            IntegrityError: another hotel has its phone, or its name in its city and country.
+        """
+        hotel = Hotel(**values)
+        self._session.add(hotel)
+        await self._session.flush()
+        return hotel
+
+    async def change(self, hotel: Hotel, values: Mapping[str, Any]) -> bool:
+        """Set attributes of a hotel; return whether it was still in the version that was read.
+
+        Values that the hotel has already are no change, and write nothing.
+
+        Raises:
+            IntegrityError: as `add`.
+        """
+        for name, value in values.items():
+            setattr(hotel, name, value)
+        return await self._is_flushed()
+
+    async def remove(self, hotel: Hotel) -> bool:
+        """Delete a hotel; return whether it was still in the version that was read.
+
+        Raises:
+            ConflictError: it has deals.
+        """
+        await self._session.delete(hotel)
+        try:
+            return await self._is_flushed()
+        except IntegrityError as error:
+            raise ConflictError(HAS_DEALS) from error
+
+    async def _is_flushed(self) -> bool:
+        try:
+            await self._session.flush()
+        except StaleDataError:
+            return False
+        return True
+
+
+def entity_response(hotel: Hotel) -> HotelResponse:
+    """Shape a hotel, with its average rounded as PostgreSQL rounds the averages of a page."""
+    stars = hotel.star_rating
+    return {
+        "id": hotel.id,
+        "name": hotel.name,
+        "city": hotel.city,
+        "country": hotel.country,
+        "phone": hotel.phone,
+        "avg_star_rating": None if stars is None else float(stars.quantize(_CENT, ROUND_HALF_UP)),
+        "deal_count": hotel.deal_count,
+        "version": hotel.version_id,
+        "created_at": hotel.created_at,
+        "updated_at": hotel.updated_at,
+    }
