@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.db.session import Database
-from app.http.graceful_shutdown import ShutdownHooks, _Signalled, on_server_stop
+from app.http.graceful_shutdown import ShutdownHooks, SignalRelay, on_server_stop
 
 pytestmark = pytest.mark.integration
 
@@ -103,7 +103,7 @@ async def test_event_stream_client_disconnects_ends_listen(
 
 
 async def test_on_server_stop_without_uvicorn_keeps_signal_handlers() -> None:
-    """As in tests and under `--reload`, whose signals are not ours to take."""
+    """As in tests, whose signals are not the application's to take."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with on_server_stop(ShutdownHooks(begin=lambda: None, end=lambda: None)):
         during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -143,15 +143,19 @@ async def test_shutdown_second_signal_ends_drain_delay() -> None:
     """To uvicorn a third one would mean to cut off what is under way."""
     loop = asyncio.get_running_loop()
     events: list[str] = []
-    stopping = ShutdownHooks(
-        lambda: events.append("begin"), lambda: events.append("end"), delay=0.01
-    )
-    signalled = _Signalled(loop, stopping)
-    for _ in range(2):
-        signalled(lambda *_: events.append("uvicorn"), signal.SIGINT, None)
     over = asyncio.Event()
-    loop.call_later(0.05, over.set)
-    await over.wait()
+    hooks = ShutdownHooks(lambda: events.append("begin"), lambda: events.append("end"), delay=0.01)
+    before = signal.signal(signal.SIGUSR1, lambda *_: events.append("server"))
+    relay = SignalRelay(loop, hooks)
+    try:
+        assert relay.listen(signal.SIGUSR1)
+        for _ in range(2):
+            signal.raise_signal(signal.SIGUSR1)
+        loop.call_later(0.05, over.set)
+        await over.wait()
+        relay.stop()
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
-    assert events.count("uvicorn") == 1
-    assert events.count("end") == 1
+    assert events == ["begin", "begin", "end", "server", "server"]
