@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
 from prometheus_client import Metric
@@ -101,31 +101,33 @@ class _Told(Collector):
         yield rows
 
 
-class _Server(uvicorn.Server):
-    """Beside the one that serves the API, which hears signals for both."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave them alone."""
-        yield
-
-
 @asynccontextmanager
 async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterator[None]:
     """Serve the metrics, and nothing else, on a port of their own.
 
-    All workers listen on it, and whichever is asked answers for all.
+    All workers listen on it, and whichever is asked answers for all. A thread serves them: outside
+    of the main thread uvicorn leaves signals alone. The monitor looks in the event loop of its
+    connections.
 
     Raises:
         ConfigurationError: nothing can listen there.
     """
-    application = Starlette(routes=[Route("/metrics", monitor.respond)])
+    loop = asyncio.get_running_loop()
+
+    async def respond(request: Request) -> Response:
+        looking = asyncio.run_coroutine_threadsafe(monitor.respond(request), loop)
+        return await asyncio.wrap_future(looking)
+
     config = uvicorn.Config(
-        application, lifespan="off", access_log=False, log_config=None, server_header=False
+        Starlette(routes=[Route("/metrics", respond)]),
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
     )
-    server = _Server(config)
+    server = uvicorn.Server(config)
     sockets = listen(host, port, "METRICS_PORT", shared=True)
-    serving = asyncio.create_task(server.serve(sockets=sockets))
+    serving = asyncio.create_task(asyncio.to_thread(server.run, sockets))
     try:
         yield
     finally:
