@@ -1,6 +1,8 @@
 """Where a server listens, and what is said when it cannot."""
 
+import errno
 import socket
+import sys
 
 import pytest
 from tests.support.servers import free_port
@@ -50,6 +52,30 @@ def test_listen_ipv6_address_refuses_ipv4() -> None:
         pytest.skip(str(error))
     with listening, pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends connections that stall")
+def test_listen_stall_timeout_is_inherited_by_accepted_connections() -> None:
+    port = free_port()
+    (listening,) = listen("127.0.0.1", port, "--port", stall_timeout=1.5)
+    with listening, socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT):
+        taken, _ = listening.accept()
+        with taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1500
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends connections that stall")
+def test_listen_stall_timeout_ends_connection_that_reads_nothing() -> None:
+    port = free_port()
+    (listening,) = listen("127.0.0.1", port, "--port", stall_timeout=0.5)
+    with listening, socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT):
+        taken, _ = listening.accept()
+        # More than the buffers take.
+        with taken, pytest.raises(TimeoutError) as ended:
+            taken.sendall(bytes(64 * 1024 * 1024))
+
+    assert ended.value.errno == errno.ETIMEDOUT
 
 
 def test_require_free_port_taken_raises_configuration_error() -> None:

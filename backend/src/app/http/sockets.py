@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 
 from app.core.errors import ConfigurationError
 
@@ -11,10 +12,17 @@ _BACKLOG = 2048
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
-def listen(host: str, port: int, setting: str, *, shared: bool = False) -> list[socket.socket]:
-    """One for each address of the host; whoever connects before the server is there waits for it.
+# The most milliseconds that Linux takes for TCP_USER_TIMEOUT.
+_LONGEST_STALL = 2**31 - 1
 
-    With `shared`, other processes of the service may listen there, too.
+
+def listen(
+    host: str, port: int, setting: str, *, shared: bool = False, stall_timeout: float | None = None
+) -> list[socket.socket]:
+    """Listen on each address of the host; clients that connect before the server starts wait.
+
+    With `shared`, other processes of the service may listen there. After `stall_timeout` seconds
+    in which a client takes nothing of what it is sent, Linux ends its connection.
 
     Raises:
         ConfigurationError: nothing can listen there; `setting` says where to choose another.
@@ -28,7 +36,7 @@ def listen(host: str, port: int, setting: str, *, shared: bool = False) -> list[
             listening = socket.socket(family, kind, protocol)
             found.append(listening)
             try:
-                _listen_there(listening, address, shared=shared)
+                _listen_there(listening, address, shared=shared, stall_timeout=stall_timeout)
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -50,10 +58,16 @@ def base_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _listen_there(listening: socket.socket, address: object, *, shared: bool) -> None:
+def _listen_there(
+    listening: socket.socket, address: object, *, shared: bool, stall_timeout: float | None
+) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if stall_timeout is not None and sys.platform == "linux":
+        # The sockets of accepted connections inherit it.
+        milliseconds = max(1, min(int(stall_timeout * 1000), _LONGEST_STALL))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     if listening.family == socket.AF_INET6:
         # Clients of IPv4 have addresses of IPv4, by which proxies are known.
         listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
