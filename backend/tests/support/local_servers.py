@@ -20,6 +20,7 @@ from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.main import create_app
+from app.server.bounded_head import bounded_head
 from app.server.runner import uvicorn_config
 
 
@@ -59,7 +60,8 @@ async def local_server(
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         if wait_for_data:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(TIMEOUT))
-        async with serve_in_thread(uvicorn_config(app, **options), listening):
+        http = bounded_head(settings.request_arrival_timeout)
+        async with serve_in_thread(uvicorn_config(app, http=http, **options), listening):
             yield LocalServer(app, listening.getsockname()[1])
 
 

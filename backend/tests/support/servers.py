@@ -6,7 +6,7 @@ import secrets
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +44,31 @@ def running_server(
     return running_server_at(free_port(), database_url, folder, *options, **environment)
 
 
-@asynccontextmanager
-async def running_server_at(
+def running_server_at(
     port: int, database_url: str, folder: Path, *options: str, **environment: str
-) -> AsyncIterator[RunningServer]:
+) -> AbstractAsyncContextManager[RunningServer]:
     """The same on this port."""
+    command = (str(DEALS), "serve", "--port", str(port), *options)
+    return _running(command, port, database_url, folder, environment)
+
+
+def plain_uvicorn(
+    database_url: str, folder: Path, **environment: str
+) -> AbstractAsyncContextManager[RunningServer]:
+    """The application under uvicorn's own command, with its protocol and its sockets."""
+    port = free_port()
+    command = (sys.executable, "-m", "uvicorn", "--factory", "app.main:app_from_environment")
+    return _running((*command, "--port", str(port)), port, database_url, folder, environment)
+
+
+@asynccontextmanager
+async def _running(
+    command: Sequence[str],
+    port: int,
+    database_url: str,
+    folder: Path,
+    environment: Mapping[str, str],
+) -> AsyncIterator[RunningServer]:
     path = folder / "log"
     settings = {
         **inherited(),
@@ -60,7 +80,7 @@ async def running_server_at(
     }
     with path.open("wb") as log:
         server = await asyncio.create_subprocess_exec(
-            DEALS, "serve", "--port", str(port), *options, env=settings, stdout=log, stderr=log
+            *command, env=settings, stdout=log, stderr=log
         )
         try:
             await wait_until_it_answers(port)

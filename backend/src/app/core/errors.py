@@ -148,6 +148,22 @@ class PayloadTooLargeError(AppError):
     default_message = "The body is too large"
 
 
+class URITooLongError(AppError):
+    """The request's target is longer than the service reads."""
+
+    status = 414
+    code = "URI_TOO_LONG"
+    default_message = "The address is too long"
+
+
+class RequestHeadersTooLargeError(AppError):
+    """The request has more headers, or longer ones, than the service reads."""
+
+    status = 431
+    code = "REQUEST_HEADER_FIELDS_TOO_LARGE"
+    default_message = "The headers are too large or too many"
+
+
 class ServiceUnavailableError(AppError):
     """The database does not answer now; the same request may succeed in `retry_after` seconds."""
 

@@ -1,36 +1,20 @@
-"""How many requests are let in at a time.
+"""A limit of the requests that one process works on at a time.
 
-A process that takes more than it can carry makes everybody wait until everybody gives up. Requests
-up to a limit share what there is; what comes beyond is refused at once, and may come again after
-a while. Who comes sooner on the same connection is not let in before the rush is over: else those
-that wait as they were told would find somebody before them, and refusals cost more than requests.
+A process that takes more than it can carry makes all clients wait until all give up. Requests up to
+a limit share what there is. What comes beyond is refused at once, and may come again after a while.
 """
 
 import re
-from typing import NamedTuple
-
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.observability import metrics
 
-_UPLOAD = b"POST /imports"
-# What takes its time without taking the processor, exports, uploads and streams of events; and what
-# is asked for just when there is too much.
+# Exports, uploads and streams of events take time without taking the processor. Health is asked for
+# just when there is too much.
 _UNCOUNTED = re.compile(
-    rb"%s|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)" % _UPLOAD
+    r"POST /imports|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)", re.ASCII
 )
-# How those begin; nothing else is looked at closely.
-_PERHAPS_UNCOUNTED = (b"/health", b"/imports", b"/deals/export")
-
-
-class Kind(NamedTuple):
-    """What kind of request it is: whether it counts, and whether its body is a file."""
-
-    counts: bool
-    is_upload: bool
-
-
-_USUAL = Kind(counts=True, is_upload=False)
+# The beginnings of those paths; nothing else is looked at closely.
+_PERHAPS_UNCOUNTED = ("/health", "/imports", "/deals/export")
 
 
 class ConcurrencyLimiter:
@@ -41,54 +25,31 @@ class ConcurrencyLimiter:
 
     def __init__(self, most: int, also_uncounted: str = "") -> None:
         self._most = most
-        self._also_uncounted = also_uncounted.encode()
-        self._perhaps_uncounted: tuple[bytes, ...] = _PERHAPS_UNCOUNTED
-        if also_uncounted:
-            self._perhaps_uncounted += (self._also_uncounted,)
+        self._also_uncounted = also_uncounted
+        more = (also_uncounted,) if also_uncounted else ()
+        self._perhaps_uncounted = (*_PERHAPS_UNCOUNTED, *more)
         self.in_progress = 0
-        # Since there was no room, and until half of it is free again.
-        self._rush = False
         # The server is about to stop, and takes what comes until then.
         self.draining = False
 
-    def kind(self, method: bytes, path: bytes) -> Kind:
-        """Of a request, by what its first line says."""
-        if not path.startswith(self._perhaps_uncounted):
-            return _USUAL
-        request = b"%s %s" % (method, path)
-        counts = path != self._also_uncounted and not _UNCOUNTED.fullmatch(request)
-        return Kind(counts, request == _UPLOAD)
+    def counts(self, method: str, path: str) -> bool:
+        """Return whether such a request needs a slot."""
+        return not path.startswith(self._perhaps_uncounted) or not (
+            path == self._also_uncounted or _UNCOUNTED.fullmatch(f"{method} {path}")
+        )
 
-    def try_acquire(self, *, early: bool = False) -> bool:
-        """Whether one more may come in; it is in then, and `counted` must run it.
-
-        `early` is one that was refused, and comes again before the time it was told.
-        """
-        full = self.in_progress >= self._most
-        self._rush = self._rush or full
-        if full or (early and self._rush):
+    def try_acquire(self) -> bool:
+        """Take a slot for one request, unless there is none."""
+        if self.in_progress >= self._most:
             metrics.requests_shed.inc()
             return False
         self.in_progress += 1
         return True
 
     def release(self) -> None:
-        """One that has entered is over."""
+        """Give one slot back."""
         self.in_progress -= 1
-        if self.in_progress <= self._most // 2:
-            self._rush = False
 
     def drain(self) -> None:
         """Note that the server is about to stop."""
         self.draining = True
-
-    def counted(self, app: ASGIApp) -> ASGIApp:
-        """`app` for requests that have entered; each makes room when it has ended."""
-
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            try:
-                await app(scope, receive, send)
-            finally:
-                self.release()
-
-        return serve

@@ -1,5 +1,6 @@
 """What surrounds every request, as pure ASGI: no task of its own, context variables intact."""
 
+import asyncio
 import random
 import re
 import time
@@ -11,17 +12,23 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import PayloadTooLargeError
+from app.core.errors import (
+    AppError,
+    PayloadTooLargeError,
+    RequestHeadersTooLargeError,
+    RequestTimeoutError,
+    URITooLongError,
+)
 from app.http.exception_handlers import envelope, internal_error
 from app.observability.logging import log_request
 from app.observability.metrics import observe_request
 from app.observability.sql_statistics import StatementStatistics, statement_statistics
 
-# What every answer says: a browser is to guess no type, and to tell no other host where it was.
-_ALWAYS: tuple[tuple[bytes, bytes], ...] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-)
+# Limits of a request's head: bytes of its target, bytes of all its headers, and their number.
+MAX_TARGET_BYTES = MAX_HEADERS_BYTES = 32 * 1024
+MAX_HEADERS = 100
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 # Long enough for a UUID or a trace id, and nothing that could forge a log line.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
@@ -31,14 +38,23 @@ _LENGTH = re.compile(rb"\d{1,18}")
 error_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.error")
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """The bytes that a body may have, and the seconds that it, or each piece, may take."""
+
+    most: int
+    timeout: float
+    for_each_piece: bool = False
+
+
 class RequestMiddleware:
     """Gives a request its id, counts its SQL, logs one line about it, and has the last word.
 
     The last word: an exception that nothing handled becomes the 500 envelope here, inside the
     framework's own handler, whose plain-text answer would carry no request id. `HEAD` is answered
     as `GET` without its body, because FastAPI's routes do not. The limit of a body is kept here,
-    declared or counted, because FastAPI's own is outside all middleware and answers in plain text;
-    `larger_bodies` are other limits, in bytes, by path.
+    declared or counted, because FastAPI's own is outside all middleware and answers in plain text.
+    `larger_bodies` are other limits, by path.
 
     `Server-Timing` tells a browser's developer tools what the log tells an operator. It is for
     development only: how long a query takes may tell a stranger what is in the database.
@@ -47,16 +63,15 @@ class RequestMiddleware:
     def __init__(
         self,
         app: ASGIApp,
-        max_body_bytes: int,
+        body: BodyLimit,
         *,
-        larger_bodies: Mapping[str, int] = MappingProxyType({}),
+        larger_bodies: Mapping[str, BodyLimit] = MappingProxyType({}),
         server_timing: bool,
         hsts_seconds: int = 0,
     ) -> None:
         self._app = app
-        hsts = ((b"strict-transport-security", b"max-age=%d" % hsts_seconds),)
-        self._added = _Added(_ALWAYS + hsts if hsts_seconds else _ALWAYS, server_timing)
-        self._max_body_bytes = max_body_bytes
+        self._added = _Added(security_headers(hsts_seconds), server_timing)
+        self._body = body
         self._larger_bodies = larger_bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,12 +79,12 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._larger_bodies.get(scope["path"], self._max_body_bytes)
+        limit = self._larger_bodies.get(scope["path"], self._body)
         exchange = _RequestContext(scope, receive, send, limit, self._added)
         token = statement_statistics.set(exchange.statistics)
         try:
-            if exchange.declared_length > limit:
-                refusal = envelope(exchange.request_id, PayloadTooLargeError())
+            if exchange.refusal is not None:
+                refusal = envelope(exchange.request_id, exchange.refusal)
                 await refusal(scope, receive, exchange.send)
             else:
                 await self._app(exchange.scope, exchange.receive, exchange.send)
@@ -87,7 +102,7 @@ class RequestMiddleware:
 class _Added:
     """What the head of every answer is given."""
 
-    always: tuple[tuple[bytes, bytes], ...]
+    always: Headers
     server_timing: bool
 
 
@@ -95,11 +110,13 @@ class _RequestContext:
     """One request and what is known of its response."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int, added: _Added
+        self, scope: Scope, receive: Receive, send: Send, limit: BodyLimit, added: _Added
     ) -> None:
         self._receive = receive
         self._added = added
-        self._body_bytes_left = max_body_bytes
+        self._limit = limit
+        self._body_bytes_left = limit.most
+        self._has_arrived = False
         self._send = send
         self._started = time.perf_counter()
         self._method = scope["method"]
@@ -109,7 +126,10 @@ class _RequestContext:
             # A copy: the server keeps the original and would miss the body of a GET.
             scope = {**scope, "method": "GET"}
         self.scope = scope
-        self.request_id, self.declared_length = parse_request_headers(scope["headers"])
+        self.request_id, declared_length, size = parse_request_headers(scope["headers"])
+        self.refusal = _refusal(scope, size)
+        if self.refusal is None and declared_length > limit.most:
+            self.refusal = PayloadTooLargeError()
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id
         # What streams its body need not make it.
@@ -118,13 +138,27 @@ class _RequestContext:
         self.status: int | None = None
 
     async def receive(self) -> Message:
-        """The server's next message; a body that was sent in chunks is counted as it comes.
+        """Return the server's next message, and count the bytes of a body as they come.
 
         Raises:
-            HTTPException: there is too much of it; the framework passes on no other error here.
+            HTTPException: the body is too large or too slow. The framework passes on no other
+                error here.
         """
-        message = await self._receive()
+        if self._has_arrived:
+            return await self._receive()
+        left = self._limit.timeout - (0 if self._limit.for_each_piece else self._seconds())
+        try:
+            async with asyncio.timeout(left):
+                message = await self._receive()
+        except TimeoutError:
+            if self.status is not None:
+                # Nothing can be said any more to a client that still sends.
+                return {"type": "http.disconnect"}
+            # The rest of the body is not waited for.
+            headers = {"Connection": "close"}
+            raise HTTPException(RequestTimeoutError.status, headers=headers) from None
         if message["type"] == "http.request":
+            self._has_arrived = not message.get("more_body", False)
             self._body_bytes_left -= len(message.get("body", b""))
             if self._body_bytes_left < 0:
                 raise HTTPException(PayloadTooLargeError.status)
@@ -176,15 +210,36 @@ class _RequestContext:
         )
 
 
-def parse_request_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
-    """A request's id, and how long it says that its body is; in one look, at what every one has."""
-    given, length = None, 0
+def security_headers(hsts_seconds: int = 0) -> Headers:
+    """Return the headers of every response: a browser guesses no type and leaks no address."""
+    headers = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
+    hsts = ((b"strict-transport-security", b"max-age=%d" % hsts_seconds),)
+    return headers + hsts if hsts_seconds else headers
+
+
+def _refusal(scope: Scope, headers_size: int) -> AppError | None:
+    """Return the error of a head that is too large."""
+    if len(scope["headers"]) > MAX_HEADERS or headers_size > MAX_HEADERS_BYTES:
+        return RequestHeadersTooLargeError()
+    target = scope.get("raw_path") or scope["path"]
+    if len(target) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+        return URITooLongError()
+    return None
+
+
+def parse_request_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int, int]:
+    """Return a request's id, the declared length of its body, and the size of its headers.
+
+    One loop finds all three, because every request pays for it.
+    """
+    given, length, size = None, 0, 0
     for name, value in headers:
+        size += len(name) + len(value)
         if name == b"x-request-id" and given is None:
             given = value.decode("latin-1")
         elif name == b"content-length" and _LENGTH.fullmatch(value):
             length = int(value)
-    return _sane_request_id(given), length
+    return _sane_request_id(given), length, size
 
 
 def _sane_request_id(given: str | None) -> str:

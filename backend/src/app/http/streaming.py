@@ -20,9 +20,6 @@ _PIECE = 64 * 1024
 _GZIP = 31
 _LEVEL = 4
 
-# The extension of the ASGI scope by which a connection is cut; see `app.server.protocol`.
-ABORT = "app.abort"
-
 
 class ClientStalledError(Exception):
     """The client has read nothing for too long."""
@@ -32,8 +29,9 @@ class StreamedResponse(Response):
     """A response whose body is written while it is sent, no faster than the client reads.
 
     It starts with the first piece: what fails before is answered as in any other route. What fails
-    later cuts the connection, so that nobody takes the part for the whole. A client that goes away,
-    or reads nothing for `patience` seconds, ends the writing at once. `HEAD` writes nothing.
+    later leaves the response incomplete. Servers then close the connection without the last chunk,
+    so that no client takes the part for the whole. A client that goes away, or reads nothing for
+    `patience` seconds, ends the writing at once. `HEAD` writes nothing.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class StreamedResponse(Response):
         try:
             await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
-                await _finished(work, gone, scope, body)
+                _report(work, body, scope["state"]["request_id"])
             else:
                 # Raises what is wrong with the request's own body.
                 gone.result()
@@ -79,24 +77,19 @@ class StreamedResponse(Response):
         await body.close()
 
 
-async def _finished(
-    work: asyncio.Future[None], gone: asyncio.Future[None], scope: Scope, body: "_Body"
-) -> None:
+def _report(work: asyncio.Future[None], body: "_Body", request_id: str) -> None:
+    """Raise what failed before the response has begun; log what failed later."""
     error = work.exception()
     if error is None:
         return
-    abort = scope.get("extensions", {}).get(ABORT)
-    if not body.started or abort is None:
-        # After the start this leaves it to the server to close without the last chunk.
+    if not body.started:
         raise error
     logger.warning(
         "response cut off: %s, request %s",
         type(error).__name__,
-        scope["state"]["request_id"],
+        request_id,
         exc_info=None if isinstance(error, ClientStalledError) else error,
     )
-    abort()
-    await gone
 
 
 async def _disconnected(receive: Receive) -> None:

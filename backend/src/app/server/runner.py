@@ -1,6 +1,5 @@
 """Starting uvicorn, the same way from every command."""
 
-import asyncio
 import logging
 import os
 import sys
@@ -20,7 +19,7 @@ from app.core.signing import signing_key
 from app.http.sockets import base_url, listen, require_free_port
 from app.main import create_app
 from app.observability import metrics
-from app.server.protocol import Protocol
+from app.server.bounded_head import bounded_head
 
 logger = logging.getLogger(__name__)
 
@@ -56,23 +55,22 @@ def serve(
         run(
             uvicorn_config(
                 "app.main:app_from_environment" if many else create_app(settings),
+                http=bounded_head(settings.request_arrival_timeout),
                 factory=many,
                 host=host,
                 port=port,
                 workers=workers if workers > 1 else None,
                 reload=reload,
                 reload_dirs=[str(Path(__file__).parents[1])] if reload else None,
-            )
+            ),
+            stall_timeout=settings.export_stall_timeout,
         )
 
 
-def uvicorn_config(
-    application: ASGIApp | str, *, http: type[asyncio.Protocol] = Protocol, **options: Any
-) -> uvicorn.Config:
-    """What uvicorn is told of any server; `options` are its own, of this one."""
+def uvicorn_config(application: ASGIApp | str, **options: Any) -> uvicorn.Config:
+    """Return what uvicorn is told of any server; `options` are its own, of this one."""
     return uvicorn.Config(
         application,
-        http=http,
         loop="uvloop",
         # There are no WebSockets here, whatever is installed.
         ws="none",
@@ -87,17 +85,18 @@ def uvicorn_config(
     )
 
 
-def run(config: uvicorn.Config) -> None:
-    """As `uvicorn.run`, but listening more than once on the one socket.
+def run(config: uvicorn.Config, *, stall_timeout: float) -> None:
+    """Serve as `uvicorn.run` does, but listen more than once on the one socket.
 
-    libuv takes one connection from each in a turn of its loop (libuv's pull request 3696). When
-    turns take long, that is when there is much to do, new clients would wait for seconds before
-    they can be refused.
+    A client that reads nothing for `stall_timeout` seconds is disconnected. libuv takes one
+    connection from each socket in a turn of its loop (libuv's pull request 3696). When turns take
+    long, that is when there is much to do, new clients would wait for seconds before they can be
+    refused.
 
     Raises:
         ConfigurationError: nothing can listen there.
     """
-    sockets = listen(config.host, config.port, "--port")
+    sockets = listen(config.host, config.port, "--port", stall_timeout=stall_timeout)
     logger.info("listening on %s", base_url(config.host, config.port))
     sockets += [each.dup() for each in sockets for _ in range(_TAKEN_AT_ONCE - 1)]
     server = uvicorn.Server(config)

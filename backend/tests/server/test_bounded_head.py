@@ -1,0 +1,188 @@
+"""Requests that arrive slowly, in part, or with a head that is too large."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.support.local_servers import LocalServer, local_server
+from tests.support.metrics import scrape_metrics
+from tests.support.timeouts import NO_LIMIT, TIMEOUT
+from tests.support.waiting import wait_for
+
+from app.core.config import Settings
+
+pytestmark = pytest.mark.integration
+
+MAX_REQUESTS = 2
+# Seconds that the server with a short timeout waits for a request.
+ARRIVAL_TIMEOUT = 0.2
+
+
+@pytest.fixture
+async def server(own_settings: Settings) -> AsyncIterator[LocalServer]:
+    """A server whose requests may take for ever to arrive."""
+    changed = {"request_arrival_timeout": NO_LIMIT}
+    async with local_server(own_settings.model_copy(update=changed)) as server:
+        yield server
+
+
+@pytest.fixture
+async def short_timeout_server(own_settings: Settings) -> AsyncIterator[LocalServer]:
+    """A server that counts its seconds from a request's first byte, however long that takes."""
+    changed = {
+        "request_arrival_timeout": ARRIVAL_TIMEOUT,
+        "max_requests_in_progress": MAX_REQUESTS,
+    }
+    async with local_server(own_settings.model_copy(update=changed), wait_for_data=True) as server:
+        yield server
+
+
+async def send_and_read(server: LocalServer, sent: bytes) -> bytes:
+    """Return the bytes that come until the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent)
+    async with asyncio.timeout(TIMEOUT):
+        received = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return received
+
+
+class TestHeadSize:
+    @pytest.mark.parametrize("keeps", [False, True], ids=["new", "kept"])
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            b"GET /deals HTTP/1.1\r\nHost: x\r\nX-Large: " + b"x" * 100_000,
+            b"GET /deals HTTP/1.1\r\n" + b"a:\r\n" * 400_000,
+            b"GET /" + b"x" * 1_000_000,
+        ],
+        ids=["one header", "many headers", "target"],
+    )
+    async def test_endless_head_is_refused_while_it_arrives(
+        self, server: LocalServer, sent: bytes, keeps: bool
+    ) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        if keeps:
+            writer.write(b"GET /deals/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 404 ")
+        writer.write(sent)
+        async with asyncio.timeout(TIMEOUT):
+            answer = await reader.readuntil(b"}}")
+        writer.transport.abort()
+
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+        assert b"\r\nconnection: close" in head
+        assert b"\r\nx-content-type-options: nosniff" in head
+        error = json.loads(body)["error"]
+        assert error["code"] == "REQUEST_HEADER_FIELDS_TOO_LARGE"
+        assert error["request_id"].encode() in head
+
+    async def test_head_over_limit_that_arrives_whole_is_refused_in_turn(
+        self, server: LocalServer
+    ) -> None:
+        """The connection is kept."""
+        async with server.client() as client:
+            large = await client.get("/deals/1", headers={"X-Large": "x" * 40_000})
+            many = await client.get("/deals/1", headers={f"X-{n}": "" for n in range(5000)})
+            later = await client.get("/deals/1")
+
+        assert (large.status_code, many.status_code, later.status_code) == (431, 431, 404)
+        assert large.json()["error"]["request_id"] == large.headers["x-request-id"]
+
+    async def test_pipelined_heads_are_bounded_one_by_one(self, server: LocalServer) -> None:
+        request = b"GET /deals/1 HTTP/1.1\r\nHost: x\r\nX-Some: " + b"x" * 1000 + b"\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request * 200)
+        async with asyncio.timeout(TIMEOUT):
+            for _ in range(200):
+                assert b"HTTP/1.1 404 " in await reader.readuntil(b"}}")
+        writer.close()
+        await writer.wait_closed()
+
+
+class TestRequestArrivalTimeout:
+    @pytest.mark.parametrize(
+        ("sent", "answer"),
+        [
+            (b"\r\n", b""),
+            (b"PUT /imports HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx", b"HTTP/1.1 405 "),
+            (b"GET /deals HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"HTTP/1.1 408 Request Timeout\r\n"),
+            (b"GET /de", b"HTTP/1.1 408 Request Timeout\r\n"),
+        ],
+    )
+    async def test_incomplete_request_is_disconnected(
+        self, short_timeout_server: LocalServer, sent: bytes, answer: bytes
+    ) -> None:
+        received = await send_and_read(short_timeout_server, sent)
+
+        assert received.startswith(answer)
+        assert bool(received) == bool(answer)
+
+    async def test_stalled_upload_is_disconnected(self, short_timeout_server: LocalServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", short_timeout_server.port)
+        head = b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        writer.write(head + b"Content-Length: 100\r\n\r\nid,")
+        async with asyncio.timeout(TIMEOUT):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    @pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n\r\n"])
+    async def test_idle_connection_is_closed(self, own_settings: Settings, sent: bytes) -> None:
+        settings = own_settings.model_copy(update={"request_arrival_timeout": ARRIVAL_TIMEOUT})
+        async with local_server(settings, wait_for_data=bool(sent), timeout_keep_alive=1) as server:
+            received = await send_and_read(server, sent)
+
+        assert received.startswith(b"HTTP/1.1 200 OK\r\n" if sent else b"")
+        assert bool(received) == bool(sent)
+
+    async def test_missing_body_holds_no_slot_or_connection(
+        self, short_timeout_server: LocalServer
+    ) -> None:
+        """No slot of the concurrency limit, and no connection to the database."""
+        head = b"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connections = []
+        for _ in range(MAX_REQUESTS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", short_timeout_server.port)
+            writer.write(head + b"Content-Length: 100\r\n\r\n{")
+            connections.append((reader, writer))
+        async with short_timeout_server.client() as client:
+
+            async def has_capacity() -> bool:
+                return (await client.get("/deals")).status_code == 200
+
+            await wait_for(has_capacity, "a request is admitted")
+            found = await scrape_metrics(client)
+        for _, writer in connections:
+            writer.close()
+            await writer.wait_closed()
+
+        assert found.value("deals_db_pool_connections", pool="write", state="in_use") == 0
+
+    @pytest.mark.slow
+    async def test_slow_upload_is_accepted(self, own_settings: Settings) -> None:
+        """An upload may take longer than the timeout if its bytes keep coming."""
+        # So far from what lies between two pieces that a busy machine makes no difference.
+        changed = {"request_arrival_timeout": 5.0}
+        async with local_server(own_settings.model_copy(update=changed)) as server:
+            await upload_slowly(server, seconds=6)
+
+
+async def upload_slowly(server: LocalServer, *, seconds: float) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    body = b"id,hotel_name\n" + b"1,x\n" * 10
+    writer.write(
+        b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    for index in range(len(body)):
+        writer.write(body[index : index + 1])
+        await asyncio.sleep(seconds / len(body))
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+    assert head.startswith(b"HTTP/1.1 202 ")
