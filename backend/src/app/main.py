@@ -16,7 +16,7 @@ from app.db.provisioning import provision_database_async
 from app.db.session import Database
 from app.http import exception_handlers
 from app.http.concurrency_limiter import ConcurrencyLimiter
-from app.http.cors import CrossOrigin, Preflights
+from app.http.cors import allow_origins
 from app.http.graceful_shutdown import ShutdownHooks, on_server_stop
 from app.http.load_shedding import LoadSheddingMiddleware
 from app.http.middleware import BodyLimit, RequestMiddleware, security_headers
@@ -56,8 +56,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes.extend([*web_routes, *_metrics_routes(settings)])
     arrival = settings.request_arrival_timeout
     # The last one is the outermost.
-    if settings.cors_origins:
-        app.add_middleware(Preflights)
     app.add_middleware(
         RequestMiddleware,
         body=BodyLimit(settings.max_body_bytes, arrival),
@@ -75,7 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
         headers=security_headers(settings.hsts_seconds),
     )
     if settings.cors_origins:
-        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
+        # Around what answers errors, so that pages can read those as well.
+        allow_origins(app, settings.cors_origins)
     exception_handlers.install(app)
     return app
 
