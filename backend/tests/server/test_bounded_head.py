@@ -111,6 +111,11 @@ class TestRequestArrivalTimeout:
             (b"PUT /imports HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx", b"HTTP/1.1 405 "),
             (b"GET /deals HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"HTTP/1.1 408 Request Timeout\r\n"),
             (b"GET /de", b"HTTP/1.1 408 Request Timeout\r\n"),
+            (
+                b"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s"
+                % b"Content-Length: 9\r\n\r\n{",
+                b"HTTP/1.1 408 Request Timeout\r\n",
+            ),
         ],
     )
     async def test_incomplete_request_is_disconnected(
@@ -122,13 +127,12 @@ class TestRequestArrivalTimeout:
         assert bool(received) == bool(answer)
 
     async def test_stalled_upload_is_disconnected(self, short_timeout_server: LocalServer) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", short_timeout_server.port)
         head = b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
-        writer.write(head + b"Content-Length: 100\r\n\r\nid,")
-        async with asyncio.timeout(TIMEOUT):
-            await reader.read()
-        writer.close()
-        await writer.wait_closed()
+        sent = head + b"Content-Length: 100\r\n\r\nid,"
+        received = await send_and_read(short_timeout_server, sent)
+
+        assert received.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert b'"code":"REQUEST_TIMEOUT"' in received
 
     @pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n\r\n"])
     async def test_idle_connection_is_closed(self, own_settings: Settings, sent: bytes) -> None:
@@ -138,6 +142,18 @@ class TestRequestArrivalTimeout:
 
         assert received.startswith(b"HTTP/1.1 200 OK\r\n" if sent else b"")
         assert bool(received) == bool(sent)
+
+    async def test_line_ends_keep_no_connection_open(self, own_settings: Settings) -> None:
+        """uvicorn's timeout of an idle connection ends with the first byte of anything."""
+        async with local_server(own_settings, timeout_keep_alive=1) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"}")
+            writer.write(b"\r\n")
+            async with asyncio.timeout(TIMEOUT):
+                assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
 
     async def test_missing_body_holds_no_slot_or_connection(
         self, short_timeout_server: LocalServer
