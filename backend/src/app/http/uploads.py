@@ -10,9 +10,9 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
 from app.core.errors import InvalidInputError, UnsupportedMediaTypeError
+from app.core.limits import MAX_FILE_NAME_LENGTH
 from app.http.multipart import FILE, FilePart
 
-MAX_NAME_LENGTH = 255
 # What comes in as a body of its own; `multipart/form-data` is the other way. The types say nothing
 # that is relied upon: the loader knows gzip by its first bytes.
 RAW_TYPES = (
@@ -104,4 +104,4 @@ def _name(given: bytes | None) -> str | None:
     """What a client calls a file, made harmless: nobody else knows what else may be in there."""
     text = (given or b"").decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
     plain = "".join(each for each in text if not unicodedata.category(each).startswith("C"))
-    return plain.strip()[:MAX_NAME_LENGTH] or None
+    return plain.strip()[:MAX_FILE_NAME_LENGTH] or None

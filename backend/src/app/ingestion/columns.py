@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from app.core import limits
 from app.ingestion import rules
-from app.models.catalog import MAX_BIGINT
 
 # A day of a month: any up to the 28th, the 29th and 30th outside February, the 31st where it is.
 _DAY = (
@@ -29,18 +29,18 @@ class Column:
     is_price: bool = False
 
 
-_PRICE = r"^[1-9][0-9]{0,7}\.[0-9]{1,2}$"
+_PRICE = rf"^[1-9][0-9]{{0,{limits.PRICE_WHOLE_DIGITS - 1}}}\.[0-9]{{1,{limits.PRICE_PLACES}}}$"
 
-ID = Column("id", rules.integer(1, MAX_BIGINT), r"^[1-9][0-9]{0,17}$")
-HOTEL_NAME = Column("hotel_name", rules.text(200))
-HOTEL_CITY = Column("hotel_city", rules.text(200))
-HOTEL_COUNTRY = Column("hotel_country", rules.text(200))
-HOTEL_PHONE = Column("hotel_phone", rules.text(40))
-STAR_RATING = Column("hotel_star_rating", rules.integer(1, 5))
-ROOM_TYPE = Column("room_type", rules.text(50))
+ID = Column("id", rules.integer(1, limits.MAX_BIGINT), r"^[1-9][0-9]{0,17}$")
+HOTEL_NAME = Column("hotel_name", rules.text(limits.MAX_HOTEL_TEXT_LENGTH))
+HOTEL_CITY = Column("hotel_city", rules.text(limits.MAX_HOTEL_TEXT_LENGTH))
+HOTEL_COUNTRY = Column("hotel_country", rules.text(limits.MAX_HOTEL_TEXT_LENGTH))
+HOTEL_PHONE = Column("hotel_phone", rules.text(limits.MAX_PHONE_LENGTH))
+STAR_RATING = Column("hotel_star_rating", rules.integer(limits.MIN_STARS, limits.MAX_STARS))
+ROOM_TYPE = Column("room_type", rules.text(limits.MAX_ROOM_TYPE_LENGTH))
 PRICE_PER_NIGHT = Column("price_per_night", rules.price(), _PRICE, is_price=True)
 ORIGINAL_PRICE = Column("original_price", rules.price(), _PRICE, is_price=True)
-DISCOUNT_PERCENT = Column("discount_percent", rules.integer(0, 100))
+DISCOUNT_PERCENT = Column("discount_percent", rules.integer(0, limits.MAX_DISCOUNT_PERCENT))
 CHECKIN_DATE = Column("checkin_date", rules.calendar_date())
 CHECKOUT_DATE = Column("checkout_date", rules.calendar_date())
 IS_AVAILABLE = Column("is_available", rules.boolean())

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-MAX_CATEGORIES = 20
-MAX_CATEGORY_LENGTH = 50
+from app.core.limits import MAX_CATEGORIES, MAX_CATEGORY_LENGTH, PRICE_END, PRICE_PLACES
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
@@ -30,8 +29,6 @@ _BOOLEANS = {
 # A name as it is; or in quotes, with quotes inside doubled, as CSV does it, so that a comma may be
 # in it.
 _CATEGORY = re.compile(r'\s*"((?:[^"]|"")*+)"\s*(?:,|\Z)|([^,]*)(?:,|\Z)')
-_PRICE_LIMIT = 10**8
-_PLACES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +100,15 @@ def price() -> Rule:
     """More than 0, less than 10^8, at most two places; never a binary float on the way."""
     not_a_decimal = RejectReason("not_a_decimal", "must be a decimal number such as 199.50")
     too_many = RejectReason("too_many_decimals", "must have at most two decimal places")
-    out_of_range = RejectReason("out_of_range", "must be more than 0 and less than 100000000")
+    out_of_range = RejectReason("out_of_range", f"must be more than 0 and less than {PRICE_END}")
 
     def checked(value: str) -> RuleResult:
         if not _DECIMAL.fullmatch(value):
             return not_a_decimal
-        if len(value.partition(".")[2]) > _PLACES:
+        if len(value.partition(".")[2]) > PRICE_PLACES:
             return too_many
         number = Decimal(value)
-        return f"{number:.2f}" if 0 < number < _PRICE_LIMIT else out_of_range
+        return f"{number:.{PRICE_PLACES}f}" if 0 < number < PRICE_END else out_of_range
 
     return required(checked)
 

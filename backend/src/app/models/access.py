@@ -15,7 +15,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core.limits import MAX_KEY_NAME_LENGTH
 from app.db.base import Base
+from app.models.checks import trimmed_text
 
 
 class ApiKey(Base):
@@ -25,7 +27,7 @@ class ApiKey(Base):
     __table_args__ = (
         UniqueConstraint("name"),
         UniqueConstraint("lookup"),
-        CheckConstraint("name = btrim(name) AND char_length(name) BETWEEN 1 AND 100", name="name"),
+        trimmed_text("name", MAX_KEY_NAME_LENGTH),
         CheckConstraint(
             "cardinality(scopes) > 0 AND scopes <@ ARRAY['deals:write', 'imports:write', 'admin']",
             name="scopes",

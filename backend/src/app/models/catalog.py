@@ -30,10 +30,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.core import limits
 from app.db.base import Base
+from app.models.checks import trimmed_text
 
-MAX_BIGINT = 2**63 - 1
-MONEY = Numeric(10, 2)
+MONEY = Numeric(limits.PRICE_DIGITS, limits.PRICE_PLACES)
 NO_PRICES = text("array_fill(0, ARRAY[cardinality(price_steps())])")
 
 # Lexemes are the words as they stand, split at spaces: a prefix search over them needs no
@@ -56,14 +57,10 @@ class Hotel(Base):
     __table_args__ = (
         UniqueConstraint("phone"),
         UniqueConstraint("name", "city", "country"),
-        CheckConstraint("name = btrim(name) AND char_length(name) BETWEEN 1 AND 200", name="name"),
-        CheckConstraint("city = btrim(city) AND char_length(city) BETWEEN 1 AND 200", name="city"),
-        CheckConstraint(
-            "country = btrim(country) AND char_length(country) BETWEEN 1 AND 200", name="country"
-        ),
-        CheckConstraint(
-            "phone = btrim(phone) AND char_length(phone) BETWEEN 1 AND 40", name="phone"
-        ),
+        trimmed_text("name", limits.MAX_HOTEL_TEXT_LENGTH),
+        trimmed_text("city", limits.MAX_HOTEL_TEXT_LENGTH),
+        trimmed_text("country", limits.MAX_HOTEL_TEXT_LENGTH),
+        trimmed_text("phone", limits.MAX_PHONE_LENGTH),
         Index(None, "city_folded"),
         Index(None, "country_folded"),
         Index(None, "search_words", postgresql_using="gin"),
@@ -144,14 +141,16 @@ class Deal(Base):
     __table_args__ = (
         UniqueConstraint("external_id"),
         CheckConstraint("external_id > 0", name="external_id"),
+        trimmed_text("room_type", limits.MAX_ROOM_TYPE_LENGTH),
         CheckConstraint(
-            "room_type = btrim(room_type) AND char_length(room_type) BETWEEN 1 AND 50",
-            name="room_type",
+            f"star_rating BETWEEN {limits.MIN_STARS} AND {limits.MAX_STARS}", name="star_rating"
         ),
-        CheckConstraint("star_rating BETWEEN 1 AND 5", name="star_rating"),
         CheckConstraint("price_per_night > 0", name="price_per_night"),
         CheckConstraint("original_price > 0", name="original_price"),
-        CheckConstraint("discount_percent BETWEEN 0 AND 100", name="discount_percent"),
+        CheckConstraint(
+            f"discount_percent BETWEEN 0 AND {limits.MAX_DISCOUNT_PERCENT}",
+            name="discount_percent",
+        ),
         CheckConstraint("checkout_date > checkin_date", name="dates"),
         Index(None, "hotel_id", "id"),
         Index(None, "hotel_id", "price_per_night", postgresql_include=["is_available"]),
@@ -196,7 +195,7 @@ class Category(Base):
     __tablename__ = "categories"
     __table_args__ = (
         UniqueConstraint("name"),
-        CheckConstraint("name = btrim(name) AND char_length(name) BETWEEN 1 AND 50", name="name"),
+        trimmed_text("name", limits.MAX_CATEGORY_LENGTH),
         CheckConstraint("name = lower_case(name)", name="name_lower_case"),
     )
 

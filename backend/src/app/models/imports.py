@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core.limits import MAX_FILE_NAME_LENGTH
 from app.db.base import Base
 
 
@@ -40,7 +41,9 @@ class Import(Base):
         CheckConstraint(
             "(finished_at IS NULL) = (state IN ('queued', 'running'))", name="finished_at"
         ),
-        CheckConstraint("char_length(file_name) BETWEEN 1 AND 255", name="file_name"),
+        CheckConstraint(
+            f"char_length(file_name) BETWEEN 1 AND {MAX_FILE_NAME_LENGTH}", name="file_name"
+        ),
         CheckConstraint("bytes_total > 0", name="bytes_total"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256"),
         Index(None, "sha256"),

@@ -22,6 +22,8 @@ from pydantic import (
 from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
+from app.core.limits import MAX_BIGINT, MAX_HOTEL_TEXT_LENGTH
+
 T = TypeVar("T")
 
 # Stands for null in an example: FastAPI leaves null out of the document, and
@@ -44,7 +46,7 @@ def openapi_examples(*examples: Any) -> ConfigDict:
 
 
 # An exclusive bound, because the document is made with floats, and 2**63 - 1 is none.
-BIGINT_END = 2**63
+BIGINT_END = MAX_BIGINT + 1
 # What the service refuses in a text beside its length, for generated clients: NUL, and only spaces.
 TEXT_RULES = Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000\u001c-\u001f][^\u0000]*$"})
 
@@ -85,7 +87,7 @@ def normalize_text(value: Any) -> Any:
 
 SearchText = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_HOTEL_TEXT_LENGTH),
     BeforeValidator(normalize_text),
     TEXT_RULES,
 ]

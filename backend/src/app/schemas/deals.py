@@ -15,6 +15,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
+from app.core import limits
 from app.schemas.common import (
     Id,
     Money,
@@ -26,6 +27,7 @@ from app.schemas.common import (
 )
 from app.schemas.hotels import SUMMARY_EXAMPLE, HotelSummaryResponse, SearchedCity, SearchedCountry
 from app.schemas.request_types import (
+    PRICE_BOUNDS,
     PRICE_RULES,
     Body,
     CalendarDate,
@@ -47,15 +49,13 @@ SORT_PATTERN = f"^{_ONE_SORT}(,{_ONE_SORT})*$"
 
 MAX_CATEGORY_FILTERS = 20
 
-PriceBound = Annotated[
-    Decimal,
-    Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False),
-    WithJsonSchema(PRICE_RULES),
-]
+PriceBound = Annotated[Decimal, PRICE_BOUNDS, WithJsonSchema(PRICE_RULES)]
 StarsBound = Annotated[
     Decimal,
-    Field(ge=0, le=5, decimal_places=10, allow_inf_nan=False),
-    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 5, "multipleOf": 1e-10}),
+    Field(ge=0, le=limits.MAX_STARS, decimal_places=10, allow_inf_nan=False),
+    WithJsonSchema(
+        {"type": "number", "minimum": 0, "maximum": limits.MAX_STARS, "multipleOf": 1e-10}
+    ),
 ]
 DATES_RULE = "must be after checkin_date"
 
@@ -94,10 +94,12 @@ class DealResponse(TypedDict):
     ]
     hotel_id: Id
     room_type: Annotated[str, Field(examples=["suite"])]
-    star_rating: Annotated[int, Field(ge=1, le=5, description="Stars of the offer")]
+    star_rating: Annotated[
+        int, Field(ge=limits.MIN_STARS, le=limits.MAX_STARS, description="Stars of the offer")
+    ]
     price_per_night: Money
     original_price: Money
-    discount_percent: Annotated[int, Field(ge=0, le=100)]
+    discount_percent: Annotated[int, Field(ge=0, le=limits.MAX_DISCOUNT_PERCENT)]
     checkin_date: date
     checkout_date: Annotated[date, Field(description="After `checkin_date`")]
     is_available: Annotated[bool, Field(description="False when it is sold")]
@@ -204,7 +206,12 @@ class DealFilters(BaseModel):
     available_only: AvailableOnly = False
     min_discount: Annotated[
         OptionalParam[int],
-        Field(ge=0, le=100, description="In percent, at least this", examples=[20]),
+        Field(
+            ge=0,
+            le=limits.MAX_DISCOUNT_PERCENT,
+            description="In percent, at least this",
+            examples=[20],
+        ),
     ] = None
     checkin_from: Annotated[
         OptionalParam[CalendarDate],

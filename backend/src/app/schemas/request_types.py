@@ -19,9 +19,11 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from app.core import limits
 from app.schemas.common import BIGINT_END, TEXT_RULES, normalize_text
 
-_PRICE = re.compile(r"\d{1,8}(\.\d{1,2})?", re.ASCII)
+_PRICE_TEXT = rf"[0-9]{{1,{limits.PRICE_WHOLE_DIGITS}}}(\.[0-9]{{1,{limits.PRICE_PLACES}}})?"
+_PRICE = re.compile(_PRICE_TEXT)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -51,61 +53,72 @@ def _calendar_date(value: Any) -> Any:
     return value
 
 
+PRICE_BOUNDS = Field(
+    gt=0, lt=limits.PRICE_END, decimal_places=limits.PRICE_PLACES, allow_inf_nan=False
+)
 PRICE_RULES = {
     "type": "number",
     "exclusiveMinimum": 0,
-    "exclusiveMaximum": 10**8,
+    "exclusiveMaximum": limits.PRICE_END,
     "multipleOf": 0.01,
 }
 Price = Annotated[
     Decimal,
     BeforeValidator(_price),
-    Field(gt=0, lt=10**8, decimal_places=2, allow_inf_nan=False),
+    PRICE_BOUNDS,
     WithJsonSchema(
         {
             "anyOf": [
                 PRICE_RULES,
-                {"type": "string", "pattern": r"^(?![0.]*$)[0-9]{1,8}(\.[0-9]{1,2})?$"},
+                {"type": "string", "pattern": rf"^(?![0.]*$){_PRICE_TEXT}$"},
             ],
             "examples": ["176.18"],
         }
     ),
 ]
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date), Field(examples=["2026-12-01"])]
-Stars = Annotated[int, Field(strict=True, ge=1, le=5, examples=[4]), BeforeValidator(_integer)]
-Percent = Annotated[int, Field(strict=True, ge=0, le=100, examples=[28]), BeforeValidator(_integer)]
+Stars = Annotated[
+    int,
+    Field(strict=True, ge=limits.MIN_STARS, le=limits.MAX_STARS, examples=[4]),
+    BeforeValidator(_integer),
+]
+Percent = Annotated[
+    int,
+    Field(strict=True, ge=0, le=limits.MAX_DISCOUNT_PERCENT, examples=[28]),
+    BeforeValidator(_integer),
+]
 EntityId = Annotated[int, Field(strict=True, ge=1, lt=BIGINT_END), BeforeValidator(_integer)]
 StrictBool = Annotated[bool, Field(strict=True)]
 RoomType = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.MAX_ROOM_TYPE_LENGTH),
     BeforeValidator(normalize_text),
     TEXT_RULES,
     Field(examples=["suite"]),
 ]
 CategoryName = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.MAX_CATEGORY_LENGTH),
     BeforeValidator(normalize_text),
     TEXT_RULES,
 ]
 CategoryNames = Annotated[
     list[CategoryName],
     Field(
-        max_length=20,
+        max_length=limits.MAX_CATEGORIES,
         description="Made when new; stored in lower case, each once",
         examples=[["boutique", "luxury"]],
     ),
 ]
 HotelText = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.MAX_HOTEL_TEXT_LENGTH),
     BeforeValidator(normalize_text),
     TEXT_RULES,
 ]
 Phone = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=40),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.MAX_PHONE_LENGTH),
     BeforeValidator(normalize_text),
     TEXT_RULES,
 ]

@@ -9,9 +9,8 @@ from rich.table import Table
 
 from app.cli import console
 from app.cli.commands.databases import opened, start
+from app.core.limits import MAX_KEY_NAME_LENGTH
 from app.services.keys import SCOPES, KeyService
-
-MAX_KEY_NAME = 100
 
 T = TypeVar("T")
 
@@ -32,8 +31,8 @@ def create_key(
         raise typer.BadParameter(
             f"{', '.join(sorted(unknown))}: not one of {', '.join(SCOPES)}", param_hint="--scope"
         )
-    if not name.strip() or len(name) > MAX_KEY_NAME:
-        raise typer.BadParameter(f"1 to {MAX_KEY_NAME} characters", param_hint="NAME")
+    if not name.strip() or len(name) > MAX_KEY_NAME_LENGTH:
+        raise typer.BadParameter(f"1 to {MAX_KEY_NAME_LENGTH} characters", param_hint="NAME")
     key = _with_keys(lambda keys: keys.create(name.strip(), chosen))
     # The key alone on stdout, for scripts.
     console.stderr.print("keep it, it is not shown again:")

@@ -15,9 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from app.core.limits import MAX_BIGINT
 from app.ingestion.check.validated_chunk import Hotel
 from app.ingestion.merge import statements as sql
-from app.models.catalog import MAX_BIGINT
 
 # What the driver waits for an answer; the server's own limit is the same.
 STATEMENT_SECONDS = 3600

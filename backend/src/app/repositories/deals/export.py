@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import text
 
+from app.core.limits import MAX_BIGINT
 from app.db.streaming import Lines, SnapshotConnections, Write
-from app.models.catalog import MAX_BIGINT
 from app.repositories.deals.export_lines import file_stretches, json_lines
 from app.repositories.deals.filters import bind_parameters
 
