@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from app.core.errors import ConflictError, InvalidInputError, NotFoundError, PreconditionFailedError
-from app.repositories.deals.read import deal_response
 from app.repositories.deals.write import DealWriteRepository
 from app.schemas.deals import DealPatch
 from app.services.deals import DealWriteService
@@ -29,10 +27,21 @@ class FakeDealWriteRepository(DealWriteRepository):
     async def get(self, deal_id: int) -> Any:
         if deal_id != 1:
             return None
-        deal = (1, 17, 5, "suite", 4, Decimal("10.50"), Decimal("20.00"), 10)
-        dates = (date(2027, 1, 10), date(2027, 1, 12))
-        hotel = (5, "Inn", "Berlin", "Germany", "+49", 4.0)
-        return deal_response((None, *deal, *dates, True, ["beach"], 3, NOW, NOW, *hotel))
+        return {
+            "id": 1,
+            "external_id": 17,
+            "hotel_id": 5,
+            "room_type": "suite",
+            "star_rating": 4,
+            "price_per_night": "10.50",
+            "original_price": "20.00",
+            "discount_percent": 10,
+            "checkin_date": date(2027, 1, 10),
+            "checkout_date": date(2027, 1, 12),
+            "is_available": True,
+            "categories": ["beach"],
+            "version": 3,
+        }
 
     async def version(self, deal_id: int) -> int | None:
         return 3 if deal_id == 1 else None

@@ -11,10 +11,11 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-_ROWS = """jsonb_to_recordset(:rows) AS given (
-        id bigint, external_id bigint, hotel_id bigint, room_type text, star_rating integer,
-        price_per_night numeric, original_price numeric, discount_percent integer,
-        checkin_date date, checkout_date date, is_available boolean, categories text[]
+from app.repositories.deals.columns import SETTABLE, assigned, declared
+
+_COLUMNS = ", ".join(("id", *SETTABLE))
+_ROWS = f"""jsonb_to_recordset(:rows) AS given (
+        id bigint, {declared(SETTABLE)}, categories text[]
     )"""
 
 _LOCK_HOTELS = text(
@@ -23,22 +24,19 @@ _LOCK_HOTELS = text(
 _LOWER_CASE = text("SELECT name, lower_case(name) FROM unnest(CAST(:names AS text[])) AS name")
 _ENSURE_CATEGORIES = text("SELECT count(*) FROM ensure_categories(CAST(:names AS text[]))")
 _LOCK_DEALS = text(
-    """
-    SELECT id, external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
-        discount_percent, checkin_date, checkout_date, is_available,
+    f"""
+    SELECT {_COLUMNS},
         ARRAY(
             SELECT name FROM deal_categories JOIN categories ON categories.id = category_id
             WHERE deal_id = deals.id ORDER BY name COLLATE "C"
         ) AS categories
     FROM deals WHERE external_id = ANY(CAST(:external_ids AS bigint[]))
     ORDER BY external_id FOR NO KEY UPDATE
-    """
+    """  # noqa: S608 - names of columns
 )
 _NEW_IDS = text(
     "SELECT nextval(pg_get_serial_sequence('deals', 'id')) FROM generate_series(1, :count)"
 )
-_COLUMNS = """id, external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
-        discount_percent, checkin_date, checkout_date, is_available"""
 _INSERT = text(
     f"""
     INSERT INTO deals ({_COLUMNS})
@@ -51,10 +49,7 @@ _INSERT = text(
 _UPDATE = text(
     f"""
     UPDATE deals SET
-        hotel_id = given.hotel_id, room_type = given.room_type, star_rating = given.star_rating,
-        price_per_night = given.price_per_night, original_price = given.original_price,
-        discount_percent = given.discount_percent, checkin_date = given.checkin_date,
-        checkout_date = given.checkout_date, is_available = given.is_available,
+        {assigned("given", (name for name in SETTABLE if name != "external_id"))},
         version_id = version_id + 1
     FROM {_ROWS} WHERE deals.id = given.id
     """  # noqa: S608 - constants
@@ -99,7 +94,7 @@ class BulkRepository:
     async def lower_case(self, names: Collection[str]) -> dict[str, str]:
         """Names as the database stores them."""
         rows = await self._session.execute(_LOWER_CASE, {"names": sorted(names)})
-        return {row[0]: row[1] for row in rows}
+        return {row.name: row.lower_case for row in rows}
 
     async def new_ids(self, count: int) -> list[int]:
         """Ids for deals to come."""

@@ -5,24 +5,14 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Text,
-    bindparam,
-    cast,
-    func,
-    select,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import BigInteger, Text, bindparam, cast, func, select
 from sqlalchemy.orm import aliased
 
-from app.db.reader import AnyRow, Reader
-from app.models import Category, Deal, Hotel, deal_categories
-from app.repositories.categories import BY_NAME
+from app.db.reader import Reader
+from app.models import Deal, Hotel
+from app.repositories.deals.columns import deal_columns, deal_response, with_prices_as_text
 from app.repositories.deals.filters import bind_parameters, total
 from app.repositories.deals.page_plan import page_rows
-from app.repositories.hotels import read
 from app.repositories.pagination import (
     NO_TOTAL,
     AnySelect,
@@ -86,68 +76,7 @@ def _page_statement(
     deal = aliased(Deal, page_rows(filters, shape).subquery("picked"))
     page = select(*deal_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
     in_all = total(filters, count, single_category=single_category)
-    return with_total(page, in_all, ordering(shape.sort, page.c))
-
-
-def deal_columns(
-    deal: Any, average: ColumnElement[Any] = read.AVERAGE_STARS
-) -> list[ColumnElement[Any]]:
-    """What a deal is shown with: its columns, its categories, its hotel with its average stars."""
-    names = (
-        select(Category.name)
-        .join(deal_categories, deal_categories.c.category_id == Category.id)
-        .where(deal_categories.c.deal_id == deal.id)
-        .order_by(BY_NAME)
-        .scalar_subquery()
-    )
-    return [
-        deal.id,
-        deal.external_id,
-        deal.hotel_id,
-        deal.room_type,
-        deal.star_rating,
-        deal.price_per_night,
-        deal.original_price,
-        deal.discount_percent,
-        deal.checkin_date,
-        deal.checkout_date,
-        deal.is_available,
-        func.array(names, type_=ARRAY(Text)).label("categories"),
-        deal.version_id,
-        deal.created_at,
-        deal.updated_at,
-        # Two tables have an `id`; in a subquery each column needs a name of its own.
-        *(column.label(f"hotel_{n}") for n, column in enumerate((*read.IDENTITY, average))),
-    ]
-
-
-def deal_response(row: AnyRow) -> DealResponse:
-    """Shape a row of a null or total and `deal_columns`."""
-    return {
-        "id": row[1],
-        "external_id": row[2],
-        "hotel_id": row[3],
-        "room_type": row[4],
-        "star_rating": row[5],
-        "price_per_night": str(row[6]),
-        "original_price": str(row[7]),
-        "discount_percent": row[8],
-        "checkin_date": row[9],
-        "checkout_date": row[10],
-        "is_available": row[11],
-        "categories": row[12],
-        "version": row[13],
-        "created_at": row[14],
-        "updated_at": row[15],
-        "hotel": {
-            "id": row[16],
-            "name": row[17],
-            "city": row[18],
-            "country": row[19],
-            "phone": row[20],
-            "avg_star_rating": row[21],
-        },
-    }
+    return with_prices_as_text(with_total(page, in_all, ordering(shape.sort, page.c)))
 
 
 def sort_value(deal: DealResponse, field: str) -> Any:
@@ -157,7 +86,7 @@ def sort_value(deal: DealResponse, field: str) -> Any:
     return {**deal}[field]
 
 
-_ONE = (
+_ONE = with_prices_as_text(
     select(NO_TOTAL, *deal_columns(Deal))
     .join(Hotel, Hotel.id == Deal.hotel_id)
     .where(Deal.id == bindparam("deal_id"))

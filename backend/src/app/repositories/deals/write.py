@@ -12,58 +12,43 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import TextClause
 
 from app.models import Deal, Hotel
-from app.repositories.deals.read import deal_columns, deal_response
+from app.repositories.deals.columns import (
+    SETTABLE,
+    deal_columns,
+    deal_columns_of,
+    deal_response,
+    parameter,
+    with_prices_as_text,
+)
 from app.repositories.hotels.read import average_with_pending
 from app.repositories.pagination import NO_TOTAL
 from app.schemas.deals import DealResponse
 
-_TYPES = {
-    "external_id": "bigint",
-    "hotel_id": "bigint",
-    "room_type": "text",
-    "star_rating": "integer",
-    "price_per_night": "numeric",
-    "original_price": "numeric",
-    "discount_percent": "integer",
-    "checkin_date": "date",
-    "checkout_date": "date",
-    "is_available": "boolean",
-}
-
-
-def _value(name: str) -> str:
-    return f"CAST(:{name} AS {_TYPES[name]})"
-
-
-# The hotel is held so that the foreign key's check cannot fail after this has found it. The answer
-# has the columns of `deal_columns`, with the average that the commit will make.
+# The categories that the statement links, which it cannot read yet.
+_LINKED = """ARRAY(
+            SELECT DISTINCT lower_case(btrim(name)) COLLATE "C" AS name
+            FROM unnest(CAST(:categories AS text[])) AS name ORDER BY name
+        )"""
+# The average that the commit will make.
+_AVERAGE = """CAST(
+            round((hotel.star_sum + added.star_rating)::numeric / (hotel.deal_count + 1), 2)
+            AS double precision
+        )"""
+# The hotel is held so that the foreign key's check cannot fail after this has found it.
 _INSERT = text(
     f"""
     WITH hotel AS (
         SELECT * FROM hotels WHERE id = :hotel_id FOR KEY SHARE
     ), added AS (
-        INSERT INTO deals ({", ".join(_TYPES)})
-        SELECT {", ".join(_value(name) for name in _TYPES)} FROM hotel
+        INSERT INTO deals ({", ".join(SETTABLE)})
+        SELECT {", ".join(map(parameter, SETTABLE))} FROM hotel
         RETURNING *
     ), linked AS (
         INSERT INTO deal_categories (deal_id, category_id)
         SELECT added.id, category_id
         FROM added, ensure_categories(CAST(:categories AS text[])) AS category_id
     )
-    SELECT NULL,
-        added.id, added.external_id, added.hotel_id, added.room_type, added.star_rating,
-        added.price_per_night, added.original_price, added.discount_percent,
-        added.checkin_date, added.checkout_date, added.is_available,
-        ARRAY(
-            SELECT DISTINCT lower_case(btrim(name)) COLLATE "C" AS name
-            FROM unnest(CAST(:categories AS text[])) AS name ORDER BY name
-        ),
-        added.version_id, added.created_at, added.updated_at,
-        hotel.id, hotel.name, hotel.city, hotel.country, hotel.phone,
-        CAST(
-            round((hotel.star_sum + added.star_rating)::numeric / (hotel.deal_count + 1), 2)
-            AS double precision
-        )
+    SELECT NULL, {deal_columns_of("added", "hotel", _LINKED, _AVERAGE)}
     FROM added CROSS JOIN hotel
     """  # noqa: S608 - names of columns
 )
@@ -72,7 +57,7 @@ _DELETE = text("DELETE FROM deals WHERE id = :id AND version_id = :version RETUR
 
 _VERSION = select(Deal.version_id).where(Deal.id == bindparam("id"))
 
-_ONE = (
+_ONE = with_prices_as_text(
     select(NO_TOTAL, *deal_columns(Deal, average_with_pending()))
     .join(Hotel, Hotel.id == Deal.hotel_id)
     .where(Deal.id == bindparam("id"))
@@ -124,7 +109,7 @@ class DealWriteRepository:
 
 def _update(values: Mapping[str, Any]) -> TextClause:
     """The version rises here and not only by the trigger, which does not see categories."""
-    changes = [f"{name} = {_value(name)}" for name in values if name in _TYPES]
+    changes = [f"{name} = {parameter(name)}" for name in values if name in SETTABLE]
     links = _RELINK if "categories" in values else ""
     return text(
         f"""

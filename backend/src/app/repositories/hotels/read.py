@@ -1,6 +1,6 @@
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Boolean, ColumnElement, Float, bindparam, func, select
 from sqlalchemy.dialects.postgresql import TSQUERY
@@ -17,22 +17,20 @@ from app.repositories.pagination import (
     split_total,
     with_total,
 )
-from app.schemas.hotels import HotelResponse
+from app.schemas.hotels import HotelResponse, HotelSummaryResponse
 
 AVERAGE_STARS = func.round(Hotel.star_rating, 2).cast(Float).label("avg_star_rating")
 
-IDENTITY = (Hotel.id, Hotel.name, Hotel.city, Hotel.country, Hotel.phone)
+_OTHER = {"avg_star_rating": AVERAGE_STARS, "version": Hotel.version_id.label("version")}
+COLUMNS: tuple[ColumnElement[Any], ...] = tuple(
+    _OTHER[name] if name in _OTHER else getattr(Hotel, name)
+    for name in HotelResponse.__annotations__
+)
+IDENTITY = tuple(
+    getattr(Hotel, name) for name in HotelSummaryResponse.__annotations__ if name not in _OTHER
+)
 # Hotels come in one order only.
 ORDER = "id"
-
-COLUMNS = (
-    *IDENTITY,
-    AVERAGE_STARS,
-    Hotel.deal_count,
-    Hotel.version_id,
-    Hotel.created_at,
-    Hotel.updated_at,
-)
 
 # How a filter of a query narrows the hotels; the parameter has the filter's name. Deals use the
 # same: what narrows their hotels narrows them.
@@ -99,18 +97,7 @@ class HotelReadRepository:
 
 def _response(row: AnyRow) -> HotelResponse:
     """Shape a row of `COLUMNS`."""
-    return {
-        "id": row[0],
-        "name": row[1],
-        "city": row[2],
-        "country": row[3],
-        "phone": row[4],
-        "avg_star_rating": row[5],
-        "deal_count": row[6],
-        "version": row[7],
-        "created_at": row[8],
-        "updated_at": row[9],
-    }
+    return cast("HotelResponse", dict(zip(HotelResponse.__annotations__, row, strict=True)))
 
 
 def _parameters(filters: Mapping[str, Any]) -> dict[str, Any]:

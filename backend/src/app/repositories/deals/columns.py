@@ -1,0 +1,103 @@
+"""The columns of a deal: each list of them in SQL derives from `Deal.__table__` and the schemas.
+
+No other file knows the position of a column in a row.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Numeric, Text, func, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from app.models import Category, Deal, deal_categories
+from app.repositories.categories import BY_NAME
+from app.repositories.hotels import read
+from app.repositories.pagination import AnySelect
+from app.schemas.deals import DealCreate, DealResponse
+from app.schemas.hotels import HotelSummaryResponse
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_TYPES = {column.name: column.type.compile(_DIALECT) for column in Deal.__table__.c}
+
+# A client sets these.
+SETTABLE = tuple(name for name in DealCreate.model_fields if name in _TYPES)
+
+_SHOWN = tuple(name for name in DealResponse.__annotations__ if name != "hotel")
+_SHOWN_OF_HOTEL = tuple(HotelSummaryResponse.__annotations__)
+_PRICES = {column.name for column in Deal.__table__.c if isinstance(column.type, Numeric)}
+
+
+def declared(names: Iterable[str]) -> str:
+    """Return the columns with their types, for a table of the same columns."""
+    return ", ".join(f"{name} {_TYPES[name]}" for name in names)
+
+
+def qualified(source: str, names: Iterable[str]) -> str:
+    """Return the columns of `source`."""
+    return ", ".join(f"{source}.{name}" for name in names)
+
+
+def assigned(source: str, names: Iterable[str]) -> str:
+    """Return the assignments of an UPDATE from the columns of `source`."""
+    return ", ".join(f"{name} = {source}.{name}" for name in names)
+
+
+def parameter(name: str) -> str:
+    """Return the bound parameter of a column, with its type."""
+    return f"CAST(:{name} AS {_TYPES[name]})"
+
+
+def deal_columns(
+    deal: Any, average: ColumnElement[Any] = read.AVERAGE_STARS
+) -> list[ColumnElement[Any]]:
+    """Return what a deal is shown with: its columns, its categories, its hotel with its stars."""
+    names = (
+        select(Category.name)
+        .join(deal_categories, deal_categories.c.category_id == Category.id)
+        .where(deal_categories.c.deal_id == deal.id)
+        .order_by(BY_NAME)
+        .scalar_subquery()
+    )
+    other = {"categories": func.array(names, type_=ARRAY(Text)), "version": deal.version_id}
+    return [
+        *(other[name].label(name) if name in other else getattr(deal, name) for name in _SHOWN),
+        # Two tables have an `id`; in a subquery each column needs a name of its own.
+        *(column.label(f"hotel.{column.name}") for column in read.IDENTITY),
+        average.label("hotel.avg_star_rating"),
+    ]
+
+
+def deal_columns_of(deal: str, hotel: str, categories: str, average: str) -> str:
+    """Return the same as text, with the prices as text: the columns of rows `deal` and `hotel`."""
+    other = {
+        "categories": categories,
+        "version": f"{deal}.version_id",
+        **{name: f"CAST({deal}.{name} AS text)" for name in _PRICES},
+    }
+    own = [other.get(name, f"{deal}.{name}") for name in _SHOWN]
+    return ", ".join([*own, *(f"{hotel}.{column.name}" for column in read.IDENTITY), average])
+
+
+def with_prices_as_text(statement: AnySelect) -> AnySelect:
+    """Cast the prices that `statement` returns, as `deal_response` takes them.
+
+    In a binary protocol a decimal costs the driver more than the rest of the row.
+    """
+    return statement.with_only_columns(
+        *(
+            column.cast(Text).label(column.key) if isinstance(column.type, Numeric) else column
+            for column in statement.selected_columns
+        )
+    )
+
+
+def deal_response(row: Iterable[Any]) -> DealResponse:
+    """Shape a row of a null or total and `deal_columns`, with the prices as text."""
+    values = iter(row)
+    next(values)
+    # Each takes as many values as it has names.
+    deal: Any = dict(zip(_SHOWN, values, strict=False))
+    deal["hotel"] = dict(zip(_SHOWN_OF_HOTEL, values, strict=False))
+    response: DealResponse = deal
+    return response
