@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.core import limits
 from app.ingestion import rules
+from app.schemas.deals_csv import CATEGORIES
 
 # A day of a month: any up to the 28th, the 29th and 30th outside February, the 31st where it is.
 _DAY = (
@@ -31,43 +32,34 @@ class Column:
 
 _PRICE = rf"^[1-9][0-9]{{0,{limits.PRICE_WHOLE_DIGITS - 1}}}\.[0-9]{{1,{limits.PRICE_PLACES}}}$"
 
-ID = Column("id", rules.integer(1, limits.MAX_BIGINT), r"^[1-9][0-9]{0,17}$")
-HOTEL_NAME = Column("hotel_name", rules.text(limits.MAX_HOTEL_TEXT_LENGTH))
-HOTEL_CITY = Column("hotel_city", rules.text(limits.MAX_HOTEL_TEXT_LENGTH))
-HOTEL_COUNTRY = Column("hotel_country", rules.text(limits.MAX_HOTEL_TEXT_LENGTH))
-HOTEL_PHONE = Column("hotel_phone", rules.text(limits.MAX_PHONE_LENGTH))
-STAR_RATING = Column("hotel_star_rating", rules.integer(limits.MIN_STARS, limits.MAX_STARS))
-ROOM_TYPE = Column("room_type", rules.text(limits.MAX_ROOM_TYPE_LENGTH))
-PRICE_PER_NIGHT = Column("price_per_night", rules.price(), _PRICE, is_price=True)
-ORIGINAL_PRICE = Column("original_price", rules.price(), _PRICE, is_price=True)
-DISCOUNT_PERCENT = Column("discount_percent", rules.integer(0, limits.MAX_DISCOUNT_PERCENT))
-CHECKIN_DATE = Column("checkin_date", rules.calendar_date())
-CHECKOUT_DATE = Column("checkout_date", rules.calendar_date())
-IS_AVAILABLE = Column("is_available", rules.boolean())
-CREATED_AT = Column(
+ID = "id"
+HOTEL_PHONE = "hotel_phone"
+CHECKIN_DATE = "checkin_date"
+CHECKOUT_DATE = "checkout_date"
+# In the order of `validated_chunk.Hotel`.
+HOTEL = (HOTEL_PHONE, "hotel_name", "hotel_city", "hotel_country")
+
+_BEFORE_CATEGORIES = (
+    Column(ID, rules.integer(1, limits.MAX_BIGINT), r"^[1-9][0-9]{0,17}$"),
+    Column("hotel_name", rules.text(limits.MAX_HOTEL_TEXT_LENGTH)),
+    Column("hotel_city", rules.text(limits.MAX_HOTEL_TEXT_LENGTH)),
+    Column("hotel_country", rules.text(limits.MAX_HOTEL_TEXT_LENGTH)),
+    Column(HOTEL_PHONE, rules.text(limits.MAX_PHONE_LENGTH)),
+    Column("hotel_star_rating", rules.integer(limits.MIN_STARS, limits.MAX_STARS)),
+    Column("room_type", rules.text(limits.MAX_ROOM_TYPE_LENGTH)),
+    Column("price_per_night", rules.price(), _PRICE, is_price=True),
+    Column("original_price", rules.price(), _PRICE, is_price=True),
+    Column("discount_percent", rules.integer(0, limits.MAX_DISCOUNT_PERCENT)),
+    Column(CHECKIN_DATE, rules.calendar_date()),
+    Column(CHECKOUT_DATE, rules.calendar_date()),
+    Column("is_available", rules.boolean()),
+)
+_CREATED_AT = Column(
     "created_at",
     rules.timestamp(),
     rf"^[12][0-9]{{3}}-{_DAY} (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$",
 )
 
 # Categories have a check of their own: how their case is folded is the database's to say.
-CATEGORIES = "categories"
-
-HOTEL_COLUMNS = (HOTEL_PHONE, HOTEL_NAME, HOTEL_CITY, HOTEL_COUNTRY)
-_BEFORE_CATEGORIES = (
-    ID,
-    HOTEL_NAME,
-    HOTEL_CITY,
-    HOTEL_COUNTRY,
-    HOTEL_PHONE,
-    STAR_RATING,
-    ROOM_TYPE,
-    PRICE_PER_NIGHT,
-    ORIGINAL_PRICE,
-    DISCOUNT_PERCENT,
-    CHECKIN_DATE,
-    CHECKOUT_DATE,
-    IS_AVAILABLE,
-)
-SCALARS = (*_BEFORE_CATEGORIES, CREATED_AT)
-NAMES = (*(column.name for column in _BEFORE_CATEGORIES), CATEGORIES, CREATED_AT.name)
+SCALARS = (*_BEFORE_CATEGORIES, _CREATED_AT)
+NAMES = (*(column.name for column in _BEFORE_CATEGORIES), CATEGORIES, _CREATED_AT.name)

@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 
 from app.core.errors import DealsError
 from app.ingestion.arrow_text import Texts, column_of, content, end_with, join, numerals, pick
+from app.schemas.deals_csv import COLUMNS
 
 Numbers = NDArray[np.int64]
 
-HEADER = (
-    b"id,hotel_name,hotel_city,hotel_country,hotel_star_rating,hotel_phone,room_type,"
-    b"price_per_night,original_price,discount_percent,checkin_date,checkout_date,is_available,"
-    b"categories,created_at\n"
-)
+HEADER = f"{','.join(COLUMNS)}\n".encode()
 HOTELS = 150
 CHUNK_ROWS = 100_000
 

@@ -11,6 +11,7 @@ from app.http.openapi.responses import DISPOSITION, PUBLIC, VARY, success_respon
 from app.http.state import service_state
 from app.http.streaming import StreamedResponse
 from app.schemas.deals import DEAL_EXAMPLE, DealFilters, DealResponse
+from app.schemas.deals_csv import csv_example
 from app.services.exports import ExportFormat
 
 router = APIRouter(prefix="/deals", tags=["deals"])
@@ -25,13 +26,7 @@ _CONTENT: dict[str, Any] = {
             "type": "string",
             "description": "A header and a line for each deal, as in the files that are loaded",
         },
-        "example": (
-            "id,hotel_name,hotel_city,hotel_country,hotel_star_rating,hotel_phone,room_type,"
-            "price_per_night,original_price,discount_percent,checkin_date,checkout_date,"
-            "is_available,categories,created_at\n"
-            "70001,Lakeside Court,Zürich,Switzerland,4,+41-44-555-0101,suite,176.18,244.69,28,"
-            '2026-12-01,2026-12-06,True,"boutique,luxury",2026-11-21 11:35:02\n'
-        ),
+        "example": csv_example(),
     },
     _NDJSON.name: {
         "schema": {

@@ -41,6 +41,7 @@ from app.http.state import service_state
 from app.http.streaming import StreamedResponse, Write
 from app.http.uploads import FORM_TYPE, RAW_TYPES, Uploaded
 from app.schemas.common import Id, PaginatedResponse, page_example
+from app.schemas.deals_csv import csv_example
 from app.schemas.imports import (
     ENDED_EXAMPLE,
     IMPORT_EXAMPLE,
@@ -90,13 +91,14 @@ _BODY: dict[str, Any] = {
         },
     }
 }
-_REJECTS = (
-    "id,hotel_name,hotel_city,hotel_country,hotel_star_rating,hotel_phone,room_type,"
-    "price_per_night,original_price,discount_percent,checkin_date,checkout_date,is_available,"
-    "categories,created_at,line,column,code,message\n"
-    "70002,Lakeside Court,Zürich,Switzerland,4,+41-44-555-0101,suite,free,244.69,28,2026-12-01,"
-    "2026-12-06,True,luxury,2026-11-21 11:35:02,3,price_per_night,not_a_decimal,"
-    "must be a decimal number\n"
+_REJECTS = csv_example(
+    id="70002",
+    price_per_night="free",
+    categories="luxury",
+    line="3",
+    column="price_per_night",
+    code="not_a_decimal",
+    message="must be a decimal number",
 )
 _EVENT = f"data: {to_json(IMPORT_EXAMPLE).decode()}\n\n"
 _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]

@@ -64,7 +64,7 @@ def check_row(fields: Mapping[str, str]) -> dict[str, object] | tuple[str, str]:
     says: dict[str, object] = {}
     for name in NAMES:
         result: object
-        if name == columns.CATEGORIES:
+        if name == "categories":
             named = rules.category_names(fields[name])
             result = (
                 named

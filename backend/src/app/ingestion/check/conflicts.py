@@ -40,9 +40,9 @@ class KnownHotels:
     def conflict(self, hotel: Hotel) -> ColumnReason | None:
         """What forbids `hotel`; a phone's owner is looked at before an identity's."""
         if self.by_phone.get(hotel.phone, hotel) != hotel:
-            return columns.HOTEL_PHONE.name, PHONE_CONFLICT
+            return columns.HOTEL_PHONE, PHONE_CONFLICT
         if self.by_identity.get(hotel.identity, hotel) != hotel:
-            return columns.HOTEL_PHONE.name, HOTEL_CONFLICT
+            return columns.HOTEL_PHONE, HOTEL_CONFLICT
         return None
 
     def claim(self, hotel: Hotel) -> None:
@@ -101,7 +101,7 @@ def _one_by_one(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, 
             if taken[external_id] == content:
                 duplicates += 1
             else:
-                reasons[row] = (columns.ID.name, DUPLICATE_ID)
+                reasons[row] = (columns.ID, DUPLICATE_ID)
         elif conflict := claims.conflict(hotel):
             reasons[row] = conflict
         else:

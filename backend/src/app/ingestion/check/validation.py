@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sqlalchemy import Text
 
 from app.ingestion import arrow_text, columns, rules
 from app.ingestion.arrow_text import Texts
@@ -18,11 +19,17 @@ from app.ingestion.check.validated_chunk import ColumnReason, Hotel, ValidatedCh
 from app.ingestion.read.chunks import Chunk
 from app.ingestion.read.header import Header
 from app.ingestion.rules import RejectReason, Rule
+from app.repositories.deals.columns import TABLE
+from app.schemas.deals_csv import CATEGORIES, DEAL_COLUMNS
 
 # Maps category names to lower case as the database does it; called from a worker thread.
 FoldCategories = Callable[[Collection[str]], Mapping[str, str]]
 
 _ONE_PLACE = r"\.[0-9]$"
+# Only these can need escapes.
+_FREE_TEXT = {
+    name for name, column in DEAL_COLUMNS.items() if isinstance(TABLE.c[column].type, Text)
+}
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
@@ -47,7 +54,7 @@ def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> 
     }
     checked = {column.name: _check(column, fields[column.name]) for column in columns.SCALARS}
     _check_dates(checked)
-    categories, category_sets, category_set = _check_categories(fields[columns.CATEGORIES], fold)
+    categories, category_sets, category_set = _check_categories(fields[CATEGORIES], fold)
     checked[categories.name] = categories
 
     reasons: dict[int, ColumnReason] = {}
@@ -63,7 +70,7 @@ def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> 
     return ValidatedChunk(
         chunk=chunk,
         rows=rows,
-        ids=arrow_text.numbers(good[columns.ID.name]),
+        ids=arrow_text.numbers(good[columns.ID]),
         hashes=_hashes(deals, good, hash_key),
         deals=deals,
         hotels=hotels,
@@ -109,7 +116,7 @@ def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[in
 
 def _check_dates(checked: Mapping[str, _Column]) -> None:
     """A stay has a night at least; ISO dates sort as text."""
-    checkin, checkout = checked[columns.CHECKIN_DATE.name], checked[columns.CHECKOUT_DATE.name]
+    checkin, checkout = checked[columns.CHECKIN_DATE], checked[columns.CHECKOUT_DATE]
     for place in np.flatnonzero(arrow_text.not_greater(checkout.texts, checkin.texts)).tolist():
         if place not in checkin.problems:
             checkout.problems.setdefault(place, rules.CHECKOUT_BEFORE_CHECKIN)
@@ -132,45 +139,37 @@ def _check_categories(
     # For the hash: NUL is in no name, as a comma may be.
     joined = arrow_text.column_of(["\0".join(names) for names in sets])
     problems = _problems(outcomes, indices)
-    return _Column(columns.CATEGORIES, arrow_text.pick(joined, indices), problems), sets, indices
+    return _Column(CATEGORIES, arrow_text.pick(joined, indices), problems), sets, indices
 
 
 def _hotels(good: Mapping[str, Texts]) -> tuple[list[Hotel], NDArray[np.int64]]:
     """The different hotels of the rows, in order of appearance, and which one each row names."""
-    frame = pd.DataFrame(
-        {column.name: arrow_text.encode(good[column.name])[1] for column in columns.HOTEL_COLUMNS}
-    )
+    frame = pd.DataFrame({name: arrow_text.encode(good[name])[1] for name in columns.HOTEL})
     hotel = np.asarray(frame.groupby(list(frame.columns), sort=False).ngroup(), dtype=np.int64)
     _, first = np.unique(hotel, return_index=True)
-    parts = (
-        arrow_text.pick(good[column.name], first).to_pylist() for column in columns.HOTEL_COLUMNS
-    )
+    parts = (arrow_text.pick(good[name], first).to_pylist() for name in columns.HOTEL)
     return [Hotel(*part) for part in zip(*parts, strict=True)], hotel
 
 
 def _deals(good: Mapping[str, Texts]) -> Texts:
-    """The columns of a deal as `staging` stages them; only one of them can need escapes."""
-    room_types, indices = arrow_text.encode(good[columns.ROOM_TYPE.name])
-    escaped = arrow_text.column_of([value.translate(_ESCAPES) for value in room_types])
+    """The columns of a deal as `staging` stages them."""
     return arrow_text.join(
         "\t",
-        good[columns.ID.name],
-        arrow_text.pick(escaped, indices),
-        good[columns.STAR_RATING.name],
-        good[columns.PRICE_PER_NIGHT.name],
-        good[columns.ORIGINAL_PRICE.name],
-        good[columns.DISCOUNT_PERCENT.name],
-        good[columns.CHECKIN_DATE.name],
-        good[columns.CHECKOUT_DATE.name],
-        good[columns.IS_AVAILABLE.name],
-        good[columns.CREATED_AT.name],
+        *(_escaped(good[name]) if name in _FREE_TEXT else good[name] for name in DEAL_COLUMNS),
     )
+
+
+def _escaped(texts: Texts) -> Texts:
+    """Texts of few different values as COPY reads them."""
+    distinct, indices = arrow_text.encode(texts)
+    escaped = arrow_text.column_of([value.translate(_ESCAPES) for value in distinct])
+    return arrow_text.pick(escaped, indices)
 
 
 def _hashes(deals: Texts, good: Mapping[str, Texts], key: str) -> NDArray[np.uint64]:
     """SipHash of all a row says; NUL, which no field has, keeps the parts apart."""
-    hotel = (good[column.name] for column in columns.HOTEL_COLUMNS)
-    whole = arrow_text.join("\0", deals, *hotel, good[columns.CATEGORIES])
+    hotel = (good[name] for name in columns.HOTEL)
+    whole = arrow_text.join("\0", deals, *hotel, good[CATEGORIES])
     values: NDArray[np.object_] = whole.to_numpy(zero_copy_only=False)
     return pd.util.hash_array(values, hash_key=key, categorize=False)
 

@@ -4,6 +4,9 @@ Locks are taken in the house's order: hotels by id or phone, categories by name,
 `external_id`. Derived numbers are the triggers' business (docs/adr/0002).
 """
 
+from app.repositories.deals.columns import assigned, declared, qualified
+from app.schemas.deals_csv import DEAL_COLUMNS
+
 # For the rest of the transaction: a chunk may take longer than a request.
 SETTINGS = """
 SELECT set_config('statement_timeout', '3600s', true),
@@ -14,27 +17,16 @@ SELECT set_config('statement_timeout', '3600s', true),
 # Without it the planner takes the tables for empty until autovacuum's next round.
 ANALYZE = "ANALYZE hotels, deals, categories, deal_categories"
 
-CREATE = """
+_STAGED = (*DEAL_COLUMNS.values(), "hotel_id")
+_COLUMNS = ", ".join(_STAGED)
+_COMPARED = [name for name in _STAGED if name != "external_id"]
+
+# The ids of categories are sorted.
+CREATE = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_deals (
-    external_id bigint NOT NULL,
-    room_type text NOT NULL,
-    star_rating integer NOT NULL,
-    price_per_night numeric(10, 2) NOT NULL,
-    original_price numeric(10, 2) NOT NULL,
-    discount_percent integer NOT NULL,
-    checkin_date date NOT NULL,
-    checkout_date date NOT NULL,
-    is_available boolean NOT NULL,
-    created_at timestamptz NOT NULL,
-    hotel_id bigint NOT NULL,
-    category_ids bigint[] NOT NULL  -- sorted
+    {declared(_STAGED)}, category_ids bigint[]
 ) ON COMMIT DROP;
 TRUNCATE staged_deals
-"""
-
-_COLUMNS = """
-    external_id, room_type, star_rating, price_per_night, original_price, discount_percent,
-    checkin_date, checkout_date, is_available, created_at, hotel_id
 """
 
 FIND_HOTELS = """
@@ -97,10 +89,10 @@ SELECT EXISTS (
 )
 """
 
-_INSERT = """
+_INSERT = f"""
 WITH added AS (
-    INSERT INTO deals ({columns})
-    SELECT {columns} FROM staged_deals {condition} ORDER BY external_id
+    INSERT INTO deals ({_COLUMNS})
+    SELECT {_COLUMNS} FROM staged_deals {{condition}} ORDER BY external_id
     RETURNING id, external_id
 ), linked AS (
     INSERT INTO deal_categories (deal_id, category_id)
@@ -109,30 +101,25 @@ WITH added AS (
     ORDER BY added.id, category_id
 )
 SELECT count(*) FROM added
-"""
-INSERT_ALL = _INSERT.format(columns=_COLUMNS, condition="")
+"""  # noqa: S608 - names of columns
+INSERT_ALL = _INSERT.format(condition="")
 INSERT_ABSENT = _INSERT.format(
-    columns=_COLUMNS,
     condition="WHERE NOT EXISTS ("
     "SELECT FROM deals WHERE deals.external_id = staged_deals.external_id)",
 )
 
-FIND_CHANGED = """
-SELECT coalesce(array_agg(staged.external_id), '{}')
+FIND_CHANGED = f"""
+SELECT coalesce(array_agg(staged.external_id), '{{}}')
 FROM staged_deals AS staged
 JOIN deals USING (external_id)
 WHERE (
-    deals.hotel_id, deals.room_type, deals.star_rating, deals.price_per_night,
-    deals.original_price, deals.discount_percent, deals.checkin_date, deals.checkout_date,
-    deals.is_available, deals.created_at
+    {qualified("deals", _COMPARED)}
 ) IS DISTINCT FROM (
-    staged.hotel_id, staged.room_type, staged.star_rating, staged.price_per_night,
-    staged.original_price, staged.discount_percent, staged.checkin_date, staged.checkout_date,
-    staged.is_available, staged.created_at
+    {qualified("staged", _COMPARED)}
 ) OR staged.category_ids <> ARRAY(
     SELECT category_id FROM deal_categories WHERE deal_id = deals.id ORDER BY category_id
 )
-"""
+"""  # noqa: S608 - names of columns
 
 COUNT_STORED = "SELECT count(*) FROM staged_deals JOIN deals USING (external_id)"
 
@@ -142,23 +129,14 @@ ORDER BY external_id FOR NO KEY UPDATE
 """
 
 # The version rises here and not only by the trigger, which does not see that categories differ.
-UPDATE_CHANGED = """
+UPDATE_CHANGED = f"""
 UPDATE deals SET
-    hotel_id = staged.hotel_id,
-    room_type = staged.room_type,
-    star_rating = staged.star_rating,
-    price_per_night = staged.price_per_night,
-    original_price = staged.original_price,
-    discount_percent = staged.discount_percent,
-    checkin_date = staged.checkin_date,
-    checkout_date = staged.checkout_date,
-    is_available = staged.is_available,
-    created_at = staged.created_at,
+    {assigned("staged", _COMPARED)},
     version_id = deals.version_id + 1
 FROM unnest($1::bigint[]) AS changed (external_id)
 JOIN staged_deals AS staged USING (external_id)
 WHERE deals.external_id = changed.external_id
-"""
+"""  # noqa: S608 - names of columns
 
 UNLINK_CHANGED = """
 DELETE FROM deal_categories

@@ -17,15 +17,16 @@ from app.repositories.pagination import AnySelect
 from app.schemas.deals import DealCreate, DealResponse
 from app.schemas.hotels import HotelSummaryResponse
 
+TABLE = Deal.metadata.tables[Deal.__tablename__]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
-_TYPES = {column.name: column.type.compile(_DIALECT) for column in Deal.__table__.c}
+_TYPES = {column.name: column.type.compile(_DIALECT) for column in TABLE.c}
 
 # A client sets these.
 SETTABLE = tuple(name for name in DealCreate.model_fields if name in _TYPES)
 
 _SHOWN = tuple(name for name in DealResponse.__annotations__ if name != "hotel")
 _SHOWN_OF_HOTEL = tuple(HotelSummaryResponse.__annotations__)
-_PRICES = {column.name for column in Deal.__table__.c if isinstance(column.type, Numeric)}
+_PRICES = {column.name for column in TABLE.c if isinstance(column.type, Numeric)}
 
 
 def declared(names: Iterable[str]) -> str:

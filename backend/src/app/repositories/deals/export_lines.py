@@ -12,8 +12,12 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
+    Column,
     ColumnElement,
     Date,
+    DateTime,
+    Integer,
     Text,
     bindparam,
     case,
@@ -28,8 +32,12 @@ from sqlalchemy.sql.selectable import LateralFromClause
 
 from app.models import Category, Deal, Hotel, deal_categories
 from app.repositories.categories import BY_NAME
+from app.repositories.deals.columns import TABLE
 from app.repositories.deals.filters import conditions
+from app.repositories.hotels import read
 from app.repositories.pagination import AnySelect
+from app.schemas.deals import DealResponse
+from app.schemas.deals_csv import CATEGORIES, COLUMNS, DEAL_COLUMNS, HOTEL_COLUMNS
 
 
 @lru_cache(maxsize=128)
@@ -40,7 +48,7 @@ def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
     ids than those, these deals, the last one first, and deals with higher ids.
     """
     last = bindparam("last", type_=BigInteger)
-    given: ColumnElement[Any] = Deal.__table__.c.external_id
+    given: ColumnElement[Any] = TABLE.c.external_id
     from_files = _file_columns(given).where(*conditions(filters)).order_by(given)
     others = _file_columns(last - Deal.id + 1).where(given.is_(None), *conditions(filters))
     return (
@@ -54,57 +62,69 @@ def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
 def json_lines(filters: frozenset[str]) -> AnySelect:
     """A statement whose one column is a deal in JSON, as pydantic-core writes a `DealResponse`."""
     hotel = _hotel(_hotel_json())
-    fields: dict[str, Sequence[Any]] = {
-        "id": [Deal.id],
-        "external_id": [func.coalesce(cast(Deal.external_id, Text), "null")],
-        "hotel_id": [Deal.hotel_id],
-        "room_type": [func.to_json(Deal.room_type)],
-        "star_rating": [Deal.star_rating],
-        "price_per_night": ['"', Deal.price_per_night, '"'],
-        "original_price": ['"', Deal.original_price, '"'],
-        "discount_percent": [Deal.discount_percent],
-        "checkin_date": ['"', _day(Deal.checkin_date), '"'],
-        "checkout_date": ['"', _day(Deal.checkout_date), '"'],
-        "is_available": [cast(Deal.is_available, Text)],
+    others: dict[str, Sequence[Any]] = {
         "categories": ["[", _categories(cast(func.to_json(Category.name), Text)), "]"],
         "version": [Deal.version_id],
-        "created_at": ['"', _moment(Deal.created_at), '"'],
-        "updated_at": ['"', _moment(Deal.updated_at), '"'],
         "hotel": [hotel.c.json],
     }
     parts: list[Any] = []
-    for name, values in fields.items():
+    for name in DealResponse.__annotations__:
+        values = others[name] if name in others else _json(TABLE.c[name])
         parts += [f'{"," if parts else "{"}"{name}":', *values]
-    texts = [_literal(part) if isinstance(part, str) else part for part in [*parts, "}"]]
-    line = func.concat(*texts)
+    line = _concat([*parts, "}"])
     return select(line).join_from(Deal, hotel, true()).where(*conditions(filters)).order_by(Deal.id)
 
 
 def _file_columns(file_id: ColumnElement[Any]) -> AnySelect:
     """The columns of a deals.csv in its usual order and spelling."""
-    hotel = _hotel(Hotel.name, Hotel.city, Hotel.country, Hotel.phone)
+    hotel = _hotel(*(Hotel.__table__.c[column] for column in HOTEL_COLUMNS.values()))
     # A category with a comma is quoted, as a field with one is; so is what would look quoted.
     quoted = func.concat('"', func.replace(Category.name, '"', '""'), '"')
     special = (func.strpos(Category.name, ",") > 0) | (func.left(Category.name, 1) == '"')
     categories = _categories(case((special, quoted), else_=Category.name))
-    return select(
-        file_id.label("id"),
-        hotel.c.name.label("hotel_name"),
-        hotel.c.city.label("hotel_city"),
-        hotel.c.country.label("hotel_country"),
-        Deal.star_rating.label("hotel_star_rating"),
-        hotel.c.phone.label("hotel_phone"),
-        Deal.room_type,
-        Deal.price_per_night,
-        Deal.original_price,
-        Deal.discount_percent,
-        _day(Deal.checkin_date).label("checkin_date"),
-        _day(Deal.checkout_date).label("checkout_date"),
-        case((Deal.is_available, _literal("True")), else_=_literal("False")).label("is_available"),
+    others = {
+        "id": file_id,
         # COPY would quote an empty text, but not a null.
-        func.nullif(categories, "").label("categories"),
-        func.timezone("UTC", Deal.created_at).label("created_at"),
-    ).join_from(Deal, hotel, true())
+        CATEGORIES: func.nullif(categories, ""),
+        **{name: hotel.c[column] for name, column in HOTEL_COLUMNS.items()},
+    }
+    own = {name: _csv(TABLE.c[column]) for name, column in DEAL_COLUMNS.items()}
+    columns: dict[str, ColumnElement[Any]] = {**own, **others}
+    return select(*(columns[name].label(name) for name in COLUMNS)).join_from(Deal, hotel, true())
+
+
+def _csv(column: Column[Any]) -> ColumnElement[Any]:
+    """A column as files have it."""
+    match column.type:
+        case Boolean():
+            return case((column, _literal("True")), else_=_literal("False"))
+        case Date():
+            return _day(column)
+        case DateTime():
+            return func.timezone("UTC", column)
+        case _:
+            return column
+
+
+def _json(column: Column[Any]) -> Sequence[Any]:
+    """A column as pydantic-core writes it, in parts."""
+    parts: list[Any]
+    match column.type:
+        case Text():
+            parts = [func.to_json(column)]
+        case Boolean():
+            parts = [cast(column, Text)]
+        case Integer():
+            parts = [column]
+        case Date():
+            parts = ['"', _day(column), '"']
+        case DateTime():
+            parts = ['"', _moment(column), '"']
+        case _:
+            parts = ['"', column, '"']
+    if column.nullable:
+        return [case((column.is_(None), _literal("null")), else_=_concat(parts))]
+    return parts
 
 
 def _hotel(*columns: Any) -> LateralFromClause:
@@ -121,14 +141,7 @@ def _hotel(*columns: Any) -> LateralFromClause:
 def _hotel_json() -> ColumnElement[Any]:
     # 4.0 is a JSON number as Python writes it, 4.00 is not.
     average = func.regexp_replace(cast(func.round(Hotel.star_rating, 2), Text), "0$", "")
-    shown = select(
-        Hotel.id,
-        Hotel.name,
-        Hotel.city,
-        Hotel.country,
-        Hotel.phone,
-        cast(average, JSON).label("avg_star_rating"),
-    )
+    shown = select(*read.IDENTITY, cast(average, JSON).label("avg_star_rating"))
     row = shown.correlate_except().subquery("shown")
     found: ColumnElement[Any] = cast(func.row_to_json(literal_column("shown")), Text)
     return select(found).select_from(row).scalar_subquery().label("json")
@@ -157,6 +170,10 @@ def _moment(column: Any) -> ColumnElement[Any]:
     """UTC in ISO 8601, with microseconds if there are any."""
     whole = func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
     return func.replace(whole, ".000000", "")
+
+
+def _concat(parts: Sequence[Any]) -> ColumnElement[str]:
+    return func.concat(*(_literal(part) if isinstance(part, str) else part for part in parts))
 
 
 def _literal(text: str) -> ColumnElement[str]:
