@@ -1,11 +1,11 @@
 """The derived numbers against a recomputation from the rows (docs/adr/0002)."""
 
-from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.reader import AnyRow
 
 # How many deals of each hotel each price step holds, for all steps, empty ones too.
 _IN_STEP = """
@@ -21,7 +21,7 @@ _IN_STEP = """
     ) AS found ON found.hotel_id = hotels.id AND found.step = n
 """
 
-# Rows of (what, key, column, stored, actual), one for each number that is off.
+# Rows of `Drift`.
 _DRIFT = text(
     f"""
     WITH actual AS (
@@ -142,6 +142,16 @@ _FIX_CATEGORIES = text(
 )
 
 
+class Drift(NamedTuple):
+    """A derived number that differs from what its rows add up to."""
+
+    what: str
+    key: str
+    name: str
+    stored: Decimal
+    actual: Decimal
+
+
 class VerificationRepository:
     """Recomputing what triggers maintain."""
 
@@ -154,9 +164,9 @@ class VerificationRepository:
             text("LOCK TABLE hotels, deals, deal_categories IN SHARE ROW EXCLUSIVE MODE")
         )
 
-    async def drift(self) -> Sequence[AnyRow]:
-        """Rows of `(what, key, name, stored, actual)` of every number that is off."""
-        return (await self._session.execute(_DRIFT)).all()
+    async def drift(self) -> list[Drift]:
+        """Return every number that is off."""
+        return [Drift(*row) for row in await self._session.execute(_DRIFT)]
 
     async def repair(self) -> None:
         """Set every derived number to what the rows say."""

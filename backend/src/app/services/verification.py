@@ -1,20 +1,6 @@
-from dataclasses import dataclass
-from decimal import Decimal
-
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.repositories.verification import VerificationRepository
-
-
-@dataclass(frozen=True)
-class Drift:
-    """A derived number that differs from what its rows add up to."""
-
-    what: str
-    key: str
-    name: str
-    stored: Decimal
-    actual: Decimal
+from app.repositories.verification import Drift, VerificationRepository
 
 
 class VerificationService:
@@ -31,7 +17,7 @@ class VerificationService:
         """
         if fix:
             await self._numbers.lock_writers()
-        found = [Drift(*row) for row in await self._numbers.drift()]
+        found = await self._numbers.drift()
         if fix and found:
             await self._numbers.repair()
         return found

@@ -8,7 +8,8 @@ from app.cli import console
 from app.cli.commands.databases import opened, start
 from app.cli.commands.options import EXIT_REJECTED
 from app.core.config import Settings
-from app.services.verification import Drift, VerificationService
+from app.repositories.verification import Drift
+from app.services.verification import VerificationService
 
 app = typer.Typer(add_completion=False)
 

@@ -35,22 +35,6 @@ from app.schemas.imports import ImportState
 # Latest first.
 ORDER = "-id"
 
-_OWN = (
-    Import.id,
-    Import.state,
-    Import.file_name,
-    Import.bytes_total,
-    Import.sha256,
-    Import.strict,
-    Import.dry_run,
-    Import.columns,
-    Import.error,
-    Import.retry_at,
-    Import.created_by,
-    Import.created_at,
-    Import.started_at,
-    Import.finished_at,
-)
 _COUNTERS = (
     ImportChunk.rows_read,
     ImportChunk.inserted,
@@ -92,6 +76,9 @@ class ImportRow(NamedTuple):
     rejects_kept: bool
     warnings: str | None
     seconds: Decimal | None
+
+
+_OWN = tuple(getattr(Import, name) for name in ImportRow._fields if name in Import.__table__.c)
 
 
 class RejectsChunk(NamedTuple):
