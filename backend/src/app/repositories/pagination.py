@@ -190,6 +190,11 @@ def _one_more(shape: PageStatementKey) -> ColumnElement[int]:
 NO_TOTAL: ColumnElement[int | None] = null().cast(BigInteger)
 
 
+def count_rows(table: Any, conditions: Sequence[ColumnElement[bool]]) -> ScalarSelect[int]:
+    """Return the number of rows of `table` that meet the conditions."""
+    return select(func.count()).select_from(table).where(*conditions).scalar_subquery()
+
+
 def with_total(
     page: Subquery,
     total: ScalarSelect[int] | ColumnElement[Any],

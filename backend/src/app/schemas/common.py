@@ -85,12 +85,15 @@ def normalize_text(value: Any) -> Any:
     return unicodedata.normalize("NFC", value).strip()
 
 
-SearchText = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_HOTEL_TEXT_LENGTH),
-    BeforeValidator(normalize_text),
-    TEXT_RULES,
-]
+NORMALIZED = BeforeValidator(normalize_text)
+
+
+def length_up_to(maximum: int) -> StringConstraints:
+    """Return the constraint of a text of 1 to `maximum` characters."""
+    return StringConstraints(strip_whitespace=True, min_length=1, max_length=maximum)
+
+
+SearchText = Annotated[str, length_up_to(MAX_HOTEL_TEXT_LENGTH), NORMALIZED, TEXT_RULES]
 
 
 class _WithoutNull:

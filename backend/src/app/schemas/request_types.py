@@ -15,12 +15,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     WithJsonSchema,
 )
 
 from app.core import limits
-from app.schemas.common import BIGINT_END, TEXT_RULES, normalize_text
+from app.schemas.common import BIGINT_END, NORMALIZED, TEXT_RULES, length_up_to
 
 _PRICE_TEXT = rf"[0-9]{{1,{limits.PRICE_WHOLE_DIGITS}}}(\.[0-9]{{1,{limits.PRICE_PLACES}}})?"
 _PRICE = re.compile(_PRICE_TEXT)
@@ -91,17 +90,12 @@ EntityId = Annotated[int, Field(strict=True, ge=1, lt=BIGINT_END), BeforeValidat
 StrictBool = Annotated[bool, Field(strict=True)]
 RoomType = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.MAX_ROOM_TYPE_LENGTH),
-    BeforeValidator(normalize_text),
+    length_up_to(limits.MAX_ROOM_TYPE_LENGTH),
+    NORMALIZED,
     TEXT_RULES,
     Field(examples=["suite"]),
 ]
-CategoryName = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.MAX_CATEGORY_LENGTH),
-    BeforeValidator(normalize_text),
-    TEXT_RULES,
-]
+CategoryName = Annotated[str, length_up_to(limits.MAX_CATEGORY_LENGTH), NORMALIZED, TEXT_RULES]
 CategoryNames = Annotated[
     list[CategoryName],
     Field(
@@ -110,15 +104,5 @@ CategoryNames = Annotated[
         examples=[["boutique", "luxury"]],
     ),
 ]
-HotelText = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.MAX_HOTEL_TEXT_LENGTH),
-    BeforeValidator(normalize_text),
-    TEXT_RULES,
-]
-Phone = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.MAX_PHONE_LENGTH),
-    BeforeValidator(normalize_text),
-    TEXT_RULES,
-]
+HotelText = Annotated[str, length_up_to(limits.MAX_HOTEL_TEXT_LENGTH), NORMALIZED, TEXT_RULES]
+Phone = Annotated[str, length_up_to(limits.MAX_PHONE_LENGTH), NORMALIZED, TEXT_RULES]

@@ -26,7 +26,7 @@ from sqlalchemy.orm import aliased
 from app.models import Category, Deal, Hotel, category_totals, deal_categories
 from app.repositories.deals.counts import PRICE_BOUNDS, count_by_price
 from app.repositories.hotels import read
-from app.repositories.pagination import NO_TOTAL
+from app.repositories.pagination import NO_TOTAL, count_rows
 
 # How many deals an estimated count looks at, about.
 SAMPLE_SIZE = 10_000
@@ -90,7 +90,7 @@ def total(filters: frozenset[str], count: str, *, single_category: bool) -> Colu
         return _by_sample(filters)
     if filters <= _COUNTED_BY_HOTEL | PRICE_BOUNDS:
         return count_by_price(filters, _on_hotels(filters))
-    return select(func.count()).select_from(Deal).where(*conditions(filters)).scalar_subquery()
+    return count_rows(Deal, conditions(filters))
 
 
 def _on_hotels(filters: frozenset[str]) -> list[ColumnElement[bool]]:
@@ -124,10 +124,5 @@ def _by_sample(filters: frozenset[str]) -> ColumnElement[Any]:
     share = 100.0 * SAMPLE_SIZE / func.greatest(1, func.sum(Hotel.deal_count))
     percentage = select(cast(func.least(100, share), Numeric)).scalar_subquery()
     sample = aliased(Deal, tablesample(Deal.__table__, func.system(percentage), seed=literal(1)))
-    found = (
-        select(func.count())
-        .select_from(sample)
-        .where(*conditions(filters, sample))
-        .scalar_subquery()
-    )
+    found = count_rows(sample, conditions(filters, sample))
     return cast(func.round(found * 100 / percentage), BigInteger)

@@ -13,6 +13,7 @@ from app.repositories.pagination import (
     PagePosition,
     PageStatementKey,
     apply_page,
+    count_rows,
     ordering,
     split_total,
     with_total,
@@ -114,9 +115,5 @@ def _page_statement(
     narrowed = conditions(filters)
     matching = select(*COLUMNS).where(*narrowed)
     page = apply_page(matching, Hotel.__table__.c, shape).subquery("page")
-    total = (
-        select(func.count()).select_from(Hotel).where(*narrowed).scalar_subquery()
-        if counted
-        else NO_TOTAL
-    )
+    total = count_rows(Hotel, narrowed) if counted else NO_TOTAL
     return with_total(page, total, ordering(ORDER, page.c))

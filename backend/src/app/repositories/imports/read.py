@@ -26,6 +26,7 @@ from app.repositories.pagination import (
     PagePosition,
     PageStatementKey,
     apply_page,
+    count_rows,
     ordering,
     split_total,
     with_total,
@@ -171,9 +172,5 @@ def _page_statement(
     narrowed = [_FILTERS[name] for name in sorted(filters)]
     matching = select(*_OWN).where(*narrowed)
     page = _with_counters(apply_page(matching, Import.__table__.c, shape)).subquery("page")
-    total = (
-        select(func.count()).select_from(Import).where(*narrowed).scalar_subquery()
-        if counted
-        else NO_TOTAL
-    )
+    total = count_rows(Import, narrowed) if counted else NO_TOTAL
     return with_total(page, total, ordering(ORDER, page.c))

@@ -4,7 +4,7 @@ Each change notifies the channel `imports` with the import's id.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, LargeBinary, Row, Text, bindparam, text
@@ -60,24 +60,6 @@ _RUNNING = """
     SELECT id FROM imports
     WHERE id = :import_id AND attempt = :attempt AND state = 'running' FOR SHARE
 """
-
-_NOTE = text(
-    f"""
-    WITH running AS ({_RUNNING})
-    INSERT INTO import_chunks (
-        import_id, number, rows_read, inserted, updated, unchanged, duplicates, rejected,
-        bytes_read, rejects, rejected_lines, warnings
-    )
-    SELECT id, :number, :rows_read, :inserted, :updated, :unchanged, :duplicates, :rejected,
-        :bytes_read, :rejects, :rejected_lines, :warnings
-    FROM running
-    RETURNING pg_notify('imports', import_id::text)
-    """  # noqa: S608 - a constant
-).bindparams(
-    bindparam("rejects", type_=LargeBinary),
-    bindparam("rejected_lines", type_=ARRAY(BigInteger)),
-    bindparam("warnings", type_=JSONB),
-)
 
 # In the transaction of the rows, which may have begun long ago.
 _NOTE_MERGED = text(
@@ -181,6 +163,21 @@ class ChunkRecord:
     rejects: bytes | None
     rejected_lines: list[int]
     warnings: Mapping[str, int]
+
+
+_CHUNK = tuple(field.name for field in fields(ChunkRecord))
+_NOTE = text(
+    f"""
+    WITH running AS ({_RUNNING})
+    INSERT INTO import_chunks (import_id, {", ".join(_CHUNK)})
+    SELECT id, {", ".join(f":{name}" for name in _CHUNK)} FROM running
+    RETURNING pg_notify('imports', import_id::text)
+    """  # noqa: S608 - names of columns
+).bindparams(
+    bindparam("rejects", type_=LargeBinary),
+    bindparam("rejected_lines", type_=ARRAY(BigInteger)),
+    bindparam("warnings", type_=JSONB),
+)
 
 
 class ImportWriteRepository:
