@@ -6,6 +6,23 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.repositories.deals.columns import assigned, qualified
+
+# What each total of a hotel adds up.
+_TOTALS = {
+    "deal_count": "count(deals.id)",
+    "available_count": "count(deals.id) FILTER (WHERE is_available)",
+    "star_sum": "coalesce(sum(deals.star_rating), 0)",
+    "price_sum": "coalesce(sum(price_per_night), 0)",
+    "available_price_sum": "coalesce(sum(price_per_night) FILTER (WHERE is_available), 0)",
+}
+_ACTUAL = f"""
+    SELECT hotels.id, {", ".join(f"{total} AS {name}" for name, total in _TOTALS.items())}
+    FROM hotels LEFT JOIN deals ON deals.hotel_id = hotels.id GROUP BY hotels.id
+"""  # noqa: S608 - constants
+_NUMBERS = ", ".join(
+    f"('{name}', hotels.{name}::numeric, actual.{name}::numeric)" for name in _TOTALS
+)
 
 # How many deals of each hotel each price step holds, for all steps, empty ones too.
 _IN_STEP = """
@@ -24,25 +41,10 @@ _IN_STEP = """
 # Rows of `Drift`.
 _DRIFT = text(
     f"""
-    WITH actual AS (
-        SELECT hotel_id,
-            count(*) AS deal_count,
-            count(*) FILTER (WHERE is_available) AS available_count,
-            sum(star_rating) AS star_sum,
-            sum(price_per_night) AS price_sum,
-            coalesce(sum(price_per_night) FILTER (WHERE is_available), 0) AS available_price_sum
-        FROM deals GROUP BY hotel_id
-    ),
-    hotel_numbers AS (
+    WITH hotel_numbers AS (
         SELECT 'hotel' AS what, hotels.id::text AS key, number.*
-        FROM hotels LEFT JOIN actual ON actual.hotel_id = hotels.id
-        CROSS JOIN LATERAL (VALUES
-            ('deal_count', hotels.deal_count::numeric, actual.deal_count::numeric),
-            ('available_count', hotels.available_count, actual.available_count),
-            ('star_sum', hotels.star_sum, actual.star_sum),
-            ('price_sum', hotels.price_sum, actual.price_sum),
-            ('available_price_sum', hotels.available_price_sum, actual.available_price_sum)
-        ) AS number (name, stored, actual)
+        FROM hotels JOIN ({_ACTUAL}) AS actual USING (id)
+        CROSS JOIN LATERAL (VALUES {_NUMBERS}) AS number (name, stored, actual)
     ),
     step_numbers AS (
         SELECT 'hotel' AS what, in_step.id::text AS key, number.*
@@ -78,31 +80,12 @@ _DRIFT = text(
 )
 
 _FIX_HOTELS = text(
-    """
-    UPDATE hotels SET
-        deal_count = actual.deal_count,
-        available_count = actual.available_count,
-        star_sum = actual.star_sum,
-        price_sum = actual.price_sum,
-        available_price_sum = actual.available_price_sum
-    FROM (
-        SELECT hotels.id,
-            count(deals.id) AS deal_count,
-            count(deals.id) FILTER (WHERE is_available) AS available_count,
-            coalesce(sum(deals.star_rating), 0) AS star_sum,
-            coalesce(sum(price_per_night), 0) AS price_sum,
-            coalesce(sum(price_per_night) FILTER (WHERE is_available), 0) AS available_price_sum
-        FROM hotels LEFT JOIN deals ON deals.hotel_id = hotels.id
-        GROUP BY hotels.id
-    ) AS actual
-    WHERE hotels.id = actual.id AND (
-        hotels.deal_count, hotels.available_count, hotels.star_sum,
-        hotels.price_sum, hotels.available_price_sum
-    ) IS DISTINCT FROM (
-        actual.deal_count, actual.available_count, actual.star_sum,
-        actual.price_sum, actual.available_price_sum
-    )
-    """
+    f"""
+    UPDATE hotels SET {assigned("actual", _TOTALS)}
+    FROM ({_ACTUAL}) AS actual
+    WHERE hotels.id = actual.id
+        AND ({qualified("hotels", _TOTALS)}) IS DISTINCT FROM ({qualified("actual", _TOTALS)})
+    """  # noqa: S608 - constants
 )
 
 _FIX_PRICES = text(
