@@ -22,7 +22,7 @@ from app.http.load_shedding import LoadSheddingMiddleware
 from app.http.middleware import BodyLimit, RequestMiddleware, security_headers
 from app.http.monitoring import metrics_served
 from app.http.openapi.document import DocumentedAPI
-from app.http.plain_route import PlainRoute
+from app.http.plain_route import plain_route
 from app.http.state import ServiceState, service_state
 from app.observability.logging import configure_logging
 from app.repositories.imports.write import CHANNEL
@@ -79,9 +79,9 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _metrics_routes(settings: Settings) -> list[PlainRoute]:
+def _metrics_routes(settings: Settings) -> list[Route]:
     beside_the_api = settings.metrics_path and settings.metrics_port is None
-    return [PlainRoute(settings.metrics_path, _metrics)] if beside_the_api else []
+    return [plain_route(settings.metrics_path, _metrics)] if beside_the_api else []
 
 
 async def _metrics(request: Request) -> Response:

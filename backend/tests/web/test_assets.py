@@ -37,6 +37,23 @@ async def test_asset_accept_encoding_gzip_returns_gzip(
     assert gzip.decompress(raw) == (VENDOR / HTMX).read_bytes()
 
 
+async def test_asset_etag_of_client_returns_304(client: httpx.AsyncClient) -> None:
+    etag = (await client.get(asset(HTMX))).headers["etag"]
+
+    answer = await client.get(asset(HTMX), headers={"If-None-Match": etag})
+
+    assert answer.status_code == 304
+    assert "immutable" in answer.headers["cache-control"]
+
+
+async def test_asset_head_returns_headers_only(client: httpx.AsyncClient) -> None:
+    answer = await client.head(asset(HTMX), headers={"Accept-Encoding": "identity"})
+
+    assert answer.status_code == 200
+    assert int(answer.headers["content-length"]) == (VENDOR / HTMX).stat().st_size
+    assert answer.content == b""
+
+
 async def test_asset_accept_encoding_identity_returns_plain(client: httpx.AsyncClient) -> None:
     answer = await client.get(asset(HTMX), headers={"Accept-Encoding": "identity"})
 
@@ -53,6 +70,7 @@ async def test_asset_accept_encoding_identity_returns_plain(client: httpx.AsyncC
         f"{asset(HTMX).split('/')[2]}/../../assets.py",
         f"{asset(HTMX).split('/')[2]}/%2e%2e/assets.py",
         "%00",
+        asset(HTMX).removeprefix("/static/").replace("htmx.min.js", "LICENSE"),
     ],
 )
 async def test_asset_unknown_address_returns_404(client: httpx.AsyncClient, address: str) -> None:

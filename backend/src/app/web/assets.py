@@ -3,74 +3,75 @@
 Ours are in `static/`; those in `vendor/` come from npm and are copied by `scripts/vendor.py`.
 """
 
-import asyncio
-import gzip
 import hashlib
+import mimetypes
 from functools import cache
 from pathlib import Path
 
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-
-from app.http.content_negotiation import takes_gzip
-from app.http.plain_route import PlainRoute
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Message, Receive, Scope, Send
 
 _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "static", _HERE / "vendor")
-_TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-_HEADERS = {
-    # What is at the address never changes: another content has another address.
-    "Cache-Control": "public, max-age=31536000, immutable",
-    "Vary": "Accept-Encoding",
-}
+_SUFFIXES = {".css", ".js", ".svg"}
+
+# The type in RFC 9239. Python 3.11 and some systems have an older one.
+mimetypes.add_type("text/javascript", ".js")
 
 
 @cache
-def _files() -> dict[str, Path]:
-    """Files by the rest of their address: a digest of the content, and the name."""
+def _addresses() -> dict[str, str]:
+    """Return by file name the rest of its address: a digest of the content, and the name."""
     return {
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}/{file.relative_to(folder)}": file
+        name: f"{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}/{name}"
         for folder in _FOLDERS
         for file in sorted(folder.rglob("*"))
-        if file.suffix in _TYPES and file.is_file()
+        if file.suffix in _SUFFIXES and file.is_file()
+        for name in [str(file.relative_to(folder))]
     }
 
 
-@cache
 def asset(name: str) -> str:
-    """The address of a file, for templates: `htmx.org/htmx.min.js`, `pages.css`.
+    """Return the address of a file, for templates: `htmx.org/htmx.min.js`, `pages.css`.
 
     Raises:
         LookupError: there is no such file.
     """
-    for address in _files():
-        if address.partition("/")[2] == name:
-            return f"/static/{address}"
-    raise LookupError(name)
+    return f"/static/{_addresses()[name]}"
 
 
-@cache
-def _compressed(file: Path) -> bytes:
-    """Kept, because the largest ones take a tenth of a second."""
-    return gzip.compress(file.read_bytes(), mtime=0)
+class _ImmutableFiles:
+    """Starlette's static files, at addresses that change with the content."""
+
+    def __init__(self) -> None:
+        self._files = StaticFiles(packages=[("app.web", folder.name) for folder in _FOLDERS])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = route
+        address = scope["path_params"]["address"]
+        name = address.partition("/")[2]
+        if _addresses().get(name) != address:
+            raise HTTPException(404)
+
+        async def send_as_immutable(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Cache-Control"] = "public, max-age=31536000, immutable"
+            await send(message)
+
+        await self._files(
+            {**scope, "path": f"/{name}", "root_path": ""}, receive, send_as_immutable
+        )
 
 
-async def _serve(request: Request) -> Response:
-    file = _files().get(request.path_params["address"])
-    if file is None:
-        raise HTTPException(404)
-    headers = {**_HEADERS, "Content-Type": _TYPES[file.suffix]}
-    if takes_gzip(",".join(request.headers.getlist("accept-encoding"))):
-        content = await asyncio.to_thread(_compressed, file)
-        headers["Content-Encoding"] = "gzip"
-    else:
-        content = await asyncio.to_thread(file.read_bytes)
-    return Response(content, headers=headers)
-
-
-route = PlainRoute("/static/{address:path}", _serve, methods=["GET"])
+route = Route(
+    "/static/{address:path}",
+    _ImmutableFiles(),
+    methods=["GET"],
+    middleware=[Middleware(GZipMiddleware, compresslevel=6)],
+)

@@ -2,9 +2,10 @@
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from app.core.errors import NotFoundError
-from app.http.plain_route import PlainRoute
+from app.http.plain_route import plain_route
 from app.web import assets, browse, cities, imports, reference
 from app.web.html import html_page
 
@@ -14,14 +15,14 @@ async def _nothing(_: Request) -> Response:
     raise NotFoundError("There is no such page")
 
 
-routes: list[PlainRoute] = [
+routes: list[Route] = [
     assets.route,
-    PlainRoute("/", browse.browse),
-    PlainRoute(browse.PATH, browse.browse),
-    PlainRoute(cities.PATH, cities.cities),
-    PlainRoute(imports.PATH, imports.imports),
-    PlainRoute(f"{imports.PATH}/{{import_id}}", imports.one_import),
-    PlainRoute(f"{browse.PATH}/{{rest:path}}", _nothing),
-    PlainRoute("/docs", reference.swagger),
-    PlainRoute("/redoc", reference.redoc),
+    plain_route("/", browse.browse),
+    plain_route(browse.PATH, browse.browse),
+    plain_route(cities.PATH, cities.cities),
+    plain_route(imports.PATH, imports.imports),
+    plain_route(f"{imports.PATH}/{{import_id}}", imports.one_import),
+    plain_route(f"{browse.PATH}/{{rest:path}}", _nothing),
+    plain_route("/docs", reference.swagger),
+    plain_route("/redoc", reference.redoc),
 ]
