@@ -11,7 +11,7 @@ from tests.support.stored_rows import execute, fetch_rows
 from app.core.config import Settings
 from app.db.session import Database
 from app.jobs.conninfo import conninfo
-from app.jobs.tasks import job_app
+from app.jobs.procrastinate_adapter import job_app
 from app.repositories.jobs import QUEUE
 from app.services.housekeeping import HousekeepingService
 from app.services.import_runner import ImportRunner

@@ -3,33 +3,24 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-
-import psycopg
-from procrastinate import App
-from procrastinate.exceptions import ConnectorException
+from typing import Any
 
 from app.core.config import Settings
 from app.core.errors import AppError
 from app.db.provisioning import provision_database_async
 from app.db.session import Database
 from app.jobs.conninfo import conninfo
+from app.jobs.procrastinate_adapter import QUEUE_ERRORS, job_app, run_jobs
 from app.jobs.shutdown_signals import GRACE_SECONDS
-from app.jobs.tasks import job_app
-from app.repositories.jobs import MISSED_HEARTBEATS, QUEUE
 from app.services.housekeeping import HousekeepingService
 from app.services.import_runner import ImportRunner
 from app.services.loading import CHUNK_ROWS
 from app.storage.uploads import upload_store
 
 logger = logging.getLogger(__name__)
-
-# How soon a task that has not ended is cancelled once more.
-_CANCEL_SECONDS = 1.0
-# Jobs at a time; of loads there is one at a time in a database anyway.
-CONCURRENCY = 4
 
 
 @dataclass(frozen=True)
@@ -57,8 +48,6 @@ async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions =
     Raises:
         ConfigurationError: the uploads cannot be stored as set.
     """
-    # The library tells of each job twice; what matters of them is in their own tables.
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
     uploads = upload_store(settings)
     async with provision_database_async(settings) as found:
         urls = found.past_pooler()
@@ -71,21 +60,18 @@ async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions =
             logger.info("working on background jobs")
             while not stop.is_set():
                 app = job_app(queue, runner, housekeeping)
-                await _work_while_connected(app, runner, settings.worker_heartbeat, stop, options)
+                jobs = run_jobs(app, runner, settings.worker_heartbeat, options.grace_seconds)
+                await _work_while_connected(jobs, stop, options.pause_seconds)
 
 
 async def _work_while_connected(
-    app: App,
-    runner: ImportRunner,
-    heartbeat: float,
-    stop: asyncio.Event,
-    options: WorkerOptions,
+    jobs: Coroutine[Any, Any, None], stop: asyncio.Event, pause_seconds: float
 ) -> None:
     """Until told to stop or the database goes away.
 
     The library's worker then ends, sometimes without an error, and never begins anew by itself.
     """
-    working = asyncio.create_task(_work(app, runner, heartbeat, options))
+    working = asyncio.create_task(jobs)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -95,56 +81,9 @@ async def _work_while_connected(
             await working
     except AppError as error:
         logger.warning("waiting for the database: %s", error)
-    except (ConnectorException, psycopg.Error, OSError) as error:
+    except QUEUE_ERRORS as error:
         logger.warning("the job queue is not available: %s", error.__cause__ or error)
     if not stop.is_set():
         with suppress(TimeoutError):
-            async with asyncio.timeout(options.pause_seconds):
+            async with asyncio.timeout(pause_seconds):
                 await stop.wait()
-
-
-async def _work(app: App, runner: ImportRunner, heartbeat: float, options: WorkerOptions) -> None:
-    # Says at once, and best, what is wrong with the database; the queue's own pool waits for it.
-    await runner.requeue_orphaned()
-    try:
-        await app.open_async()
-        async with _watched(app, runner, heartbeat):
-            await app.run_worker_async(
-                queues=[QUEUE],
-                concurrency=CONCURRENCY,
-                install_signal_handlers=False,
-                shutdown_graceful_timeout=options.grace_seconds,
-                fetch_job_polling_interval=heartbeat,
-                update_heartbeat_interval=heartbeat,
-                stalled_worker_timeout=heartbeat * MISSED_HEARTBEATS,
-            )
-    finally:
-        # After an attempt to open it that failed, too: it would go on trying.
-        await app.close_async()
-
-
-@asynccontextmanager
-async def _watched(app: App, runner: ImportRunner, heartbeat: float) -> AsyncIterator[None]:
-    """Inside the block, what dead workers have left is given to living ones."""
-    watching = asyncio.create_task(_watch(app, runner, heartbeat))
-    try:
-        yield
-    finally:
-        # More than once: a connection that breaks at this moment takes it for its own.
-        while not watching.done():
-            watching.cancel()
-            await asyncio.wait([watching], timeout=_CANCEL_SECONDS)
-
-
-async def _watch(app: App, runner: ImportRunner, heartbeat: float) -> None:
-    silence = heartbeat * MISSED_HEARTBEATS
-    while True:
-        try:
-            for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=silence):
-                logger.warning("job %s goes on: its worker is silent", job.id)
-                await app.job_manager.retry_job(job)
-            await runner.requeue_orphaned()
-        except (ConnectorException, AppError) as error:
-            # Another worker was faster, or the database is away.
-            logger.debug("nothing was given back: %s", error)
-        await asyncio.sleep(heartbeat)
