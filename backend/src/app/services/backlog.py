@@ -1,8 +1,7 @@
 from datetime import timedelta
 
 from app.db.unit_of_work import UnitOfWork
-from app.repositories.backlog import BacklogRepository
-from app.repositories.jobs import MISSED_HEARTBEATS
+from app.repositories.jobs import MISSED_HEARTBEATS, BacklogRepository
 from app.schemas.backlog import Backlog
 from app.services.support.single_flight import SingleFlight
 

@@ -123,7 +123,7 @@ class ImportRunner:
         """
         async with self._database.uow.begin() as session:
             queue = JobQueue(session)
-            for found in await ImportWriteRepository(session).find_orphaned():
+            for found in await queue.find_orphaned_imports():
                 await queue.load_import(found.id)
                 if found.retried:
                     logger.info("import %s is tried again", found.id)

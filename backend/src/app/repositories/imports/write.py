@@ -3,7 +3,7 @@
 Each change notifies the channel `imports` with the import's id.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -11,7 +11,6 @@ from sqlalchemy import ARRAY, BigInteger, LargeBinary, Row, Text, bindparam, tex
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.repositories.jobs import LOAD_IMPORT
 
 CHANNEL = "imports"
 
@@ -115,18 +114,6 @@ _REJECTED_LINES = text(
 
 _DELETE_CHUNKS = text("DELETE FROM import_chunks WHERE import_id = :import_id")
 
-_FIND_ORPHANED = text(
-    """
-    SELECT id, retry_at IS NOT NULL AS retried FROM imports
-    WHERE state IN ('queued', 'running') AND coalesce(retry_at <= now(), true) AND NOT EXISTS (
-        SELECT FROM procrastinate_jobs
-        WHERE task_name = :task AND status IN ('todo', 'doing')
-            AND args = jsonb_build_object('import_id', imports.id)
-    )
-    ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
-    """
-)
-
 _END_CONNECTIONS = text(
     """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -218,14 +205,6 @@ class ImportWriteRepository:
     async def delete_chunks(self, import_id: int) -> None:
         """Delete the chunk records of an all-or-nothing import before a restart."""
         await self._session.execute(_DELETE_CHUNKS, {"import_id": import_id})
-
-    async def find_orphaned(self) -> Sequence[Row[Any]]:
-        """Return `id` and `retried` of imports that are due and have no job.
-
-        `retried` are those whose pause after a failed attempt is over; the others were lost. Two
-        workers never get the same one at once.
-        """
-        return (await self._session.execute(_FIND_ORPHANED, {"task": LOAD_IMPORT})).all()
 
     async def end_connections(self, name: str) -> None:
         """Cut the connections of that `application_name`: a process that hangs gives up no lock."""
