@@ -1,4 +1,7 @@
-"""The one file of a `multipart/form-data` body (RFC 7578), passed on as it arrives."""
+"""The one file of a `multipart/form-data` body (RFC 7578), passed on as it arrives.
+
+Starlette's `request.form()` would write a gigabyte to a temporary file before it is stored.
+"""
 
 import re
 from collections.abc import AsyncIterator
