@@ -7,7 +7,7 @@ has locked a table, which is when one asks.
 from collections.abc import Sequence
 
 from sqlalchemy import text
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
 from app.doctor.catalog_rows import ForeignKey, Index, Table
@@ -144,4 +144,4 @@ def declared_indexes() -> Sequence[tuple[str, str, str]]:
     ]
 
 
-_DIALECT = dialect()  # type: ignore[no-untyped-call]
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
