@@ -30,7 +30,7 @@ def main() -> int:
     if reason := _reason_to_refuse(found):
         return _refuse(reason)
     # All of them run, so that one log names every test that is broken.
-    return max([_run_again(name, first) for name, first in found["tests"].items()])
+    return max(_run_again(name, first) for name, first in found["tests"].items())
 
 
 def _reason_to_refuse(found: dict[str, Any]) -> str | None:
