@@ -71,7 +71,7 @@ async def test_pool_exhausted_opens_and_closes_overflow(small: Database) -> None
 async def test_pool_exhausted_overflow_is_unavailable(server_url: URL, settings: Settings) -> None:
     changes = {"db_pool_size": 1, "db_max_overflow": 1, "db_pool_timeout": 0.1}
     small = pools(server_url, settings.model_copy(update=changes))
-    async with small as database, database.uow.begin(), database.transaction():
+    async with small as database, database.uow.begin(), database.uow.begin():
         with pytest.raises(ServiceUnavailableError):
             await write(database)
         assert await read(database)

@@ -11,7 +11,6 @@ from sqlalchemy import ARRAY, BigInteger, LargeBinary, Row, Text, bindparam, tex
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-
 CHANNEL = "imports"
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:sha256_hex, 0))")
