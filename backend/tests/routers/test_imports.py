@@ -57,7 +57,7 @@ async def test_create_import_csv_file_returns_202_and_queues_job(
     }
     assert {name: made[name] for name in expected} == expected
     assert await find(api, made["id"]) == made
-    jobs = "SELECT task_name, lock, status::text, args->'import_id' FROM procrastinate_jobs"
+    jobs = "SELECT task_name, lock, status::text, (args->'import_id')::int FROM procrastinate_jobs"
     assert await fetch_rows(database, jobs) == [("load_import", "loading", "todo", made["id"])]
     assert len(stored_files(own_settings)) == 1
 

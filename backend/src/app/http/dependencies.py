@@ -19,7 +19,7 @@ from app.services.support.preconditions import VersionPrecondition
 
 
 async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
-    """A transaction: committed when the route has returned, and before the response is sent."""
+    """Yield a session; its work is committed after the route and before the response."""
     async with service_state(request).uow.begin() as session:
         yield session
 
@@ -107,7 +107,7 @@ async def get_idempotent_request(
         ),
     ] = None,
 ) -> IdempotentRequest:
-    """This request, as one that may come again."""
+    """Return this request as one that may come again."""
     route = f"{request.method} {request.scope['route'].path}"
     identity = KeyIdentity(route, actor.name, idempotency_key) if idempotency_key else None
     return IdempotentRequest(identity, await request.body())

@@ -48,7 +48,7 @@ class CursorCodec:
         except (BadData, UnicodeError):
             message = "Not a cursor of this list with these filters and this sort"
             raise InvalidInputError(details=[ErrorDetail("query.cursor", message)]) from None
-        return [_read(kind, value) for kind, value in json.loads(payload)]
+        return [_READERS[kind](value) for kind, value in json.loads(payload)]
 
     def _signer(self, query: Mapping[str, Any]) -> Signer:
         """Return a signer whose key is derived from the query.
@@ -73,14 +73,10 @@ def _written(value: Any) -> tuple[str, Any]:
     return "i", value
 
 
+# The inverse of `_written`, for signed values.
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "n": Decimal,
     "t": datetime.fromisoformat,
     "d": date.fromisoformat,
     "i": int,
 }
-
-
-def _read(kind: str, value: Any) -> Any:
-    """Return the inverse of `_written` for a signed value."""
-    return _READERS[kind](value)
