@@ -114,18 +114,8 @@ class Hotel(Base):
 deal_categories = Table(
     "deal_categories",
     Base.metadata,
-    Column(
-        "deal_id",
-        BigInteger,
-        ForeignKey("deals.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
-    Column(
-        "category_id",
-        BigInteger,
-        ForeignKey("categories.id", ondelete="RESTRICT"),
-        primary_key=True,
-    ),
+    Column("deal_id", ForeignKey("deals.id", ondelete="CASCADE"), primary_key=True),
+    Column("category_id", ForeignKey("categories.id", ondelete="RESTRICT"), primary_key=True),
     Index(None, "category_id", "deal_id"),
 )
 

@@ -24,13 +24,7 @@ from app.db.base import Base
 category_totals = Table(
     "category_totals",
     Base.metadata,
-    Column(
-        "category_id",
-        BigInteger,
-        ForeignKey("categories.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    Column("category_id", ForeignKey("categories.id", ondelete="CASCADE"), primary_key=True),
     Column("stripe", SmallInteger, primary_key=True, autoincrement=False),
     Column("deal_count", BigInteger, nullable=False, server_default=text("0")),
 )

@@ -24,15 +24,6 @@ _FIND_SAME = text(
     """
 ).bindparams(bindparam("sha256", type_=LargeBinary))
 
-_ADD = text(
-    """
-    INSERT INTO imports (
-        strict, dry_run, file_name, object_name, bytes_total, sha256, created_by
-    ) VALUES (:strict, :dry_run, :file_name, :object_name, :bytes_total, :sha256, :created_by)
-    RETURNING id
-    """
-).bindparams(bindparam("sha256", type_=LargeBinary))
-
 _CLAIM_ATTEMPT = text(
     """
     UPDATE imports SET
@@ -132,6 +123,15 @@ class NewImport:
     bytes_total: int
     sha256: bytes
     created_by: str
+
+
+_NEW = tuple(field.name for field in fields(NewImport))
+_ADD = text(
+    f"""
+    INSERT INTO imports ({", ".join(_NEW)}) VALUES ({", ".join(f":{name}" for name in _NEW)})
+    RETURNING id
+    """  # noqa: S608 - names of columns
+).bindparams(bindparam("sha256", type_=LargeBinary))
 
 
 @dataclass(frozen=True)
