@@ -156,8 +156,9 @@ class Staging:
     async def _copy(self, table: str, lines: bytes) -> int:
         with driver_errors():
             return _affected(
+                # No value is an empty text: an empty field is a null.
                 await self._connection.copy_to_table(
-                    table, source=BytesIO(lines), timeout=STATEMENT_SECONDS
+                    table, source=BytesIO(lines), null="", timeout=STATEMENT_SECONDS
                 )
             )
 

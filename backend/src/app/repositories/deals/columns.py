@@ -70,7 +70,7 @@ def deal_columns(
 
 
 def deal_columns_of(deal: str, hotel: str, categories: str, average: str) -> str:
-    """Return the same as text, with the prices as text: the columns of rows `deal` and `hotel`."""
+    """Return `deal_columns` of the rows `deal` and `hotel` as SQL, with the prices as text."""
     other = {
         "categories": categories,
         "version": f"{deal}.version_id",
@@ -83,7 +83,7 @@ def deal_columns_of(deal: str, hotel: str, categories: str, average: str) -> str
 def with_prices_as_text(statement: AnySelect) -> AnySelect:
     """Cast the prices that `statement` returns, as `deal_response` takes them.
 
-    In a binary protocol a decimal costs the driver more than the rest of the row.
+    Otherwise the driver makes a decimal of each, and the response makes a text of that.
     """
     return statement.with_only_columns(
         *(
