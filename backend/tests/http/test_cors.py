@@ -92,7 +92,7 @@ async def test_cors_refusals_by_outer_layers_are_readable(
     async with app_client(app) as client:
         monkeypatch.setattr(DealReadService, "get", lambda *_: 1 / 0)
         failed = await client.get("/deals/1", headers={"Origin": ALLOWED_ORIGIN})
-        app.state.limiter.try_acquire()
+        app.state.services.limiter.try_acquire()
         refused = await client.get("/deals/1", headers={"Origin": ALLOWED_ORIGIN})
 
     assert (failed.status_code, refused.status_code) == (500, 503)

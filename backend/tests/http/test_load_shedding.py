@@ -71,7 +71,7 @@ async def lock_table(url: URL, table: str) -> AsyncIterator[None]:
 
 async def wait_for_requests_in_progress(server: LocalServer, count: int) -> None:
     async def are_in_progress() -> bool:
-        return bool(server.app.state.limiter.in_progress == count)
+        return bool(server.app.state.services.limiter.in_progress == count)
 
     await wait_for(are_in_progress, f"{count} requests are in progress")
 
@@ -201,7 +201,7 @@ class TestLoadShedding:
         async with server.client() as client:
             assert (await client.get("/deals")).status_code == 200
 
-        assert server.app.state.limiter.in_progress == 0
+        assert server.app.state.services.limiter.in_progress == 0
 
 
 class TestPipelining:
