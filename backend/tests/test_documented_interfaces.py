@@ -22,7 +22,7 @@ from tests.test_architecture import FILES, SOURCE, parsed
 pytestmark = pytest.mark.unit
 
 LISTS = tomllib.loads(Path(__file__).with_name("documented_interfaces.toml").read_text())
-ALLOWED = {*LISTS["allowed"], *LISTS["unpaid"]}
+ALLOWED = {*LISTS["allowed"]}
 ADRS = SOURCE.parents[2] / "docs" / "adr"
 OURS = {"app", "tests"}
 
