@@ -35,7 +35,8 @@ from app.web.routes import routes as web_routes
 
 logger = logging.getLogger(__name__)
 
-_ROUTERS = (health, bulk, exports, deals, hotels, categories, imports)
+# In the order in which a request is matched: the hottest first.
+_ROUTERS = (deals, hotels, bulk, exports, categories, imports, health)
 
 
 def create_app(settings: Settings) -> FastAPI:

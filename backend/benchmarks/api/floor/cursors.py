@@ -1,6 +1,5 @@
-"""Cursors as the service signs them: HMAC over the query's digest and the last row's values."""
+"""Cursors as the service signs them: the last row's values, by a key derived from the query."""
 
-import hashlib
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -12,7 +11,6 @@ from typing import Any
 
 import orjson
 
-_SIGNATURE_BYTES = 16
 _KINDS = {"price_per_night": "n", "checkin_date": "d", "created_at": "t"}
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "n": Decimal,
@@ -25,29 +23,41 @@ Filters = tuple[tuple[str, str], ...]
 
 
 def encoded(key: bytes, binding: bytes, fields: list[str], values: list[Any]) -> str:
-    """The cursor behind a row; money comes as text."""
+    """Return the cursor behind a row; money comes as text."""
     written = [
         (_KINDS.get(field, "i"), value if isinstance(value, int | str) else value.isoformat())
         for field, value in zip(fields, values, strict=True)
     ]
-    payload = orjson.dumps(written)
-    signature = hmac.digest(key, binding + payload, "sha256")[:_SIGNATURE_BYTES]
-    return urlsafe_b64encode(signature + payload).decode().rstrip("=")
+    payload = urlsafe_b64encode(orjson.dumps(written)).rstrip(b"=")
+    return f"{payload.decode()}.{_signature(key, binding, payload)}"
 
 
 def decoded(key: bytes, binding: bytes, cursor: str) -> list[Any]:
-    """The values of a cursor."""
-    raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    payload = raw[_SIGNATURE_BYTES:]
-    signature = hmac.digest(key, binding + payload, "sha256")[:_SIGNATURE_BYTES]
-    if not hmac.compare_digest(raw[:_SIGNATURE_BYTES], signature):
+    """Return the values of a cursor.
+
+    Raises:
+        ValueError: another query's, or no cursor.
+    """
+    payload, _, signature = cursor.partition(".")
+    if not hmac.compare_digest(signature, _signature(key, binding, payload.encode())):
         raise ValueError("not a cursor of this query")
-    return [_READERS[kind](value) for kind, value in orjson.loads(payload)]
+    content = urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    return [_READERS[kind](value) for kind, value in orjson.loads(content)]
 
 
 @lru_cache(maxsize=256)
 def binding_of(name: str, sort: str, filters: Filters) -> bytes:
-    """The digest of list, order and filters."""
+    """Return what a cursor is bound to: list, order and filters."""
     values = {name: [value] if name == "category" else value for name, value in filters}
     context = {"list": name, "sort": sort, "filters": values}
-    return hashlib.sha256(json.dumps(context, sort_keys=True).encode()).digest()
+    return b"cursor" + json.dumps(context, sort_keys=True).encode()
+
+
+def _signature(key: bytes, binding: bytes, payload: bytes) -> str:
+    signature = hmac.digest(_derived(key, binding), payload, "sha256")
+    return urlsafe_b64encode(signature).decode().rstrip("=")
+
+
+@lru_cache(maxsize=256)
+def _derived(key: bytes, binding: bytes) -> bytes:
+    return hmac.digest(key, binding, "sha256")

@@ -12,6 +12,7 @@ from app.http.dependencies import (
     JSONBody,
     NoQueryParameters,
     RequireDealWrite,
+    reject_query_params,
 )
 from app.http.openapi.errors import (
     CREATE_ERRORS,
@@ -128,9 +129,10 @@ async def city_statistics(request: Request, query: Annotated[StatisticsQuery, Qu
     openapi_extra=PUBLIC,
 )
 async def get_deal(
-    request: Request, deal_id: DealId, _: NoQueryParameters, if_none_match: IfNoneMatch = None
+    request: Request, deal_id: DealId, if_none_match: IfNoneMatch = None
 ) -> Response:
     """One deal, with an `ETag` to ask again whether it has changed."""
+    await reject_query_params(request)
     deal = await service_state(request).deals.get(deal_id)
     return not_modified_or(if_none_match, _dump_deal.tagged(deal, deal["version"]))
 
