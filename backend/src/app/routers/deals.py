@@ -36,6 +36,7 @@ from app.http.openapi.responses import (
     location,
     success_response,
 )
+from app.http.query_models import query_model, query_parameters
 from app.http.responses import JSONSerializer, not_modified_or, page_links, run_idempotently
 from app.http.state import service_state
 from app.schemas.common import Id, PaginatedResponse, page_example
@@ -52,6 +53,7 @@ from app.services.deals import DealWriteService
 
 router = APIRouter(prefix="/deals", tags=["deals"])
 
+DealPageQuery = Annotated[DealQuery, query_model(DealQuery)]
 DealId = Annotated[Id, Path(description="The deal's `id`", examples=[1])]
 
 _dump_page = JSONSerializer(PaginatedResponse[DealResponse])
@@ -78,9 +80,9 @@ _WRONG = validation_error("body.price_per_night", "Input should be greater than 
     },
     operation_id="list_deals",
     summary="Search deals",
-    openapi_extra=PUBLIC,
+    openapi_extra=PUBLIC | query_parameters(DealQuery),
 )
-async def list_deals(request: Request, query: Annotated[DealQuery, Query()]) -> Response:
+async def list_deals(request: Request, query: DealPageQuery) -> Response:
     """A page of deals, filtered and sorted.
 
     All filters must hold. Unknown parameters are refused, so that a typo does not widen a search.

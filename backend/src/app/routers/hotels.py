@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from app.core.errors import ConflictError, NotFoundError
 from app.http.dependencies import (
@@ -33,6 +33,7 @@ from app.http.openapi.responses import (
     location,
     success_response,
 )
+from app.http.query_models import query_model, query_parameters
 from app.http.responses import JSONSerializer, not_modified_or, page_links, run_idempotently
 from app.http.state import service_state
 from app.schemas.common import Id, PaginatedResponse, page_example
@@ -41,6 +42,7 @@ from app.services.hotels import HotelService
 
 router = APIRouter(prefix="/hotels", tags=["hotels"])
 
+HotelPageQuery = Annotated[HotelQuery, query_model(HotelQuery)]
 HotelId = Annotated[Id, Path(description="The hotel's `id`", examples=[3])]
 
 _dump_page = JSONSerializer(PaginatedResponse[HotelResponse])
@@ -67,9 +69,9 @@ _WRONG = validation_error("body.phone", "String should have at least 1 character
     },
     operation_id="list_hotels",
     summary="List hotels",
-    openapi_extra=PUBLIC,
+    openapi_extra=PUBLIC | query_parameters(HotelQuery),
 )
-async def list_hotels(request: Request, query: Annotated[HotelQuery, Query()]) -> Response:
+async def list_hotels(request: Request, query: HotelPageQuery) -> Response:
     """A page of hotels, ordered by id."""
     page = await service_state(request).hotels.page(query)
     link = page_links(
