@@ -114,13 +114,6 @@ async def get_idempotent_request(
 
 
 IdempotentRequestDep = Annotated[IdempotentRequest, Depends(get_idempotent_request)]
-IfNoneMatch = Annotated[
-    OptionalParam[str],
-    Header(
-        description="The `ETag` of the client's copy: 304 if it is current",
-        examples=['"1.8e553dacda25a50f"'],
-    ),
-]
 IfMatchVersions = Annotated[VersionPrecondition, Depends(get_if_match_versions)]
 JSONBody = Depends(json_body)
 RequireDealWrite = Depends(require_deal_write)

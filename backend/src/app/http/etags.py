@@ -17,10 +17,8 @@ def etag(version: int, body: bytes) -> str:
     return f'"{version}.{blake2b(body, digest_size=8).hexdigest()}"'
 
 
-def etag_matches(if_none_match: str | None, tag: str) -> bool:
+def etag_matches(if_none_match: str, tag: str) -> bool:
     """Whether a client that sends this `If-None-Match` has the representation; weak comparison."""
-    if if_none_match is None:
-        return False
     candidates = (candidate.strip() for candidate in if_none_match.split(","))
     return any(c == "*" or c.removeprefix("W/") == tag for c in candidates)
 

@@ -8,7 +8,6 @@ from app.http.dependencies import (
     DB,
     IdempotentRequestDep,
     IfMatchVersions,
-    IfNoneMatch,
     JSONBody,
     NoQueryParameters,
     RequireDealWrite,
@@ -27,6 +26,7 @@ from app.http.openapi.errors import (
     validation_error,
 )
 from app.http.openapi.responses import (
+    CONDITIONAL,
     ETAG,
     LINK,
     NOT_MODIFIED,
@@ -128,15 +128,13 @@ async def city_statistics(request: Request, query: Annotated[StatisticsQuery, Qu
     },
     operation_id="get_deal",
     summary="Read a deal",
-    openapi_extra=PUBLIC,
+    openapi_extra=PUBLIC | CONDITIONAL,
 )
-async def get_deal(
-    request: Request, deal_id: DealId, if_none_match: IfNoneMatch = None
-) -> Response:
+async def get_deal(request: Request, deal_id: DealId) -> Response:
     """One deal, with an `ETag` to ask again whether it has changed."""
     await reject_query_params(request)
     deal = await service_state(request).deals.get(deal_id)
-    return not_modified_or(if_none_match, _dump_deal.tagged(deal, deal["version"]))
+    return not_modified_or(request, _dump_deal.tagged(deal, deal["version"]))
 
 
 @router.post(

@@ -7,7 +7,6 @@ from app.http.dependencies import (
     DB,
     IdempotentRequestDep,
     IfMatchVersions,
-    IfNoneMatch,
     JSONBody,
     NoQueryParameters,
     RequireDealWrite,
@@ -24,6 +23,7 @@ from app.http.openapi.errors import (
     validation_error,
 )
 from app.http.openapi.responses import (
+    CONDITIONAL,
     ETAG,
     LINK,
     NOT_MODIFIED,
@@ -90,14 +90,14 @@ async def list_hotels(request: Request, query: HotelPageQuery) -> Response:
     },
     operation_id="get_hotel",
     summary="Read a hotel",
-    openapi_extra=PUBLIC,
+    openapi_extra=PUBLIC | CONDITIONAL,
 )
 async def get_hotel(
-    hotel_id: HotelId, _: NoQueryParameters, session: DB, if_none_match: IfNoneMatch = None
+    request: Request, hotel_id: HotelId, _: NoQueryParameters, session: DB
 ) -> Response:
     """One hotel with its average stars and number of deals."""
     hotel = await HotelService(session).get(hotel_id)
-    return not_modified_or(if_none_match, _dump_hotel.tagged(hotel, hotel["version"]))
+    return not_modified_or(request, _dump_hotel.tagged(hotel, hotel["version"]))
 
 
 @router.post(

@@ -86,6 +86,25 @@ def success_response(
     return {status: declared}
 
 
+_IF_NONE_MATCH = "The `ETag` of the client's copy: 304 if it is current"
+# The `openapi_extra=` of a route that answers by `not_modified_or`, which reads the header itself.
+CONDITIONAL: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "if-none-match",
+            "in": "header",
+            "required": False,
+            "schema": {
+                "description": _IF_NONE_MATCH,
+                "examples": [EXAMPLE_TAG],
+                "type": "string",
+                "title": "If-None-Match",
+            },
+            "description": _IF_NONE_MATCH,
+        }
+    ]
+}
+
 NOT_MODIFIED: Declared = success_response(
     304, ETAG, description="The client's copy, `If-None-Match`, is current"
 )
