@@ -52,7 +52,7 @@ def add_output(made: argparse.ArgumentParser) -> None:
     """The options of a command whose figures are kept."""
     made.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     made.add_argument(
-        "--write-docs", action="store_true", help="write docs/performance.md and its pictures"
+        "--write-docs", action="store_true", help="write docs/benchmark-results.md and its pictures"
     )
 
 

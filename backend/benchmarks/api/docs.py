@@ -1,4 +1,4 @@
-"""The generated parts of docs/performance.md, between comments that name them, and its pictures."""
+"""Generated parts of docs/benchmark-results.md, between comments that name them, and pictures."""
 
 import re
 import textwrap
@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.api.errors import BenchmarkError
 
 FOLDER = Path(__file__).parents[3] / "docs"
-PAGE = "performance.md"
+PAGE = "benchmark-results.md"
 
 
 def write(part: str, text: str, pictures: Mapping[str, str], folder: Path = FOLDER) -> None:

@@ -81,7 +81,16 @@ class TestPage:
     def test_committed_page_has_every_part(self) -> None:
         page = (docs.FOLDER / docs.PAGE).read_text()
 
-        for part in ("http", "scale", "memory"):
+        for part in (
+            "http",
+            "scale",
+            "memory",
+            "overload",
+            "overhead",
+            "soak",
+            "pages",
+            "imports",
+        ):
             assert docs.replaced(page, part, "x") != page
 
 

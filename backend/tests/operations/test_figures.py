@@ -1,4 +1,4 @@
-"""Figures that documents repeat from docs/performance.md."""
+"""Figures that documents repeat from docs/benchmark-results.md."""
 
 import re
 
@@ -8,13 +8,13 @@ from tests.operations.files import ROOT
 pytestmark = pytest.mark.unit
 
 DOCS = ROOT / "docs"
-ROW = re.compile(r"^\|.*\| ([^|]+) \| `mise run bench(?::\w+)?` \|$", re.MULTILINE)
+ROW = re.compile(r"^\|.*\| ([^|]+) \| `mise run (?:bench(?::\w+)?|soak)` \|$", re.MULTILINE)
 FIGURE = re.compile(r"(?<![p\d])\d+(?:[.,]\d+)*")
 
 
-@pytest.mark.parametrize("name", ["scaling.md", "service-levels.md"])
+@pytest.mark.parametrize("name", ["performance.md", "scaling.md", "service-levels.md"])
 def test_repeated_figures_are_those_of_the_benchmarks(name: str) -> None:
-    measured = set(FIGURE.findall((DOCS / "performance.md").read_text()))
+    measured = set(FIGURE.findall((DOCS / "benchmark-results.md").read_text()))
     repeated = [
         figure for cell in ROW.findall((DOCS / name).read_text()) for figure in FIGURE.findall(cell)
     ]
