@@ -43,7 +43,7 @@ DEALS = pd.DataFrame(
 
 
 def load_by_pandas(df: pd.DataFrame, db: Engine) -> None:
-    """What people type into `mise run python` at revision 1; docs/data-loading.md shows it."""
+    """What people type into `mise run python` at revision 1; docs/import-a-file.md shows it."""
     hotels = df[["hotel_name", "hotel_city", "hotel_country", "hotel_phone"]].drop_duplicates()
     hotels.columns = pd.Index(["name", "city", "country", "phone"])
     hotels.to_sql("hotels", db, if_exists="append", index=False)
