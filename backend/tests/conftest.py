@@ -1,4 +1,4 @@
-"""One PostgreSQL for the run, one template built by the real migrations, clones of it for tests."""
+"""One PostgreSQL for the run, one template built by the real migrations, and clones of it."""
 
 import fcntl
 import os
@@ -41,11 +41,11 @@ from app.services.import_runner import ImportRunner
 from app.services.loading import LoadingService
 from app.storage.uploads import UploadStore, upload_store
 
-# Log lines go nowhere unless a test captures them; a traceback is pytest's to show.
+# Drop log lines unless a test captures them. pytest prints tracebacks.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[])
 
 
-# How long an example takes is the machine's business.
+# The duration of an example depends on the machine.
 hypothesis.settings.register_profile(
     "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -58,25 +58,25 @@ pytest_plugins = [
     "tests.plugins.tiers",
 ]
 
-# The tests start hundreds of Python processes; each would compile all modules again.
+# The tests start hundreds of Python processes. Without byte code each would compile all modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# A shell ignores SIGINT for what it runs in the background, and tests interrupt their processes.
+# A shell lets its background processes ignore SIGINT. Tests interrupt their processes by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def run_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder that all workers of this run share."""
+    """Return the folder that all workers of this run share."""
     base = tmp_path_factory.getbasetemp()
     return base if worker_id == "master" else base.parent
 
 
 @pytest.fixture(scope="session")
 def settings(run_dir: Path) -> Settings:
-    """Settings that nothing in the environment or in `.env` changes."""
+    """Return settings that ignore the environment and `.env`."""
     return Settings(
         _env_file=None,
         app_env="development",
@@ -97,7 +97,7 @@ def server_url(run_dir: Path) -> Iterator[URL]:
 
 @pytest.fixture(scope="session", params=VERSIONS)
 def version_url(request: pytest.FixtureRequest, run_dir: Path) -> Iterator[URL]:
-    """A server of each supported version; 18 may be the one at `TEST_DATABASE_URL`."""
+    """Start a server of each supported version. 18 may be the one at `TEST_DATABASE_URL`."""
     if request.param == 18:
         with run_server(run_dir / "postgres") as url:
             yield url
@@ -110,7 +110,7 @@ def version_url(request: pytest.FixtureRequest, run_dir: Path) -> Iterator[URL]:
 
 @pytest.fixture(scope="session")
 async def template(server_url: URL, run_dir: Path) -> str:
-    """The name of an empty database at head; the first worker to come builds it for all."""
+    """Return the name of an empty database at head. The first worker builds it for all."""
     name = f"template_{run_id()}"
     done = run_dir / "template.done"
     with (run_dir / "template.lock").open("w") as lock:
@@ -124,7 +124,7 @@ async def template(server_url: URL, run_dir: Path) -> str:
 
 @pytest.fixture
 async def empty_url(server_url: URL) -> AsyncIterator[str]:
-    """A database without any table."""
+    """Create a database without tables."""
     async with temporary_database(server_url) as url:
         yield as_text(url)
 
@@ -137,13 +137,13 @@ async def clone_url(server_url: URL, template: str) -> AsyncIterator[URL]:
 
 @pytest.fixture
 def database_url(clone_url: URL) -> str:
-    """A database at head of the test's own, for what must really commit."""
+    """Create a database at head for one test, which may commit."""
     return as_text(clone_url)
 
 
 @pytest.fixture
 async def database(clone_url: URL, settings: Settings) -> AsyncIterator[Database]:
-    """The service's pools on a database of the test's own."""
+    """Open the service's pools on a database for one test."""
     async with pools(clone_url, settings) as database:
         yield database
 
@@ -161,7 +161,7 @@ class Catalog:
 @pytest.fixture(scope="session")
 async def catalog(server_url: URL, template: str, settings: Settings) -> AsyncIterator[Catalog]:
     hotels = [
-        # Each city is there: tests look for some.
+        # Every city has hotels, because tests search for each of them.
         *(HotelFactory.build(city=city) for city in CITIES for _ in range(3)),
         HotelFactory.build(name="O'Hara 100% Inn", city="ZÜRICH"),
         HotelFactory.build(name="Grand_Hotel", city="İstanbul"),
@@ -172,7 +172,7 @@ async def catalog(server_url: URL, template: str, settings: Settings) -> AsyncIt
     ):
         async with database.uow.begin() as session:
             deals = await insert_catalog(await session.connection(), hotels, deals_per_hotel=15)
-            # A hotel without deals, and a category without any.
+            # Add a hotel without deals, and a category without deals.
             empty = HotelFactory.build(name="Empty House")
             await insert_catalog(await session.connection(), [empty], deals_per_hotel=0)
             await session.execute(text("INSERT INTO categories (name) VALUES ('unused')"))
@@ -183,7 +183,7 @@ async def catalog(server_url: URL, template: str, settings: Settings) -> AsyncIt
 async def worker_database(
     server_url: URL, template: str, settings: Settings
 ) -> AsyncIterator[Database]:
-    """Where tests that roll back take turns."""
+    """Open a database that the tests of a worker share. Each test rolls back."""
     async with (
         temporary_database(server_url, template) as url,
         pools(url, settings) as database,
@@ -193,10 +193,10 @@ async def worker_database(
 
 @pytest.fixture
 async def session(worker_database: Database) -> AsyncIterator[AsyncSession]:
-    """A session whose test leaves nothing behind.
+    """Open a session whose work is rolled back.
 
-    Its commits are savepoints of a transaction that is rolled back. Constraints are immediate,
-    because that transaction never gets to the commit that deferred ones wait for.
+    Its commits are savepoints of an outer transaction. Constraints are immediate, because deferred
+    triggers would wait for the commit of that transaction.
     """
     async with worker_database.write_engine.connect() as connection:
         transaction = await connection.begin()
@@ -210,7 +210,7 @@ async def session(worker_database: Database) -> AsyncIterator[AsyncSession]:
 
 @asynccontextmanager
 async def app_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of `app` while its lifespan lasts."""
+    """Run the lifespan of `app`, and yield a client of it."""
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -221,7 +221,7 @@ async def app_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def pgbouncer(
     server_url: URL, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[PgBouncer]:
-    """PgBouncer before the tests' server."""
+    """Start PgBouncer before the tests' server."""
     require_program("pgbouncer")
     await let_in(server_url)
     with running_pgbouncer(server_url, tmp_path_factory.getbasetemp() / "pgbouncer") as bouncer:
@@ -230,7 +230,7 @@ async def pgbouncer(
 
 @pytest.fixture(scope="session")
 def on_database(request: pytest.FixtureRequest, settings: Settings) -> Callable[[URL], Settings]:
-    """Settings of a service on a database; with THROUGH_PGBOUNCER, by way of PgBouncer."""
+    """Return a function from a database to settings; THROUGH_PGBOUNCER puts PgBouncer between."""
     if os.environ.get("THROUGH_PGBOUNCER"):
         bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
         return lambda url: bouncer.before(settings, url)
@@ -241,7 +241,7 @@ def on_database(request: pytest.FixtureRequest, settings: Settings) -> Callable[
 async def client(
     catalog: Catalog, on_database: Callable[[URL], Settings]
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application on the shared catalog."""
+    """Yield a client of the application on the shared catalog."""
     async with app_client(create_app(on_database(catalog.url))) as client:
         yield client
 
@@ -250,20 +250,20 @@ async def client(
 def own_settings(
     clone_url: URL, on_database: Callable[[URL], Settings], tmp_path: Path
 ) -> Settings:
-    """Settings of a service with a database and a folder for uploads of the test's own."""
+    """Return settings with a database and a folder for uploads that only this test uses."""
     return on_database(clone_url).model_copy(update={"data_dir": tmp_path / "data"})
 
 
 @pytest.fixture
 async def api(own_settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The application on a database of the test's own."""
+    """Yield a client of the application on a database for one test."""
     async with app_client(create_app(own_settings)) as client:
         yield client
 
 
 @pytest.fixture
 async def production_client(clone_url: URL, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The application in production, where writes need a key, on a database of the test's own."""
+    """Yield a client of the application in production, where writes need a key."""
     changes = {
         "app_env": "production",
         "database_url": SecretStr(as_text(clone_url)),
@@ -280,7 +280,7 @@ def uploads(own_settings: Settings) -> UploadStore:
 
 @pytest.fixture
 def runner(database: Database, uploads: UploadStore) -> ImportRunner:
-    """What a worker does with imports, a few rows at a time."""
+    """Return the runner that a worker uses, with chunks of ten rows."""
     return ImportRunner(database, uploads, chunk_rows=10)
 
 

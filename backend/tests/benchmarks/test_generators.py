@@ -1,4 +1,4 @@
-"""Both load generators, against a server that fails now and then."""
+"""Both load generators, against a server that fails on request."""
 
 import asyncio
 import os
@@ -59,7 +59,10 @@ GENERATORS = [
 
 
 class FakeServer:
-    """Answers with the status that is the path; hangs up for /0. A 503 is for three seconds."""
+    """A server that answers with the status in the path and hangs up for /0.
+
+    A 503 has a `Retry-After` of three seconds.
+    """
 
     def __init__(self) -> None:
         self.seen: Counter[tuple[str, bytes]] = Counter()
@@ -87,7 +90,7 @@ class FakeServer:
                 retry = "Retry-After: 3\r\n" if path == "/503" else ""
                 head = f"HTTP/1.1 {path[1:]} X\r\n{retry}Content-Length: {len(content)}\r\n\r\n"
                 writer.write(head.encode())
-                await asyncio.sleep(0)  # the head and the body by themselves
+                await asyncio.sleep(0)  # send the head and the body in separate packets
                 writer.write(content)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -171,7 +174,7 @@ class TestGenerators:
             server.seen[key] for key in (("/200", b""), ("/304", b""), ("/201", b"x"))
         )
         assert max(first, second, third) - min(first, second, third) <= 3
-        # What is on its way at the end is not counted by wrk.
+        # wrk does not count the requests in flight at the end.
         assert 0 <= first + second + third - load.requests <= 3
         assert load.requests > 3
         assert load.failures == 0
@@ -196,7 +199,7 @@ class TestGenerators:
 
         load = client.run(server.port, [Request("GET", "/503")], connections=2, seconds=1)
 
-        # Who waits has asked once, before anything was counted.
+        # Each patient connection sends one request before the count starts, and then waits.
         assert (server.seen["/503", b""] == 2) == patient
         assert (load.failures > 0) != patient
         assert (load.requests, load.seconds, load.p99_ms) == (0, 1, 0.0)

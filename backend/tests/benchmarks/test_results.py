@@ -33,7 +33,7 @@ def make_case(
 
 class TestCaseResult:
     def test_ratio_is_median_of_rounds(self) -> None:
-        # The machine was three times as slow in the last round.
+        # In the last round everything took three times as long.
         result = make_case(make_side(500, 510, 170), make_side(1000, 1000, 350), {})
 
         assert result.ratio("service", "floor") == pytest.approx(0.5)

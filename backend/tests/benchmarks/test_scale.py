@@ -24,7 +24,7 @@ POINTS = [
 
 
 class FakeDatabase:
-    """A database that answers every query with these rows."""
+    """A database that answers every query with the given rows."""
 
     def __init__(self, *rows: tuple[object, ...]) -> None:
         self._rows = rows

@@ -36,7 +36,7 @@ class TestScenarios:
     def test_patch_changes_price_in_every_request(self) -> None:
         turns = [BY_NAME["patch"].requests_to("service", FACTS, turn) for turn in range(3)]
 
-        # A turn goes round, and the next begins anew.
+        # The load generator repeats a turn, and then starts the next one from its beginning.
         sent = [*turns[0], *turns[0], *turns[1], *turns[2]]
         for path in {request.path for request in sent}:
             prices = [request.body for request in sent if request.path == path]

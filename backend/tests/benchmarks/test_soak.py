@@ -1,4 +1,4 @@
-"""What a soak holds the service to."""
+"""The ledger of a soak: it compares confirmed and refused writes with the stored rows."""
 
 import pytest
 from benchmarks.soak.ledger import GONE, Ledger

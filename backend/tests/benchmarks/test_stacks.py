@@ -1,4 +1,4 @@
-"""Flame graphs: what is taken from raw stacks, and that nothing of the machine is shown."""
+"""Flame graphs from raw stacks, without paths of the machine."""
 
 from xml.etree import ElementTree as ET
 

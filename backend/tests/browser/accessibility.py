@@ -26,9 +26,9 @@ async def find_violations(
 ) -> list[str]:
     """Return the serious and critical violations, a line for each element.
 
-    The page's Content-Security-Policy is not in the way of what a debugger evaluates. `except_for`
-    has selectors by rule, each with its reason beside it: what one matches is not held against the
-    page for that rule.
+    The debugger evaluates axe-core, so the Content-Security-Policy of the page does not block it.
+    `except_for` has selectors by rule. The rule ignores elements that its selectors match. Callers
+    state the reason beside each selector.
     """
     await page.evaluate(f"() => {{ {AXE_SOURCE.read_text()} }}")
     found: list[str] = await page.evaluate(RUN_AXE, [SERIOUS_IMPACTS, dict(except_for)])

@@ -1,4 +1,4 @@
-"""A real Chromium before a real server; one of each for a worker's whole run."""
+"""A real Chromium and a real server, shared by all tests of a worker."""
 
 import os
 import shutil
@@ -31,16 +31,16 @@ FLAGS = [
     "--disable-gpu",
     "--disable-background-networking",
     "--no-first-run",
-    # What a page may not, and the browser itself does not either: no name has an address.
+    # The browser resolves no host name, so a page cannot reach another host.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
-# Every expectation waits for what it expects; this ends one that is in vain.
+# The limit of an expectation that never comes true.
 expect.set_options(timeout=MILLISECONDS)
 
 
 def skip_or_fail(what: str) -> NoReturn:
-    """Skip the test, or fail where it must run (`REQUIRE_BROWSER`)."""
+    """Skip the test, or fail it if `REQUIRE_BROWSER` is set."""
     if os.environ.get("REQUIRE_BROWSER"):
         pytest.fail(what)
     pytest.skip(what)
@@ -48,7 +48,7 @@ def skip_or_fail(what: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The browser's path: at `CHROMIUM`, or found."""
+    """Return the path of the browser, from `CHROMIUM` or the usual names."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found is None:
@@ -68,7 +68,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 async def live_server(
     browser: Browser, catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningServer]:
-    """`deals serve` on the known deals of `catalog`, for tests that only read."""
+    """Serve the known deals of `catalog` by `deals serve`, for tests that only read."""
     folder = tmp_path_factory.mktemp("live")
     async with running_server(as_text(catalog.url), folder) as server:
         yield server
@@ -78,7 +78,7 @@ async def live_server(
 async def production_server(
     browser: Browser, database_url: str, tmp_path: Path
 ) -> AsyncIterator[RunningServer]:
-    """`deals serve` on an empty database of the test's own, in production: writes need a key."""
+    """Serve an empty database of the test in production, where writes need a key."""
     settings = {"APP_ENV": "production", "SIGNING_KEY": "k" * 32}
     async with running_server(database_url, tmp_path, **settings) as server:
         yield server
@@ -86,16 +86,16 @@ async def production_server(
 
 @pytest.fixture
 def page_log() -> PageLog:
-    """Requests and errors of the test's pages; the end of the test checks them."""
+    """Record requests and errors of the test's pages, and check them at the end of the test."""
     return PageLog()
 
 
 @pytest.fixture
 async def visit(browser: Browser, page_log: PageLog) -> AsyncIterator[Visit]:
-    """`await visit(server.url, **options)`: a page of a new context, as Playwright's options say.
+    """Return a function that opens a page: `await visit(server.url, **options)`.
 
-    The test fails when one of its pages asks another host for anything or has an error on its
-    console, a violation of its Content-Security-Policy for instance.
+    Each page has a context of its own with Playwright's options. The test fails if a page requests
+    another host or has an error on its console, such as a violation of its Content-Security-Policy.
     """
     async with AsyncExitStack() as stack:
 
@@ -124,13 +124,16 @@ async def dark_page(live_server: RunningServer, visit: Visit) -> Page:
 
 @pytest.fixture
 async def no_script_page(live_server: RunningServer, visit: Visit) -> Page:
-    """A page without JavaScript."""
+    """Open a page without JavaScript."""
     return await visit(live_server.url, java_script_enabled=False)
 
 
 @pytest.fixture
 def screenshot(tmp_path: Path) -> Screenshot:
-    """`await screenshot(page, "docs")`: the whole page as a PNG, kept in `SCREENSHOTS` if set."""
+    """Return a function that stores a PNG of a whole page: `await screenshot(page, "docs")`.
+
+    The PNG goes to the folder in `SCREENSHOTS`. Without that variable nothing is stored.
+    """
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
 
     async def screenshot(page: Page, name: str) -> bytes:
@@ -141,7 +144,10 @@ def screenshot(tmp_path: Path) -> Screenshot:
 
 @pytest.fixture
 def axe() -> Axe:
-    """`await axe(page, except_for={"rule": ("selector",)})`: what is seriously wrong with it."""
+    """Return a function that finds serious and critical accessibility violations of a page.
+
+    `await axe(page, except_for={"rule": ("selector",)})` ignores elements by rule.
+    """
     if not AXE_SOURCE.exists():
         skip_or_fail("no axe-core: run npm ci in backend/npm")
     return find_violations

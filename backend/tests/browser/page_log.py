@@ -9,13 +9,13 @@ from typing import Any
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, WebError
 from tests.support.timeouts import TIMEOUT
 
-# How long Playwright waits.
+# The limit of Playwright's waits.
 MILLISECONDS = TIMEOUT * 1000
 
 
 @dataclass
 class PageLog:
-    """Requests and errors of pages."""
+    """The requests and errors of pages."""
 
     origins: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
@@ -23,11 +23,11 @@ class PageLog:
     _expected: list[re.Pattern[str]] = field(default_factory=list)
 
     def expect_error(self, pattern: str) -> None:
-        """Allow errors that contain `pattern`: the test is about them."""
+        """Allow errors that contain `pattern`, for tests that cause them."""
         self._expected.append(re.compile(pattern))
 
     def foreign_requests(self) -> list[str]:
-        """Return requested addresses outside the server; `data:` and `blob:` are inside."""
+        """Return requested addresses outside the server. `data:` and `blob:` count as inside."""
         own = (*(f"{origin}/" for origin in self.origins), "data:", "blob:")
         return [url for url in self.requests if not url.startswith(own)]
 
@@ -54,7 +54,7 @@ async def _abort(route: Route) -> None:
 async def open_page(
     browser: Browser, origin: str, page_log: PageLog, **options: Any
 ) -> AsyncIterator[Page]:
-    """Open a page whose relative addresses are the server's at `origin`; close it at the end."""
+    """Open a page with relative addresses under `origin`, and close it at the end."""
     page_log.origins.add(origin)
     context = await browser.new_context(
         base_url=origin, service_workers="block", reduced_motion="reduce", **options
@@ -68,9 +68,9 @@ async def open_page(
         page = await context.new_page()
         page.on("websocket", lambda socket: page_log.requests.append(socket.url))
         yield page
-        # What a script has left behind for after itself, as a rejected promise, is reported yet.
+        # Wait for a turn of the event loop, so that a rejected promise of a script is reported.
         if options.get("java_script_enabled", True):
             await page.evaluate("() => new Promise(resolve => setTimeout(resolve))")
     finally:
-        # Whatever the page has said until now is heard before this returns.
+        # Closing the context delivers all remaining messages of the page.
         await context.close()

@@ -1,4 +1,4 @@
-"""The table of deals, as people use it."""
+"""The page of deals in a browser."""
 
 import re
 
@@ -20,14 +20,14 @@ async def fetch_row_ids(live_server: RunningServer, query: str) -> list[str]:
 
 
 async def expect_rows(page: Page, expected: list[str]) -> None:
-    """Wait for these deals in this order; each one, because some may be left from before."""
+    """Wait for these deals in this order, each by its id, while old rows may still be there."""
     await expect(page.locator(ROWS)).to_have_count(len(expected))
     for number, row in enumerate(expected):
         await expect(page.locator(ROWS).nth(number)).to_have_attribute("id", row)
 
 
 async def expect_deals_of_api(page: Page, live_server: RunningServer, query: str) -> None:
-    """Wait until the page has this address, and the deals that the API returns for it."""
+    """Wait until the page has this address and shows the deals that the API returns for it."""
     await expect(page).to_have_url(re.compile(re.escape(f"/dashboard?{query}") + "$"))
     await expect_rows(page, await fetch_row_ids(live_server, query))
 
@@ -173,7 +173,7 @@ async def test_deals_page_on_phone_fits_and_filters(phone_page: Page) -> None:
 
     assert await phone_page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await expect(phone_page.locator(ROWS).first).to_contain_text("night")
-    # The deals come first; the filters are a touch away, and stay while one is at them.
+    # On a phone the filters are closed at first. They stay open while one of them has the focus.
     filters = phone_page.get_by_label("Price to")
     await expect(filters).to_be_hidden()
     await phone_page.get_by_text("Filters and order").tap()

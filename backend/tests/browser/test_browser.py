@@ -1,4 +1,4 @@
-"""What fails tests in a browser: foreign requests, errors, accessibility violations."""
+"""The checks that fail any browser test: foreign requests, errors, accessibility violations."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,11 +48,11 @@ async def test_page_log_of_clean_page_has_no_errors(
 
 @pytest.fixture
 async def other_host() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """The address of another server, and what it was asked."""
+    """Start another server; yield its address and the list of requests that it gets."""
     asked: list[bytes] = []
 
     async def record_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Chromium may connect in advance; a connection alone says nothing.
+        # Chromium may open a connection in advance. Only a request line is a request.
         if line := await reader.readline():
             asked.append(line)
         writer.close()

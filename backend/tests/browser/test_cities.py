@@ -1,4 +1,4 @@
-"""The chart of cities."""
+"""The chart of cities in a browser."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Files that are sent from a browser."""
+"""Uploads from a browser."""
 
 import re
 from collections.abc import AsyncIterator
@@ -22,14 +22,14 @@ HOSTILE = "<script>alert(1)</script>\"'"
 async def server_with_worker(
     browser: object, database_url: str, tmp_path: Path
 ) -> AsyncIterator[RunningServer]:
-    """A service with a worker, in development."""
+    """Serve in development, with a worker."""
     async with running_server(database_url, tmp_path, "--with-worker") as server:
         yield server
 
 
 @pytest.fixture
 def deals_file(tmp_path: Path) -> Path:
-    """Good rows of hotels with hostile names, and a bad one."""
+    """Write valid rows of hotels with hostile names, and one invalid row."""
     rows = [
         row(
             number,
@@ -57,7 +57,7 @@ async def test_upload_valid_file_shows_progress_and_rejects(
     await upload_file(page, deals_file)
     await expect(page.get_by_text("deals.csv is sent.")).to_be_visible()
     sent = page.locator("#import-1")
-    # It comes by the stream of events: nobody reloads.
+    # The event stream updates the page without a reload.
     await expect(sent).to_have_attribute("data-state", "succeeded")
     await expect(sent.locator("[data-field=inserted]")).to_have_text("28")
     assert await axe(page) == []
@@ -74,7 +74,7 @@ async def test_upload_valid_file_shows_progress_and_rejects(
     assert (await (await download.value).path()).read_text().count("\n") == 2
     assert await axe(page) == []
 
-    # As text in the table, and in the chart.
+    # The hostile name is text in the table and in the chart.
     await page.get_by_role("link", name="Browse").click()
     await expect(page.locator("table.cards tbody tr").first).to_contain_text(f"{HOSTILE} 1")
     await page.get_by_role("link", name="Cities").click()
@@ -99,7 +99,7 @@ async def test_upload_file_without_known_columns_shows_error(
 async def test_upload_in_production_asks_for_key_and_can_be_cancelled(
     production_server: RunningServer, visit: Visit, database: Database, deals_file: Path
 ) -> None:
-    """No worker is there: what is sent waits, and can be cancelled."""
+    """Without a worker the upload stays queued until it is cancelled."""
     key = await create_api_key(database, "browser", "imports:write")
     page = await visit(production_server.url)
     await page.goto("/dashboard/imports")
@@ -111,7 +111,7 @@ async def test_upload_in_production_asks_for_key_and_can_be_cancelled(
     await upload_file(page, deals_file)
     await expect(page.locator("#import-1")).to_have_attribute("data-state", "queued")
 
-    # The key stays with the tab.
+    # The tab keeps the key after a reload.
     await page.reload()
     await page.get_by_role("link", name="deals.csv").click()
     await expect(page).to_have_url(re.compile("/dashboard/imports/1$"))

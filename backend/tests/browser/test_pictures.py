@@ -1,4 +1,4 @@
-"""Pictures of the pages, of deals as `deals generate` makes them; README shows two of them."""
+"""Pictures of the pages with deals from `deals generate`. README shows two of them."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,7 +30,7 @@ PAGES = {
 async def sample_server(
     browser: Browser, clone_url: URL, settings: Settings, tmp_path: Path
 ) -> AsyncIterator[RunningServer]:
-    """A server of a few thousand deals that look like somebody's."""
+    """Serve a few thousand generated deals."""
     file = tmp_path / "deals.csv"
     generate(file, rows=3000, seed=20261120)
     async with pools(clone_url, settings) as database:

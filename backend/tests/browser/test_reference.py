@@ -1,4 +1,4 @@
-"""`/docs` and `/redoc`, as somebody uses them who writes a client."""
+"""`/docs` and `/redoc`, as the author of a client uses them."""
 
 import json
 import os
@@ -17,16 +17,16 @@ from app.services.keys import KeyService
 
 pytestmark = pytest.mark.browser
 
-# What Swagger UI says of a link to an operation whose id has one, before it opens that operation.
+# Swagger UI prints this warning for a link to an operation with `_` in its id, and opens it.
 UNDERSCORE_DEPRECATION = "Deprecated: escaping deep link whitespace with `_`"
 
-# Whatever is of Swagger UI's own making: pale methods, a link inside of a button, code that scrolls
-# but takes no focus, lists of choices without a label. Ours is around it.
+# Swagger UI causes these violations itself: pale methods, a link inside a button, code that scrolls
+# but takes no focus, lists of choices without a label. The page around it has none.
 SWAGGER_UI_EXCEPTIONS = dict.fromkeys(
     ("color-contrast", "nested-interactive", "scrollable-region-focusable", "select-name"),
     ("#reference *",),
 )
-# Examples that scroll, but take no focus.
+# ReDoc's examples scroll but take no focus.
 REDOC_EXCEPTIONS = {"scrollable-region-focusable": ("#reference pre",)}
 DARK_ON_LIGHT = "rgb(59, 65, 81)"
 SUMMARY = ".opblock-summary-control"
@@ -34,7 +34,7 @@ SUMMARY = ".opblock-summary-control"
 
 @pytest.fixture
 def optional_screenshot(request: pytest.FixtureRequest) -> Screenshot:
-    """Keep a picture where `SCREENSHOTS` says so: these are long pages, and take seconds."""
+    """Return `screenshot` if `SCREENSHOTS` is set. Pictures of these long pages take seconds."""
     if os.environ.get("SCREENSHOTS"):
         kept: Screenshot = request.getfixturevalue("screenshot")
         return kept
@@ -46,7 +46,7 @@ def optional_screenshot(request: pytest.FixtureRequest) -> Screenshot:
 
 
 async def list_operations(page: Page) -> list[tuple[str, str]]:
-    """Every operation's tag and id, in the order of the document, tag by tag."""
+    """Return the tag and the id of every operation, tag by tag, in the order of the document."""
     answer = await page.request.get("/openapi.json")
     document: dict[str, Any] = await answer.json()
     found = [
@@ -130,7 +130,7 @@ class TestSwaggerUI:
         created = await execute_operation(block, "201")
 
         await expect(created).to_contain_text('"external_id": 17')
-        # Its address names the operation by now, which is open after a reload.
+        # The address names the operation, so a reload opens it again.
         page_log.expect_error(UNDERSCORE_DEPRECATION)
         await page.reload()
         await expect(page.locator(".btn.authorize.locked")).to_be_visible()
@@ -180,7 +180,7 @@ class TestRedoc:
             section = page.locator(f"[id='tag/{tag}/operation/{operation}']")
             await expect(section.get_by_role("heading", level=2).first).to_be_visible()
         await expect(page).to_have_title("ReDoc · Hotel deals")
-        # Its styles are there.
+        # The styles of the page are loaded.
         sidebar = page.locator(".menu-content")
         await expect(sidebar).to_have_css("position", "sticky")
         await expect(page.locator("img")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The `deals` command, within the process of the tests and in one of its own."""
+"""The `deals` command, in the process of the tests and in a process of its own."""
 
 import subprocess
 from pathlib import Path
@@ -40,5 +40,5 @@ def run(environment: dict[str, str], tmp_path: Path) -> RunDeals:
 
 @pytest.fixture
 def invoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command within this process."""
+    """Return the command, run in the process of the tests."""
     return in_process(tmp_path, capsys)

@@ -1,4 +1,4 @@
-"""The `deals` command in a process of its own."""
+"""The `deals` command as a process."""
 
 import subprocess
 from collections.abc import Callable, Iterator

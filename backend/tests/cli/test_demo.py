@@ -1,4 +1,4 @@
-"""`deals demo` as a process: what it serves, and what is left when it is stopped."""
+"""`deals demo` as a process: its answers, and a clean stop."""
 
 import signal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`deals serve`: with several workers, and on a port that is taken."""
+"""`deals serve` with several workers, and on a port in use."""
 
 import signal
 import socket
@@ -28,7 +28,7 @@ def test_serve_two_workers_migrates_and_answers(
         wait_for_sync(lambda: is_healthy(f"http://127.0.0.1:{port}"), "healthy")
         page = get(f"http://127.0.0.1:{port}/deals").json()
         assert (page["items"], page["total"]) == ([], 0)
-        # Over a real connection: the server must not wait for a body that HEAD does not send.
+        # A real connection: the server must not wait for the body of a HEAD response.
         with httpx.Client(timeout=TIMEOUT, base_url=f"http://127.0.0.1:{port}") as client:
             for _ in range(2):
                 head = client.head("/deals")

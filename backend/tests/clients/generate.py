@@ -2,7 +2,9 @@
 # requires-python = ">=3.11"
 # dependencies = ["openapi-python-client==0.29.1"]
 # ///
-"""openapi-python-client, locked by itself: its dependencies are not those of the service.
+"""Run openapi-python-client from a locked environment of its own.
+
+Its dependencies differ from those of the service.
 
 `uv run --script tests/clients/generate.py generate --url http://127.0.0.1:8000/openapi.json`
 """

@@ -1,4 +1,4 @@
-"""Clients that are generated from the document work as they come, with the types that they have."""
+"""Unedited TypeScript and Python clients, generated from the OpenAPI document."""
 
 import os
 import re
@@ -25,7 +25,7 @@ DOCUMENT = HERE.parent / "contract" / "openapi.json"
 UV = os.environ.get("UV") or shutil.which("uv")
 
 
-# What uses the client is checked; what is inside is its generator's business.
+# mypy checks the program that uses the client, not the generated code.
 MYPY = """
 [mypy]
 strict = true
@@ -47,7 +47,7 @@ class Service:
 
 @pytest.fixture
 async def service(database: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Service]:
-    """As in production."""
+    """Serve in production mode."""
     async with database.uow.begin() as session:
         key = await KeyService(session).create("client", ["deals:write", "imports:write"])
     folder = tmp_path / "server"
@@ -58,7 +58,7 @@ async def service(database: Database, database_url: str, tmp_path: Path) -> Asyn
 
 
 def run_command(folder: Path, *command: str | Path, **environment: str) -> str:
-    """What the command says; nothing of it may be a warning."""
+    """Return the output of a command, and fail if it contains a warning."""
     result = subprocess.run(
         command,
         cwd=folder,
@@ -75,7 +75,7 @@ def run_command(folder: Path, *command: str | Path, **environment: str) -> str:
 
 
 def generate_typescript(folder: Path, document: str, program: str) -> None:
-    """Types of the document, and a program beside them."""
+    """Generate types from the document, and write a program that uses them."""
     node.require("openapi-typescript", "tsc")
     folder.mkdir()
     (folder / "package.json").write_text('{"type": "module"}')
@@ -105,7 +105,7 @@ TYPE_ERRORS = [
 
 
 def test_typescript_client_wrong_program_fails_to_compile(tmp_path: Path) -> None:
-    """The types are not `any`."""
+    """A wrong program must not compile, which proves that the types are not `any`."""
     folder = tmp_path / "typescript"
     generate_typescript(folder, str(DOCUMENT), PROGRAM)
     names = [f"wrong{number}.ts" for number in range(len(TYPE_ERRORS))]

@@ -1,4 +1,4 @@
-"""What a program does with the generated client, unedited: `python use.py URL KEY`."""
+"""A program that uses the generated client unedited: `python use.py URL KEY`."""
 
 import sys
 from datetime import date

@@ -1,7 +1,7 @@
-"""What OpenAPI cannot say of a valid request, said to Schemathesis, so that any 422 is a failure.
+"""Hooks that keep Schemathesis' valid requests valid, so that any 422 is a failure.
 
-Relations between two values, and values that only the service can make. Requests that are meant to
-be invalid stay so.
+OpenAPI cannot express relations between two values, and Schemathesis cannot invent values that only
+the service makes. The hooks repair both. They leave deliberately invalid requests alone.
 """
 
 import hashlib
@@ -18,19 +18,22 @@ from app.http.openapi.responses import EXAMPLE_TAG
 
 _TAG = re.compile(r'"\d+\.[0-9a-f]{16}"')
 
-# Queries whose page had a next one, with its cursor; the filters must be the same for that.
+# Queries of pages that had a next page, with its cursor. A cursor needs the same filters again.
 _pages: dict[str, list[dict[str, Any]]] = {}
 
 
 @schemathesis.serializer("text/csv", "application/csv", "application/gzip", "application/x-gzip")
 def serialize_unchanged(_context: object, value: Any) -> bytes:
-    """Serialize a body as it is. Schemathesis sends no body without a serializer."""
+    """Serialize a body unchanged. Schemathesis sends no body without a serializer."""
     return serialize_binary(value)
 
 
 @schemathesis.hook
 def before_load_schema(_context: HookContext, raw_schema: dict[str, Any]) -> None:
-    """In OpenAPI 3.1 a stream is one text; Schemathesis wants to know what each event is."""
+    """Describe event streams as text.
+
+    In OpenAPI 3.1 a stream is one text, but Schemathesis expects the type of each event.
+    """
     operation = raw_schema["paths"]["/imports/{import_id}/events"]["get"]
     operation["responses"]["200"]["content"]["text/event-stream"]["schema"] = {
         "type": "object",
@@ -43,8 +46,8 @@ def before_load_schema(_context: HookContext, raw_schema: dict[str, Any]) -> Non
             }
         },
     }
-    # So that sequences make deals of hotels that are there. In the document a link's body would be
-    # all of the next request's.
+    # Let sequences create deals for existing hotels. In the document, the body of a link would
+    # replace the whole body of the next request.
     links = raw_schema["paths"]["/hotels"]["post"]["responses"]["201"]["links"]
     links["deal"] = {
         "operationId": "create_deal",
@@ -55,7 +58,8 @@ def before_load_schema(_context: HookContext, raw_schema: dict[str, Any]) -> Non
 @schemathesis.hook
 def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, Any]) -> None:
     if not _is_valid(case):
-        # Lengths are those of trimmed texts: what is too long only by its spaces becomes valid.
+        # A limit of length applies after trimming. A text that is too long only by its spaces is
+        # valid.
         case.body, case.query = _trim(case.body), _trim(case.query)
     if not _is_valid(case):
         return
@@ -96,7 +100,7 @@ def _trim(value: Any) -> Any:
 def filter_failure(
     _context: HookContext, failure: Failure, case: Case[Any], response: Response
 ) -> bool:
-    """Items of `POST /deals/bulk` are judged one by one: a 200 that calls one of them an error."""
+    """Count an item of `POST /deals/bulk` that is refused within a 200 as a refusal."""
     judged = case.path == "/deals/bulk" and response.status_code == 200
     return not (
         judged
@@ -106,9 +110,9 @@ def filter_failure(
 
 
 def _repair_query(case: Case[Any]) -> None:
-    """Ranges the right way round, a sort by each field once, a cursor that the service made."""
+    """Order the ends of ranges, sort by each field once, and replace the cursor by a real one."""
     query = case.query
-    # JSON Schema's white space lacks a character that Python's has, U+0085.
+    # JSON Schema's white space lacks U+0085, which Python strips.
     if isinstance(query.get("category"), list):
         query["category"] = [each for each in query["category"] if str(each).strip()] or ["spa"]
     for low, high in (("price_min", "price_max"), ("checkin_from", "checkin_to")):
@@ -126,7 +130,7 @@ def _repair_query(case: Case[Any]) -> None:
 
 
 def _comparable(value: Any) -> Any:
-    """A price, which may come as a number or as its text; or a date."""
+    """Convert a price, which may be a number or a text, or a date for comparison."""
     try:
         return float(value)
     except ValueError:
@@ -134,7 +138,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _repair_dates(deal: dict[str, Any]) -> None:
-    """Checkout after checkin; one of the two alone would be judged with the stored other one."""
+    """Put checkout after checkin and send both. The service compares one with the stored other."""
     if "checkin_date" in deal or "checkout_date" in deal:
         checkin = date.fromisoformat(deal.get("checkin_date") or deal["checkout_date"])
         checkin = min(checkin, date.max - timedelta(1))
@@ -144,7 +148,7 @@ def _repair_dates(deal: dict[str, Any]) -> None:
 
 
 def _repair_file(case: Case[Any]) -> None:
-    """Not empty; a `minLength` of something binary is not heeded."""
+    """Send no empty file: Schemathesis ignores `minLength` of binary content."""
     body: Any = case.body
     form = isinstance(body, dict)
     file = body.get("file") if form else body
@@ -153,7 +157,7 @@ def _repair_file(case: Case[Any]) -> None:
 
 
 def _repair_headers(case: Case[Any]) -> None:
-    """A version that the service has given out; a key for each body, and for it again."""
+    """Send a version that the service has returned, and one Idempotency-Key for each body."""
     tag = case.headers.get("if-match")
     if tag is not None and (tag == EXAMPLE_TAG or not _TAG.fullmatch(tag)):
         case.headers["if-match"] = "*"

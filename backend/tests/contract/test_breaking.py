@@ -1,4 +1,4 @@
-"""What is linted, and what counts as breaking clients: scripts/lint_api.py."""
+"""scripts/lint_api.py: the lint, and the detection of breaking changes."""
 
 import copy
 import json
@@ -51,7 +51,7 @@ def ok_response(document: Document, operation_id: str) -> Document:
 NEW_PARAMETER: Document = {"name": "x", "in": "query", "schema": {"type": "string"}}
 STRING_OR_NULL = ["string", "null"]
 
-# Each change touches another part, so that one comparison finds them all.
+# Each change touches another part of the document, so one comparison finds all of them.
 BREAKING_CHANGES: dict[str, Change] = {
     "/categories: Path `/categories` was removed.": lambda d: d["paths"].pop("/categories"),
     "Operation `DELETE /deals/{deal_id}` was removed.": lambda d: d["paths"][
@@ -158,7 +158,7 @@ def document() -> Document:
 
 @pytest.fixture(scope="module")
 def reported_changes(document: Document) -> list[str]:
-    """The report of all `BREAKING_CHANGES` made at once."""
+    """Return the report of all `BREAKING_CHANGES` made at once."""
     changed = copy.deepcopy(document)
     for change in BREAKING_CHANGES.values():
         change(changed)

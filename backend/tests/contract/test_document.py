@@ -1,4 +1,4 @@
-"""The OpenAPI document is the manual: everything in it is described, and every example is right."""
+"""The OpenAPI document describes everything, and every example is valid."""
 
 import re
 import tomllib
@@ -42,7 +42,7 @@ def operations(document: Document) -> Iterator[tuple[str, Document]]:
 
 
 def nodes(value: Any, place: str = "#") -> Iterator[tuple[str, Any]]:
-    """Every object of the document and where it is; examples are data, not objects of it."""
+    """Yield every object of the document and its place. Examples are data and are skipped."""
     if isinstance(value, dict):
         yield place, value
         for name, each in value.items():
@@ -54,7 +54,7 @@ def nodes(value: Any, place: str = "#") -> Iterator[tuple[str, Any]]:
 
 
 def examples_of(node: Document) -> list[Any]:
-    """Of a schema, which has a list; of a media type, parameter or header, which may name them."""
+    """Return the examples of a schema, which has a list, or of any object that may name them."""
     found = node.get("examples", [])
     if isinstance(found, dict):
         found = [each["value"] for each in found.values()]
@@ -74,7 +74,7 @@ def invalid_examples(document: Document) -> Iterator[str]:
 
 
 def body_examples(document: Document, content: Document) -> list[Any]:
-    """Examples of a body: its own, its schema's, or those of the schema that it refers to."""
+    """Return the examples of a body, of its schema, or of the schema that it refers to."""
     schema = content.get("schema", {})
     name = schema.get("$ref", "").rpartition("/")[2]
     referred = document["components"]["schemas"].get(name, {})
@@ -109,7 +109,7 @@ def test_document_tags_are_described_and_used(document: Document) -> None:
 
 @pytest.mark.unit
 def test_document_operation_ids_are_stable(document: Document) -> None:
-    """They are what the methods of generated clients are called."""
+    """Generated clients name their methods after operation ids."""
     assert {operation["operationId"] for _, operation in operations(document)} == OPERATION_IDS
 
 

@@ -1,4 +1,4 @@
-"""However malformed a request, the answer is no 5xx and, if an error, the envelope."""
+"""Malformed requests get no 5xx, and every error has the envelope."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ VALUES = st.one_of(
 
 
 async def status_and_body(app: FastAPI, path: str, query: str = "") -> tuple[int, bytes]:
-    """Ask `app` as a server would that got these very bytes; HTTP clients would mend them."""
+    """Send these exact bytes to `app` as a server would. HTTP clients would correct them."""
     sent: list[Message] = []
     scope = {
         "type": "http",
@@ -77,7 +77,7 @@ async def status_and_body(app: FastAPI, path: str, query: str = "") -> tuple[int
     async def receive() -> Message:
         for message in received:
             return message
-        # As from a server whose client stays.
+        # The client stays connected.
         await asyncio.Event().wait()
         return {"type": "http.disconnect"}
 

@@ -1,4 +1,4 @@
-"""What clients and their generators rely on: the document, and responses that keep to it."""
+"""The OpenAPI document is the committed one, and responses match it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 @pytest.mark.unit
 def test_document_equals_committed_snapshot(settings: Settings) -> None:
-    """After a change that is meant: `UPDATE_SNAPSHOTS=1 uv run pytest tests/contract`."""
+    """Compare with the snapshot; `UPDATE_SNAPSHOTS=1 uv run pytest tests/contract` updates it."""
     document = json.dumps(create_app(settings).openapi(), indent=2, ensure_ascii=False) + "\n"
     if os.environ.get("UPDATE_SNAPSHOTS"):
         SNAPSHOT.write_text(document)
@@ -54,7 +54,7 @@ def response_models(settings: Settings) -> dict[str, Any]:
 async def test_response_round_trips_through_declared_model(
     client: httpx.AsyncClient, settings: Settings, route: str, path: str
 ) -> None:
-    """Nothing missing, nothing of another type, and, by the round trip, nothing more."""
+    """A response has every field, each of its type, and by the round trip no other field."""
     adapter: TypeAdapter[Any] = TypeAdapter(response_models(settings)[route])
     response = await client.get(path)
 

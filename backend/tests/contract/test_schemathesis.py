@@ -1,8 +1,8 @@
-"""The service keeps what its OpenAPI document promises: Schemathesis, with every check it has.
+"""The service matches its OpenAPI document, by all checks of Schemathesis.
 
-As in production, with an API key. `schemathesis.toml` beside this says what is expected of it,
-`schemathesis_hooks.py` what the document cannot. `EXAMPLES=1000 uv run pytest
-tests/contract/test_schemathesis.py` looks further, and elsewhere each time.
+The service runs in production mode with an API key. `schemathesis.toml` has the expected statuses.
+`schemathesis_hooks.py` has the rules that OpenAPI cannot express. `EXAMPLES=1000 uv run pytest
+tests/contract/test_schemathesis.py` sends more requests, and other ones in each run.
 """
 
 import asyncio
@@ -45,12 +45,12 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 DOCUMENT: dict[str, Any] = json.loads(Path(__file__).with_name("openapi.json").read_text())
-# The operations of each tag: the parts of a long run, which can be made in parallel.
+# The operations of each tag. A long run tests the tags in parallel.
 TAGS = Counter(
     operation["tags"][0] for path in DOCUMENT["paths"].values() for operation in path.values()
 )
 
-# There is no worker; a stream of events would go on until there is.
+# Without a worker the event stream of an import does not end.
 FINISH_IMPORTS = """
 INSERT INTO imports (state, finished_at, strict, dry_run, bytes_total, sha256, created_by)
 SELECT 'cancelled', now(), false, false, 1, sha256(n::text::bytea), 'somebody'
@@ -60,7 +60,7 @@ $$ BEGIN NEW.state = 'succeeded'; NEW.finished_at = now(); RETURN NEW; END $$;
 CREATE TRIGGER end_at_once BEFORE INSERT ON imports FOR EACH ROW EXECUTE FUNCTION end_at_once();
 """
 
-# Hotels and deals of the ids that the configuration knows; half of the hotels have no deals.
+# Create hotels and deals with the ids of schemathesis.toml. Half of the hotels have no deals.
 RESET_DATA = """
 TRUNCATE hotels, deals, categories, idempotency_keys, imports RESTART IDENTITY CASCADE;
 INSERT INTO hotels (name, city, country, phone)
@@ -76,7 +76,7 @@ FROM generate_series(1, 20) AS n;
 
 @contextmanager
 def serve_in_thread(app: FastAPI) -> Iterator[str]:
-    """`app` on a real port, where clients in other processes and threads reach it."""
+    """Serve `app` in a thread on a real port, for clients in other processes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -93,7 +93,7 @@ Serve = Callable[[str], AbstractContextManager[dict[str, str]]]
 
 @pytest.fixture
 async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve:
-    """What `schemathesis.toml` asks for: a service with data, and a key to write."""
+    """Return a function that starts a service with data and a write key for `schemathesis.toml`."""
     connection = await asyncpg.connect(dsn(clone_url))
     await connection.execute(FINISH_IMPORTS)
     await connection.close()
@@ -120,7 +120,7 @@ async def serve(clone_url: URL, database: Database, settings: Settings) -> Serve
 def run_schemathesis(
     environment: dict[str, str], folder: Path, *options: str, examples: int = EXAMPLES or 10
 ) -> tuple[int, str]:
-    """Return the exit status and the output of the command, which keeps findings in `folder`."""
+    """Run Schemathesis with its findings in `folder`, and return the exit status and the output."""
     result = subprocess.run(
         [
             SCHEMATHESIS,
@@ -140,7 +140,7 @@ def run_schemathesis(
 
 
 def test_schemathesis_all_operations_pass(serve: Serve, tmp_path: Path) -> None:
-    """The document's examples, and a few random requests to each operation."""
+    """Send the examples of the document, and a few random requests to each operation."""
     with serve("production") as environment:
         status, output = run_schemathesis(
             environment, tmp_path, "--phases", "examples,fuzzing", examples=3
@@ -153,7 +153,7 @@ def test_schemathesis_all_operations_pass(serve: Serve, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("tag", TAGS)
 def test_schemathesis_each_tag_passes_all_phases(serve: Serve, tmp_path: Path, tag: str) -> None:
-    """Examples, the edges of every schema, and random requests: right ones and wrong ones."""
+    """Send examples, the edges of every schema, and random valid and invalid requests."""
     phases = ("--phases", "examples,coverage,fuzzing")
     with serve("production") as environment:
         status, output = run_schemathesis(environment, tmp_path, *phases, "--include-tag", tag)
@@ -164,7 +164,7 @@ def test_schemathesis_each_tag_passes_all_phases(serve: Serve, tmp_path: Path, t
 
 @pytest.mark.slow
 def test_schemathesis_unauthenticated_write_is_reported(serve: Serve, tmp_path: Path) -> None:
-    """In development writes are open, which the document does not say."""
+    """In development writes need no key, which contradicts the document."""
     only = ("--phases", "fuzzing", "--include-operation-id", "create_hotel", "--mode", "positive")
     with serve("development") as environment:
         status, output = run_schemathesis(environment, tmp_path, *only)
@@ -177,7 +177,7 @@ def test_schemathesis_unauthenticated_write_is_reported(serve: Serve, tmp_path: 
 def test_schemathesis_sequences_of_operations_pass(
     serve: Serve, clone_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Along the document's links: what is made is there, what is deleted is not, versions hold."""
+    """Follow the links of the document: created rows exist, deleted rows do not, versions match."""
     observed: set[tuple[str, int]] = set()
     with serve("production") as environment, asyncio.Runner() as runner:
         for name, value in environment.items():
@@ -185,13 +185,13 @@ def test_schemathesis_sequences_of_operations_pass(
         full_schema = schemathesis.openapi.from_url(
             f"{environment['BASE_URL']}/openapi.json", config=SchemathesisConfig.from_path(CONFIG)
         )
-        # No link leads to or from the others: they would only use up the steps.
+        # No link leads to or from the other operations. They would only use up the steps.
         schema = full_schema.exclude(path_regex="^/imports")
         connection = runner.run(asyncpg.connect(dsn(clone_url)))
 
         class Machine(schema.as_state_machine()):  # type: ignore[misc]
             def setup(self) -> None:
-                # A sequence that is run again must meet the same rows.
+                # A repeated sequence must find the same rows.
                 runner.run(connection.execute(RESET_DATA))
 
             def after_call(self, response: Response, case: Case[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Random sequences of writes, the API against a model in memory: they agree after every step."""
+"""Random sequences of writes: the API agrees with a model in memory after every step."""
 
 import asyncio
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ FIXED = {"original_price": "1.00", "checkin_date": "2027-01-01", "checkout_date"
 
 
 class ApiServer:
-    """The application on a loop of its own, which Hypothesis' synchronous rules run to answers."""
+    """The application on an event loop of its own, for Hypothesis' synchronous rules."""
 
     def __init__(self, server_url: URL, template: str, changes: Settings) -> None:
         self._runner = asyncio.Runner()
@@ -64,7 +64,7 @@ class ApiServer:
 
 
 class WriteStateMachine(RuleBasedStateMachine):
-    """What clients do, and what they must then see."""
+    """Random writes of clients, and the state that the API must show."""
 
     server: ApiServer
     number = 0

@@ -1,4 +1,4 @@
-"""Schemas and CHECK constraints say the same: neither lets pass what the other refuses."""
+"""The request schemas and the CHECK constraints refuse the same values."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

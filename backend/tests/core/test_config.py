@@ -13,10 +13,10 @@ BACKEND = Path(__file__).parents[2]
 ENV_EXAMPLE = BACKEND / ".env.example"
 ASSIGNMENT = re.compile(r"#([A-Z_]+)=(.*)")
 VARIABLES = {name.upper() for name in Settings.model_fields}
-# Variables that the tests read, not the service.
+# Variables of the tests, unknown to the service.
 TEST_VARIABLES = {"TEST_DATABASE_URL"}
 
-# Stands for a password.
+# The placeholder of a password.
 WORD = "correct-horse"
 
 
@@ -27,7 +27,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load() -> Settings:
-    """Return the settings of a process with this environment and without a `.env`."""
+    """Return the settings of a process with this environment and without `.env`."""
     return load_settings(_env_file=None)
 
 
@@ -57,7 +57,7 @@ class TestEnvExample:
         assert undocumented == []
 
     def test_shows_defaults(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        # A relative DATA_DIR counts from the working folder, which is backend/ for every task.
+        # A relative DATA_DIR starts at the working folder, which is backend/ for every task.
         monkeypatch.chdir(BACKEND)
         file = tmp_path / ".env"
         file.write_text("".join(f"{name}={value}\n" for name, value, _ in example_lines()))
@@ -190,7 +190,7 @@ class TestLoadSettings:
     def test_pgbouncer_without_direct_url_raises_error(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Through PgBouncer alone LISTEN and locks would seem to work."""
+        """LISTEN and locks need a direct connection: PgBouncer accepts them without effect."""
         monkeypatch.setenv("DB_PGBOUNCER", "true")
         monkeypatch.setenv("DATABASE_URL", "postgresql://pooler/deals")
         with pytest.raises(ConfigurationError, match=r"DB_PGBOUNCER needs .* DIRECT_DATABASE_URL$"):

@@ -1,4 +1,4 @@
-"""Pools behind the limiter: the order of service, growth, and what becomes of connections."""
+"""Pools behind the limiter: order of service, growth, and returned connections."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ Use = Callable[[Database], Awaitable[int]]
 
 @pytest.fixture
 def small(server_url: URL, settings: Settings) -> Database:
-    """Pools of one connection, and one more when it must be."""
+    """Open pools of one connection, and one overflow connection."""
     changes = {"db_pool_size": 1, "db_max_overflow": 1}
     return pools(server_url, settings.model_copy(update=changes))
 
@@ -44,7 +44,7 @@ def small(server_url: URL, settings: Settings) -> Database:
 async def test_pool_returned_connection_is_reused_before_overflow(
     small: Database, use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # However slow the machine, 50 turns are soon enough.
+    # Fifty turns of the event loop are enough on a slow machine.
     monkeypatch.setattr("app.db.connection_limiter.PATIENCE", TIMEOUT)
     async with small as database:
         first = await use(database)
@@ -62,7 +62,8 @@ async def test_pool_exhausted_opens_and_closes_overflow(small: Database) -> None
         async with database.uow.begin() as first:
             pid = (await first.execute(BACKEND_PID)).scalar_one()
             assert await write(database) != pid
-            # It waits in the pool for the next; the pool is full again only with both.
+            # The request waits in the pool for the next connection. The pool is full only with
+            # both.
             assert database.pools()["write"].idle == 1
         assert database.pools()["write"].idle == 1
 
@@ -85,7 +86,7 @@ async def test_pool_connection_closed_by_server_is_replaced(
     async with small as database, await psycopg.AsyncConnection.connect(dsn(server_url)) as other:
         pid = await use(database)
         await other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
-        # The event loop hears of it.
+        # Let the event loop notice the closed connection.
         await asyncio.sleep(0.05)
         assert await use(database) != pid
 
@@ -97,7 +98,7 @@ async def test_pool_close_of_terminated_connection_logs_nothing(
 ) -> None:
     async with small as database:
         pid = await use(database)
-        # Not awaited: the event loop has not yet heard of it when the pool closes.
+        # Block the event loop, so that the pool closes before the loop notices.
         with psycopg.connect(dsn(server_url)) as other:
             other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
 
@@ -106,14 +107,14 @@ async def test_pool_close_of_terminated_connection_logs_nothing(
 
 @pytest.mark.unit
 async def test_limiter_waiters_are_served_in_order() -> None:
-    """A newcomer overtakes nothing that waits, however soon it asks."""
+    """A newcomer does not overtake waiting requests."""
     limiter = ConnectionLimiter(size=1, overflow=0, timeout=TIMEOUT)
     served: list[int] = []
 
     async def use(number: int) -> None:
         async with limiter:
             served.append(number)
-        # Comes back at once, while the others have been woken and have not run yet.
+        # Ask again at once: the woken requests have not run yet.
         if number < 3:
             await use(number + 10)
 
@@ -127,7 +128,7 @@ async def test_limiter_waiters_are_served_in_order() -> None:
 
 @pytest.mark.unit
 async def test_limiter_cancelled_waiter_gives_place_back() -> None:
-    """Cancelled when the place is its already and it has not run yet."""
+    """The waiter is cancelled after it got a place and before it runs."""
     limiter = ConnectionLimiter(size=1, overflow=0, timeout=TIMEOUT)
     async with limiter:
         waiting = asyncio.create_task(limiter.__aenter__())
@@ -147,7 +148,7 @@ async def test_limiter_grows_by_waiting_and_shrinks_when_nothing_waits() -> None
         async with limiter, limiter, limiter:
             assert limiter.state(idle=0).in_use == 3
 
-    # Each time the second and the third.
+    # Every time, the second and the third.
     assert limiter.state(idle=0).waits == 4
 
 

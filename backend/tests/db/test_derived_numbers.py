@@ -1,4 +1,4 @@
-"""Totals, averages and statistics against a recomputation, for every kind of writer."""
+"""Totals, averages and statistics equal a recomputation, for every kind of writer."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ async def assert_no_drift(database: Database) -> None:
 async def template_with_deals(
     server_url: URL, template: str, settings: Settings
 ) -> AsyncIterator[str]:
-    """The name of a database with deals, to be cloned."""
+    """Return the name of a database with deals, to clone."""
     async with temporary_database(server_url, template) as url:
         async with pools(url, settings) as database:
             async with database.uow.begin() as session:
@@ -131,7 +131,7 @@ WRITE_STATEMENTS = {
 }
 
 
-# Of each kind of statement and of transaction one that is tried with every run.
+# These examples cover each kind of statement and of transaction in every run.
 QUICK_WRITES = {
     *("insert", "delete", "change prices", "sell", "move between hotels", "relabel", "truncate"),
     *("upsert", "many statements", "partly rolled back"),
@@ -154,7 +154,7 @@ async def test_derived_numbers_any_sql_write_matches_rows(
 
 
 async def test_derived_numbers_match_independent_recomputation(connection: Connection) -> None:
-    """The same recomputation as `verify`, written a second time and independently."""
+    """A second recomputation, written independently of `deals verify`, gives the same numbers."""
     await connection.execute("UPDATE deals SET is_available = false WHERE id % 2 = 0")
     rows = await connection.fetch(
         "SELECT hotel_id, star_rating, price_per_night, is_available FROM deals"
@@ -201,7 +201,7 @@ async def open_connections(url: URL, count: int) -> AsyncIterator[list[Connectio
 async def test_concurrent_writers_opposite_orders_do_not_deadlock(
     database_with_deals: Database, clone_url: URL
 ) -> None:
-    """Each transaction writes deals of all hotels, in an order of its own."""
+    """Each transaction writes deals of all hotels, in a different order."""
     random_order = random.Random(3)  # noqa: S311 - an order, not a secret
 
     async def write(connection: Connection) -> None:
@@ -281,7 +281,7 @@ async def test_verify_drift_is_reported_and_repaired(
 async def test_price_steps_change_while_sum_is_unchanged(
     database_with_deals: Database, connection: Connection
 ) -> None:
-    """Their hotel's sums stay as they are, which must not be taken for no change."""
+    """Steps change while the sums of the hotel stay the same. The trigger must apply the change."""
     await connection.execute("UPDATE deals SET price_per_night = 65")
     first, second = [
         row["id"]
@@ -320,7 +320,7 @@ async def test_verify_wrong_price_step_is_reported_and_repaired(
 async def test_commit_looks_up_change_records_by_key(
     database_with_deals: Database, connection: Connection
 ) -> None:
-    """A table that is empty whenever it is planned for looks best read whole, dead rows and all."""
+    """The planner must not prefer a scan because the table is empty whenever a plan is made."""
     scans = (
         "SELECT sum(pg_stat_get_xact_numscans(oid)) FROM pg_class"
         " WHERE oid IN ('hotel_changes'::regclass, 'hotels'::regclass)"
@@ -337,7 +337,7 @@ async def test_commit_looks_up_change_records_by_key(
 async def test_transaction_many_statements_cost_grows_linearly(
     database_with_deals: Database, connection: Connection
 ) -> None:
-    """Each deferred event must not look at what the others have left: compared, not timed."""
+    """A deferred event must not scan the records of others. The test compares costs, not times."""
 
     async def pages_read(statements: int) -> int:
         before = "SELECT pg_stat_get_xact_tuples_returned('pk_hotel_changes'::regclass)"

@@ -1,4 +1,4 @@
-"""Constraints of the table of imports."""
+"""Constraints of the table `imports`."""
 
 import pytest
 from sqlalchemy import text

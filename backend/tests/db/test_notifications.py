@@ -1,4 +1,4 @@
-"""Notifications of what other transactions have committed."""
+"""Notifications about commits of other transactions."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,14 +32,14 @@ async def notify(database: Database, payload: str) -> None:
 
 
 async def is_woken(subscription: Subscription) -> bool:
-    """Return whether a message ends the wait long before its time limit."""
+    """Return whether a message ends the wait long before its limit."""
     started = asyncio.get_running_loop().time()
     await subscription.wait(WAIT_SECONDS)
     return asyncio.get_running_loop().time() - started < WAIT_SECONDS / 2
 
 
 async def wait_until_listening(database: Database, *subscriptions: Subscription) -> None:
-    """Wait until the service listens, and consume the message each subscriber gets then."""
+    """Wait until the service listens, and consume the first message of each subscriber."""
     await wait_for_rows(database, LISTENING)
     for subscription in subscriptions:
         assert await is_woken(subscription)
@@ -70,7 +70,7 @@ async def test_listener_message_before_wait_is_delivered(
         await notify(database, "1")
         await notify(database, "2")
         assert await is_woken(two)
-        # Messages arrive in order, so the first has arrived as well.
+        # Messages arrive in order, so the first one has arrived as well.
         assert await is_woken(one)
 
 
@@ -112,7 +112,7 @@ async def test_listener_lost_connection_reconnects(listener: Listener, database:
         for _ in range(3):
             [(old,)] = await fetch_rows(database, LISTENERS)
             await fetch_rows(database, f"SELECT pg_terminate_backend({old})")
-            # Messages may be lost meanwhile, so a reconnect wakes the subscriber.
+            # A reconnect wakes the subscriber, because messages may have been lost.
             assert await is_woken(one)
             await wait_for_rows(database, f"{LISTENING} AND pid <> {old}")
             await notify(database, "1")

@@ -1,4 +1,4 @@
-"""Through PgBouncer in transaction mode: what is promised of each connection holds all the same."""
+"""PgBouncer in transaction mode: every guarantee of a connection holds through it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ _SESSION_SETTINGS = text(
 async def pooled_database(
     pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> AsyncIterator[Database]:
-    """A database whose pools have more connections than PgBouncer."""
+    """Open pools with more connections than PgBouncer has."""
     timeouts = {"db_statement_timeout": 50.0, "db_read_timeout": 40.0, "db_lock_timeout": 25.0}
     changed = settings.model_copy(update=timeouts)
     async with Database(pgbouncer.urls(clone_url), changed) as database:
@@ -39,7 +39,7 @@ async def pooled_database(
 async def database_with_short_timeouts(
     pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> AsyncIterator[Database]:
-    """A database whose time limits end a sleeping statement soon."""
+    """Open pools whose time limits end a sleeping statement soon."""
     timeouts = {"db_statement_timeout": 0.5, "db_read_timeout": 0.5, "db_lock_timeout": 0.25}
     changed = settings.model_copy(update=timeouts)
     async with Database(pgbouncer.urls(clone_url), changed) as database:
@@ -104,7 +104,7 @@ async def test_pgbouncer_lock_wait_times_out(
 async def test_pgbouncer_concurrent_clients_get_their_own_results(
     pooled_database: Database,
 ) -> None:
-    """Statements of all shapes at once, each with values of its own."""
+    """Run statements of all shapes at once, each with values of its own."""
 
     async def read(number: int) -> bool:
         words = ", ".join(f"CAST(:word AS text) || '{n}'" for n in range(number % 5 + 1))
@@ -150,10 +150,10 @@ async def test_pgbouncer_cancelled_read_ends_at_server(
 
 
 async def test_pgbouncer_is_bypassed_by_exports(pooled_database: Database) -> None:
-    """An hour on one of a few connections would keep them from everybody else."""
+    """A long export would keep one of PgBouncer's few connections from other requests."""
     async with pooled_database.streams.snapshot() as snapshot:
         timeout = await snapshot.value(text("SHOW statement_timeout"))
-        # What the connection began with; PgBouncer begins its own without.
+        # Startup parameters of the connection. PgBouncer opens its own connections without them.
         given = await snapshot.value(text("SELECT reset_val FROM pg_settings WHERE name = 'jit'"))
 
     assert (timeout, given) == ("1h", "off")
@@ -162,7 +162,7 @@ async def test_pgbouncer_is_bypassed_by_exports(pooled_database: Database) -> No
 async def test_pgbouncer_is_used_by_exports_of_replica(
     pgbouncer: PgBouncer, clone_url: URL, settings: Settings
 ) -> None:
-    """There is no other address of a replica."""
+    """A replica has no direct address in the settings."""
     urls = pgbouncer.urls(clone_url)
     urls = replace(urls, replica=f"{urls.replica}?ssl=disable")
     received = bytearray()

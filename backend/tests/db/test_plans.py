@@ -1,7 +1,8 @@
-"""Reads cost what they return, not what the table holds: plans and buffers at two sizes.
+"""Reads cost by the rows they return, not by the size of the table.
 
-The plan is the one that the service's connections come to: PostgreSQL plans a prepared statement
-for its values five times, then keeps one plan for all values if that looks no worse.
+The tests compare plans and buffers at two sizes. PostgreSQL plans a prepared statement for its
+values five times, and then keeps one plan for all values if that looks no worse. The tests look at
+the plan that remains.
 """
 
 import json
@@ -36,7 +37,7 @@ INSERT_HOTELS = """
     SELECT 'Hotel ' || n, 'City ' || n % 10, 'Country ' || n % 3, '+' || n
     FROM generate_series(1, 40) AS n
 """
-# One category that most deals have, one that hardly any has.
+# Most deals have the first category, very few have the second.
 INSERT_CATEGORIES = "INSERT INTO categories (name) VALUES ('common'), ('other'), ('rare')"
 INSERT_DEALS = """
     INSERT INTO deals (id, hotel_id, room_type, star_rating, price_per_night, original_price,
@@ -116,11 +117,11 @@ READS: dict[str, Read] = {
 
 
 class RecordedError(Exception):
-    """The statement is recorded, and there is no answer to shape."""
+    """A signal that the statement is recorded. No rows follow."""
 
 
 class RecordingReader:
-    """A reader, and a session, that only records the statement."""
+    """A reader and a session that only record the statement."""
 
     def __init__(self) -> None:
         self.sql = ""
@@ -141,13 +142,13 @@ def sql_literal(value: Any) -> str:
 
 
 def sequential_scans(plan: Mapping[str, Any]) -> set[str]:
-    """The tables that are read from end to end somewhere in the plan."""
+    """Return the tables that the plan scans sequentially at any depth."""
     found = {plan["Relation Name"]} if plan["Node Type"] == "Seq Scan" else set()
     return found.union(*(sequential_scans(part) for part in plan.get("Plans", ())))
 
 
 async def explain_read(connection: Connection, read: Read) -> tuple[set[str], int]:
-    """What is read from end to end, and how many buffers the read touches."""
+    """Return the sequentially scanned tables of a read, and how many buffers it touches."""
     recorder = RecordingReader()
     with suppress(RecordedError):
         await read(cast("Reader", recorder))
@@ -188,7 +189,7 @@ async def test_reads_larger_table_cost_the_same(connection: Connection) -> None:
     grown = {
         name: (small[name][1], buffers)
         for name, (_, buffers) in large.items()
-        # An index gets deeper: a page or two for each look-up.
+        # An index of a larger table is deeper, by a page or two for each look-up.
         if buffers > 1.5 * small[name][1] + 20
     }
     assert grown == {}
@@ -198,7 +199,7 @@ async def test_reads_larger_table_cost_the_same(connection: Connection) -> None:
 
 
 async def test_read_that_counts_rows_is_found_to_grow(connection: Connection) -> None:
-    """A count that nothing maintains."""
+    """This count has no maintained number behind it."""
     await insert_deals(connection, 1, SMALL)
     read = first_page(room_type="suite", min_discount=10)
     _, small = await explain_read(connection, read)

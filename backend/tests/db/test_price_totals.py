@@ -1,4 +1,4 @@
-"""Exact totals between two prices, against a count of the rows, and what they read."""
+"""Exact totals between two prices: compared with counted rows, and with the buffers they read."""
 
 import json
 import random
@@ -60,7 +60,7 @@ def matches_filters(deal: DealRow, hotel: HotelRow, filters: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("count", [150, pytest.param(600, marks=pytest.mark.slow)])
 async def test_total_price_range_matches_rows(database: Database, count: int) -> None:
-    """On, beside and between the steps: pairs of bounds, with some filter on the hotels."""
+    """Pairs of bounds on, beside and between the steps, with some filter on hotels."""
     chosen = random.Random(5)  # noqa: S311 - a choice, not a secret
     hotels = {}
     deals = []
@@ -122,7 +122,7 @@ async def explain_total(connection: asyncpg.Connection, filters: dict[str, Any])
 
 
 def has_sequential_scan(plan: dict[str, Any], table: str) -> bool:
-    """Whether a node of the plan, at whatever depth, scans all of the table."""
+    """Return whether a node of the plan, at any depth, scans all of the table."""
     return (plan["Node Type"], plan.get("Relation Name")) == ("Seq Scan", table) or any(
         has_sequential_scan(part, table) for part in plan.get("Plans", ())
     )

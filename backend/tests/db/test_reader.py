@@ -1,4 +1,4 @@
-"""Reads that bypass the session: what is bound, and what becomes of the connection."""
+"""Reads that bypass the session: bound values, and the state of the connection afterwards."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -50,7 +50,7 @@ async def test_reader_refuses_writes(database: Database) -> None:
 
 
 async def test_reader_invalid_value_raises_invalid_input(database: Database) -> None:
-    """Whether the server says so or the driver, which cannot even write the value."""
+    """The server refuses some values. The driver refuses others, because it cannot encode them."""
     for value in (text("SELECT CAST('x' AS int)"), select(cast(bindparam("n"), Text))):
         with pytest.raises(InvalidInputError):
             await database.reader.rows(value, {"n": 1} if "n" in str(value) else {})
@@ -81,7 +81,7 @@ async def sleep_in_read(database: Database) -> None:
 
 
 async def sleep_in_task_group(database: Database) -> None:
-    """Read in an anyio task group, as event streams do, which cancels repeatedly."""
+    """Read in an anyio task group, as event streams do. It cancels repeatedly."""
     async with anyio.create_task_group() as group:
         group.start_soon(sleep_in_read, database)
 
@@ -95,7 +95,7 @@ async def sleep_in_transaction(database: Database) -> None:
 async def test_cancelled_statement_ends_at_server_and_frees_pool(
     database: Database, settings: Settings, work: Callable[[Database], Coroutine[Any, Any, None]]
 ) -> None:
-    """A cancelled statement's connection may still receive its result, so it is not reused."""
+    """The connection of a cancelled statement is closed, because its result may still arrive."""
     waiting = asyncio.create_task(work(database))
     await wait_for_rows(database, RUNNING_SLEEPS)
     waiting.cancel()

@@ -1,4 +1,4 @@
-"""A transaction that PostgreSQL undoes for another one's sake runs again, inside the request."""
+"""Retries of transactions that PostgreSQL aborts because of a conflict with another one."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ from app.db.unit_of_work import ATTEMPTS
 pytestmark = pytest.mark.api
 
 
-# A sequence counts what a rollback does not take back.
+# A sequence counts attempts, because a rollback does not undo it.
 CREATE_FAILING_FUNCTION = """
     CREATE FUNCTION stumble() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -61,7 +61,7 @@ async def test_retry_transaction_conflict_returns_201(
     assert made.status_code == 201
     assert await fetch_number(database, "SELECT count(*) FROM hotels") == 1
     assert await fetch_number(database, "SELECT last_value FROM stumbles") == ATTEMPTS
-    # Every attempt is in the request's log line.
+    # The log line of the request counts every attempt.
     [line] = [line for line in lines if line["event"] == "request"]
     assert line["sql_statements"] == (3 * ATTEMPTS if at_commit else 2 * ATTEMPTS + 1)
 
@@ -83,7 +83,7 @@ async def test_retry_attempts_exhausted_returns_409(
 async def test_retry_service_error_is_not_repeated(
     api: httpx.AsyncClient, database: Database
 ) -> None:
-    """A stale `If-Match` and a clash are for the client to decide."""
+    """A stale `If-Match` and a conflict of names are errors for the client to handle."""
     made = await api.post("/hotels", json=HOTEL)
     await fail_hotel_writes(database, 0, "40001", at_commit=False)
 
@@ -97,13 +97,15 @@ async def test_retry_service_error_is_not_repeated(
 
 
 async def test_retry_real_deadlock_is_resolved(api: httpx.AsyncClient, database: Database) -> None:
-    """The request holds the hotel that it has inserted, and waits for a phone that another
-    transaction holds. The other transaction waits for the request's hotel.
+    """A deadlock aborts the request's transaction, and the retry succeeds.
+
+    The request holds the hotel that it has inserted, and waits for a phone that another transaction
+    holds. The other transaction waits for the request's hotel.
     """
     other = {**HOTEL, "name": "Other", "phone": "+49-30-2"}
     async with database.uow.begin() as session:
         await insert_hotel(session, HOTEL)
-        # One request, two rows: a trigger changes the second, in the opposite order of ours.
+        # One request writes two rows. A trigger changes the second one in the opposite order.
         await session.execute(text(CREATE_SECOND_UPDATE))
         await session.execute(
             text(
@@ -114,13 +116,13 @@ async def test_retry_real_deadlock_is_resolved(api: httpx.AsyncClient, database:
     async with database.uow.begin() as session:
         await session.execute(text("SET LOCAL session_replication_role = replica"))
         await session.execute(text("UPDATE hotels SET name = 'Held' WHERE phone = '+49-30-1'"))
-        # Who looks for a deadlock is undone: not this transaction.
+        # PostgreSQL aborts the transaction that detects the deadlock. This one must not detect it.
         await session.execute(text("SET LOCAL deadlock_timeout = '1h'"))
         async with database.uow.begin() as gate:
             await gate.execute(text("SELECT pg_advisory_xact_lock(1)"))
             request = asyncio.create_task(api.post("/hotels", json=other))
             await wait_for_lock_waits(database, 1)
-            # The same phone: this waits for the end of the request's transaction.
+            # The same phone: the statement waits until the request's transaction ends.
             ours = asyncio.create_task(
                 insert_hotel(session, {**other, "name": "First", "country": "Italy"})
             )
@@ -129,13 +131,13 @@ async def test_retry_real_deadlock_is_resolved(api: httpx.AsyncClient, database:
 
     answer = await request
 
-    # The request was undone and tried again, and then found the phone taken: a clash.
+    # The request was aborted and retried. The retry found the phone taken, a conflict.
     assert answer.status_code == 409
     assert answer.json()["error"]["message"] == "Another hotel has this phone"
 
 
-# The lock is the test's: it opens when the other transaction waits. PostgreSQL looks for a deadlock
-# once in each wait, after the timeout.
+# The advisory lock belongs to the test. It opens when the other transaction waits. PostgreSQL
+# checks for a deadlock once in each wait, after the timeout.
 CREATE_SECOND_UPDATE = """
     CREATE FUNCTION second() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN

@@ -10,7 +10,7 @@ from app.db.migrations import upgrade_async
 
 @pytest.fixture(scope="session")
 async def deals_template(version_url: URL) -> AsyncIterator[str]:
-    """The name of a template at head with some deals, on each version of PostgreSQL."""
+    """Return the name of a template at head with some deals, on each version of PostgreSQL."""
     async with temporary_database(version_url) as url:
         await upgrade_async(as_text(url))
         await execute_script(url, INSERT_DEALS)
@@ -19,14 +19,14 @@ async def deals_template(version_url: URL) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def url(version_url: URL, deals_template: str) -> AsyncIterator[URL]:
-    """A database of the test's own, with deals."""
+    """Create a database with deals for one test."""
     async with temporary_database(version_url, deals_template) as url:
         yield url
 
 
 @pytest.fixture
 async def client_connection(url: URL) -> AsyncIterator[Connection]:
-    """A client's connection to the database, `somebody` in the findings."""
+    """Open a client's connection to the database. Findings name it `somebody`."""
     connection = await connect(url)
     await connection.execute("SET application_name = 'somebody'")
     yield connection

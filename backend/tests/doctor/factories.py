@@ -1,4 +1,4 @@
-"""Rows of a healthy server; each builder takes the fields that a test is about."""
+"""Rows of a healthy server. Each builder takes the fields that a test changes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ def make_setting(name: str, value: object, unit: str | None = None, **changes: A
 
 
 def make_settings(**values: object) -> dict[str, Setting]:
-    """Return the settings of a healthy server, some with other values."""
+    """Return the settings of a healthy server, with some changes."""
     healthy = {
         "fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on",
         "track_counts": "on", "jit": "off", "track_io_timing": "on", "statement_timeout": "1000",

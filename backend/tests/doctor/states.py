@@ -37,7 +37,7 @@ async def diagnose(url: URL | str, settings: Settings, **changes: Any) -> list[F
 
 
 def select_findings(findings: Sequence[Finding], check: str, *severities: str) -> list[Finding]:
-    """Return a check's findings of the given severities, by default of any but "fine"."""
+    """Return the findings of a check with the given severities, by default all but "fine"."""
     wanted = severities or ("problem", "warning", "unknown")
     return [one for one in findings if one.check == check and one.severity in wanted]
 
@@ -47,13 +47,13 @@ async def connect(url: URL) -> Connection:
 
 
 async def execute_script(url: URL, script: str) -> None:
-    """Run statements on a connection of their own, so that their counters are there at once.
+    """Run statements on a connection of their own, so that their statistics are there at once.
 
-    Statements that allow no transaction come one to a line that ends with a semicolon.
+    A statement that allows no transaction stands on a line of its own that ends with a semicolon.
     """
     connection = await connect(url)
     try:
-        # Otherwise what a session has counted comes some time later.
+        # Otherwise PostgreSQL publishes the statistics of a session later.
         for statement in script.split(";\n"):
             if statement.strip():
                 await connection.execute(statement)

@@ -1,4 +1,4 @@
-"""`deals doctor` as its users run it: exit statuses, what people read and what scripts read."""
+"""`deals doctor` for people and scripts: exit statuses, text and JSON."""
 
 import os
 from collections.abc import Iterator
@@ -32,13 +32,13 @@ Session: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 @pytest.fixture
 def doctor_without_url(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command, without a database."""
+    """Return the command without a database."""
     return partial(in_process(tmp_path, capsys), "doctor")
 
 
 @pytest.fixture
 def doctor(database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command on the test's own database."""
+    """Return the command on the database of the test."""
     return partial(in_process(tmp_path, capsys, DATABASE_URL=database_url), "doctor")
 
 
@@ -79,7 +79,7 @@ class TestReport:
         text_report = doctor()
         found = parse_report(doctor("--json"))
 
-        # The tests' server does not wait for the disk: a problem.
+        # The tests' server runs without fsync, which is a problem for the doctor.
         assert text_report.returncode == 1
         lines = text_report.stdout.splitlines()
         assert lines[0].startswith("problem  settings: fsync is off")
@@ -149,7 +149,7 @@ class TestReport:
         with embedded_postgres(home, version=version) as server:
             upgrade(server.url())
         data = home / "postgres" / "data"
-        # A server with this file starts as a standby, even with no WAL to replay.
+        # This file starts a server as a standby, even without WAL to replay.
         signal = data / "standby.signal"
         signal.touch()
         status = data.stat()
@@ -172,7 +172,7 @@ class TestReport:
         assert not [one for one in found if one.severity == "unknown"]
 
     def test_pgbouncer_is_bypassed(self, doctor: Command, database_url: str) -> None:
-        """PgBouncer's address has no listener, and the replica behind it no direct address."""
+        """Nothing listens at PgBouncer's address, and the replica has no direct address."""
         nowhere = "postgresql://deals@127.0.0.1:1/deals"
         pooled = {
             "DB_PGBOUNCER": "true",

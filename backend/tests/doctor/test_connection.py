@@ -1,4 +1,4 @@
-"""The doctor does no harm, and says what it cannot see."""
+"""The doctor changes nothing, and reports what it may not see."""
 
 import asyncio
 import re
@@ -30,7 +30,7 @@ async def plain_role(url: URL) -> AsyncIterator[str]:
         url, f'CREATE ROLE {role};\nALTER DATABASE "{url.database}" SET role = {role}'
     )
     yield role
-    # SET ROLE NONE gives the connection the rights of its login role again.
+    # SET ROLE NONE restores the rights of the login role.
     await execute_script(
         url,
         f'SET ROLE NONE;\nALTER DATABASE "{url.database}" RESET role;\n'
@@ -45,7 +45,7 @@ class TestDiagnosticConnection:
                 await diagnostics.rows(text("CREATE TABLE mine ()"))
             with pytest.raises(NotSeenError, match=r"longer than 0\.05 s"):
                 await diagnostics.rows(text("SELECT pg_sleep(9)"), seconds=0.05)
-            # The connection is still usable.
+            # The connection still works.
             assert await diagnostics.rows(text("SELECT 1 AS one")) == [{"one": 1}]
 
     async def test_locked_table_is_reported_unknown(
@@ -61,7 +61,7 @@ class TestDiagnosticConnection:
         unseen = {one.check: one.title for one in findings if one.severity == "unknown"}
         assert set(unseen) == {"schema", "workers"}
         assert "somebody has locked it" in unseen["schema"]
-        # The checks of tables read catalogs only, so the lock does not stop them.
+        # The checks of tables read only catalogs, so the lock does not block them.
         assert select_findings(findings, "sizes", "fine")[0].evidence["deals"]
 
     async def test_holds_no_locks_between_queries(self, url: URL) -> None:
@@ -117,7 +117,7 @@ class TestPlainRole:
     async def test_missing_pg_monitor_is_reported_with_grant(
         self, client_connection: Connection, url: URL, settings: Settings, plain_role: str
     ) -> None:
-        # Granted on the tables, as the service's role is, but not pg_monitor.
+        # The role has rights on the tables, as the service's role has, but not pg_monitor.
         await client_connection.execute(
             f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {plain_role}"
         )

@@ -1,4 +1,4 @@
-"""The thresholds, with rows as a server would give them."""
+"""Thresholds of the rules, with rows as a server returns them."""
 
 import shutil
 from datetime import timedelta
@@ -78,7 +78,7 @@ class TestSettings:
         [
             (4 * GB, 16 * GB, 100 * GB, "fine"),
             (GB // 8, 16 * GB, 100 * GB, "warning"),
-            # All of it fits.
+            # The whole database fits into shared_buffers.
             (GB // 8, 16 * GB, GB // 10, "fine"),
             (12 * GB, 16 * GB, 100 * GB, "warning"),
             (GB // 8, None, 100 * GB, "fine"),
@@ -181,7 +181,7 @@ class TestServer:
         ],
     )
     def test_clock_difference_sets_severity(self, ahead: float, severity: str, says: str) -> None:
-        # A round trip of 100 ms: the server was asked in the middle of it, or so.
+        # With a round trip of 100 ms the server was asked about half of that ago.
         answer = Answer(NOW + timedelta(seconds=0.05 + ahead), NOW, 0.1)
 
         (finding,) = server.clock(answer)
@@ -380,7 +380,7 @@ class TestLocks:
             ({"state": "idle in transaction"}, make_waiting(), "problem"),
             ({"transaction_seconds": 5.0}, make_waiting(), "problem"),
             ({}, make_waiting(seconds=5.0), "problem"),
-            # A load that waits for another one to end.
+            # A load waits for another load.
             (
                 {"transaction_seconds": 900.0},
                 make_waiting(seconds=600.0, lock="advisory"),
@@ -407,7 +407,7 @@ class TestLocks:
 
         found = locks.waits(chain, {7: make_session()}, 5.0)
 
-        # Two that wait for each other are PostgreSQL's to part.
+        # PostgreSQL resolves a mutual wait by itself.
         assert {one.evidence["pid"]: one.evidence["waiting"] for one in found} == {7: 3, 0: 1}
         assert "a prepared transaction keeps 1" in found[1].title
 

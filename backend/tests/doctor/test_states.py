@@ -1,4 +1,4 @@
-"""Databases in real trouble, on both versions of PostgreSQL, and what the doctor says of them."""
+"""Databases with real problems, on both versions of PostgreSQL, and the doctor's findings."""
 
 import asyncio
 import re
@@ -49,7 +49,7 @@ class TestHealthyDatabase:
 
         assert {one.check for one in findings} == CHECKS
         bad = [one for one in findings if one.severity == "problem"]
-        # The tests' server does not wait for the disk, and is told so.
+        # The tests' server runs without fsync.
         assert {one.evidence["setting"] for one in bad} == {"fsync", "full_page_writes"}, titles(
             bad
         )
@@ -116,7 +116,8 @@ class TestIndexes:
 
     async def test_duplicate_index_is_reported(self, url: URL, settings: Settings) -> None:
         await execute_script(url, 'CREATE INDEX "tw in" ON deals (room_type, id)')
-        # So is what a key has already; another order or condition is not the same.
+        # A key covers this index as well. Another order or another condition makes a different
+        # index.
         await execute_script(url, "CREATE INDEX second_key ON deals (id)")
         await execute_script(url, "CREATE INDEX other ON deals (room_type DESC, id)")
         await execute_script(url, "CREATE INDEX half ON deals (room_type) WHERE is_available")
@@ -215,7 +216,7 @@ class TestTables:
 
 @asynccontextmanager
 async def blocked_sessions(blocker: Connection, url: URL, count: int) -> AsyncIterator[list[int]]:
-    """Open sessions that wait, one behind the other, for a row that the blocker has locked."""
+    """Open sessions that wait in a chain for a row that the blocker has locked."""
     change = "UPDATE hotels SET country = 'Elsewhere' WHERE id = 1"
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(blocker.transaction())

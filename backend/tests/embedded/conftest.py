@@ -8,7 +8,7 @@ from app.embedded.server import embedded_postgres
 
 @pytest.fixture(scope="module")
 def initialized_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the data of a server that has ended, shared by the tests of a module."""
+    """Create a data folder of a stopped server, shared by the tests of a module."""
     folder = tmp_path_factory.mktemp("embedded")
     with embedded_postgres(folder, options=OPTIONS):
         return folder

@@ -1,4 +1,4 @@
-"""Processes that use an embedded PostgreSQL, and ways to look at what it leaves behind."""
+"""Processes that use an embedded PostgreSQL, and their leftovers."""
 
 import os
 import select
@@ -19,7 +19,7 @@ from app.embedded.server import EmbeddedServer
 # Shared memory is in the data folder, because a killed server leaves its segments in /dev/shm.
 OPTIONS = {"fsync": "off", "dynamic_shared_memory_type": "mmap"}
 
-# The folder comes by the environment, so that a search of command lines finds servers only.
+# The environment carries the folder, so a search of command lines finds only servers.
 _USER = f"""
 import os, pathlib, signal, sys
 from app.embedded.server import embedded_postgres
@@ -76,7 +76,7 @@ class UserProcess:
 
 @contextmanager
 def user_processes(folder: Path, count: int, *, wait: bool = True) -> Iterator[list[UserProcess]]:
-    """Start processes that use the server; kill the remaining ones at the end."""
+    """Start processes that use the server, and kill the remaining ones at the end."""
     processes = [UserProcess(folder) for _ in range(count)]
     try:
         for process in processes if wait else []:
@@ -88,7 +88,7 @@ def user_processes(folder: Path, count: int, *, wait: bool = True) -> Iterator[l
 
 
 def processes_of(folder: Path) -> dict[int, str]:
-    """Every other process that names the folder in its command line or works inside it."""
+    """Return every other process that names the folder in its command line or works inside it."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         command, cwd = b"", Path()
@@ -108,7 +108,7 @@ def supervisors_of(folder: Path) -> list[int]:
 
 
 def postmaster_of(folder: Path) -> int:
-    """Return the process id that PostgreSQL has recorded, or 0 before it has."""
+    """Return the process id that PostgreSQL has recorded, or 0 before it has one."""
     try:
         return int((folder / "postgres/data/postmaster.pid").read_text().splitlines()[0])
     except (OSError, IndexError, ValueError):

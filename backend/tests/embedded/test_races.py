@@ -1,4 +1,4 @@
-"""Many processes at the same moment: none may fail, none may wait for ever, nothing may stay."""
+"""Many processes at once: none fails, none waits for ever, nothing is left."""
 
 import os
 import random
@@ -85,10 +85,10 @@ def test_repeated_start_among_killed_processes_never_fails(tmp_path: Path) -> No
     victims = 0
     while any(process.poll() is None for process in processes):
         victim = UserProcess(tmp_path)
-        time.sleep(chance.uniform(0.05, 0.4))  # anywhere in its start, stay or end
+        time.sleep(chance.uniform(0.05, 0.4))  # at any point of its start, its stay or its end
         if chance.random() < 0.3:
             for pid in supervisors_of(tmp_path):
-                # It may have ended since it was found.
+                # The process may have ended since the search.
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         victim.kill(chance.choice([signal.SIGKILL, signal.SIGTERM]))
@@ -110,7 +110,7 @@ async def test_start_during_shutdown_succeeds(tmp_path: Path) -> None:
         with user_processes(tmp_path, 1) as (last,):
             pipe = last.process.stdin
             assert pipe is not None
-            pipe.close()  # it begins to leave and nobody waits for it
+            pipe.close()  # the process begins to leave, and the test does not wait for it
             with embedded_postgres(tmp_path, options=OPTIONS) as server:
                 assert await fetch_value(server, "SELECT 1") == 1
             assert last.process.wait(TIMEOUT) == 0

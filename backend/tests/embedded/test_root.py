@@ -1,4 +1,4 @@
-"""As root: PostgreSQL runs as another user, and no other user gains anything by it."""
+"""As root: PostgreSQL runs as another user, and no other user gets access."""
 
 import os
 import pwd
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root changes users"),
 ]
 
-# What another user could try: to list, to open, and to connect.
+# Attempts of another user: list, open, and connect.
 _INTRUDER = """
 import os, socket, sys
 allowed = []
@@ -41,7 +41,7 @@ print(allowed)
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder in which only our own modes keep others out; pytest's are private already."""
+    """Create a folder that only our modes protect. pytest's folders are private already."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -56,7 +56,7 @@ def run_as_user(uid: int, *command: str) -> str:
 
 
 def system_python() -> str:
-    """One that other users can run, unlike this one if it lives in root's home."""
+    """Return a Python that other users can run. Ours may be in root's home."""
     python = shutil.which("python3", path="/usr/bin:/bin")
     if python is None:
         pytest.skip("no python that other users can run")
@@ -125,7 +125,7 @@ async def test_root_foreign_folder_keeps_owner_and_gives_no_capability(public_fo
             assert int(process_status(postmaster_of(folder))["CapPrm"][0], 16) == 0
             assert await fetch_value(server, "SELECT 1") == 1
     except EmbeddedPostgresError as error:
-        # Where the binaries are in root's home, that user has no way to them.
+        # That user cannot reach binaries in root's home.
         assert any(  # noqa: PT017
             reason in str(error)
             for reason in ("run as an ordinary user", "ermission denied", "shared libraries")
@@ -175,6 +175,6 @@ def test_start_on_full_disk_returns_free_space(tmp_path: Path) -> None:
         assert no_process_left(disk)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
-        # An initdb that runs out of space leaves its shared memory.
+        # An initdb that runs out of space leaves its shared memory behind.
         for segment in unused_segments(shared_memory() - segments):
             segment.unlink()

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def folder(initialized_folder: Path) -> Iterator[Path]:
-    """The module's data folder, without a server before and after each test."""
+    """Return the data folder of the module, without a server before and after each test."""
     assert no_process_left(initialized_folder)
     yield initialized_folder
     assert no_process_left(initialized_folder)
@@ -53,7 +53,7 @@ class TestStart:
             assert await fetch_value(server, "SHOW fsync") == "off"
             await fetch_value(server, "CREATE TABLE kept AS SELECT 42 AS answer")
         assert no_process_left(tmp_path)
-        # The other version is asked for, and the data's own one comes.
+        # The call asks for the other version. The server keeps the version of its data.
         with embedded_postgres(tmp_path, version=16 + 18 - version) as server:
             assert server.version == version
             assert await fetch_value(server, "SELECT answer FROM kept") == 42
@@ -108,7 +108,7 @@ class TestStart:
 
 
 def start_error(folder: Path, version: int = 18, options: dict[str, str] | None = None) -> str:
-    """Return the one line that says why the server does not start, and check for leftovers."""
+    """Return the one line that explains why the server does not start, and check for leftovers."""
     with (
         pytest.raises(EmbeddedPostgresError) as caught,
         embedded_postgres(folder, version=version, options=options),
@@ -233,7 +233,7 @@ class TestStop:
             assert await fetch_value(server, "SELECT 1") == 1
             shutil.rmtree(folder, ignore_errors=True)
         wait_for_sync(lambda: no_process_left(folder), "no process is left")
-        # Where the path is too long it was elsewhere, which was written down in the folder.
+        # The path is too long for a socket, so the folder records another place.
         shutil.rmtree(server.socket_dir, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Processes that share a server start, leave and are killed; the server ends with the last."""
+"""Processes that share a server: the last one to end stops it."""
 
 import os
 import select
@@ -40,7 +40,7 @@ os._exit(0)
 
 @pytest.fixture
 def folder(initialized_folder: Path) -> Iterator[Path]:
-    """The module's data folder, without a server before and after each test."""
+    """Return the data folder of the module, without a server before and after each test."""
     assert no_process_left(initialized_folder)
     yield initialized_folder
     wait_for_sync(lambda: no_process_left(initialized_folder), "no process is left")
@@ -142,7 +142,7 @@ class TestSupervisor:
             postmaster = postmaster_of(folder)
             kill_supervisor(folder)
             assert await accepts_queries(server)
-            with embedded_postgres(folder) as same:  # who comes gives it a new supervisor
+            with embedded_postgres(folder) as same:  # the next process starts a new supervisor
                 assert len(supervisors_of(folder)) == 1
                 assert same == server
             assert postmaster_of(folder) == postmaster
@@ -223,7 +223,7 @@ class TestPostmaster:
             assert await fetch_value(server, "SELECT 1") == 1
 
     async def test_recorded_pid_of_another_program_is_ignored(self, folder: Path) -> None:
-        """As after a reboot, or in a container, where the same few ids come again and again."""
+        """After a reboot, or in a container, the recorded id may belong to another program."""
         record = folder / "postgres/data/postmaster.pid"
         record.write_text(f"{os.getpid()}\n{folder}/postgres/data\n1\n5432\n\n\n0 0\nready   \n")
         with embedded_postgres(folder, options=OPTIONS) as server:

@@ -1,4 +1,4 @@
-"""Which requests the concurrency limiter admits."""
+"""The limit of requests in flight."""
 
 import pytest
 

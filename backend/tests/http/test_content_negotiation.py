@@ -19,7 +19,7 @@ LINES = MediaType("application/x-ndjson", {"charset": "utf-8"})
         ("application/x-ndjson, text/csv", CSV),
         ("application/x-ndjson, text/csv;q=0.9", LINES),
         ("*/*;q=0.1, application/x-ndjson;q=0.2", LINES),
-        # The more specific range counts, wherever it stands and whatever the other says.
+        # The more specific range wins, at any position and with any quality of the other.
         ("*/*, text/csv;q=0", LINES),
         ("text/*;q=0, */*", LINES),
         ("text/*;q=0, text/csv;q=0.1", CSV),

@@ -1,4 +1,4 @@
-"""CORS: what pages of other origins may send and read, and what the service refuses."""
+"""CORS: methods and headers for pages of other origins, and refused preflights."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -21,7 +21,7 @@ PREFLIGHT_HEADERS = {"Access-Control-Request-Method": "POST"}
 async def cors_client(
     catalog: Catalog, on_database: Callable[[URL], Settings]
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """The application for pages of one other origin."""
+    """Yield a client of the application with one allowed origin."""
     settings = on_database(catalog.url).model_copy(update={"cors_origins": (ALLOWED_ORIGIN,)})
     async with app_client(create_app(settings)) as client:
         yield client
@@ -64,7 +64,7 @@ async def test_cors_preflight_not_allowed_returns_400(
 async def test_cors_responses_are_readable_by_allowed_origin_only(
     cors_client: httpx.AsyncClient,
 ) -> None:
-    """Responses made outside of all routes included."""
+    """This includes responses that come from outside the routes."""
     too_large = {"Content-Type": "application/json", "Content-Length": "99999999"}
     for origin, allowed in ((ALLOWED_ORIGIN, ALLOWED_ORIGIN), (OTHER_ORIGIN, None)):
         for answer in (
@@ -76,7 +76,7 @@ async def test_cors_responses_are_readable_by_allowed_origin_only(
             assert answer.headers.get("access-control-allow-origin") == allowed
             if allowed:
                 assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
-            # A cache must not give one origin's answer to another.
+            # A cache must not serve the response for one origin to another.
             assert "Origin" in answer.headers["vary"]
             assert "x-request-id" in answer.headers
 
@@ -84,7 +84,7 @@ async def test_cors_responses_are_readable_by_allowed_origin_only(
 async def test_cors_refusals_by_outer_layers_are_readable(
     catalog: Catalog, on_database: Callable[[URL], Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug's 500, and the 503 of load shedding."""
+    """The 500 of a bug, and the 503 of load shedding."""
     settings = on_database(catalog.url).model_copy(
         update={"cors_origins": (ALLOWED_ORIGIN,), "max_requests_in_progress": 1}
     )

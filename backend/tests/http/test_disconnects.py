@@ -1,4 +1,4 @@
-"""Clients that go away in the middle of a request, over real connections."""
+"""Clients that disconnect in the middle of a request, over real connections."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ POOL_SIZE = 2
 async def server(
     own_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[LocalServer]:
-    """A server with two connections, so that a leaked one is soon missed."""
+    """Start a server with pools of two connections, so that the tests notice a leak."""
     changed = {"db_pool_size": POOL_SIZE, "db_max_overflow": 0}
     async with local_server(own_settings.model_copy(update=changed)) as server:
         yield server
@@ -29,7 +29,7 @@ async def server(
 
 
 async def send_and_disconnect(port: int, request: bytes, sent: int) -> None:
-    """Send the first bytes of a request and hang up without reading."""
+    """Send the first bytes of a request, and hang up without reading."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request[:sent])
     await writer.drain()
@@ -52,7 +52,7 @@ async def test_create_deal_client_disconnects_leaves_no_partial_write(
         await asyncio.gather(
             *(send_and_disconnect(server.port, request, cut_off) for cut_off in cut_offs * 10)
         )
-        # More than the pool has connections, so that one that was lost would be missed.
+        # More requests than pooled connections: a leaked connection would make some of them fail.
         later = await asyncio.gather(*(client.get("/deals?limit=1") for _ in range(4 * POOL_SIZE)))
         made = await asyncio.gather(
             *(
@@ -64,7 +64,7 @@ async def test_create_deal_client_disconnects_leaves_no_partial_write(
 
     assert {response.status_code for response in later} == {200}
     assert {response.status_code for response in made} == {201}
-    # Those that were sent whole may be stored or not; nobody else's is.
+    # A deal of a complete request may be stored. No other deal may be.
     assert 4 * POOL_SIZE <= total <= 4 * POOL_SIZE + 10
     async with database.uow.begin() as session:
         assert await VerificationService(session).verify(fix=False) == []

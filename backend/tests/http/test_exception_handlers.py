@@ -22,7 +22,7 @@ def assert_envelope(response: httpx.Response, status: int, code: str) -> None:
 
 @pytest.fixture
 async def failing_client() -> AsyncIterator[httpx.AsyncClient]:
-    """An application with a bug."""
+    """Yield a client of an application with a bug."""
     app = FastAPI()
     app.add_middleware(RequestMiddleware, body=BodyLimit(1024, TIMEOUT), server_timing=False)
     install(app)

@@ -1,4 +1,4 @@
-"""Exports over real connections: clients that leave, stop reading, or come too many; and errors."""
+"""Exports over real connections: disconnects, stalls, too many at once, and errors."""
 
 import asyncio
 import json
@@ -22,9 +22,9 @@ from app.core.config import Settings
 
 pytestmark = pytest.mark.integration
 
-# More than all buffers of the way take: 4 MB of NDJSON, and 0.8 of gzip, because names are noise.
+# More than all buffers hold: 4 MB as NDJSON, 0.8 MB as gzip, because names are random.
 ROWS = 6_000
-# What the kernel keeps for the server, and for the client; it doubles them.
+# Buffer sizes of the server's and the client's socket. The kernel doubles them.
 BUFFER_BYTES = 16_384
 _INSERT_DEALS = """
 INSERT INTO deals (external_id, hotel_id, room_type, star_rating, price_per_night, original_price,
@@ -40,7 +40,7 @@ SELECT translate(encode(sha512(n::text::bytea) || sha512((-n)::text::bytea), 'ba
 FROM generate_series(1, 1000) AS n;
 {_INSERT_DEALS.format(first=1, last=ROWS)}
 """
-# Five times as many.
+# Five times as many rows.
 INSERT_MORE_DEALS = _INSERT_DEALS.format(first=ROWS + 1, last=5 * ROWS)
 COUNT_EXPORT_CONNECTIONS = """
 SELECT count(*) FROM pg_stat_activity
@@ -79,7 +79,7 @@ async def sql(url: URL) -> AsyncIterator[Sql]:
 def single_export_settings(
     url: URL, on_database: Callable[[URL], Settings], tmp_path: Path
 ) -> Settings:
-    """Settings that allow one export, so that a leaked connection or slot is noticed."""
+    """Return settings that allow one export, so that the tests notice a leak."""
     changed = {
         "data_dir": tmp_path / "data",
         "export_concurrency": 1,
@@ -97,7 +97,7 @@ async def server(
 
 
 class ExportClient:
-    """A client that reads when it is told to, with a small buffer."""
+    """A client with a small buffer that reads only on request."""
 
     def __init__(self, port: int, *headers: str) -> None:
         self._socket = socket.socket()
@@ -147,7 +147,7 @@ async def wait_for_exports(sql: Sql, number: int) -> None:
 
 
 async def wait_for_free_slot(server: LocalServer) -> None:
-    """Wait until an export is admitted, which is a moment after another one has ended."""
+    """Wait until an export is admitted, a moment after another one has ended."""
     async with server.client() as client:
 
         async def is_free() -> bool:
@@ -183,7 +183,7 @@ async def test_export_client_disconnects_frees_connection(
 async def test_export_pipelining_client_disconnects_frees_connection(
     single_export_settings: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The export fails to send; uvicorn tells only the pipelined request of a disconnect."""
+    """The export fails to send: uvicorn reports a disconnect only to the pipelined request."""
     pipelined_request = "Accept-Encoding: identity\r\n\r\nGET /deals HTTP/1.1\r\nHost: x"
     async with local_server(single_export_settings, send_buffer=BUFFER_BYTES) as server:
         async with open_client_of(server, pipelined_request) as client:
@@ -193,14 +193,14 @@ async def test_export_pipelining_client_disconnects_frees_connection(
             await wait_for_exports(sql, 0)
 
         assert len(await export_all_deals(server)) == ROWS
-    # Nothing was left to be cut off when the server stopped.
+    # No stream was left for the server to cut off.
     assert "Cancel" not in caplog.text
 
 
 async def test_export_client_disconnects_before_first_row_frees_connection(
     server: LocalServer, sql: Sql, url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # On another connection: within a transaction pg_stat_activity stands still.
+    # Use another connection, because pg_stat_activity does not change within a transaction.
     locking = await asyncpg.connect(dsn(url))
     async with locking.transaction():
         await locking.execute("LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
@@ -219,7 +219,7 @@ async def test_export_stalled_client_is_cut_off(
     short_timeout = single_export_settings.model_copy(update={"export_stall_timeout": 0.3})
     async with local_server(short_timeout, send_buffer=BUFFER_BYTES) as server:
         async with open_client_of(server) as client:
-            # It does read, but then stops.
+            # The client reads for a while, and then stops.
             beginning = await client.read(BUFFER_BYTES)
             await wait_for_exports(sql, 0)
             rest = await client.read()
@@ -324,7 +324,7 @@ async def test_export_large_table_uses_constant_memory(url: URL, sql: Sql, tmp_p
             while await client.read(1_000_000):
                 highest = max(highest, resident_bytes(server.pid))
 
-    # Far less than the 20 MB that went through.
+    # Far less than the 20 MB of the export.
     assert highest - before < 8_000_000
 
 

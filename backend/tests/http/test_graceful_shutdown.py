@@ -1,4 +1,4 @@
-"""A server that is told to stop while clients follow an import."""
+"""Graceful shutdown while clients follow an import."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ from app.http.graceful_shutdown import ShutdownHooks, SignalRelay, on_server_sto
 
 pytestmark = pytest.mark.integration
 
-# Seconds before uvicorn cuts off streams that do not end. No test waits that long.
+# The seconds after which uvicorn cuts off streams. No test waits that long.
 GRACE_SECONDS = 2 * int(TIMEOUT)
 
 
@@ -37,7 +37,7 @@ GRACE_SECONDS = 2 * int(TIMEOUT)
 async def server(
     database_url: str, tmp_path: Path
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A real server without a worker, so that imports wait."""
+    """Start a real server without a worker, so that imports stay queued."""
     port = free_port()
     log = (tmp_path / "log").open("wb")
     environment = {
@@ -80,7 +80,7 @@ async def test_shutdown_open_event_streams_end_at_once(
                 assert (await anext(stream)).startswith('data: {"id":')
             process.send_signal(number)
             async with asyncio.timeout(TIMEOUT):
-                # To a proper end, not cut off.
+                # The stream ends properly and is not cut off.
                 rest = [[line async for line in stream] for stream in streams]
                 await process.wait()
 
@@ -103,7 +103,7 @@ async def test_event_stream_client_disconnects_ends_listen(
 
 
 async def test_on_server_stop_without_uvicorn_keeps_signal_handlers() -> None:
-    """As in tests, whose signals are not the application's to take."""
+    """In tests the signals do not belong to the application."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with on_server_stop(ShutdownHooks(begin=lambda: None, end=lambda: None)):
         during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -114,7 +114,7 @@ async def test_on_server_stop_without_uvicorn_keeps_signal_handlers() -> None:
 async def test_shutdown_drain_delay_readiness_returns_503_first(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Requests are served on meanwhile, and connections are not kept for the next one."""
+    """During the delay the server still answers, and closes each connection after its response."""
     async with (
         running_server(database_url, tmp_path, DRAIN_DELAY="300") as server,
         server.client() as client,
@@ -130,7 +130,7 @@ async def test_shutdown_drain_delay_readiness_returns_503_first(
         assert answer.status_code == 200
         assert answer.headers["connection"] == "close"
         assert (await client.get("/health/live")).status_code == 200
-        # Another signal does not wait.
+        # Another signal ends the delay.
         os.kill(server.pid, signal.SIGTERM)
 
         async def is_stopped() -> bool:
@@ -140,7 +140,7 @@ async def test_shutdown_drain_delay_readiness_returns_503_first(
 
 
 async def test_shutdown_second_signal_ends_drain_delay() -> None:
-    """To uvicorn a third one would mean to cut off what is under way."""
+    """For uvicorn a third signal would mean to cut off requests in flight."""
     loop = asyncio.get_running_loop()
     events: list[str] = []
     over = asyncio.Event()

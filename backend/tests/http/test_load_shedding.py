@@ -1,4 +1,4 @@
-"""More requests than the service carries."""
+"""Load shedding: requests beyond the limit."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ MAX_REQUESTS = 2
 
 @pytest.fixture(scope="module")
 async def url(server_url: URL, template: str) -> AsyncIterator[URL]:
-    """A database that the tests here share: they lock its tables and store nothing."""
+    """Create a database for the tests of this module. They lock its tables and store nothing."""
     async with temporary_database(server_url, template) as url:
         yield url
 
@@ -40,7 +40,7 @@ async def url(server_url: URL, template: str) -> AsyncIterator[URL]:
 def limited_settings(
     url: URL, on_database: Callable[[URL], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """Settings with room for two requests at a time, which may take for ever to arrive."""
+    """Return settings with two slots, and without a deadline for the arrival of a request."""
     changed = {
         "data_dir": tmp_path_factory.mktemp("overload"),
         "max_requests_in_progress": MAX_REQUESTS,
@@ -115,12 +115,12 @@ class TestLoadShedding:
             async with saturate(url, server) as pending:
                 before = requests_shed(await scrape_metrics(client))
                 refused = await client.get("/deals/1", headers={"X-Request-ID": "mine"})
-                # Health checks are answered meanwhile.
+                # Health checks still get answers.
                 assert (await client.get("/health")).status_code == 200
                 during = await scrape_metrics(client)
                 assert not any(each.done() for each in pending)
             assert [each.result() for each in pending] == [200, 200]
-            # The same connection is served again.
+            # The same connection gets an answer again.
             assert (await client.get("/deals/1")).status_code == 404
 
         assert refused.status_code == 503
@@ -146,7 +146,7 @@ class TestLoadShedding:
         ):
             get = await client.get("/deals", headers={"X-Request-ID": "no\tsane one"})
             head = await client.head("/deals")
-            # Its body is dropped, and the connection kept.
+            # The server reads and drops the body, and keeps the connection.
             post = await client.post("/deals", content=b"x" * 1_000_000)
             twice = [("X-Request-ID", "first"), ("X-Request-ID", "second")]
             named = await client.get("/deals", headers=twice)
@@ -206,7 +206,7 @@ class TestLoadShedding:
 
 class TestPipelining:
     async def test_responses_come_in_request_order(self, server: LocalServer) -> None:
-        """Pipelined ones (RFC 9112, section 9.3.2) are answered in turn, whatever the limit."""
+        """Pipelined requests get responses in order, at any limit (RFC 9112, section 9.3.2)."""
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         request = b"GET /deals/%d HTTP/1.1\r\nHost: x\r\n\r\n"
         writer.write(b"".join(request % number for number in range(1, 6)))
@@ -223,7 +223,7 @@ class TestPipelining:
     async def test_second_request_over_limit_returns_503(
         self, url: URL, server: LocalServer
     ) -> None:
-        """The second of two pipelined requests, when its turn comes."""
+        """The server refuses the second of two pipelined requests in its turn."""
         async with saturate(url, server):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(

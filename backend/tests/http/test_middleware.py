@@ -45,7 +45,7 @@ DEFAULT_LIMIT, FILES_LIMIT = 1024, 4096
 
 @pytest.fixture
 async def limited_client() -> AsyncIterator[httpx.AsyncClient]:
-    """An application with a path whose bodies may be larger."""
+    """Yield a client of an application with a larger body limit for one path."""
     app = FastAPI()
     app.add_middleware(
         RequestMiddleware,

@@ -1,4 +1,4 @@
-"""The metrics at `/metrics`, compared with what the service has done."""
+"""The metrics at `/metrics` match the work of the service."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ class TestRequestMetrics:
         assert increase(method="GET", route="/deals/{deal_id}", status="4xx") == 1
         assert increase(method="GET", route="/deals", status="4xx") == 1
         assert increase(route="none", status="4xx") >= 1
-        # Whatever a client calls its method, there are no more series for it.
+        # Unknown methods share one series.
         assert increase(method="other", status="4xx") == 2
         assert not after.value(REQUEST_COUNT, method="BREW")
 
@@ -78,7 +78,7 @@ class TestRequestMetrics:
                 base = f"http://127.0.0.1:{environment['METRICS_PORT']}"
 
             async def both_workers_report() -> bool:
-                # A connection that waited for the worker that is killed below ends with it.
+                # A connection that waits for the killed worker ends with it.
                 with suppress(httpx.TransportError):
                     async with patient_client(base) as client:
                         return (await scrape_metrics(client)).value("deals_build_info") == 2
@@ -87,7 +87,7 @@ class TestRequestMetrics:
             await wait_for(both_workers_report, "both workers report")
 
             async def ask(number: int) -> int:
-                # A connection each, so that both workers get some.
+                # One connection for each request spreads them over both workers.
                 async with server.client() as client:
                     return (await client.get(f"/deals/{number}")).status_code
 
@@ -100,12 +100,12 @@ class TestRequestMetrics:
                 labels = {"route": "/deals/{deal_id}", "method": "GET", "status": "4xx"}
                 assert (await scrape_metrics(client)).value(REQUEST_COUNT, **labels) == 100
 
-            # What a killed worker has counted stays; another takes its place.
+            # The counts of a killed worker stay, and another worker replaces it.
             before = child_workers(server.pid)
             os.kill(before[-1], signal.SIGKILL)
 
             async def replacement_reports() -> bool:
-                # Until then the killed worker may still be ending, and end connections with it.
+                # The killed worker may still be ending, and then it ends connections as well.
                 return (
                     bool(set(child_workers(server.pid)) - set(before))
                     and await both_workers_report()

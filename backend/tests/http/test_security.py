@@ -1,4 +1,4 @@
-"""What docs/security.md says of secrets, headers and proxies."""
+"""The defences of docs/security.md: secrets, headers and proxies."""
 
 import json
 import subprocess
@@ -64,7 +64,7 @@ class TestSecrets:
     async def test_server_log_hides_keys_and_bodies(
         self, database: Database, database_url: str, tmp_path: Path
     ) -> None:
-        """The log of a server process at level DEBUG."""
+        """Read the log of a server process at level DEBUG."""
         async with database.uow.begin() as session:
             key = await KeyService(session).create("writer", ["deals:write"])
         environment = {"APP_ENV": "production", "SIGNING_KEY": SIGNING_KEY, "LOG_LEVEL": "DEBUG"}

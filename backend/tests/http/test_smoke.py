@@ -1,4 +1,4 @@
-"""The main job on each PostgreSQL that the service supports."""
+"""Load, query and export on each supported version of PostgreSQL."""
 
 from pathlib import Path
 

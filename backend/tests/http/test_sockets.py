@@ -1,4 +1,4 @@
-"""Where a server listens, and what is said when it cannot."""
+"""Listening sockets, and the errors of addresses that cannot be used."""
 
 import errno
 import socket
@@ -34,7 +34,7 @@ def test_listen_host_name_binds_all_local_addresses() -> None:
 
 
 def test_listen_duplicate_address_is_bound_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As /etc/hosts has it where localhost is in two of its lines."""
+    """An /etc/hosts may name localhost in two of its lines."""
     port = free_port()
     found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found * 2)
@@ -44,7 +44,7 @@ def test_listen_duplicate_address_is_bound_once(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 def test_listen_ipv6_address_refuses_ipv4() -> None:
-    """Else clients of IPv4 would have addresses that are in none of their networks."""
+    """Otherwise IPv4 clients would have IPv6 addresses, which match no configured network."""
     port = free_port()
     try:
         (listening,) = listen("::", port, "--port")
@@ -71,7 +71,7 @@ def test_listen_stall_timeout_ends_connection_that_reads_nothing() -> None:
     (listening,) = listen("127.0.0.1", port, "--port", stall_timeout=0.5)
     with listening, socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT):
         taken, _ = listening.accept()
-        # More than the buffers take.
+        # More bytes than the buffers hold.
         with taken, pytest.raises(TimeoutError) as ended:
             taken.sendall(bytes(64 * 1024 * 1024))
 
@@ -89,7 +89,7 @@ def test_require_free_port_taken_raises_configuration_error() -> None:
 
 
 def test_listen_foreign_address_raises_configuration_error() -> None:
-    # One that is for documentation (RFC 5737).
+    # An address for documentation (RFC 5737), foreign to every machine.
     with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1:1: Cannot"):
         listen("192.0.2.1", 1, "--host")
 

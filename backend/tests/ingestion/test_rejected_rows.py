@@ -43,7 +43,7 @@ INVALID_VALUES = [
     ("is_available", "maybe", "not_a_boolean"),
     ("categories", ",".join(f"c{i}" for i in range(21)), "too_many_categories"),
     ("categories", "x" * 51, "category_too_long"),
-    # One character that Unicode's composed form has as two: 26 of them are 52.
+    # NFC turns this one character into two, so 26 of them are 52.
     ("categories", "\u0958" * 26, "category_too_long"),
     ("created_at", "yesterday", "not_a_timestamp"),
     ("created_at", "", "required"),
@@ -61,7 +61,7 @@ async def test_load_invalid_rows_rejects_them_and_loads_the_rest(
     summary = await loading.load(deals, rejects=rejects, chunk_rows=chunk_rows)
     assert counts(summary) == {"inserted": len(INVALID_VALUES), "rejected": len(INVALID_VALUES)}
     assert summary.rejects_file == rejects
-    # A right row is two lines long, the header and a wrong row one.
+    # The header and each invalid row take one line, and each valid row takes two.
     assert read_rejects(rejects) == [
         (4 + 3 * number, column, code) for number, (column, _, code) in enumerate(INVALID_VALUES)
     ]

@@ -148,7 +148,7 @@ def test_category_names_are_trimmed_to_a_set() -> None:
         ('"""a"""', ['"a"']),
         ('"a,\nb",c\nd', ["a,\nb", "c\nd"]),
         ('"", " ",a', ["a"]),
-        # What is not quoted from comma to comma means what it says.
+        # Text between two commas without quotes is literal.
         ('5" wide,7"', ['5" wide', '7"']),
         ('"a,b', ['"a', "b"]),
         ('"a" b,c', ['"a" b', "c"]),
@@ -161,7 +161,7 @@ def test_category_names_quoted_name_may_contain_comma(field: str, names: list[st
 @pytest.mark.parametrize("column", [c for c in columns.SCALARS if c.usual])
 @given(data=st.data())
 def test_rule_usual_spelling_is_canonical(column: columns.Column, data: st.DataObject) -> None:
-    """What skips the rule is what the rule would have returned."""
+    """The fast path skips the rule. It must accept only values that the rule leaves unchanged."""
     assert column.usual is not None
     usual = re.compile(column.usual, re.ASCII)
     value = data.draw(st.from_regex(usual, fullmatch=True))

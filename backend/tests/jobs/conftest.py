@@ -18,7 +18,7 @@ def workers(database_url: str, tmp_path: Path) -> Iterator[Workers]:
 async def local_workers(
     own_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[LocalWorkers]:
-    """Workers of the application that `api` is."""
+    """Return a starter of workers on the database and the uploads of `api`."""
     started = LocalWorkers(own_settings)
     yield started
     await started.end()

@@ -1,4 +1,4 @@
-"""The database's URL as the queue's driver, psycopg, takes it."""
+"""The conversion of the database's URL for psycopg, the driver of the queue."""
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -56,7 +56,7 @@ def parse_conninfo(url: str) -> dict[str, str]:
             {"user": "u", "dbname": "deals", "host": "one,two", "port": "5432,5433"},
         ),
         (
-            # What tunes asyncpg says nothing to libpq.
+            # libpq does not know asyncpg's tuning parameters.
             "postgresql+asyncpg://u@[::1]/deals?prepared_statement_cache_size=0&timeout=3",
             {"user": "u", "host": "::1", "dbname": "deals"},
         ),

@@ -1,4 +1,4 @@
-"""An attempt that is cut off when all is stored, before it has said so."""
+"""An attempt that ends after the last chunk is stored and before the end is recorded."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ async def test_import_interrupted_before_its_end_keeps_counters(
     runner = ImportRunner(database, uploads)
 
     async def skip_end(*_: object) -> None:
-        """Store no end."""
+        """Record no end."""
 
     with monkeypatch.context() as patched:
         patched.setattr(import_runner, "_end", skip_end)

@@ -1,4 +1,4 @@
-"""The database restarts, or ends all connections, in the middle of an import; or is not there."""
+"""Imports during a restart of the database, lost connections, or a database that is down."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 
 
 class Deployment:
-    """A server of the test's own, the API and workers on it."""
+    """A server for one test, with the API and workers on it."""
 
     def __init__(self, folder: Path, url: str, api: httpx.AsyncClient, workers: Workers) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Deployment:
         self.rows = Rows(url)
 
     async def restart(self, how: signal.Signals, seconds: float) -> None:
-        """Stop the server by that signal; its supervisor is kept from starting it so long."""
+        """Stop the server by the signal, and keep its supervisor from restarting it for a while."""
         (supervisor,) = supervisors_of(self.folder)
         os.kill(supervisor, signal.SIGSTOP)
         os.kill(postmaster_of(self.folder), how)
@@ -92,11 +92,11 @@ async def deployment(
 async def assert_import_survives(
     api: httpx.AsyncClient, rows: Rows, path: Path, interrupt: Callable[[], Awaitable[object]]
 ) -> None:
-    """Disturb an import in its middle; it ends well, and the same worker does the next one."""
+    """Disturb an import in its middle; it succeeds, and the same worker runs the next one."""
     made = await upload(api, path)
     await wait_rows(api, made, 5 * CHUNK_ROWS)
     await interrupt()
-    # Its requests fail while the server is away, and a while after that.
+    # Requests fail while the server is down and for a moment after that.
     done = await wait_finished(api, made)
     assert (done["rows_read"], done["inserted"]) == (ROWS, ROWS)
     assert await rows.one(CHUNKS, made["id"]) == list(range(ROWS // CHUNK_ROWS))
@@ -143,7 +143,7 @@ async def test_worker_without_database_stops_with_status_0(
     stopping = asyncio.create_task(deployment.restart(signal.SIGINT, 3600))
     await asyncio.sleep(0.3)
     try:
-        # A pool of psycopg's would wait for its usual 30 seconds, twice.
+        # psycopg's own pool would wait for its default of 30 seconds, twice.
         assert await stop(worker) == 0
     finally:
         stopping.cancel()

@@ -1,4 +1,4 @@
-"""An import that fails holds up no other: neither one that fails for good nor one that waits."""
+"""A failing import delays no other import, whether it fails for good or waits for a retry."""
 
 import httpx
 import pytest
@@ -40,15 +40,15 @@ def app(
     uploads: UploadStore,
     own_settings: Settings,
 ) -> App:
-    """The tasks of a worker on the test's own database."""
+    """Return the worker's application on the database of the test."""
     housekeeping = HousekeepingService(database, uploads, own_settings)
     return job_app(conninfo(database_url, "hotel-deals worker"), runner, housekeeping)
 
 
 async def run_due_jobs(app: App, database: Database) -> None:
-    """Run what is due, as a worker does, until nothing is.
+    """Run all due jobs, as a worker does.
 
-    A worker that is not to wait ends when the next job waits for another one's lock.
+    A worker in this mode ends when the next job waits for the lock of another one.
     """
     async with app.open_async():
         while await fetch_rows(database, DUE):
@@ -58,7 +58,7 @@ async def run_due_jobs(app: App, database: Database) -> None:
 
 
 async def submit_ten(api: httpx.AsyncClient) -> list[int]:
-    """Ten imports, two of them dry runs."""
+    """Submit ten imports, two of them dry runs."""
     return [
         (await submit(api, [row(number)], dry_run=number in {3, 7}))["id"]
         for number in range(1, 11)
@@ -100,7 +100,7 @@ async def test_import_between_attempts_does_not_block_others(
         assert waiting["state"] == "queued"
         assert waiting["retry_at"] is not None
     assert await fetch_rows(database, JOBS) == [("succeeded", 12)]
-    # Not before its time, and not lost after it.
+    # The retry runs neither early nor never.
     await execute(
         database, "UPDATE imports SET retry_at = now() + interval '1 h' WHERE state = 'queued'"
     )

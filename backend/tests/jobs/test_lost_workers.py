@@ -1,4 +1,4 @@
-"""Workers that are killed, or hang, in the middle of an import: another one finishes it."""
+"""Workers that are killed or hang in the middle of an import: another worker completes it."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ from app.services.loading import LoadingService
 
 pytestmark = pytest.mark.integration
 
-# Many chunks, of which each takes a moment.
+# Many chunks that take a moment each.
 ROWS = 2_000
 CHUNK_ROWS = 50
 COUNTERS = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
@@ -47,7 +47,7 @@ WHERE datname = current_database() AND state = 'idle in transaction'
 
 @dataclass(frozen=True)
 class ExpectedLoad:
-    """What an undisturbed load of a file has made, and taken away again."""
+    """The rows and the rejects after an undisturbed load of a file. The rows are removed again."""
 
     path: Path
     content: list[tuple[Any, ...]]
@@ -57,7 +57,7 @@ class ExpectedLoad:
 
 @pytest.fixture
 async def expected_load(database: Database, tmp_path: Path) -> ExpectedLoad:
-    """Hotels that come as the file goes on, conflicts, returning ids."""
+    """Load a file with late hotels, conflicts and repeated ids without a disturbance."""
     path = write(tmp_path / "deals.csv", rows_with_conflicts(ROWS))
     rejects = tmp_path / "rejects.csv"
     summary = await LoadingService(database).load(path, rejects=rejects, chunk_rows=CHUNK_ROWS)
@@ -73,7 +73,7 @@ async def assert_import_complete(
     database: Database,
     rows: Rows,
 ) -> Import:
-    """The import ends as if nothing had happened; nothing of it is there twice."""
+    """Check that the import ends as if undisturbed, and that no row is stored twice."""
     done = await wait_finished(api, made)
     assert await content(database) == expected_load.content
     assert {name: done[name] for name in COUNTERS if done[name]} == expected_load.counts
@@ -104,7 +104,7 @@ async def test_worker_killed_repeatedly_import_completes(
     database: Database,
     rows: Rows,
 ) -> None:
-    # So long for each chunk that there is something left for the last.
+    # Slow every chunk down, so that the last worker has something left.
     await execute(
         database,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
@@ -124,7 +124,7 @@ async def test_worker_killed_repeatedly_import_completes(
         kill(worker)
     workers.start(chunk_rows=CHUNK_ROWS)
     await assert_import_complete(expected_load, api, made, database, rows)
-    # One more each time, at least: on a busy machine one that lives may seem to be dead.
+    # At least one attempt for each worker: a busy machine can make a live worker look dead.
     assert await rows.one(ATTEMPTS, made["id"]) >= 6
 
 
@@ -140,7 +140,7 @@ async def test_worker_killed_in_chunk_next_worker_completes_import(
     async with gate(database, "import_chunks", "NEW.number = 3") as halt:
         made = await upload(api, expected_load.path)
         await halt.wait_until_blocked()
-        # It is there when the other one dies, and finds it silent after a while.
+        # This worker is registered when the other one dies, and notices its silence after a while.
         local_workers.start(chunk_rows=CHUNK_ROWS, heartbeat=HEARTBEAT / 2)
         await wait_for(lambda: two_workers_are_registered(rows), "both workers are registered")
         kill(killed)
@@ -162,7 +162,7 @@ async def test_worker_hanging_in_chunk_is_superseded_and_stores_nothing(
 ) -> None:
     made = await upload(api, expected_load.path)
     async with gate(database, "import_chunks", "NEW.number = 3") as halt:
-        # The same for both: each takes the other for dead after nine seconds of silence.
+        # Both workers count as dead after nine seconds of silence.
         heartbeat = {"WORKER_HEARTBEAT": "3"}
         hanging = workers.start(chunk_rows=CHUNK_ROWS, **heartbeat)
         await halt.wait_until_blocked()
@@ -172,14 +172,14 @@ async def test_worker_hanging_in_chunk_is_superseded_and_stores_nothing(
         workers.start(chunk_rows=CHUNK_ROWS, **heartbeat)
         await wait_for_next_attempt(rows, made, 1)
         so_far = (await get_import(api, made))["rows_read"]
-        # Not held up by what the other one had locked.
+        # The locks of the hanging worker do not block the new one.
         await wait_rows(api, made, so_far + 5 * CHUNK_ROWS)
         hanging.send_signal(signal.SIGCONT)
         await assert_import_complete(expected_load, api, made, database, rows)
-    # The one that came back has neither taken the import away again nor ended its job.
+    # The resumed worker has neither claimed the import again nor ended its job.
     assert await rows.one(ATTEMPTS, made["id"]) == 2
     assert await rows.one(EVENTS, "started") == 2
-    # And works as before.
+    # The resumed worker still works.
     for process in workers.running():
         if process is not hanging:
             kill(process)

@@ -1,4 +1,4 @@
-"""Uploads that do not arrive, are not what they were, or do not fit on the worker's disk."""
+"""Uploads that are missing, damaged, or too large for the worker's disk."""
 
 import asyncio
 import os
@@ -79,7 +79,7 @@ async def test_import_of_altered_upload_fails(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder with room for 1 MB."""
+    """Mount a folder with room for 1 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")

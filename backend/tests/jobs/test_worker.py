@@ -1,4 +1,4 @@
-"""What a worker does with an upload, and how it stops."""
+"""A worker runs imports, and stops on a signal."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ async def test_worker_queued_import_completes_and_sends_events(
     read = [event["rows_read"] for event in events]
     assert read == sorted(read)
     assert (read[-1], events[-1]["inserted"]) == (300, 300 - events[-1]["rejected"])
-    # A moment after the import.
+    # A moment after the import, its job ends.
     await wait_for(lambda: _job_states_are(rows, ["succeeded"]), "the job is done")
     assert await rows.one(CHUNKS, made["id"]) == list(range(6))
 
@@ -106,7 +106,7 @@ async def test_worker_busy_stops_within_grace_and_next_resumes(
     assert done["error"] is None
     assert await rows.one(CHUNKS, made["id"]) == list(range(30))
     assert await rows.one(ATTEMPTS, made["id"]) == 2
-    # In the order in which they came.
+    # Imports run in the order of their upload.
     assert (await wait_finished(api, later))["started_at"] >= done["finished_at"]
 
 
@@ -131,10 +131,10 @@ async def _job_states_are(rows: Rows, states: list[str]) -> bool:
 async def test_workers_two_run_six_imports_one_at_a_time(
     api: httpx.AsyncClient, local_workers: LocalWorkers, rows: Rows, tmp_path: Path
 ) -> None:
-    # So rarely that nobody finds by a look of his own that the job before is done.
+    # Long intervals, so that no worker finds the end of the job before it by polling.
     for _ in range(2):
         local_workers.start()
-    # The same ids in all, with other rows; the same hotels in some.
+    # All files have the same ids with other rows, and some share hotels.
     files = [deals_csv(tmp_path / f"{n}.csv", 20 + n, seed=n // 2) for n in range(6)]
 
     made = await asyncio.gather(*(upload(api, file) for file in files))

@@ -1,4 +1,4 @@
-"""Workers beside a server, as `deals serve --with-worker` and `deals demo` start them."""
+"""The worker process beside a server: `deals serve --with-worker` and `deals demo`."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.integration
 def run_deals(
     arguments: list[str], environment: dict[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """In a group of its own, which a terminal's Ctrl-C would go to."""
+    """Run `deals` in a process group of its own, which a terminal's Ctrl-C would signal."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [DEALS, *arguments],
@@ -64,7 +64,7 @@ async def wait_until_ended(pid: int) -> None:
 
 
 async def wait_for_worker(pid: int, *others: int) -> int:
-    """Return the id of the worker that the process has, none of `others`."""
+    """Wait for a worker of the process that is not one of `others`, and return its id."""
 
     def new_workers() -> list[int]:
         return [child for child in child_workers(pid) if child not in others]
@@ -116,7 +116,7 @@ async def test_serve_with_worker_stopped_ends_worker(
             os.killpg(server.pid, signal.SIGINT)
             server.wait(TIMEOUT)
         await wait_until_ended(worker)
-        # It has said so: nothing has to be found dead.
+        # The worker has deregistered itself, so no other worker has to find it dead.
         assert await rows("SELECT 1 FROM procrastinate_workers") == []
 
 
@@ -127,7 +127,7 @@ async def test_serve_with_worker_ctrl_c_during_start_ends_worker(
 ) -> None:
     with run_deals(*serve_command, tmp_path / "log") as server:
         worker = await wait_for_worker(server.pid)
-        # In the middle of its imports; of that nothing can be seen.
+        # Interrupt the worker while it imports modules, which has no visible sign.
         await asyncio.sleep(seconds)
         os.killpg(server.pid, signal.SIGINT)
         server.wait(TIMEOUT)
@@ -154,7 +154,7 @@ async def test_worker_subprocess_killed_is_replaced(
     with worker_subprocess(own_settings):
         worker = await wait_for_worker(server)
         await wait_until_registered(rows, 1)
-        # It gives way to requests.
+        # The worker has a lower priority than the server.
         assert os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, server)
         os.kill(worker, signal.SIGKILL)
         replacement = await wait_for_worker(server, worker)

@@ -1,4 +1,4 @@
-"""Workers, as processes or as tasks of the test, and what they have made of imports."""
+"""Workers, as processes or as tasks of the test, and the imports they run."""
 
 import asyncio
 import re
@@ -21,13 +21,13 @@ from app.ingestion.generator import generate
 from app.jobs.worker import WorkerOptions, work
 from app.services.loading import CHUNK_ROWS
 
-# How often a worker under test says that it lives, in seconds; it is taken for dead after three.
+# Seconds between two heartbeats of a worker under test. It counts as dead after three of them.
 HEARTBEAT = 1.0
 
-# Not much patience when a worker is to stop, and for the database.
+# Seconds that a stopping worker gets to end its import, and its pause before a reconnect.
 GRACE = 1.0
 _PAUSE = 0.05
-# `deals worker`, with chunks so small that there are many moments to be killed at.
+# `deals worker` with small chunks, which gives many moments to kill it at.
 _SMALL_CHUNKS = f"""
 import sys
 from app.core.config import load_settings
@@ -43,10 +43,10 @@ Import = dict[str, Any]
 
 
 class Workers:
-    """Starts workers on one database and one folder, and ends them by their ids."""
+    """Worker processes on one database and one folder."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        # What one that is killed leaves there goes with the test's folder.
+        # The test's folder takes the leftovers of a killed worker.
         temporary = folder / "tmp"
         temporary.mkdir(exist_ok=True)
         self._environment = {
@@ -64,7 +64,7 @@ class Workers:
     def start(
         self, *, chunk_rows: int | None = None, prefix: Sequence[str] = (), **variables: str
     ) -> subprocess.Popen[bytes]:
-        """`deals worker`; `prefix` is a command that runs it."""
+        """Start `deals worker`. `prefix` is a command that runs it."""
         command = [str(DEALS), "worker"]
         if chunk_rows is not None:
             command = [sys.executable, "-c", _SMALL_CHUNKS, str(chunk_rows)]
@@ -80,19 +80,19 @@ class Workers:
         return process
 
     def running(self) -> list[subprocess.Popen[bytes]]:
-        """Those that have not ended."""
+        """Return the processes that still run."""
         return [process for process in self._started if process.poll() is None]
 
     def log(self, number: int) -> Path:
-        """Of the worker that was started as the `number`th, from 0."""
+        """Return the log of the worker that started as number `number`, from 0."""
         return self._folder / f"worker-{number}.log"
 
     def logs(self) -> str:
-        """All that was said so far."""
+        """Return the logs of all workers."""
         return "".join(self.log(n).read_text() for n in range(len(self._started)))
 
     def end(self) -> None:
-        """Leave nothing running; no error was unhandled, or of a kind that nobody expects."""
+        """Kill all workers, and check their logs for unhandled and unexpected errors."""
         for process in self._started:
             process.kill()
             process.wait()
@@ -102,7 +102,7 @@ class Workers:
 
 
 class LocalWorker:
-    """A worker that is a task of the test; death and signals need a process."""
+    """A worker that is a task of the test. Tests of death and signals need a process."""
 
     def __init__(self, settings: Settings, options: WorkerOptions) -> None:
         self._stop = asyncio.Event()
@@ -113,13 +113,13 @@ class LocalWorker:
         return not self._running.done()
 
     async def stop(self) -> None:
-        """Tell it to stop, as a signal does, and wait until it has."""
+        """Stop the worker as a signal does, and wait for its end."""
         self._stop.set()
         await self._running
 
 
 class LocalWorkers:
-    """Starts such workers, and stops them in the end."""
+    """Workers as tasks of the test, which all stop in the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -132,7 +132,7 @@ class LocalWorkers:
         grace_seconds: float = GRACE,
         chunk_rows: int = CHUNK_ROWS,
     ) -> LocalWorker:
-        """Start one that takes none for dead, unless its heartbeat is short."""
+        """Start a worker that takes no other for dead, unless its heartbeat is short."""
         worker = LocalWorker(
             self._settings.model_copy(update={"worker_heartbeat": heartbeat}),
             WorkerOptions(
@@ -156,7 +156,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 async def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
-    """The exit status."""
+    """Stop the process, and return its exit status."""
     process.send_signal(number)
     return await asyncio.to_thread(process.wait, TIMEOUT)
 
@@ -167,7 +167,7 @@ def deals_csv(path: Path, rows: int, seed: int = 7) -> Path:
 
 
 async def upload(client: httpx.AsyncClient, path: Path, **options: bool) -> Import:
-    """The import, as it was answered."""
+    """Upload a file, and return the import of the response."""
     response = await client.post(
         "/imports",
         content=await asyncio.to_thread(path.read_bytes),
@@ -181,7 +181,7 @@ async def upload(client: httpx.AsyncClient, path: Path, **options: bool) -> Impo
 
 
 async def get_import(client: httpx.AsyncClient, made: Import) -> Import:
-    """The import as it is now, or as soon as the database answers; its counters add up."""
+    """Return the import as soon as the database answers, and check that its counters add up."""
 
     async def answer() -> httpx.Response | None:
         response = await client.get(made["links"]["self"])
@@ -197,7 +197,7 @@ async def get_import(client: httpx.AsyncClient, made: Import) -> Import:
 async def wait_finished(
     client: httpx.AsyncClient, made: Import, state: str = "succeeded"
 ) -> Import:
-    """The import when it has ended; its events say so."""
+    """Wait for the end of the import, return it, and check that its events report the end."""
 
     async def has_ended() -> Import | None:
         found = await get_import(client, made)
@@ -209,7 +209,7 @@ async def wait_finished(
 
 
 async def wait_rows(client: httpx.AsyncClient, made: Import, rows: int) -> Import:
-    """The import as soon as so many rows of it are read."""
+    """Wait until so many rows of the import are read, and return it."""
 
     async def is_there() -> Import | None:
         found = await get_import(client, made)
@@ -219,7 +219,7 @@ async def wait_rows(client: httpx.AsyncClient, made: Import, rows: int) -> Impor
 
 
 class Rows:
-    """What the tables say, on a connection of its own."""
+    """Queries on a connection of its own."""
 
     def __init__(self, url: str) -> None:
         self._url = url.replace("+asyncpg", "")

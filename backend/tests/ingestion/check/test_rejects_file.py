@@ -1,4 +1,4 @@
-"""Where rejected rows may be written, and what is there afterwards."""
+"""Paths of rejects files: allowed ones, refused ones, and the file afterwards."""
 
 # ruff: noqa: ASYNC240 - a test can wait for its own small files
 
@@ -26,7 +26,7 @@ HEADER = ",".join((*NAMES, "line", "column", "code", "message")) + "\n"
 
 
 def make_device(path: Path, kind: int, major: int, minor: int) -> None:
-    """Make a device as in /dev; only root may."""
+    """Make a device as in /dev, which only root may do."""
     try:
         os.mknod(path, kind | 0o666, os.makedev(major, minor))
     except PermissionError:
@@ -34,7 +34,7 @@ def make_device(path: Path, kind: int, major: int, minor: int) -> None:
 
 
 def make_socket(path: Path) -> None:
-    """Leave a socket behind, by a short name: a longer path is refused."""
+    """Leave a socket behind, under a short name: the kernel refuses long paths."""
     working = Path.cwd()
     os.chdir(path.parent)
     try:

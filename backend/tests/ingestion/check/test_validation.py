@@ -1,4 +1,4 @@
-"""Whole columns at once must say what one row at a time would."""
+"""Validation of whole columns gives the same results as validation row by row."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -37,7 +37,7 @@ FIELDS = {
     "categories": ["", "a,B", "b , A,a", ",".join("abcdefghijklmnopqrstu"), "x" * 51],
     "created_at": ["2026-08-28 00:10:25", "2026-08-28T02:10:25+02:00", "2026-02-29 00:00:00", ""],
 }
-# Mostly right rows, so that neighbours of a wrong one are seen to pass.
+# Most rows are valid, so that the test sees the neighbours of an invalid one pass.
 ROWS = st.lists(
     st.fixed_dictionaries(
         {name: st.sampled_from([values[0]] * 20 + values) for name, values in FIELDS.items()}
@@ -59,7 +59,7 @@ def check_rows(path: Path, rows: list[dict[str, str]]) -> ValidatedChunk:
 
 
 def check_row(fields: Mapping[str, str]) -> dict[str, object] | tuple[str, str]:
-    """What a row says, or the column and code of its first problem."""
+    """Return the canonical row, or the column and the code of its first problem."""
     rule_of = {column.name: column.rule for column in columns.SCALARS}
     says: dict[str, object] = {}
     for name in NAMES:
@@ -104,7 +104,7 @@ def test_check_columns_matches_row_by_row_rules(tmp_path: Path, rows: list[dict[
         )
         assert result.category_sets[result.category_set[index]] == says["categories"]
         assert str(result.ids[index]) == says["id"]
-    # Equal content is equal hashes, and nothing else is.
+    # Equal rows have equal hashes, and different rows have different ones.
     contents = [str(expected[place]) for place in good]
     assert len(set(contents)) == len(set(result.hashes.tolist()))
 

@@ -41,7 +41,7 @@ async def test_load_lost_connection_keeps_whole_chunks(
     )
 
     async def terminate_connections() -> None:
-        """More than once: between two chunks the pool just connects anew."""
+        """Terminate connections repeatedly: between two chunks the pool simply reconnects."""
         await begun.wait()
         while not failed.is_set():
             await fetch_rows(database, kill)

@@ -98,7 +98,7 @@ async def test_load_same_value_in_other_spelling_changes_nothing(
         created_at="2026-08-28T02:10:25+02:00",
     )
     assert counts(await loading.load(write(deals, [respelt]))) == {"unchanged": 1}
-    # In one file the two are identical rows.
+    # Within one file the two rows are identical.
     both = write(deals, [row(1), respelt])
     assert counts(await loading.load(both)) == {"unchanged": 1, "duplicates": 1}
 
@@ -112,10 +112,10 @@ async def test_load_repeated_id_keeps_first_valid_row(
         [
             row(5),
             row(3),
-            row(5),  # identical
+            row(5),  # an identical row
             row(5, discount_percent="21"),
             row(4, discount_percent="x"),
-            row(4),  # the first of its id that is right
+            row(4),  # the first valid row with this id
             row(3, categories="beach"),
             row(1),
         ],
@@ -144,7 +144,7 @@ async def test_load_phone_conflict_in_file_rejects_row(
             row(1),
             row(2, hotel_city="Bonn"),
             row(3, hotel_phone="+1"),
-            # A rejected row takes nothing for its hotel.
+            # A rejected row reserves no phone and no name for its hotel.
             row(1, **{**other, "hotel_city": "Bonn"}),
             row(4, **other),
             row(5, hotel_name="Other"),

@@ -1,4 +1,4 @@
-"""One enormous row is rejected like any other bad one, and stops nothing else."""
+"""An enormous row is rejected like any other invalid row, and the load goes on."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ async def test_load_huge_field_rejects_only_its_row(
 async def test_load_text_too_long_after_nfc_rejects_row(
     database: Database, tmp_path: Path, column: str
 ) -> None:
-    """NFC makes two characters of this one, so that fifty are too many for fifty."""
+    """NFC turns this one character into two, so fifty of them exceed a limit of fifty."""
     length = 200 if column == "hotel_name" else 50
     bad = row(2, **{column: "\u0958" * length, "hotel_phone": "+2"})
 

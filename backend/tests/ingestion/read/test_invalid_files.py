@@ -85,7 +85,7 @@ def test_inspect_reordered_header_with_extras_finds_columns(tmp_path: Path) -> N
 def test_inspect_gzip_bomb_raises_before_full_decompression(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without being taken apart to its end, and whatever it would be in the end."""
+    """The check stops before the end of the archive, whatever content follows."""
     monkeypatch.setattr(source, "EXPANSION_FREE", 1 << 20)
     path = tmp_path / "deals.csv.gz"
     row_of_file = GOOD.splitlines()[1] + "\n"
@@ -94,6 +94,6 @@ def test_inspect_gzip_bomb_raises_before_full_decompression(
     with pytest.raises(InvalidFileError, match="more than 100 times as large as the file"):
         inspect(path)
 
-    # What is merely the same over and over may be loaded.
+    # A file that only repeats itself may be loaded.
     path.write_bytes(gzip.compress((GOOD + row_of_file * 5_000).encode()))
     inspect(path)

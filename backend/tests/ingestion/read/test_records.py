@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unit
 
 
 def cut_records(path: Path, rows: int) -> list[Record]:
-    """All records of a file, by whichever way each piece goes."""
+    """Return all records of a file, cut by the way that fits each piece."""
     found: list[Record] = []
     with opened(path) as file:
         for piece in RecordCutter(file).pieces(rows):
@@ -81,7 +81,7 @@ def test_record_cutter_matches_csv_module(
 
 
 def has_closed_quotes(text: str) -> bool:
-    """Whether the csv module asks for a line after the last only to begin a record."""
+    """Return whether the csv module asks for a line after the last only to begin a new record."""
     within_record = closed = False
 
     def lines() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Records with more or fewer fields than the header, wherever in a file they are."""
+"""Records with more or fewer fields than the header, at any place of a file."""
 
 # ruff: noqa: ASYNC240 - a test can wait for its own small files
 
@@ -32,7 +32,7 @@ OPTIONS: list[dict[str, bool]] = [{}, {"strict": True}, {"dry_run": True}]
 
 
 def csv_line(number: int, surplus: int = 0) -> str:
-    """A right row as a line, with so many fields more, none of them empty, or fewer."""
+    """Return a valid row as a line, with `surplus` more non-empty fields, or fewer if negative."""
     fields = next(csv.reader(as_csv([row(number)]).splitlines()[1:]))
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow((fields + ["x"] * surplus)[: WIDTH + surplus])
@@ -40,7 +40,7 @@ def csv_line(number: int, surplus: int = 0) -> str:
 
 
 def uniform_chunks(surpluses: Sequence[int]) -> str:
-    """A file in which all records of a chunk have the same width: so much from the header's."""
+    """Return a file with records of one width in each chunk, given relative to the header."""
     lines = [csv_line(number) for number in range(1, len(surpluses) * CHUNK_ROWS + 1)]
     for place, surplus in enumerate(surpluses):
         for index in range(place * CHUNK_ROWS, (place + 1) * CHUNK_ROWS):
@@ -99,7 +99,7 @@ def test_read_chunks_any_records_matches_csv_module(
     records: list[tuple[int, list[str]]], end: str, rows: int, deals: Path
 ) -> None:
     lines = [",".join((fields * WIDTH)[:width]) for width, fields in records]
-    # As text with a line break for each record: a byte order mark is one, wherever it stands.
+    # Write one line for each record. A byte order mark in a value stays at its place.
     text = as_csv([], end=end) + end.join(lines)
     deals.write_text(text, encoding="utf-8", newline="")
     expected = [
