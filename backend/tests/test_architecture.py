@@ -1,4 +1,4 @@
-"""Rules of the house that no linter knows; docs/architecture.md says why."""
+"""Architecture rules that no linter checks. docs/architecture.md gives the reasons."""
 
 import ast
 import gc
@@ -33,9 +33,9 @@ HOMES_OF_SQL = {"repositories", "ingestion", "doctor"}
 
 
 def parsed(file: Path) -> ast.Module:
-    """A module's tree.
+    """Return the syntax tree of a module.
 
-    Python 3.11 gives up ("recursion depth mismatch") when garbage is collected at the wrong moment.
+    Python 3.11 fails with "recursion depth mismatch" if garbage is collected during the parse.
     """
     gc.disable()
     try:
@@ -45,7 +45,7 @@ def parsed(file: Path) -> ast.Module:
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Names called in a module, bare or as the last part of a dotted name, and their lines."""
+    """Yield the names of calls in a module and their lines. A dotted name is its last part."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             function = node.func
@@ -56,7 +56,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines of a function, its docstring not counted."""
+    """Return the number of lines of a function, without its docstring."""
     first = node.body[0]
     documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     start = (first.end_lineno or first.lineno) if documented else node.lineno - 1
@@ -111,12 +111,12 @@ WRITING = {401, 403, 409, 413}
 
 
 def asks_who_it_is(dependant: Dependant) -> bool:
-    """Whether `get_actor` is among what a route depends on, at whatever depth."""
+    """Return whether a route depends on `get_actor` at any depth."""
     return dependant.call is get_actor or any(map(asks_who_it_is, dependant.dependencies))
 
 
 def complaints(app: FastAPI) -> Iterator[str]:
-    """What is wrong with the routes: every one is walked, included or mounted, of whatever kind."""
+    """Yield the violations of all routes, included or mounted."""
     own = {app.openapi_url, "/metrics"}
     for route in iter_route_contexts(app.routes):
         if isinstance(route.original_route, APIRoute):
@@ -158,7 +158,7 @@ def test_every_route_is_guarded_or_public_and_declares_what_it_answers(app: Fast
 
 
 def test_what_is_public_is_listed_here_too(app: FastAPI) -> None:
-    """So that nothing becomes public by one word in a long change."""
+    """A second list keeps one word in a long change from making a route public."""
     public = {
         route.operation_id
         for route in iter_route_contexts(app.routes)
@@ -238,7 +238,7 @@ def test_a_good_route_is_not_complained_about() -> None:
         dependencies=[RequireDealWrite],
     )
     async def endpoint(value: Annotated[str, Body()]) -> None:
-        """Something."""
+        """Describe an endpoint."""
 
     assert list(complaints(app)) == []
 

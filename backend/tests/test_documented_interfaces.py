@@ -1,8 +1,9 @@
 """Every use of a library is documented by it or allowed by an ADR.
 
-Read from the source: names that are imported, names taken from imported modules, methods that a
+The test reads the source: imported names, names taken from imported modules, methods that a
 subclass of a library's class overrides, and members that it inherits and uses. Attributes of other
-objects have no type here and are not seen. `documented_interfaces.toml` has both lists.
+objects have no type in the source, so the test does not see them. `documented_interfaces.toml` has
+both lists.
 """
 
 import ast
@@ -43,7 +44,7 @@ def is_module(name: str) -> bool:
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield what libraries' names are called in a module, and their full names."""
+    """Yield the local names of imports from libraries, and their full names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -55,7 +56,7 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def dotted(node: ast.expr) -> str:
-    """Return `a.b.c` of an attribute's expression, or nothing if it begins with no name."""
+    """Return `a.b.c` of an attribute's expression, or nothing if it does not begin with a name."""
     if isinstance(node, ast.Attribute):
         before = dotted(node.value)
         return before and f"{before}.{node.attr}"
@@ -86,7 +87,7 @@ def library_bases(cls: type) -> list[type]:
 
 
 def own_members(cls: type) -> set[str]:
-    """Return what our part of a class declares or assigns."""
+    """Return the members that our part of a class declares or assigns."""
     found: set[str] = set()
     for each in cls.__mro__:
         if each.__module__.partition(".")[0] in OURS:
@@ -116,7 +117,7 @@ def is_self(node: ast.expr) -> bool:
 
 
 def member_uses(cls: type) -> Iterator[str]:
-    """Yield the members of libraries' classes that one of ours overrides, or inherits and uses."""
+    """Yield the members of library classes that our classes override, or inherit and use."""
     bases = library_bases(cls)
     if not bases:
         return
@@ -137,7 +138,7 @@ def member_uses(cls: type) -> Iterator[str]:
 
 
 def source_members(cls: type) -> set[str]:
-    """Return what the body of a class defines, its dunder methods aside."""
+    """Return the members that the body of a class defines, without dunder methods."""
     found: set[str] = set()
     for node in source_of(cls).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -163,7 +164,7 @@ def classes_in(file: Path) -> Iterator[type]:
 
 @cache
 def uses() -> Mapping[str, str]:
-    """Return each use of a library that it does not document, and a file that has it."""
+    """Return each undocumented use of a library, and a file that has it."""
     found: dict[str, str] = {}
     for file in FILES:
         names = {*imported_uses(parsed(file))}
@@ -174,7 +175,7 @@ def uses() -> Mapping[str, str]:
 
 
 def documented(name: str) -> bool:
-    """Return whether the list of documented names has it; private names never are."""
+    """Return whether the list of documented names has it. Private names are never documented."""
     owner, _, last = name.rpartition(".")
     listed = LISTS["documented"].get(owner, ())
     return not is_private(name) and ("*" in listed or last in listed)

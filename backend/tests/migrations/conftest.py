@@ -10,7 +10,7 @@ from app.db.migrations import alembic_config
 
 @pytest.fixture
 async def url(version_url: URL) -> AsyncIterator[str]:
-    """An empty database."""
+    """Create an empty database."""
     async with temporary_database(version_url) as url:
         yield as_text(url)
 
@@ -22,7 +22,7 @@ def alembic_config_for(url: str) -> Config:
 
 @pytest.fixture(name="alembic_config")
 def _alembic_config() -> Config:
-    """What pytest-alembic's own tests run with; the engine comes from the next fixture."""
+    """Return the configuration of pytest-alembic's tests. The next fixture returns the engine."""
     return alembic_config()
 
 

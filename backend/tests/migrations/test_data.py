@@ -1,4 +1,4 @@
-"""Data survives each migration, both ways, however it came in."""
+"""Migrations keep data in both directions, from any writer."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ DEALS = pd.DataFrame(
 
 
 def load_by_pandas(df: pd.DataFrame, db: Engine) -> None:
-    """What people type into `mise run python` at revision 1; docs/import-a-file.md shows it."""
+    """Load by pandas as docs/import-a-file.md shows, in `mise run python` at revision 1."""
     hotels = df[["hotel_name", "hotel_city", "hotel_country", "hotel_phone"]].drop_duplicates()
     hotels.columns = pd.Index(["name", "city", "country", "phone"])
     hotels.to_sql("hotels", db, if_exists="append", index=False)

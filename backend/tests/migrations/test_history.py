@@ -1,4 +1,4 @@
-"""The history as such: pytest-alembic's tests, and several starters at once."""
+"""The chain of revisions: pytest-alembic's tests, and several starters at once."""
 
 import asyncio
 import sys
@@ -30,7 +30,7 @@ __all__ = [
 
 pytestmark = pytest.mark.migration
 
-# Whatever a revision makes, its downgrade must take away again.
+# A downgrade must remove everything that its revision made.
 SCHEMA_OBJECTS = """
     SELECT 'relation', relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
     UNION ALL
@@ -102,7 +102,7 @@ def queue_definitions(found: list[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 async def test_upgrade_job_queue_matches_procrastinate(url: str, version_url: URL) -> None:
-    """An upgrade of the library that changes its schema needs a revision that does so here."""
+    """An upgrade of procrastinate that changes its schema needs a revision with the same change."""
     await upgrade_async(url)
     async with temporary_database(version_url) as fresh:
         connection = await asyncpg.connect(dsn(fresh))

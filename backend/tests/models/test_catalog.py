@@ -1,4 +1,4 @@
-"""The catalog by the ORM: rows are made as objects, and relationships are followed both ways."""
+"""The ORM models of the catalog: inserts, and relationships in both directions."""
 
 from datetime import date
 from decimal import Decimal
@@ -37,7 +37,7 @@ def make_deal(**fields: Any) -> Deal:
 
 @pytest.fixture
 async def deal(session: AsyncSession) -> Deal:
-    """A stored deal with a hotel and two categories, all of them made through the ORM."""
+    """Store a deal with a hotel and two categories through the ORM."""
     made = make_deal(hotel=make_hotel())
     made.categories = [Category(name="beach"), Category(name="luxury")]
     session.add(made)
@@ -165,7 +165,7 @@ class TestHotelVersion:
         hotel = await session.get(Hotel, deal.hotel_id)
         assert hotel is not None
         await session.execute(text("DELETE FROM deals"))
-        # A writer that knows nothing of versions: the trigger raises it.
+        # This writer does not know versions, so the trigger raises the version.
         await session.execute(text("UPDATE hotels SET city = 'Bonn'"))
         if deleted:
             await session.delete(hotel)

@@ -1,4 +1,4 @@
-"""Log lines as a log collector reads them."""
+"""Log lines, as a collector reads them."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ import pytest
 from tests.support.servers import DEALS, free_port, patient_client, url_of, wait_until_it_answers
 from tests.support.timeouts import LONG_TIMEOUTS_ENV
 
-# A line about a request goes a shorter way than others: the same is written by both.
+# Lines about requests have a faster renderer of their own. Both must write the same.
 PROGRAM = """
 import structlog
 from app.core.config import load_settings

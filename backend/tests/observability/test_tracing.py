@@ -1,4 +1,4 @@
-"""Spans, as a collector gets them."""
+"""Spans, as a collector receives them."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 
 class Collector:
-    """Takes spans by OTLP over HTTP, and keeps them."""
+    """A collector that receives spans by OTLP over HTTP, and keeps them."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -75,7 +75,7 @@ async def test_trace_of_request_joins_sql_spans_and_log_line(
             assert (await client.post("/hotels", json=HOTEL)).status_code == 201
             assert (await client.post("/hotels", json=HOTEL)).status_code == 409
         log = server.log
-    # The rest was sent when the server stopped.
+    # The server exports the remaining spans when it stops.
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     requests = [line for line in lines if line["event"] == "request" and "/hotels" in line["route"]]
 

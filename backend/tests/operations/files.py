@@ -1,4 +1,4 @@
-"""The files that describe how the service is run."""
+"""The files that describe how the service runs."""
 
 import re
 import tomllib
@@ -17,7 +17,7 @@ TASKS = tomllib.loads((ROOT / "mise.toml").read_text())["tasks"]
 
 
 def load_compose() -> dict[str, Any]:
-    """docker-compose.yml, as written: variables are not filled in."""
+    """Return docker-compose.yml as written, without values for its variables."""
     loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     return loaded
 
@@ -29,7 +29,7 @@ def seconds(duration: str) -> int:
 
 
 def read_dockerfile() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions and their arguments, continued lines joined."""
+    """Return the Dockerfile's instructions and their arguments, with continued lines joined."""
     text = (BACKEND / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]

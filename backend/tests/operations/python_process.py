@@ -1,4 +1,4 @@
-"""Python on a folder with tests of its own."""
+"""Python processes on a folder with tests of its own."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from tests.operations.files import BACKEND
 
 
 def run_python(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in the folder, without the options and the plugins of the run that this is in."""
+    """Run Python in the folder, without the options and plugins of the outer test run."""
     unwanted = ("PYTEST_", "COVERAGE_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
     return subprocess.run(

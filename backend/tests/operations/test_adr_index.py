@@ -1,4 +1,4 @@
-"""The index of the ADRs, compared with the ADRs."""
+"""The index of the ADRs matches the ADRs."""
 
 import re
 

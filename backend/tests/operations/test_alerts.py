@@ -1,4 +1,4 @@
-"""Alert rules and the dashboard, against what /metrics has."""
+"""Alert rules and the dashboard use only metrics that /metrics has."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def metric_selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
-    """Every metric that an expression reads, at whatever depth."""
+    """Return the selector of every metric in an expression, at any depth."""
     if isinstance(node, promql_parser.VectorSelector):
         yield node
     for name in ("expr", "lhs", "rhs", "vector_selector", "param"):
@@ -42,7 +42,7 @@ def metric_selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
 
 @pytest.fixture
 async def known_metrics(client: httpx.AsyncClient) -> dict[str, set[str]]:
-    """Every series there is, and the names of its labels."""
+    """Return every series, and the names of its labels."""
     for path in ("/deals", "/deals?limit=0"):
         await client.get(path)
     found: dict[str, set[str]] = {}
@@ -50,7 +50,7 @@ async def known_metrics(client: httpx.AsyncClient) -> dict[str, set[str]]:
         if match := re.fullmatch(r"(\w+)(?:\{(.*)\})? [^ ]+", line):
             labels = set(re.findall(r'(\w+)="', match[2] or ""))
             found.setdefault(match[1], set()).update(labels)
-    # Only there once something was refused.
+    # This series exists only after a refusal.
     found.setdefault("deals_http_requests_shed_total", set())
     return found
 
@@ -64,7 +64,7 @@ async def test_expressions_read_existing_metrics(known_metrics: dict[str, set[st
             assert labels <= known_metrics[selector.name], name
             read.add(selector.name)
 
-    # The walk goes into functions, aggregations and both sides of operators.
+    # The walk enters functions, aggregations and both sides of operators.
     assert len(read) >= 15
 
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml. None of it needs Docker."""
+"""docker-compose.yml, checked without Docker."""
 
 import re
 import subprocess
@@ -27,10 +27,11 @@ pytestmark = pytest.mark.integration
 
 CHECK = Path(sys.executable).with_name("check-jsonschema")
 
-# The services whose image is built here.
+# The services whose image this repository builds.
 OURS = ("migrate", "backend", "worker", "backend-1", "backend-2")
 
-# `docker compose --profile scale up -d proxy worker`, `docker compose exec backend …`
+# docs use these names: `docker compose --profile scale up -d proxy worker`, `docker compose exec
+# backend …`
 COMMAND = re.compile(r"docker compose(?: --profile (\w+))? (?:up -d((?: [a-z0-9-]+)*)|exec (\w+))")
 
 
@@ -47,7 +48,7 @@ def test_compose_keeps_to_its_specification() -> None:
 
 
 def test_compose_is_accepted_by_docker() -> None:
-    # The schema above holds everywhere; this is for machines that have Docker.
+    # The schema above needs no Docker. This test runs on machines with Docker.
     docker = require_program("docker")
     if subprocess.run([docker, "compose", "version"], check=False).returncode:
         give_up("docker", f"docker has no compose: {install('docker')}")
@@ -132,7 +133,7 @@ def test_compose_keeps_data_in_declared_volumes() -> None:
     mounts = [mount for each in services.values() for mount in each.get("volumes", ())]
 
     assert {mount.partition(":")[0] for mount in mounts} == described["volumes"].keys()
-    # Where the images of PostgreSQL 18 and later have their volume.
+    # The images of PostgreSQL 18 and later have their volume here.
     assert [mount.partition(":")[2] for mount in services["db"]["volumes"]] == [
         "/var/lib/postgresql"
     ]
@@ -141,7 +142,7 @@ def test_compose_keeps_data_in_declared_volumes() -> None:
 def test_compose_services_wait_for_database_and_migration() -> None:
     services = load_compose()["services"]
 
-    # Over TCP: the socket answers while the volume is still being prepared.
+    # The check must use TCP: the socket answers while the volume is still being prepared.
     assert services["db"]["healthcheck"]["test"][:3] == ["CMD", "pg_isready", "--host=127.0.0.1"]
     assert services["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
     migrated = {"migrate": {"condition": "service_completed_successfully"}}
@@ -182,7 +183,7 @@ def test_compose_service_has_no_more_rights_than_it_needs(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
-    assert "user" not in service  # the image's own
+    assert "user" not in service  # the image sets the user
 
 
 def test_compose_uploads_are_shared_by_servers_and_workers() -> None:
@@ -197,10 +198,10 @@ def test_compose_uploads_are_shared_by_servers_and_workers() -> None:
     ]
 
     assert volumes == [["uploads"]] * 4
-    # A file that is being loaded may be larger than the machine's memory.
+    # A file of a load may be larger than the machine's memory.
     assert services["worker"]["tmpfs"] == []
     assert any(mount.endswith(":/tmp") for mount in services["worker"]["volumes"])
-    # A new volume takes the owner of the image's folder.
+    # A new volume takes the owner of the folder in the image.
     assert (
         f"install --directory --owner={user} --group={group} --mode=0700 {folder}"
         in (BACKEND / "Dockerfile").read_text()

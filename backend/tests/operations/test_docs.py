@@ -1,4 +1,4 @@
-"""Paths of the repository in README, CLAUDE.md and docs/."""
+"""Paths in the documents exist in the repository."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tests.operations.files import BACKEND, DOCUMENTS, ROOT
 
 pytestmark = pytest.mark.unit
 
-# A path in a document is relative to one of these, or to the document's own folder.
+# A path in a document is relative to one of these folders, or to the document's own folder.
 ROOTS = (ROOT, BACKEND, BACKEND / "src" / "app", BACKEND / "tests")
 FOLDERS = {folder.name for root in ROOTS for folder in root.iterdir() if folder.is_dir()}
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
@@ -17,12 +17,12 @@ QUOTED = re.compile(r"`([\w.*-]+(?:/[\w.*-]+)*/?)`")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 ARGUMENT = re.compile(r"(?<!\S)((?:tests|scripts|docs|backend)/[\w./*-]+)")
 SUFFIXES = (".py", ".md", ".toml", ".yml", ".ini", ".cfg", ".html", ".css", ".js")
-# Not in the repository: made by a run or an installation.
+# A run or an installation makes these. The repository does not have them.
 GENERATED = ("backend/.venv", "backend/.data")
 
 
 def paths_named_in(text: str) -> Iterator[str]:
-    """Yield what looks like a path of the repository: in backticks, links and commands."""
+    """Yield every path of the repository in the text: in backticks, links and commands."""
     for block in CODE_BLOCK.findall(text):
         yield from ARGUMENT.findall(block)
     prose = CODE_BLOCK.sub("", text)
@@ -33,7 +33,7 @@ def paths_named_in(text: str) -> Iterator[str]:
 
 
 def exists(name: str, folder: Path) -> bool:
-    """Return whether a path exists, or for a bare file name whether any such file does."""
+    """Return whether a path exists. A bare file name may be in any folder."""
     if any(any(root.glob(name.rstrip("/"))) for root in (folder, *ROOTS)):
         return True
     return "/" not in name and any(

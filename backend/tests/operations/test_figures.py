@@ -1,4 +1,4 @@
-"""Figures that documents repeat from docs/benchmark-results.md."""
+"""Documents repeat figures of docs/benchmark-results.md exactly."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The image that backend/Dockerfile describes."""
+"""The instructions of backend/Dockerfile."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ def test_image_environment_sets_production() -> None:
 
 
 def test_image_command_migrates_and_serves_the_exposed_port() -> None:
-    # JSON lists: no shell between the container and the command, which gets signals itself.
+    # JSON lists start no shell, so the command receives signals itself.
     entrypoint: list[str] = json.loads(last_instruction("ENTRYPOINT"))
     command, *arguments = json.loads(last_instruction("CMD"))
     options = app.commands[command].make_context(command, arguments).params

@@ -1,6 +1,6 @@
-"""The Dockerfile's steps, one after the other, in a folder: what comes of them starts and serves.
+"""The steps of the Dockerfile, run in a folder: the result starts and serves.
 
-Of the image's own are missing: its Python, for which the machine's stands, and its user.
+The test uses the machine's Python instead of the image's, and skips the image's user.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from tests.support.timeouts import LONG_TIMEOUTS_ENV
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-# What makes the image's user, and its folder for data, needs root.
+# The steps for the image's user and its data folder need root.
 ROOT_ONLY = "useradd "
 
 
 class Builder:
-    """A stage of a build, with `/` being a folder."""
+    """A stage of a build, with a folder instead of `/`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -34,7 +34,7 @@ class Builder:
         self.environment = {
             "PATH": f"{root / 'python' / 'bin'}:/usr/bin:/bin",
             "HOME": str(root),
-            # What a machine needs to reach the registry of packages.
+            # Variables that a machine may need to reach the package registry.
             **{k: v for k, v in os.environ.items() if re.match(r"(?i)(uv|pip|ssl|.*_proxy)", k)},
         }
         self.folder = root
@@ -64,7 +64,7 @@ class Builder:
     def do_copy(self, rest: str) -> None:
         *sources, target = rest.split()
         if sources[0].startswith("--from"):
-            assert sources[1:] == [target]  # where it is already
+            assert sources[1:] == [target]  # the file is already there
             return
         for name in sources:
             into = self.folder / target
@@ -77,7 +77,7 @@ class Builder:
     def do_run(self, rest: str) -> None:
         if rest.startswith(ROOT_ONLY):
             return
-        # The machine's cache: what is locked is the same.
+        # The machine's cache has the same locked packages.
         variables = {**self.variables, **self.environment, "UV_NO_CACHE": "0"}
         subprocess.run(["/bin/sh", "-c", rest], cwd=self.folder, env=variables, check=True)
         self.ran.append(rest)

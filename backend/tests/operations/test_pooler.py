@@ -1,4 +1,4 @@
-"""ops/pgbouncer, with a real PgBouncer."""
+"""The configuration in ops/pgbouncer, with a real PgBouncer."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ CONFIGURATION = (ROOT / "ops" / "pgbouncer" / "pgbouncer.ini").read_text()
 async def test_pgbouncer_configuration_admits_user_by_password(
     server_url: URL, clone_url: URL, settings: Settings, tmp_path: Path
 ) -> None:
-    """As it is, but for its port, and for the addresses of the database and of the users."""
+    """Use the configuration unchanged, except for the port and the addresses."""
     users = tmp_path / "users"
     users.write_text('"super" "secret"')
     users.chmod(0o644)

@@ -1,4 +1,4 @@
-"""`mise run python`."""
+"""`mise run python`: a prompt, scripts on stdin, and single lines."""
 
 import os
 import shutil
@@ -60,7 +60,7 @@ LINKS = """
 
 
 def environment(data_dir: Path, working: Path) -> dict[str, str]:
-    """What mise gives a task that was typed in `working`."""
+    """Return the environment that mise gives to a task that starts in `working`."""
     uv = UV or require_program("uv")
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     return {
@@ -77,7 +77,7 @@ def environment(data_dir: Path, working: Path) -> dict[str, str]:
 def run_task(
     name: str, variables: dict[str, str], *arguments: str, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """The task's own command line, as mise runs it: by a shell, in the repository's folder."""
+    """Run the command line of the task as mise does: by a shell, in the repository's folder."""
     return subprocess.run(
         ["/bin/sh", "-c", f'{TASKS[name]["run"]} "$@"', "task", *arguments],
         env=variables,

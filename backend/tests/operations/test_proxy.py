@@ -1,4 +1,4 @@
-"""ops/haproxy, with a real HAProxy before two processes of the service."""
+"""The configuration in ops/haproxy, with a real HAProxy before two processes of the service."""
 
 import asyncio
 import os
@@ -61,7 +61,7 @@ async def _start_cluster(
 
 @pytest.fixture
 async def cluster(database_url: str, tmp_path: Path) -> AsyncIterator[Cluster]:
-    """Servers that a test may stop."""
+    """Start servers that a test may stop."""
     async with _start_cluster(database_url, tmp_path, DRAIN_DELAY="3") as cluster:
         yield cluster
 
@@ -70,7 +70,7 @@ async def cluster(database_url: str, tmp_path: Path) -> AsyncIterator[Cluster]:
 async def shared_cluster(
     server_url: URL, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Cluster]:
-    """Servers that no test stops."""
+    """Start servers that no test stops."""
     folder = tmp_path_factory.mktemp("proxy")
     async with (
         temporary_database(server_url, template) as url,
@@ -85,7 +85,7 @@ async def _proxy(
 ) -> AsyncIterator[httpx.AsyncClient]:
     port = free_port()
     text = CONFIGURATION.read_text().replace("bind :8000", f"bind 127.0.0.1:{port}")
-    # A busy server must not count as down.
+    # HAProxy must not count a busy server as down.
     text = text.replace("timeout connect 2s", "timeout connect 60s\n    timeout check 60s")
     for number, server in enumerate(servers, 1):
         text = text.replace(f"backend-{number}:8000", f"127.0.0.1:{server.port}")

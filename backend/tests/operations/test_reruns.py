@@ -1,4 +1,4 @@
-"""scripts/rerun_failed.py and scripts/flaky.py, on tests of a folder of their own."""
+"""scripts/rerun_failed.py and scripts/flaky.py, on a folder with tests of its own."""
 
 import json
 import subprocess
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run_and_rerun_failed(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
-    """Run tests, and then those that failed once more."""
+    """Run tests, and then run the failed ones again."""
     run_python(folder, "-m", "pytest", "--failures", "failures.json", *names)
     return run_python(folder, str(BACKEND / "scripts" / "rerun_failed.py"), "failures.json")
 
@@ -57,7 +57,7 @@ def run_flaky(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def processes_in(folder: Path) -> list[str]:
-    """Return the processes whose working folder this is."""
+    """Return the processes with this working folder."""
     found = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
         try:

@@ -1,4 +1,4 @@
-"""docs/security.md names the test of each defence."""
+"""docs/security.md names an existing test for each defence."""
 
 import re
 

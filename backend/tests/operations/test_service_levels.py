@@ -1,4 +1,4 @@
-"""Alerts on service levels, against the page that describes them and the API's routes."""
+"""The service level alerts match docs/service-levels.md and the API's routes."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the service is made of, and who says whether that is sound."""
+"""The audit of dependencies, and the SBOM."""
 
 import importlib.util
 import json
@@ -32,7 +32,7 @@ def test_lock_has_hashes_of_every_package() -> None:
 
 
 def test_sbom_lists_locked_packages_without_development_tools() -> None:
-    # Set by `uv run`, wherever uv is.
+    # `uv run` sets UV to its own path.
     uv = os.environ.get("UV") or require_program("uv")
     command = TASKS["sbom"]["run"].split()
     assert command[0] == "uv"

@@ -1,4 +1,4 @@
-"""Which tests run, and what a run leaves behind, on tests of a folder of their own."""
+"""The selection of tests, and leftovers of a run, on a folder with tests of its own."""
 
 import re
 import subprocess

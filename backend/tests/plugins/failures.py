@@ -1,4 +1,4 @@
-"""`--failures FILE`: write which tests failed, and what they said, for scripts/rerun_failed.py."""
+"""`--failures FILE`: write the failed tests and their output, for scripts/rerun_failed.py."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Recorder:
-    """A list of failures: tests by their node ids, and modules that could not be collected."""
+    """A list of failures: tests by their node ids, and modules that cannot be imported."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
@@ -31,19 +31,19 @@ class _Recorder:
         self._modules: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note a test that fails, or whose fixtures do."""
+        """Record a test that fails, or whose fixtures fail."""
         if report.failed:
             self._tests[report.nodeid] = self._tests.get(report.nodeid, "") + _text(report)
         elif report.when == "call" and report.passed:
             self._passed += 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note a module that cannot be imported."""
+        """Record a module that cannot be imported."""
         if report.failed:
             self._modules[report.nodeid] = report.longreprtext
 
     def pytest_terminal_summary(self, exitstatus: int, config: pytest.Config) -> None:
-        """Write all of them, and how the run ended; a run that breaks down writes nothing."""
+        """Write all failures and the exit status. A run that breaks down writes nothing."""
         found: dict[str, Any] = {
             "status": int(exitstatus),
             "left_behind": config.stash.get(LEFT_BEHIND, []),

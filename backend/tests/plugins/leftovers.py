@@ -1,4 +1,4 @@
-"""What a run of the tests has left on the machine: processes, files, databases."""
+"""Leftovers of a test run on the machine: processes, files, databases."""
 
 import asyncio
 import os
@@ -13,16 +13,16 @@ from tests.support.databases import dsn
 
 _PROC = Path("/proc")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only listed
-# A server that stops writes its last pages first.
+# A stopping server writes its last pages first.
 _PATIENCE = 30.0
-# What a run has left, after its end.
+# The leftovers of a run after its end.
 LEFT_BEHIND = pytest.StashKey[list[str]]()
 
 
 def of_run(folder: Path, tmp: Path, run: str) -> list[str]:
-    """Return a line for each thing that is still there after a while."""
+    """Return a line for each leftover that is still there after a while."""
     found = _after_a_while(lambda: _processes(folder))
-    # uv keeps its locks.
+    # uv keeps its lock files.
     files = set(tmp.iterdir()) - set(tmp.glob("uv-*.lock"))
     found += [f"file {path}" for path in sorted(files)]
     server = os.environ.get("TEST_DATABASE_URL")
@@ -32,12 +32,12 @@ def of_run(folder: Path, tmp: Path, run: str) -> list[str]:
 
 
 def shared_memory() -> set[Path]:
-    """Return PostgreSQL's segments of shared memory, of all servers of the machine."""
+    """Return PostgreSQL's shared memory segments, of all servers of the machine."""
     return set(_SHARED_MEMORY.glob("PostgreSQL.*"))
 
 
 def unused_segments(segments: Iterable[Path]) -> list[Path]:
-    """Return the segments that no process has mapped: their servers were killed."""
+    """Return the segments that no process has mapped. Their servers were killed."""
     maps = b"".join(_read(number, "maps") for number in _numbers())
     return [path for path in sorted(segments) if path.exists() and path.name.encode() not in maps]
 
@@ -50,7 +50,7 @@ def _after_a_while(look: Callable[[], list[str]]) -> list[str]:
 
 
 def _processes(folder: Path) -> list[str]:
-    """Return the processes that have the folder in their command lines or environments."""
+    """Return the processes with the folder in their command lines or environments."""
     mark = os.fsencode(folder)
     return [
         f"process {number}: {_read(number, 'cmdline').replace(bytes(1), b' ').decode()}"
@@ -66,7 +66,7 @@ def _numbers() -> list[int]:
 
 
 def _read(number: int, name: str) -> bytes:
-    """Return a file of a process, empty when the process has ended or is another user's."""
+    """Return a file of a process. It is empty if the process has ended or has another user."""
     try:
         return (_PROC / str(number) / name).read_bytes()
     except OSError:
@@ -74,7 +74,7 @@ def _read(number: int, name: str) -> bytes:
 
 
 async def _databases(server: str, run: str) -> list[str]:
-    """Drop the run's template, which all its workers share, and return what else has its id."""
+    """Drop the run's template, which all workers share, and return its other databases."""
     connection = await asyncpg.connect(dsn(make_url(server)))
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "template_{run}" WITH (FORCE)')

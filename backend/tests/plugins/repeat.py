@@ -6,14 +6,14 @@ _ARGUMENT = "repetition"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add both options."""
+    """Add the options `--repeat` and `--times`."""
     parser.addoption("--repeat", metavar="TEST", help="the node id of the one test to run")
     parser.addoption("--times", type=int, default=1, metavar="N", help="how often (1)")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Number the runs, after all other parameters."""
+    """Parametrize the test by the number of the run, after all other parameters."""
     if metafunc.config.getoption("--repeat"):
         metafunc.fixturenames.append(_ARGUMENT)
         times = range(metafunc.config.getoption("--times"))
@@ -22,7 +22,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the runs of the one test."""
+    """Select the runs of the one test."""
     name: str | None = config.getoption("--repeat")
     if name:
         before, after = (f"{name[:-1]}-", "]") if name.endswith("]") else (f"{name}[", "]")

@@ -1,4 +1,4 @@
-"""One temporary folder for a run, in memory where there is room, and a check that nothing is left.
+"""One temporary folder for a run, in memory if there is room, and a check for leftovers.
 
 The controller makes the folder and locks a file in it. The kernel releases the lock however the run
 ends, so the next run recognizes the folders of killed runs and removes them.
@@ -16,27 +16,27 @@ import pytest
 from tests.plugins import leftovers
 from tests.support.databases import RUN_ID
 
-# Linux has a file system in memory here; that of a container is usually too small.
+# Linux has a file system in memory here. In a container it is usually too small.
 MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a random name
 ROOM = 4 * 2**30
-# Short, because the path of a server's socket has at most 107 bytes.
+# The prefix is short, because the path of a server's socket has at most 107 bytes.
 PREFIX = "deals-test-"
 
 _LOCK = "lock"
-# What every run has; the folders of failed tests are beside them.
+# Every run has these. The folders of failed tests stand beside them.
 _OF_EVERY_RUN = ("postgres*", "data", "template.*")
 
 _run = pytest.StashKey["_Run"]()
 
 
 class _Run:
-    """A locked folder: `t` for pytest, `tmp` for whatever takes TMPDIR."""
+    """A locked folder: `t` is pytest's, `tmp` is TMPDIR."""
 
     def __init__(self, root: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
         self._lock = (self.folder / _LOCK).open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        # Tests that change users have folders that those users can reach.
+        # Tests that change to another user have folders that this user can reach.
         self.folder.chmod(0o711)
         self.tmp.mkdir()
         self.tmp.chmod(0o1777)
@@ -56,7 +56,7 @@ class _Run:
         self._lock.close()
 
     def keep_failed_tests(self) -> None:
-        """Remove all but the folders of failed tests, which the next run removes."""
+        """Remove all but the folders of failed tests. The next run removes those."""
         shutil.rmtree(self.tmp, ignore_errors=True)
         for pattern in _OF_EVERY_RUN:
             for path in self.tests.glob(pattern):
@@ -90,7 +90,7 @@ def _root() -> Path:
 def _remove_dead(root: Path) -> None:
     """Remove the folders of this user's runs that have ended."""
     for folder in root.glob(f"{PREFIX}*"):
-        # One that is a link of somebody's, or that another run removes at this moment.
+        # The entry may be a link of another user, or another run may remove it at this moment.
         with suppress(FileNotFoundError):
             if folder.lstat().st_uid == os.getuid() and not folder.is_symlink():
                 _remove_if_dead(folder)
@@ -107,7 +107,7 @@ def _remove_if_dead(folder: Path) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a green run that leaves something behind, after its workers and fixtures have ended."""
+    """Fail a green run with leftovers, after its workers and fixtures have ended."""
     run = session.config.stash.get(_run, None)
     if run is None:
         return
@@ -121,7 +121,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say what is left, and where the folders of failed tests are."""
+    """Print the leftovers, and the place of the folders of failed tests."""
     run = config.stash.get(_run, None)
     if run is None:
         return
@@ -133,7 +133,7 @@ def pytest_terminal_summary(
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the folder, or all of it but the folders of failed tests."""
+    """Remove the folder, or all of it except the folders of failed tests."""
     run = config.stash.get(_run, None)
     if run is not None:
         run.keep_failed_tests() if run.failed else run.remove()

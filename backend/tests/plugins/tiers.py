@@ -1,14 +1,14 @@
-"""Which tests run, and in which order: the quick tier by default, long modules first.
+"""The selection and the order of tests: the quick tier by default, long modules first.
 
-A test marked `slow` runs when `-m` says so, or when its file or its name is on the command line.
+A test marked `slow` runs if `-m` selects it, or if its file or its name is on the command line.
 """
 
 from pathlib import Path
 
 import pytest
 
-# The modules that take longest, of both tiers. A worker that starts one of them last keeps the
-# other workers waiting, because a module's tests stay together.
+# The longest modules of both tiers. The tests of a module stay on one worker, so a worker that
+# starts one of these last keeps the other workers waiting.
 LONG = (
     "tests/operations/test_proxy.py",
     "tests/browser/test_reference.py",
@@ -32,7 +32,7 @@ LONG = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow tests that nobody asked for; move long modules to the front.
+    """Deselect slow tests that the command line does not request; move long modules to the front.
 
     pytest-randomly shuffles before every other implementation of this hook runs.
     """
@@ -63,7 +63,7 @@ def _module(item: pytest.Item) -> str:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say which tests run."""
+    """Return a line that names the selected tier."""
     if config.getoption("-m"):
         return []
     return ["quick tier: slow tests run if their file is named, or with -m slow"]

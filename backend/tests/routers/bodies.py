@@ -1,4 +1,4 @@
-"""What clients send when a test does not care."""
+"""Request bodies for tests that do not depend on their content."""
 
 HOTEL = {"name": "Lakeside Court", "city": "Berlin", "country": "Germany", "phone": "+49-30-1"}
 DEAL = {

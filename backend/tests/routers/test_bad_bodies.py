@@ -1,4 +1,4 @@
-"""The table of wrong bodies: each is refused, names its field and changes nothing."""
+"""Invalid bodies: each is refused with its field, and changes nothing."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ INVALID_NUMBERS: list[Any] = [
     None,
     "4",
     4.5,
-    2.0**60,  # a float for many an integer
+    2.0**60,  # a float where the schema expects an integer
     [],
     {},
     -1,
@@ -91,7 +91,7 @@ async def api(catalog: Catalog, settings: Settings) -> AsyncIterator[httpx.Async
 
 
 async def send_json(api: httpx.AsyncClient, method: str, url: str, body: Any) -> httpx.Response:
-    """As JSON in Python's generous sense: with NaN, infinities and lone surrogates."""
+    """Send JSON as Python writes it: with NaN, infinities and lone surrogates."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return await api.request(
         method, url, content=content, headers={"Content-Type": "application/json"}

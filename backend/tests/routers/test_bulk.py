@@ -1,4 +1,4 @@
-"""Up to 1,000 deals in a request: judged one by one, written in a constant number of statements."""
+"""`POST /deals/bulk`: up to 1,000 deals, one result each, a constant number of statements."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keyset pages: complete, bound to their query, and stable while rows come and go."""
+"""Keyset pages: complete, bound to their query, and stable while rows change."""
 
 import random
 from typing import Any
@@ -19,12 +19,12 @@ from app.schemas.deals import SORT_FIELDS
 pytestmark = pytest.mark.api
 
 SORTS = [f"{sign}{field}" for field in SORT_FIELDS for sign in ("", "-")]
-# An id, a number with many equals, a price, a time: both ways among them.
+# Sorts by an id, by a number with many ties, by a price and by a time, in both directions.
 QUICK_TIER_SORTS = {"id", "-star_rating", "price_per_night", "-created_at"}
 
 
 async def follow_cursors(client: httpx.AsyncClient, url: str) -> list[int]:
-    """Ids along `next_cursor`, checking that `Link` says the same."""
+    """Return the ids along `next_cursor`, and check that `Link` has the same cursors."""
     seen: list[int] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -122,7 +122,7 @@ async def test_cursor_with_skip_returns_422(client: httpx.AsyncClient) -> None:
 async def test_list_deals_by_cursor_while_rows_change_returns_each_once(
     database: Database, clone_url: URL, settings: Settings, sort: str
 ) -> None:
-    """Between any two pages some rows go and others come; the rest must neither hide nor repeat."""
+    """Between two pages rows appear and disappear. No other row is repeated or missed."""
     async with database.uow.begin() as session:
         deals = await insert_catalog(
             await session.connection(), HotelFactory.batch(4), deals_per_hotel=15

@@ -38,7 +38,7 @@ INVALID_QUERIES = [
     ("min_stars=-1", "query.min_stars"),
     ("min_stars=nan", "query.min_stars"),
     ("min_stars=1e-100000", "query.min_stars"),
-    ("q=" + "%F0%9D%85%A0" * 200, "query.q"),  # one character that NFC makes three
+    ("q=" + "%F0%9D%85%A0" * 200, "query.q"),  # NFC turns this one character into three
     ("min_stars=inf", "query.min_stars"),
     ("price_min=0", "query.price_min"),
     ("price_min=-5", "query.price_min"),
@@ -54,7 +54,7 @@ INVALID_QUERIES = [
     ("min_discount=101", "query.min_discount"),
     ("checkin_from=tomorrow", "query.checkin_from"),
     ("checkin_from=2027-02-30", "query.checkin_from"),
-    ("checkin_from=0", "query.checkin_from"),  # no seconds since 1970
+    ("checkin_from=0", "query.checkin_from"),  # a number is not a date (not seconds since 1970)
     ("checkin_to=2027-02-01T00:00:00", "query.checkin_to"),
     ("checkin_from=2027-02-02&checkin_to=2027-02-01", "query"),
     ("category=", "query.category.0"),
@@ -192,7 +192,7 @@ class TestListDeals:
         found, total = await list_deal_ids(client, f"{query}&count={count}")
 
         assert found == expected[:100]
-        # The catalog is smaller than an estimate's sample, so that an estimate is exact.
+        # The catalog is smaller than the sample of an estimate, so the estimate is exact.
         assert total == (None if count == "none" else len(expected))
 
     async def test_hotel_id_returns_deals_of_hotel(

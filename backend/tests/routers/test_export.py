@@ -1,4 +1,4 @@
-"""`GET /deals/export`: what is in it, and in which form."""
+"""`GET /deals/export`: its rows, formats and headers."""
 
 import csv
 import gzip

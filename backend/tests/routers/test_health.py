@@ -51,7 +51,7 @@ async def wait_healthy(client: httpx.AsyncClient) -> None:
 
 @asynccontextmanager
 async def suspended_backends(url: URL) -> AsyncIterator[None]:
-    """The server's processes for this database stand still: connected, and silent."""
+    """Suspend the server's processes of this database, so that connections hang."""
     admin = await asyncpg.connect(dsn(url.set(database="postgres")))
     pids = await admin.fetch("SELECT pid FROM pg_stat_activity WHERE datname = $1", url.database)
     await admin.close()
@@ -72,7 +72,7 @@ class TestHealth:
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
     async def test_concurrent_requests_return_200(self, client: httpx.AsyncClient) -> None:
-        """A request that comes while another one asks the database waits for that answer."""
+        """A request that arrives during a database check waits for the result of that check."""
 
         async def ask_often() -> set[int]:
             return {(await client.get("/health")).status_code for _ in range(40)}
@@ -105,7 +105,7 @@ class TestHealth:
     async def test_hanging_database_returns_503_within_timeout(
         self, settings: Settings, clone_url: URL
     ) -> None:
-        """Use an open connection: no new one is needed to find out."""
+        """The check uses an open connection, so it needs no new one to notice the hang."""
         changes = {"database_url": SecretStr(as_text(clone_url)), "db_health_timeout": 0.2}
         async with app_client(create_app(settings.model_copy(update=changes))) as client:
             await wait_healthy(client)
@@ -195,7 +195,7 @@ class TestDatabaseFailures:
             finally:
                 await admin.close()
 
-            # At most the first of them may meet the cut connection.
+            # At most the first of the requests may use the broken connection.
             statuses = [(await client.get("/deals")).status_code for _ in range(3)]
 
         assert statuses[1:] == [200, 200]
@@ -205,7 +205,7 @@ class TestDatabaseFailures:
     async def test_hanging_database_returns_503_for_every_path(
         self, settings: Settings, clone_url: URL
     ) -> None:
-        """Within its statements' limits, on connections that were good a moment ago."""
+        """The limit of a statement ends the hang of a connection that worked a moment ago."""
         changes = {
             "database_url": SecretStr(as_text(clone_url)),
             "db_pool_size": len(READ_PATHS),
@@ -222,7 +222,7 @@ class TestDatabaseFailures:
                 )
                 return {response.status_code for response in answers}
 
-            # By a busy machine some may be answered too late at first.
+            # On a busy machine the first answers may miss the limit.
             async with asyncio.timeout(TIMEOUT):
                 while 503 in await ask_all():
                     pass

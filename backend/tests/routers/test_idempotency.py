@@ -1,4 +1,4 @@
-"""A retry never doubles: Idempotency-Key on every POST."""
+"""Idempotency-Key on every POST: a retry returns the first response and stores nothing."""
 
 import asyncio
 from typing import Any

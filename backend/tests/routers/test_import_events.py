@@ -1,4 +1,4 @@
-"""Following an import by Server-Sent Events."""
+"""Server-Sent Events of an import."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def service(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> ImportService:
-    """Without the pauses that are for busy clients; what it learns, it learns by being told."""
+    """Yield a service without pauses between events, which relies on notifications alone."""
     monkeypatch.setattr(imports, "SHORTEST_PAUSE", 0)
     monkeypatch.setattr(imports, "LONGEST_SILENCE", NO_LIMIT)
     found: ImportService = app.state.services.imports
@@ -52,7 +52,7 @@ def service(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> ImportService:
 
 
 def parse_events(response: httpx.Response) -> list[dict[str, Any]]:
-    """The data of each event; comments are left out."""
+    """Return the data of each event. Comments are skipped."""
     blocks = [each for each in response.text.split("\n\n") if each and not each.startswith(":")]
     assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
     return [checked(json.loads(block.removeprefix("data: "))) for block in blocks]
@@ -191,7 +191,7 @@ async def test_import_events_terminated_listener_loses_no_change(
 async def test_import_events_database_error_keeps_stream_open(
     api: httpx.AsyncClient, service: ImportService, database: Database
 ) -> None:
-    """A client that connects anew would get a 503, which browsers take for the end."""
+    """A 503 to a reconnecting client would end the stream for good in browsers."""
     made = await submit(api, ROWS)
     changes = service.changes(made["id"])
     await next_change(changes)

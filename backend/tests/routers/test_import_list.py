@@ -1,4 +1,4 @@
-"""GET /imports, page by page."""
+"""`GET /imports`, page by page."""
 
 from typing import Any
 
@@ -94,7 +94,7 @@ async def test_list_imports_by_cursor_while_rows_come_returns_whole_list(
             assert (body["total"], body["skip"]) == (None, None)
         cursor = body["next_cursor"]
         path = f"/imports?{query}&cursor={cursor}" if cursor else None
-        # What comes in the meantime is before the first page, and disturbs nothing.
+        # New imports come before the first page, and do not change the later pages.
         await execute(
             database, _INSERT_IMPORTS.replace("generate_series(1, 25)", "generate_series(1, 1)")
         )

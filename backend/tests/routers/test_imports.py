@@ -1,4 +1,4 @@
-"""Uploading files over HTTP: what becomes an import, what does not, and what is kept of it."""
+"""Uploads over HTTP: accepted files, refused files, and the stored import."""
 
 import asyncio
 import gzip

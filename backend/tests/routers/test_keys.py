@@ -1,4 +1,4 @@
-"""Who may write: keys over HTTP, in production and in development."""
+"""Authentication of writes by API keys, in production and in development."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ async def development_client(
 async def test_write_in_production_without_key_returns_401(
     production_client: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    """Even before it looks at the body, so that a stranger learns nothing of its rules."""
+    """The check precedes the validation of the body, so a client without a key learns no rules."""
     response = await production_client.request(method, path, content=b"{")
 
     assert response.status_code == 401

@@ -1,4 +1,4 @@
-"""Twelve clients at once: nobody sees a deadlock, and in the end every number is right."""
+"""Twelve concurrent clients: no deadlock reaches a client, and the final numbers are exact."""
 
 import asyncio
 import random
@@ -37,7 +37,7 @@ def random_deal(choice: random.Random, hotels: list[int]) -> dict[str, Any]:
 async def run_random_writes(
     api: httpx.AsyncClient, choice: random.Random, hotels: list[int]
 ) -> set[int]:
-    """A client's share of creates, changes, moves and deletes; the statuses it met."""
+    """Run a client's share of creates, changes, moves and deletes; return the statuses."""
     statuses = set()
     known = [1]
     for _ in range(WRITE_COUNT // CLIENT_COUNT):

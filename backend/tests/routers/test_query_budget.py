@@ -1,4 +1,4 @@
-"""How many SQL statements each operation may cost, whatever it finds and however much is sent."""
+"""The number of SQL statements of each operation, independent of the size of the data."""
 
 import re
 from typing import Any
@@ -14,8 +14,8 @@ from app.main import create_app
 
 pytestmark = pytest.mark.api
 
-# BEGIN and COMMIT are not counted. A write's three: what is stored, the change, what is stored now;
-# or the Idempotency-Key, the new row, the response under its key.
+# BEGIN and COMMIT are not counted. The three of a change are the stored row, the change, and the
+# new row. Those of a POST are the Idempotency-Key, the insert, and the stored response.
 BUDGET = {
     "get_health": 1,
     "get_liveness": 0,
@@ -23,7 +23,7 @@ BUDGET = {
     "list_deals": 1,
     "get_deal": 1,
     "city_statistics": 1,
-    # The ids that are free in a file, and three stretches of them.
+    # One query for the free ids of the file, and three for parts of the export.
     "export_deals": 4,
     "list_hotels": 1,
     "get_hotel": 1,
@@ -34,14 +34,14 @@ BUDGET = {
     "create_hotel": 3,
     "change_hotel": 2,
     "delete_hotel": 2,
-    # Two of them for the Idempotency-Key.
+    # Two statements are for the Idempotency-Key.
     "upsert_deals": 11,
-    # The lock and the search for the same bytes, the import, its job; then what it is now.
+    # A lock, a search for the same bytes, the import, its job, and the import as it is now.
     "create_import": 5,
     "list_imports": 1,
     "get_import": 1,
     "cancel_import": 2,
-    # And one for each chunk of the file that has rejects, or each event.
+    # Each chunk with rejects, or each event, adds a statement.
     "get_import_rejects": 2,
     "watch_import": 2,
 }
@@ -62,7 +62,7 @@ def test_budget_covers_every_operation(settings: Settings) -> None:
 async def count_statements(
     client: httpx.AsyncClient, method: str, path: str, **request: Any
 ) -> tuple[int, int]:
-    """The status and the number of statements; the header and the log line must agree."""
+    """Return the status and the number of statements, and compare the header with the log line."""
     with capture_logs() as lines:
         response = await client.request(method, path, **request)
     [line] = [line for line in lines if line["event"] == "request"]
@@ -168,7 +168,7 @@ async def test_import_operations_keep_to_budget(api: httpx.AsyncClient) -> None:
         (200, BUDGET["get_import"]),
         (200, BUDGET["cancel_import"]),
     ]
-    # Of a stream the header tells what there was before it.
+    # The header of a stream counts only the statements before its start.
     for path, operation in (("rejects", "get_import_rejects"), ("events", "watch_import")):
         with capture_logs() as lines:
             await api.get(f"/imports/1/{path}")
@@ -180,7 +180,7 @@ async def test_bulk_upsert_of_3_or_300_deals_keeps_to_budget(
 ) -> None:
     for length in (3, 300):
         body = [{**DEAL, "external_id": n + 1, "hotel_id": hotel["id"]} for n in range(length)]
-        # Some are stored already, some differ, some are new.
+        # Some deals are stored already, some differ, some are new.
         body[0] |= {"room_type": str(length)}
         headers = {"Idempotency-Key": str(length)}
         status, statements = await count_statements(

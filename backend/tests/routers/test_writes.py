@@ -1,5 +1,7 @@
-"""Creating, changing and removing deals and hotels: what was confirmed is stored, what was refused
-changed nothing."""
+"""Writes of deals and hotels.
+
+A confirmed write is stored, and a refused write changes nothing.
+"""
 
 import asyncio
 from typing import Any
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.api
 
 
 class _HandlerFailureError(Exception):
-    """A bug after the write."""
+    """A bug in a handler, after the write."""
 
 
 class TestCreateDeal:
@@ -248,7 +250,8 @@ class TestPreconditions:
         self, api: httpx.AsyncClient, deal: dict[str, Any]
     ) -> None:
         url = f"/deals/{deal['id']}"
-        # All different, and none the stored one, which would be a 200 without a new version.
+        # All prices differ from each other and from the stored one, which would give a 200 without
+        # a new version.
         prices = [f"{100 + n}.{n:02}" for n in range(80)]
         assert deal["price_per_night"] not in prices
 
@@ -272,7 +275,7 @@ class TestTransactions:
     async def test_commit_failure_returns_409_and_stores_nothing(
         self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database
     ) -> None:
-        """The commit is before the response: an error only the commit finds is no 201."""
+        """The commit precedes the response, so an error of the commit gives no 201."""
         async with database.uow.begin() as session:
             await session.execute(
                 text(
@@ -319,7 +322,7 @@ class TestTransactions:
     async def test_hotel_deleted_while_deals_are_created_stays_consistent(
         self, api: httpx.AsyncClient, hotel: dict[str, Any], database: Database
     ) -> None:
-        """Either the deal is stored and the hotel stays, or the hotel goes and the deal is 404."""
+        """Either the hotel stays with the stored deal, or it is deleted and the deal gets 404."""
         for number in range(12):
             body = {**DEAL, "external_id": 100 + number, "hotel_id": hotel["id"]}
             made, gone = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Requests that arrive slowly, in part, or with a head that is too large."""
+"""Requests that arrive slowly, in part, or with a head over the limits."""
 
 import asyncio
 import json
@@ -15,13 +15,13 @@ from app.core.config import Settings
 pytestmark = pytest.mark.integration
 
 MAX_REQUESTS = 2
-# Seconds that the server with a short timeout waits for a request.
+# The seconds that a server with a short timeout waits for a request.
 ARRIVAL_TIMEOUT = 0.2
 
 
 @pytest.fixture
 async def server(own_settings: Settings) -> AsyncIterator[LocalServer]:
-    """A server whose requests may take for ever to arrive."""
+    """Start a server without a practical limit on the arrival of a request."""
     changed = {"request_arrival_timeout": NO_LIMIT}
     async with local_server(own_settings.model_copy(update=changed)) as server:
         yield server
@@ -29,7 +29,7 @@ async def server(own_settings: Settings) -> AsyncIterator[LocalServer]:
 
 @pytest.fixture
 async def short_timeout_server(own_settings: Settings) -> AsyncIterator[LocalServer]:
-    """A server that counts its seconds from a request's first byte, however long that takes."""
+    """Start a server with a short limit on the arrival of a request, from its first byte."""
     changed = {
         "request_arrival_timeout": ARRIVAL_TIMEOUT,
         "max_requests_in_progress": MAX_REQUESTS,
@@ -39,7 +39,7 @@ async def short_timeout_server(own_settings: Settings) -> AsyncIterator[LocalSer
 
 
 async def send_and_read(server: LocalServer, sent: bytes) -> bytes:
-    """Return the bytes that come until the server closes the connection."""
+    """Return the bytes that arrive until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(sent)
     async with asyncio.timeout(TIMEOUT):
@@ -83,7 +83,7 @@ class TestHeadSize:
     async def test_head_over_limit_that_arrives_whole_is_refused_in_turn(
         self, server: LocalServer
     ) -> None:
-        """The connection is kept."""
+        """The server keeps the connection."""
         async with server.client() as client:
             large = await client.get("/deals/1", headers={"X-Large": "x" * 40_000})
             many = await client.get("/deals/1", headers={f"X-{n}": "" for n in range(5000)})
@@ -144,7 +144,7 @@ class TestRequestArrivalTimeout:
         assert bool(received) == bool(sent)
 
     async def test_line_ends_keep_no_connection_open(self, own_settings: Settings) -> None:
-        """uvicorn's timeout of an idle connection ends with the first byte of anything."""
+        """uvicorn's timeout of an idle connection ends with the first byte of any kind."""
         async with local_server(own_settings, timeout_keep_alive=1) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -158,7 +158,7 @@ class TestRequestArrivalTimeout:
     async def test_missing_body_holds_no_slot_or_connection(
         self, short_timeout_server: LocalServer
     ) -> None:
-        """No slot of the concurrency limit, and no connection to the database."""
+        """The request holds no slot of the concurrency limit and no connection to the database."""
         head = b"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         connections = []
         for _ in range(MAX_REQUESTS):
@@ -180,8 +180,8 @@ class TestRequestArrivalTimeout:
 
     @pytest.mark.slow
     async def test_slow_upload_is_accepted(self, own_settings: Settings) -> None:
-        """An upload may take longer than the timeout if its bytes keep coming."""
-        # So far from what lies between two pieces that a busy machine makes no difference.
+        """An upload may take longer than the timeout if bytes keep arriving."""
+        # The pauses are much shorter than the timeout, so a busy machine does not exceed it.
         changed = {"request_arrival_timeout": 5.0}
         async with local_server(own_settings.model_copy(update=changed)) as server:
             await upload_slowly(server, seconds=6)

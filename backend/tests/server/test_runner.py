@@ -1,4 +1,4 @@
-"""The server process alone, with an application made for these tests."""
+"""The server process, with an application made for these tests."""
 
 import asyncio
 import sys
@@ -10,8 +10,8 @@ from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
-# Counts the turns of its event loop, and tells in which one a request is answered. /busy takes the
-# whole process until there is a file.
+# The application counts the turns of its event loop, and reports the turn of each request. /busy
+# blocks the whole process until a file exists.
 APPLICATION = """
 import asyncio, json, pathlib, sys, time
 import uvicorn
@@ -87,7 +87,7 @@ async def test_runner_simultaneous_connections_are_accepted_together(tmp_path: P
 
 @pytest.mark.slow
 async def test_runner_slow_workers_are_not_killed(database_url: str, tmp_path: Path) -> None:
-    """As on a machine that has much else to do; uvicorn by itself would kill them after 5 s."""
+    """A busy machine makes workers slow. uvicorn alone would kill them after 5 s."""
     (tmp_path / "sitecustomize.py").write_text(
         'import sys, time\nif any("spawn_main" in each for each in sys.orig_argv): time.sleep(6)\n'
     )

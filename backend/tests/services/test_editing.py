@@ -1,4 +1,4 @@
-"""The rules of changing deals, without a database."""
+"""The rules for changes of deals, without a database."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -18,7 +18,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class FakeDealWriteRepository(DealWriteRepository):
-    """One deal, in version 3; remembers what it was told to change."""
+    """A repository with one deal in version 3 that records the requested changes."""
 
     def __init__(self, *, wins: bool = True) -> None:
         self.wins = wins

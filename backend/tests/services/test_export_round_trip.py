@@ -1,6 +1,6 @@
 # ruff: noqa: ASYNC240 - a test can wait for its own small files
 
-"""What was exported, loaded into an empty database and exported again, is the same to the byte."""
+"""Export, load into an empty database, export again: both files are identical."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -58,7 +58,7 @@ SPECIAL_TEXTS = [
 async def target_database(
     server_url: URL, template: str, settings: Settings
 ) -> AsyncIterator[Database]:
-    """Another, empty database."""
+    """Create another, empty database."""
     async with (
         temporary_database(server_url, template) as url,
         pools(url, settings) as database,
@@ -87,7 +87,7 @@ async def load_and_export(exported: bytes, target_database: Database, file: Path
 
 
 async def add_deals(database: Database, texts: list[str]) -> None:
-    """By the service that answers POST."""
+    """Add deals by the service behind POST."""
     async with database.uow.begin() as session:
         for number, text in enumerate(texts):
             hotel = await HotelService(session).create(
@@ -144,14 +144,14 @@ async def test_round_trip_deals_without_external_id_are_identical(
 ) -> None:
     await loading.load(write(deals, [row(5), row(MAX_ID), row(3, categories="")]))
     await add_deals(database, SPECIAL_TEXTS)
-    # What the service writes is of one transaction, so of one moment; and there are rounder ones.
+    # One transaction has one timestamp. Give some deals another one, with fewer digits.
     await execute(
         database, "UPDATE deals SET created_at = '2026-01-01 12:00:00.5' WHERE id % 2 = 0"
     )
     exported = await export(database)
 
     assert await load_and_export(exported, target_database, deals) == exported
-    # As they were, but for the ids.
+    # All columns except the ids are unchanged.
     assert sorted(str(deal[1:]) for deal in await content(target_database)) == sorted(
         str(deal[1:]) for deal in await content(database)
     )
@@ -160,7 +160,7 @@ async def test_round_trip_deals_without_external_id_are_identical(
 async def test_export_deal_without_external_id_gets_stable_unique_id(
     loading: LoadingService, database: Database, deals: Path
 ) -> None:
-    """The same in every export, whatever else is in it, and nobody else's."""
+    """The id is the same in every export with any filter, and no other deal has it."""
     await add_deals(database, ["a", "b", "c"])
     [(first,), (second,), (third,)] = await fetch_rows(database, "SELECT id FROM deals ORDER BY id")
 
@@ -171,7 +171,7 @@ async def test_export_deal_without_external_id_gets_stable_unique_id(
     assert await file_ids() == [MAX_ID + 1 - third, MAX_ID + 1 - second, MAX_ID + 1 - first]
     assert await file_ids(city="b") == [MAX_ID + 1 - second]
 
-    # Taken by a file, and that again: as if it came from a database like this one.
+    # A file takes these ids, as if it came from a database like this one.
     await loading.load(write(deals, [row(MAX_ID - 1), row(MAX_ID - 4)]))
     shown = await file_ids()
     assert shown == sorted(set(shown))

@@ -1,4 +1,4 @@
-"""What has had its time goes, and nothing else does."""
+"""Housekeeping removes expired rows and files, and nothing else."""
 
 import os
 import time
@@ -31,7 +31,7 @@ def housekeeping_service(
 
 
 async def finish_import(database: Database, import_id: int, days: float) -> None:
-    """As if it had ended so long ago."""
+    """Set the end of an import to so long ago."""
     await execute(
         database,
         "UPDATE imports SET state = 'succeeded', "
@@ -67,7 +67,7 @@ class TestUploads:
         assert len(stored_files(own_settings)) == 2
         kept = "SELECT id FROM imports WHERE object_name IS NOT NULL ORDER BY id"
         assert await fetch_rows(database, kept) == [(young["id"],), (waiting["id"],)]
-        # It still stands for its bytes, and can be looked at.
+        # The import still counts for its bytes, and clients can read it.
         assert (await find(api, old["id"]))["state"] == "succeeded"
         await runner.run(waiting["id"])
         assert (await find(api, waiting["id"]))["state"] == "succeeded"
@@ -103,7 +103,7 @@ class TestOrphanedUploads:
         os.utime(own_settings.data_dir / "uploads" / f"{mine}.upload", (at, at))
         await put_upload(uploads, own_settings, "old", 1.1)
         await put_upload(uploads, own_settings, "young", 0.9)
-        # A process that was killed in the middle of an upload; a file of somebody else.
+        # A file of a process that was killed during an upload, and a file of another program.
         for name in ("cut.upload#1", "notes.txt"):
             (own_settings.data_dir / "uploads" / name).write_text("x")
             os.utime(own_settings.data_dir / "uploads" / name, (at, at))
@@ -150,7 +150,7 @@ class TestRejects:
         runner: ImportRunner,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Some of them would look like all of them."""
+        """A partial list of rejects would look complete."""
         made = await submit(api, [row(n, id="x") for n in range(1, 41)])
         await runner.run(made["id"])
         await finish_import(database, made["id"], 31)

@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC240 - a test can wait for its own small files
-"""What the runner makes of an upload, as its client sees it."""
+"""Results of the import runner, as clients see them."""
 
 import gzip
 from pathlib import Path
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.integration
 async def run_import(
     api: httpx.AsyncClient, runner: ImportRunner, body: Any, **options: bool
 ) -> dict[str, Any]:
-    """The end of an import."""
+    """Return the import at its end."""
     made = await submit(api, body, **options)
     await runner.run(made["id"])
     return await find(api, made["id"])
 
 
 def messy_file(count: int) -> bytes:
-    """A file that has everything: columns that mean nothing, texts that CSV must quote."""
+    """Return a file with unknown columns and with texts that CSV must quote."""
     rows = [{**made, "note": 'a "quoted"\r\nnote, ü', "line": "7"} for made in eventful_rows(count)]
     text = as_csv(rows, ["note", *reversed(NAMES), "line"])
     return f"{text}too,few\n{'x,' * 20}\n".encode()
@@ -203,7 +203,7 @@ class TestStrictImport:
         assert import_counts(done) == {"duplicates": 1, "rejected": 1, "held_back": 25}
         assert (await get_rejects(api, done["id"])).count(b"\n") == 2
         assert await ids(database) == []
-        # What has failed can be tried again, mended.
+        # After a failure the corrected file can be uploaded.
         done = await run_import(api, runner, rows, strict=True)
         assert (done["state"], import_counts(done)) == ("succeeded", {"inserted": 25})
         assert await ids(database) == list(range(1, 26))

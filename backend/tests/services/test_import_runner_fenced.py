@@ -1,4 +1,4 @@
-"""Who was overtaken or is not wanted any more stores nothing; whoever cancels learns what stays."""
+"""Superseded and cancelled imports store nothing more, and a cancellation reports what stays."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ OPTIONS: list[dict[str, bool]] = [{}, {"strict": True}, {"dry_run": True}]
 async def halted_import(
     database: Database, runner: ImportRunner, import_id: int, chunk: int
 ) -> AsyncIterator[tuple[Gate, asyncio.Task[None]]]:
-    """An import that waits just before it notes a chunk."""
+    """Yield an import that waits just before it records a chunk."""
     async with gate(database, "import_chunks", f"NEW.number = {chunk}", moment="BEFORE") as halt:
         running = asyncio.create_task(runner.run(import_id))
         await halt.wait_until_blocked()
@@ -38,7 +38,7 @@ async def halted_import(
 
 
 async def wait_for_blocked_update(database: Database, name: str) -> None:
-    """Wait until a statement on that table waits for a lock on a row."""
+    """Wait until a statement on that table waits for a row lock."""
     waits = (
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
         f"AND wait_event_type = 'Lock' AND query LIKE '%UPDATE {name}%' AND pid <> pg_backend_pid()"
@@ -57,7 +57,7 @@ class TestCancelImport:
         options: dict[str, bool],
         chunk: int,
     ) -> None:
-        """The chunk under way is part of what the cancellation waits for, and of what it tells."""
+        """The cancellation waits for the chunk in progress and reports it."""
         made = await submit(api, ROWS, **options)
         async with halted_import(database, runner, made["id"], chunk) as (halt, running):
             cancelling = asyncio.create_task(cancel(api, made["id"]))
@@ -114,7 +114,7 @@ class TestSupersededAttempt:
         database: Database,
         options: dict[str, bool],
     ) -> None:
-        """A worker that was taken for dead, and wakes in the middle of a chunk."""
+        """The worker counted as dead, and resumes in the middle of a chunk."""
         made = await submit(api, ROWS, **options)
         async with halted_import(database, runner, made["id"], 1) as (halt, late):
             taking_over = asyncio.create_task(runner.run(made["id"]))
@@ -165,7 +165,7 @@ class TestImportEndpoints:
         rows = [row(n) if n % 10 else row(n, id="x") for n in range(1, 51)]
         made = await submit(api, rows)
         async with halted_import(database, runner, made["id"], 3) as (halt, running):
-            # Another chunk may be under way, or be done before the one that waits.
+            # Another chunk may be in progress, or be stored before the waiting one.
             now, again = None, await find(api, made["id"])
             while now != again:
                 now = again

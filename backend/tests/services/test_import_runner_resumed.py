@@ -1,4 +1,4 @@
-"""An import that was cut off goes on, and ends as one that was not."""
+"""An interrupted import continues, and ends like an uninterrupted one."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def slow(value: Any) -> Any:
     return pytest.param(value, marks=pytest.mark.slow)
 
 
-# Where the three share most of their way.
+# The three variants share most of their code here.
 SOME_OPTIONS = (OPTIONS[0], *map(slow, OPTIONS[1:]))
 EMPTY = "TRUNCATE deals, deal_categories, hotels, categories, imports CASCADE"
 
@@ -35,12 +35,12 @@ _VERSIONS = "SELECT external_id, version_id, updated_at, xmin::text FROM deals O
 
 
 def import_file(options: Mapping[str, bool]) -> bytes:
-    """Rows with everything; for a strict import without the rejects, so that it has an end."""
+    """Return rows of every kind. A strict import gets no rejected rows, so that it succeeds."""
     if options.get("strict"):
         numbers = [number // 2 if number % 7 == 3 else number for number in range(1, ROWS + 1)]
         hotels = [{"hotel_name": f"Hotel {n // 13}", "hotel_phone": f"+{n // 13}"} for n in numbers]
         return as_csv(row(n, **hotel) for n, hotel in zip(numbers, hotels, strict=True)).encode()
-    # A record that is misshapen, and one that has a line end in a field, in every other chunk.
+    # Every other chunk has a record with too many fields, and one with a line end in a field.
     head, *lines = as_csv(eventful_rows(ROWS)).splitlines()
     for n in range(15, len(lines), 20):
         lines[n] += ",more"
@@ -49,7 +49,7 @@ def import_file(options: Mapping[str, bool]) -> bytes:
 
 
 def comparable_fields(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same whether or not it was cut off."""
+    """Return the fields that an interruption must not change."""
     differs = {"id", "links", "created_at", "started_at", "finished_at", "rows_per_second"}
     return {name: value for name, value in said.items() if name not in differs}
 
@@ -61,7 +61,7 @@ async def run_uninterrupted(
     options: dict[str, bool],
     remove: str = EMPTY,
 ) -> tuple[dict[str, Any], bytes, list[tuple[Any, ...]]]:
-    """How it ends, its rejects, and what is stored; then everything is removed."""
+    """Return the end of an undisturbed import, its rejects and the stored rows; then remove all."""
     made = await submit(api, import_file(options), **options)
     await runner.run(made["id"])
     done = await find(api, made["id"])
@@ -123,8 +123,8 @@ async def test_resume_after_each_chunk_failed_matches_uninterrupted_import(
 async def test_resume_with_missing_middle_chunk_matches_uninterrupted_import(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
-    """Two are stored at a time, and the second may be the first to be done."""
-    # The hotels stay, so that no chunk has to wait for another.
+    """Two chunks are stored at a time, and the second one may be stored first."""
+    # The hotels exist, so no chunk waits for another one.
     await run_uninterrupted(api, runner, database, {}, remove="TRUNCATE deals, imports CASCADE")
     expected = await run_uninterrupted(
         api, runner, database, {}, remove="TRUNCATE deals, imports CASCADE"
@@ -145,7 +145,7 @@ async def test_resume_with_missing_middle_chunk_matches_uninterrupted_import(
 async def test_resume_after_last_chunk_stores_no_row_again(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database, options: dict[str, bool]
 ) -> None:
-    """Everything is done but saying so."""
+    """All chunks are stored, but the end is not recorded."""
     expected = await run_uninterrupted(api, runner, database, options)
     made = await submit(api, import_file(options), **options)
     async with failing(database, "imports", "NEW.state = 'succeeded'", on="UPDATE"):
@@ -191,7 +191,7 @@ async def test_resume_after_stopped_worker_matches_uninterrupted_import(
 async def test_import_worker_stopped_counts_no_failure(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database
 ) -> None:
-    """However often the service is deployed while a long import runs."""
+    """Deployments during a long import do not count as failures."""
     made = await submit(api, import_file({}))
     for _ in range(2):
         async with gate(database, "import_chunks", "true") as halt:
@@ -207,7 +207,7 @@ async def test_import_worker_stopped_counts_no_failure(
 async def test_resume_with_other_chunk_size_matches_uninterrupted_import(
     api: httpx.AsyncClient, runner: ImportRunner, database: Database, uploads: UploadStore
 ) -> None:
-    """Which takes other chunks, were it for itself."""
+    """A worker with another default cuts the file as the first attempt did."""
     expected = await run_uninterrupted(api, runner, database, {})
     made = await submit(api, import_file({}))
     async with failing(database, "import_chunks", "NEW.number >= 2"):

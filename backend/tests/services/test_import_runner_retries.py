@@ -1,4 +1,4 @@
-"""What may go better later is tried again, with pauses; what cannot is not."""
+"""Temporary failures are retried after a pause. Permanent failures are not."""
 
 import errno
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,7 @@ class TestRetry:
         await runner.run(made["id"])
         done = await find(api, made["id"])
         assert (done["state"], done["error"], done["retry_at"]) == ("failed", STORAGE, None)
-        # It has come to nothing, so the same bytes are welcome again.
+        # The import has failed, so the same bytes can be uploaded again.
         uploads_folder(own_settings).unlink()
         away.rename(uploads_folder(own_settings))
         assert (await submit(api, [row(1)]))["id"] > made["id"]
@@ -117,7 +117,7 @@ class TestFinalFailure:
         self, api: httpx.AsyncClient, runner: ImportRunner, database: Database
     ) -> None:
         made = await submit(api, [row(1)])
-        # A code that nothing is known about.
+        # This code is in no list of errors.
         async with failing(database, "deals", "true", sqlstate="XX001"):
             await runner.run(made["id"])
 

@@ -194,7 +194,7 @@ class TestProgress:
         with pytest.raises(RuntimeError, match="enough"):
             await loading.load(deals, progress=stop, chunk_rows=4, rejects=rejects)
         assert len(await ids(database)) % 2 == 0
-        # What the unfinished load rejected is not passed off as all.
+        # The rejects of the unfinished load do not replace the complete list.
         assert rejects.read_text() == earlier
         assert not list(rejects.parent.glob("*.part"))
         assert counts(await loading.load(deals))["rejected"] == 20

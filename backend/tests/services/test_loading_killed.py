@@ -1,4 +1,4 @@
-"""A load that is killed leaves whole chunks, and the next one finishes the job."""
+"""A killed load leaves whole chunks, and the next load stores the rest."""
 
 import asyncio
 import random
@@ -44,7 +44,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @dataclass(frozen=True)
 class CompleteLoad:
-    """An undisturbed load of a file: what it said, and what it stored."""
+    """The summary and the stored rows of an undisturbed load of a file."""
 
     path: Path
     chunk_rows: int
@@ -58,7 +58,7 @@ async def load_file(database: Database, path: Path, chunk_rows: int) -> Complete
 
 
 async def load_again(database: Database, complete: CompleteLoad) -> int:
-    """Load the file once more; how many deals the killed load had stored."""
+    """Load the file again, and return how many deals the killed load had stored."""
     await wait_until_no_load_runs(database)
     left = await content(database)
     assert set(map(str, left)) <= set(map(str, complete.content))
@@ -90,7 +90,7 @@ async def test_load_killed_in_chunk_resumes_without_duplicates(
         await halt.wait_until_blocked()
         process.kill()
         await asyncio.to_thread(process.communicate)
-    # Those before it are stored, and it is not.
+    # The chunks before it are stored, and this one is not.
     assert 0 < await load_again(database, complete) < len(complete.content)
 
 
@@ -108,12 +108,12 @@ async def test_load_killed_at_random_moments_resumes_without_duplicates(
         await execute(database, *EMPTY)
         kill_load(database_url, complete, after_rows=moments.randrange(0, ROWS * 3 // 4))
         partial += 0 < await load_again(database, complete) < len(complete.content)
-    # How many depends on how soon this process hears of the other.
+    # The number depends on how soon this process sees the other's output.
     assert partial > 0
 
 
 def chunk_sizes(deals: list[tuple[Any, ...]], chunk_rows: int) -> set[tuple[int, int]]:
-    """Which chunks of the file are stored, each with how many of its rows are."""
+    """Return the stored chunks of the file, each with its number of stored rows."""
     stored = {deal[0] for deal in deals}
     return set(Counter((external_id - 1) // chunk_rows for external_id in stored).items())
 
@@ -127,7 +127,7 @@ def start_load(url: str, complete: CompleteLoad) -> subprocess.Popen[str]:
 
 
 def kill_load(url: str, complete: CompleteLoad, *, after_rows: int) -> None:
-    """SIGKILL, a moment after a load has said that it is that far."""
+    """Send SIGKILL a moment after a load has reported this progress."""
     with start_load(url, complete) as process:
         assert process.stdout is not None
         for line in process.stdout:

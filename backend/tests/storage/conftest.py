@@ -13,7 +13,7 @@ from app.storage.uploads import UploadStore, upload_store
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """The address of a server that speaks S3, with a bucket."""
+    """Start a server that speaks S3, with a bucket, and return its address."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -36,7 +36,7 @@ def folder_settings(settings: Settings, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def bucket_settings(folder_settings: Settings, aws_credentials: None, s3_server: str) -> Settings:
-    """Settings with a bucket, in which each test has a prefix of its own."""
+    """Return settings with a bucket, where each test has a prefix of its own."""
     bucket = {"uploads_url": f"s3://{BUCKET}/{uuid4().hex}", "aws_endpoint_url": s3_server}
     return folder_settings.model_copy(update=bucket)
 

@@ -10,7 +10,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
 BUCKET = "uploads-of-tests"
-# Variables of the library that speaks to it.
+# Variables that the S3 library reads.
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "tests",
     "AWS_SECRET_ACCESS_KEY": "of-tests",
@@ -19,7 +19,7 @@ CREDENTIALS = {
 
 
 class StorageProbe(Protocol):
-    """The files in a storage, seen without the store under test."""
+    """The files in a storage, read without the store under test."""
 
     def files(self) -> list[str]:
         """Return the names of finished uploads."""

@@ -1,4 +1,4 @@
-"""A service of one route, which does what `POST /imports` does with its body."""
+"""A service with one route that stores its body as `POST /imports` does."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ def service(settings: Settings, name: str = "name") -> FastAPI:
 
     @app.get("/memory")
     def memory() -> int:
-        """The most this process has had since this was last asked, in bytes."""
+        """Return the peak memory of this process since the last call, in bytes."""
         peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
         assert peak
         Path("/proc/self/clear_refs").write_text("5")
@@ -55,7 +55,7 @@ def service(settings: Settings, name: str = "name") -> FastAPI:
 
 
 def service_from_environment() -> FastAPI:
-    """For uvicorn, in another process."""
+    """Return the application, for uvicorn in another process."""
     return service(
         Settings(
             _env_file=None,

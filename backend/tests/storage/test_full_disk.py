@@ -1,4 +1,7 @@
-"""A limit on the size of files stands for a full disk, which only an administrator can make."""
+"""A full disk, simulated by a limit on the size of files.
+
+Only an administrator can fill a real disk.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""From a request to the storage, without a network."""
+"""The path from a request to the storage, without a network."""
 
 import gzip
 import hashlib
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.api
 
 CSV = b'id,name\r\n1,"O\'Hara\r\n--x\r\n--boundary\r\n"\r\n\r\n'
 LIMIT = 100_000
-# Every way to cut a body in two, in three, and byte by byte.
+# Every cut of a body into two pieces, into three, and into single bytes.
 SIZES = [1, 2, 3, 7, 64, 1 << 16]
 
 
@@ -38,7 +38,7 @@ async def split_body(body: bytes, size: int) -> AsyncIterator[bytes]:
 
 
 def multipart_body(*parts: tuple[str, bytes], end: bytes = b"--\r\n") -> bytes:
-    """A multipart body of these parts: each is its headers, without the last line end, and more."""
+    """Return a multipart body. Each part is its headers, without the last line end, and content."""
     whole = b"".join(
         b"--limit\r\n" + headers.encode() + b"\r\n\r\n" + content + b"\r\n"
         for headers, content in parts

@@ -1,4 +1,4 @@
-"""From a real connection to the storage: what takes a server, and much data."""
+"""The path from a real connection to the storage, with large bodies."""
 
 import asyncio
 import os
@@ -36,9 +36,9 @@ pytestmark = pytest.mark.integration
 
 MEBIBYTE = 1 << 20
 LIMIT = 30 * MEBIBYTE
-# More than a part of an upload to a bucket, so that there is something to be taken back.
+# More bytes than a part of an upload to a bucket, so that a refusal must undo a part.
 LARGE_BODY = 20 * MEBIBYTE
-# Of the server whose memory is watched.
+# The size for the server whose memory the test measures.
 LARGE_LIMIT = 110 * MEBIBYTE
 CSV = {"Content-Type": "text/csv"}
 HEAD = b"POST /imports HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
@@ -46,7 +46,7 @@ BACKEND = Path(__file__).parents[2]
 
 
 class UploadCounter:
-    """The service, and how many uploads it has finished with, answered or not."""
+    """The service, with a count of finished uploads, answered or not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -94,7 +94,7 @@ async def shared_server(
 
 @pytest.fixture
 async def server(shared_server: Server, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Server]:
-    """A server that has not stored anything."""
+    """Start a server with an empty storage."""
     yield shared_server
     (await shared_server.client.delete("/imports")).raise_for_status()
     assert shared_server.probe.files() == shared_server.probe.leftovers() == []
@@ -103,7 +103,7 @@ async def server(shared_server: Server, caplog: pytest.LogCaptureFixture) -> Asy
 
 @dataclass(frozen=True)
 class ServerProcess:
-    """A server in a process of its own, whose memory is its own, too."""
+    """A server in a process of its own, with memory of its own."""
 
     client: httpx.AsyncClient
     probe: StorageProbe
@@ -119,7 +119,7 @@ async def server_process(folder: Path, s3: str | None) -> AsyncIterator[ServerPr
         environment |= CREDENTIALS
     probe = FolderProbe(folder / "data" / "uploads") if s3 is None else BucketProbe(prefix)
     log = folder / "log"
-    # It listens before there is a server: nobody has to ask whether there is one by now.
+    # The socket listens before the server starts, so clients need not poll.
     with socket.create_server(("127.0.0.1", 0)) as listening, log.open("wb") as output:
         port = listening.getsockname()[1]
         process = await asyncio.create_subprocess_exec(
@@ -214,7 +214,7 @@ async def test_upload_chunked_over_limit_returns_413_and_leaves_nothing(server: 
     async def body() -> AsyncIterator[bytes]:
         async for block in blocks(LIMIT // MEBIBYTE, MEBIBYTE):
             yield block
-        # So much was fine, and is on its way to the storage.
+        # The body is within the limit so far, and the storage has received a part of it.
         await wait_for_leftovers(server.probe)
         yield b"x"
 
@@ -238,7 +238,7 @@ async def test_upload_expect_continue_invalid_headers_are_refused_before_body(
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(HEAD + headers + b"\r\nExpect: 100-continue\r\n\r\n")
     async with asyncio.timeout(TIMEOUT):
-        # The first line of all: nobody has said 100, and nothing was sent.
+        # The first line of the response: the server has not sent 100, and the client no body.
         assert (await reader.readline()).split()[1] == status
     writer.close()
 
@@ -257,7 +257,7 @@ async def test_upload_expect_continue_valid_headers_return_100(server: Server) -
 
 async def test_upload_in_progress_other_requests_are_served(server: Server) -> None:
     async def body() -> AsyncIterator[bytes]:
-        # Nothing more is sent before others have been answered.
+        # The body stops until another request gets its response.
         async for block in blocks(10, MEBIBYTE):
             yield block
             assert (await server.client.get("/memory")).status_code == 200

@@ -1,4 +1,7 @@
-"""Every test runs with a folder and with a bucket, unless it says otherwise."""
+"""Upload stores in a folder and in a bucket.
+
+Every test runs with both, unless its name says otherwise.
+"""
 
 import asyncio
 import hashlib
@@ -18,7 +21,7 @@ from app.storage.uploads import PART_BYTES, Stored, UploadStore, upload_store
 pytestmark = pytest.mark.integration
 
 BLOCK = 1 << 16
-# Fewer than a part, exactly one, and several with a rest.
+# Fewer bytes than a part, exactly one part, and several parts with a rest.
 COUNTS = [0, 1, PART_BYTES // BLOCK, 3 * PART_BYTES // BLOCK + 1]
 
 
@@ -97,7 +100,7 @@ class TestPut:
             putting.get_loop().call_later(0.001, putting.cancel)
 
         putting = asyncio.create_task(store.put("name", cancel_at_end()))
-        # Whichever comes first: it is there whole, or not at all.
+        # The upload and the cancellation race. The file is there whole or not at all.
         [result] = await asyncio.gather(putting, return_exceptions=True)
         assert probe.files() == (
             [] if isinstance(result, asyncio.CancelledError) else ["name.upload"]

@@ -1,4 +1,4 @@
-"""The processes that a server or a command has started."""
+"""The child processes of a server or a command."""
 
 from contextlib import suppress
 from pathlib import Path

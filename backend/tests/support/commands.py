@@ -1,4 +1,4 @@
-"""The `deals` command within the process of the tests, which saves the start of a process."""
+"""The `deals` command in the process of the tests, which saves the start of a process."""
 
 import gc
 import io
@@ -32,7 +32,7 @@ Command: TypeAlias = Callable[..., Ended]
 def in_process(folder: Path, capsys: pytest.CaptureFixture[str], **given: str) -> Command:
     """Return a function that runs `deals` in `folder`, with these variables.
 
-    Only synchronous tests can call it: commands have an event loop of their own.
+    Only synchronous tests can call it, because commands run an event loop of their own.
     """
     always = {
         **LONG_TIMEOUTS_ENV,
@@ -54,7 +54,7 @@ def in_process(folder: Path, capsys: pytest.CaptureFixture[str], **given: str) -
 def _exit_status(
     arguments: tuple[str, ...], folder: Path, variables: Mapping[str, str], stdin: str
 ) -> int:
-    """Run the command, and give the process back its handlers and its garbage collector."""
+    """Run the command, restore signal handlers and garbage collector, and return its status."""
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         for name in Settings.model_fields:
@@ -63,7 +63,7 @@ def _exit_status(
             patch.setenv(name, value)
         patch.setattr(sys, "argv", ["deals", *arguments])
         patch.setattr(sys, "stdin", io.StringIO(stdin))
-        # The loggers of modules would keep writing to this test's captured output.
+        # Otherwise loggers of modules keep writing to this test's captured output.
         patch.setattr(databases, "configure_logging", lambda _settings: None)
         patch.chdir(folder)
         try:

@@ -28,12 +28,12 @@ VALID_ROW = {
 
 
 def row(number: int = 1, **fields: str) -> dict[str, str]:
-    """Return a valid row with the id `number`, changed by `fields`."""
+    """Return a valid row with the id `number` and with changed `fields`."""
     return {**VALID_ROW, "id": str(number), **fields}
 
 
 def rows_with_conflicts(count: int) -> list[dict[str, str]]:
-    """Return rows of ever more hotels, with one conflict and one repeated id in each hundred."""
+    """Return rows of many hotels, with one conflict and one repeated id in each hundred."""
     rows = []
     for number in range(count):
         hotel = number // 100 if number % 100 < 90 else number % (1 + number // 100)

@@ -1,4 +1,4 @@
-"""A database that fails or halts where a test wants it, by triggers: nothing is replaced."""
+"""Database faults for tests: triggers that fail or block a statement."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ async def wait_for_rows(database: Database, statement: str) -> None:
 async def failing(
     database: Database, table: str, when: str, *, on: str = "INSERT", sqlstate: str = "57P01"
 ) -> AsyncIterator[None]:
-    """Inside the block, writing a row of which `when` is true fails, as if the server shut down."""
+    """Fail writes of rows for which `when` is true, as if the server shut down."""
     await execute(
         database,
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
@@ -37,14 +37,14 @@ async def failing(
 
 
 class Gate:
-    """Who writes to a table waits here, with the transaction open, until it is opened."""
+    """A gate that stops writers of a table, with their transactions open, until it opens."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._open = asyncio.Event()
 
     async def wait_until_blocked(self) -> None:
-        """Return when there is one."""
+        """Wait until a writer waits at the gate."""
         waiting = (
             "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database "
             "WHERE datname = current_database() AND locktype = 'advisory' "
@@ -66,7 +66,7 @@ class Gate:
 async def gate(
     database: Database, table: str, when: str, *, on: str = "INSERT", moment: str = "AFTER"
 ) -> AsyncIterator[Gate]:
-    """Inside the block, who has written a row of which `when` is true waits for the gate."""
+    """Install a gate for writers of rows for which `when` is true."""
     await execute(
         database,
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "

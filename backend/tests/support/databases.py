@@ -1,4 +1,4 @@
-"""Making, cloning and dropping databases on the tests' server."""
+"""Databases on the tests' server: create, clone and drop."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -15,14 +15,14 @@ from app.db.provisioning import DatabaseUrls
 from app.db.session import Database
 from app.embedded.server import embedded_postgres
 
-# Each is supported; the quick tier runs on the newer one.
+# The service supports these versions. The quick tier runs on the newer one.
 VERSIONS = [pytest.param(16, marks=pytest.mark.slow), 18]
 
-# The id of a run is part of the names of its databases.
+# The names of a run's databases contain its id.
 RUN_ID = "TEST_RUN_ID"
 
-# The data of a test may be lost, so the server does not wait for the disk. Its shared memory is in
-# its data folder, because a killed server leaves its segments in /dev/shm.
+# The tests can lose data, so the server does not wait for the disk. Shared memory is in the data
+# folder, because a killed server leaves its segments in /dev/shm.
 SERVER_OPTIONS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -38,7 +38,7 @@ def run_id() -> str:
 
 @contextmanager
 def run_server(data_dir: Path) -> Iterator[URL]:
-    """The PostgreSQL of the tests: at `TEST_DATABASE_URL`, or an embedded one."""
+    """Yield the PostgreSQL of the tests: the one at `TEST_DATABASE_URL`, or an embedded one."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         yield make_url(given)
@@ -48,12 +48,12 @@ def run_server(data_dir: Path) -> Iterator[URL]:
 
 
 def dsn(url: URL) -> str:
-    """`url` in the form that asyncpg and psql take."""
+    """Return `url` in the form that asyncpg and psql accept."""
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def as_text(url: URL) -> str:
-    """`url` in the form that settings and SQLAlchemy take, password and all."""
+    """Return `url` with its password, in the form that settings and SQLAlchemy accept."""
     return url.render_as_string(hide_password=False)
 
 
@@ -74,7 +74,7 @@ async def create_database(server: URL, name: str, template: str = "template0") -
 
 
 async def drop_database(url: URL, server: URL) -> None:
-    """Drop it whoever is still connected."""
+    """Drop the database and end its connections."""
     connection = await asyncpg.connect(dsn(server))
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
@@ -84,7 +84,7 @@ async def drop_database(url: URL, server: URL) -> None:
 
 @asynccontextmanager
 async def temporary_database(server: URL, template: str = "template0") -> AsyncIterator[URL]:
-    """A database for the length of the block."""
+    """Create a database, and drop it at the end of the block."""
     url = await create_database(server, f"test_{run_id()}_{uuid4().hex}", template)
     try:
         yield url

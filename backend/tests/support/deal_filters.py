@@ -1,4 +1,4 @@
-"""Every filter of a list of deals, beside the same filter in Python."""
+"""Every filter of `GET /deals`, beside the same filter in Python."""
 
 from collections.abc import Callable
 from decimal import Decimal

@@ -1,8 +1,8 @@
-"""The variables that a process of a test inherits, whatever else its environment has."""
+"""The environment variables that processes of the tests inherit."""
 
 import os
 
-# Programs, the run's temporary folder, and coverage.py's settings for subprocesses.
+# For programs, the run's temporary folder, and coverage.py in subprocesses.
 _NAMES = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 
 

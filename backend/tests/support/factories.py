@@ -1,4 +1,4 @@
-"""Random but valid rows, and how to put them into a database without the code under test."""
+"""Random valid rows, and inserts that bypass the code under test."""
 
 import itertools
 import random
@@ -40,7 +40,7 @@ class DealRow:
     categories: list[str] = field(default_factory=list)
 
 
-# Fixed seeds of their own: tests of any order and selection get the same kind of rows.
+# Fixed seeds make the rows independent of the order and the selection of tests.
 _hotels = random.Random(7)  # noqa: S311 - rows of tests
 _deals = random.Random(11)  # noqa: S311 - rows of tests
 
@@ -54,7 +54,7 @@ _numbers = itertools.count(1)
 
 
 class HotelFactory:
-    """A builder of random hotels; `build` takes the fields that a test is about."""
+    """A builder of random hotels. `build` takes the fields that a test sets."""
 
     @staticmethod
     def build(**fields: Any) -> HotelRow:
@@ -73,7 +73,7 @@ class HotelFactory:
 
 
 class DealFactory:
-    """A builder of random deals; `build` takes the fields that a test is about."""
+    """A builder of random deals. `build` takes the fields that a test sets."""
 
     @staticmethod
     def build(**fields: Any) -> DealRow:
@@ -94,7 +94,7 @@ class DealFactory:
 
 
 async def insert_hotel(connection: AsyncConnection, hotel: HotelRow | None = None) -> HotelRow:
-    """Insert it, and note its id in it."""
+    """Insert the hotel, and set its id."""
     hotel = hotel or HotelFactory.build()
     result = await connection.execute(
         text(
@@ -108,7 +108,7 @@ async def insert_hotel(connection: AsyncConnection, hotel: HotelRow | None = Non
 
 
 async def insert_deal(connection: AsyncConnection, deal: DealRow) -> DealRow:
-    """Insert it with its categories, and note its id in it."""
+    """Insert the deal with its categories, and set its id."""
     result = await connection.execute(
         text(
             "INSERT INTO deals (external_id, hotel_id, room_type, star_rating, price_per_night,"
@@ -140,7 +140,7 @@ async def insert_deal(connection: AsyncConnection, deal: DealRow) -> DealRow:
 async def insert_catalog(
     connection: AsyncConnection, hotels: list[HotelRow], deals_per_hotel: int
 ) -> list[DealRow]:
-    """Hotels with random deals, the deals interleaved so that ids do not follow hotels."""
+    """Insert hotels with random deals, interleaved so that ids do not follow hotels."""
     for hotel in hotels:
         await insert_hotel(connection, hotel)
     deals: list[DealRow] = []

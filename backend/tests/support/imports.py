@@ -18,7 +18,7 @@ _IMPORT = TypeAdapter(ImportResponse)
 
 
 def checked(said: Any) -> dict[str, Any]:
-    """Check what holds for every import that a client gets, and return it."""
+    """Check the invariants of every import, and return it."""
     _IMPORT.validate_python(said)
     assert list(said) == list(ImportResponse.__annotations__)
     assert sum(said[name] for name in DECIDED) == said["rows_read"]
@@ -71,10 +71,10 @@ def stored_files(settings: Settings) -> list[str]:
 
 
 def eventful_rows(count: int) -> list[dict[str, str]]:
-    """Rows that do all that a file can do, to the rows before them too.
+    """Return rows of every kind that a load distinguishes.
 
-    Hotels that come as the file goes on, now and then one with another's phone or with a second
-    phone; ids that return with the same row and with another; rows that are wrong.
+    New hotels appear throughout the file. Some take the phone of another hotel, or a second phone.
+    Ids repeat with the same row and with another row. Some rows are invalid.
     """
     rows: list[dict[str, str]] = []
     for number in range(1, count + 1):

@@ -1,7 +1,7 @@
-"""The service on a real socket, served by a thread of the test's own process.
+"""The service on a real socket, served by a thread of the tests' process.
 
-It starts in a few hundredths of a second, where a process takes a second or two. Signals, memory
-and death need a process: see `tests.support.servers`.
+It starts in a few hundredths of a second, and a process takes a second or two. Tests of signals,
+memory and death need a process: see `tests.support.servers`.
 """
 
 import asyncio
@@ -50,12 +50,12 @@ async def local_server(
     """Serve on a free port as `deals serve` does, with its protocol and its event loop.
 
     `send_buffer` is the size of each connection's buffer in the kernel, in bytes. With
-    `wait_for_data` the server sees a connection when its first bytes are there. `options` are
+    `wait_for_data` the server accepts a connection when its first bytes arrive. `options` are
     uvicorn's.
     """
     app = create_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        # The sockets of accepted connections inherit it.
+        # Accepted connections inherit the option from this socket.
         if send_buffer is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         if wait_for_data:

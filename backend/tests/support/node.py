@@ -11,7 +11,7 @@ BIN = NPM / "node_modules" / ".bin"
 
 
 def require(*commands: str) -> None:
-    """Skip the test where the packages are not installed; where `REQUIRE_NODE` is set, fail it."""
+    """Skip the test without the packages, or fail it if `REQUIRE_NODE` is set."""
     missing = [each for each in commands if not (BIN / each).exists()]
     if shutil.which("node") is None:
         missing.append("node")
@@ -20,7 +20,7 @@ def require(*commands: str) -> None:
 
 
 def give_up(reason: str) -> None:
-    """Skip, or fail where everything must be there."""
+    """Skip the test, or fail it if `REQUIRE_NODE` is set."""
     if os.environ.get("REQUIRE_NODE"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for_sync
 from app.core.config import Settings
 from app.db.provisioning import DatabaseUrls
 
-# So few connections of the server's that clients surely take turns.
+# So few server connections that clients must share them.
 SHARED = 3
 
 _CONFIGURATION = f"""
@@ -48,7 +48,7 @@ class PgBouncer:
     log: Path
 
     def url(self, database: URL) -> URL:
-        """A database of the tests' server, by way of PgBouncer."""
+        """Return the address of a database through PgBouncer."""
         return database.set(host="127.0.0.1", port=self.port, query={})
 
     def urls(self, database: URL) -> DatabaseUrls:
@@ -56,7 +56,7 @@ class PgBouncer:
         return DatabaseUrls(pooled, pooled, as_text(database), pooled=True)
 
     def before(self, settings: Settings, database: URL) -> Settings:
-        """Settings of a service that reaches a database in that way."""
+        """Return settings of a service that reaches a database through PgBouncer."""
         return settings.model_copy(
             update={
                 "database_url": SecretStr(as_text(self.url(database))),
@@ -70,9 +70,9 @@ class PgBouncer:
 def running_pgbouncer(
     server: URL, folder: Path, configuration: str | None = None
 ) -> Iterator[PgBouncer]:
-    """PgBouncer on a free port, for every database of a server.
+    """Run PgBouncer on a free port, for every database of a server.
 
-    In `configuration`, which stands for the tests' own, `{port}` and `{target}` are filled in.
+    `configuration` replaces the tests' own. `{port}` and `{target}` are filled in.
     """
     executable = require_program("pgbouncer")
     folder.mkdir()
@@ -94,7 +94,7 @@ def running_pgbouncer(
 
 
 async def let_in(server: URL) -> None:
-    """Have an embedded server of root's take PgBouncer's user, too."""
+    """Let PgBouncer's user connect to an embedded server of root."""
     folder = server.query.get("host")
     if os.geteuid() != 0 or not isinstance(folder, str):
         return
@@ -113,7 +113,7 @@ def _allow(rules: Path, line: str) -> None:
 
 
 def target(server: URL) -> str:
-    """Where PgBouncer finds a server, in its own words."""
+    """Return the address of a server in PgBouncer's syntax."""
     where = {
         "host": server.query.get("host") or server.host,
         "port": server.query.get("port") or server.port,
@@ -124,7 +124,7 @@ def target(server: URL) -> str:
 
 
 def _unprivileged_prefix() -> list[str]:
-    """Return a command that drops root, as which PgBouncer refuses to run.
+    """Return a command prefix that drops root, as which PgBouncer refuses to run.
 
     An embedded server's socket is in a private folder, which the capability opens.
     """

@@ -1,4 +1,4 @@
-"""Programs that tests run and that are not Python's."""
+"""External programs that tests run."""
 
 import os
 import shutil
@@ -6,9 +6,9 @@ from typing import NoReturn
 
 import pytest
 
-# Debian has servers where only root looks.
+# Debian installs some servers where only root's PATH looks.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
-# What helps where a program is missing; Debian's package has the same name as other programs.
+# Advice for missing programs whose Debian package has another name.
 _INSTALL = {
     "docker": "see https://docs.docker.com/compose/install/",
     "prlimit": "apt-get install util-linux",
@@ -17,10 +17,10 @@ _INSTALL = {
 
 
 def require_program(name: str) -> str:
-    """Return where a program is.
+    """Return the path of a program.
 
-    A test without it is skipped, and says what to install. Where `REQUIRE_` and the name are set,
-    as in CI, it fails.
+    Without the program the test is skipped, with advice for the installation. It fails if the
+    variable `REQUIRE_` with the program's name is set, as in CI.
     """
     found = shutil.which(name, path=_PATH)
     if found is None:
@@ -29,12 +29,12 @@ def require_program(name: str) -> str:
 
 
 def install(name: str) -> str:
-    """Return what installs a program."""
+    """Return advice for the installation of a program."""
     return _INSTALL.get(name, f"apt-get install {name}")
 
 
 def give_up(name: str, reason: str) -> NoReturn:
-    """Skip the test, or fail where the program must be there."""
+    """Skip the test, or fail it if the program is required."""
     if os.environ.get(f"REQUIRE_{name.upper()}"):
         pytest.fail(f"{reason} (REQUIRE_{name.upper()} is set)", pytrace=False)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""The service as an operator starts it, in a process of its own."""
+"""The service as an operator starts it, as a process."""
 
 import asyncio
 import itertools
@@ -17,9 +17,9 @@ from tests.support.timeouts import LONG_TIMEOUTS_ENV, TIMEOUT
 from tests.support.waiting import wait_for
 
 DEALS = Path(sys.executable).with_name("deals")
-# Below those that clients get by themselves (from 32768 on Linux); each process begins elsewhere.
+# Below the kernel's own client ports, from 32768 on Linux. Each process starts at another one.
 _PORTS = itertools.count(10_000 + secrets.randbelow(20_000))
-# For those who ask again and again: each client would read all the certificates there are.
+# Share one TLS context, because each new client would read all certificates.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -40,14 +40,14 @@ class RunningServer:
 def running_server(
     database_url: str, folder: Path, *options: str, **environment: str
 ) -> AbstractAsyncContextManager[RunningServer]:
-    """`deals serve` on a free port, answering; stopped at the end of the block."""
+    """Run `deals serve` on a free port, and stop it at the end of the block."""
     return running_server_at(free_port(), database_url, folder, *options, **environment)
 
 
 def running_server_at(
     port: int, database_url: str, folder: Path, *options: str, **environment: str
 ) -> AbstractAsyncContextManager[RunningServer]:
-    """The same on this port."""
+    """Run `deals serve` on this port, and stop it at the end of the block."""
     command = (str(DEALS), "serve", "--port", str(port), *options)
     return _running(command, port, database_url, folder, environment)
 
@@ -55,7 +55,7 @@ def running_server_at(
 def plain_uvicorn(
     database_url: str, folder: Path, **environment: str
 ) -> AbstractAsyncContextManager[RunningServer]:
-    """The application under uvicorn's own command, with its protocol and its sockets."""
+    """Run the application by uvicorn's own command, with its protocol and its sockets."""
     port = free_port()
     command = (sys.executable, "-m", "uvicorn", "--factory", "app.main:app_from_environment")
     return _running((*command, "--port", str(port)), port, database_url, folder, environment)
@@ -86,7 +86,7 @@ async def _running(
             await wait_until_it_answers(port)
             yield RunningServer(port, server.pid, path)
         finally:
-            # A test may have ended it already.
+            # The test may have ended the process already.
             with suppress(ProcessLookupError):
                 server.terminate()
             await server.wait()
@@ -97,12 +97,12 @@ def url_of(port: int) -> str:
 
 
 def patient_client(url: str) -> httpx.AsyncClient:
-    """A client for a server of the tests."""
+    """Return a client with long timeouts."""
     return httpx.AsyncClient(base_url=url, timeout=TIMEOUT, verify=NO_CERTIFICATES)
 
 
 def free_port() -> int:
-    """A port that was free a moment ago, and that nobody else is likely to be given."""
+    """Return a port that was free a moment ago and is unlikely to be taken."""
     for port in _PORTS:
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))

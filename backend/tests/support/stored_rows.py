@@ -1,4 +1,4 @@
-"""What a test asks a loaded database."""
+"""Queries on a loaded database."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from app.db.session import Database
 
-# Every derived number of a hotel against its deals, and of a category against its links; none.
+# Select hotels and categories with wrong derived numbers. A correct database has none.
 _DRIFT = """
 SELECT hotels.id FROM hotels LEFT JOIN (
     SELECT hotel_id, count(*) AS deals, count(*) FILTER (WHERE is_available) AS available,
@@ -50,18 +50,18 @@ async def fetch_catalog_rows(database: Database) -> list[list[tuple[Any, ...]]]:
 
 
 async def content(database: Database) -> list[tuple[Any, ...]]:
-    """All that was loaded, without what the database made up; and the derived numbers are right."""
+    """Return all loaded values without generated ones, and check the derived numbers."""
     assert await fetch_rows(database, _DRIFT) == []
     return await fetch_rows(database, _CONTENT)
 
 
 async def ids(database: Database) -> list[int]:
-    """The external ids that are stored."""
+    """Return the stored external ids."""
     return [row[0] for row in await content(database)]
 
 
 async def execute(database: Database, *statements: str) -> None:
-    """One transaction."""
+    """Run statements in one transaction."""
     async with database.uow.begin() as session:
         for statement in statements:
             await session.execute(text(statement))

@@ -1,17 +1,17 @@
-"""How long tests wait for what works, also on a machine that does much else.
+"""Time limits of tests for operations that succeed, long enough for a busy machine.
 
-What is wrong is to fail a test, and not who had to wait: these are far from what anything takes,
-and who tests a limit sets it.
+A test must fail by a wrong result and not by a slow machine. A test of a limit sets a limit of its
+own.
 """
 
 from typing import Any
 
 # Seconds.
 TIMEOUT = 60.0
-# And a limit that is not to end what a test waits for.
+# A service limit that must not end the operation under test.
 NO_LIMIT = 10 * TIMEOUT
 
-# The service's limits of a connection and of a statement, as settings and as variables.
+# The service's limits on connections and statements, as settings and as variables.
 LONG_TIMEOUTS: dict[str, Any] = dict.fromkeys(
     (
         *("db_pool_timeout", "db_connect_timeout", "db_read_timeout"),

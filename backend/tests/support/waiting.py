@@ -1,4 +1,4 @@
-"""Polling, for conditions without an event: rows, files and processes of another process."""
+"""Polling for conditions without an event: rows, files and processes of another process."""
 
 import asyncio
 import inspect
@@ -10,7 +10,7 @@ from tests.support.timeouts import TIMEOUT
 
 T = TypeVar("T")
 
-# Seconds between two checks, of which each may cost a request or a connection.
+# Seconds between two checks. A check may cost a request or a connection.
 INTERVAL = 0.02
 
 
@@ -29,7 +29,7 @@ async def wait_for(
 async def wait_for(condition: Callable[[], Any], awaited: str, *, seconds: float = TIMEOUT) -> Any:
     """Poll a function, plain or asynchronous, and return its first true result.
 
-    `awaited` is the event that the failure names when the time is over.
+    `awaited` describes the event in the message of a timeout.
     """
     try:
         async with asyncio.timeout(seconds) as limit:
@@ -49,7 +49,7 @@ def wait_for_sync(
     seconds: float = TIMEOUT,
     interval: float = INTERVAL,
 ) -> T:
-    """Poll a plain function outside an event loop, or where the loop may stand still."""
+    """Poll a plain function outside an event loop, or where the loop may block."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         if time.monotonic() >= deadline:

@@ -1,16 +1,16 @@
-"""Reading pages as a browser would, and what every one of them must be."""
+"""Parsed pages, and the checks that every page must pass."""
 
 import re
 from html.parser import HTMLParser
 
 import httpx
 
-# Elements that have no end.
+# Elements without an end tag.
 _VOID_ELEMENTS = {"link", "meta", "input", "br"}
 
 
 class _PageParser(HTMLParser):
-    """Complains about what is not closed, and about what a strict policy would refuse."""
+    """A parser that reports unclosed elements and violations of a strict content policy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,17 +54,17 @@ def _parse_page(response: httpx.Response) -> _PageParser:
 
 
 def linked_urls(response: httpx.Response) -> list[str]:
-    """Where a page leads and what it loads, after a look at the page itself."""
+    """Check the page, and return the addresses of its links and assets."""
     return _parse_page(response).addresses
 
 
 def main_text(response: httpx.Response) -> str:
-    """The text of a page's main part, as it is read."""
+    """Return the visible text of a page's main part."""
     return " ".join(_parse_page(response).texts)
 
 
 def statement_count(response: httpx.Response) -> int:
-    """How many SQL statements a page has cost."""
+    """Return the number of SQL statements of a page."""
     match = re.search(r"SQL statements: (\d+)", response.headers["server-timing"])
     assert match is not None
     return int(match[1])

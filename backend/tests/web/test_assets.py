@@ -1,4 +1,4 @@
-"""What pages load from this service."""
+"""The assets of pages."""
 
 import gzip
 from pathlib import Path

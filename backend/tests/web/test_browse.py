@@ -1,4 +1,4 @@
-"""The table of deals."""
+"""The page of deals."""
 
 import gzip
 import re
@@ -64,7 +64,7 @@ async def test_deals_page_with_query_shows_deals_of_api(
 
     assert page.status_code == 200
     assert deal_ids(page) == [deal["id"] for deal in found["items"]]
-    # The state is in the address, and the form shows it.
+    # The address has the state, and the form shows it.
     for name, value in query.items():
         if name not in {"skip", "count"}:
             for each in value if isinstance(value, list) else [value]:
@@ -110,7 +110,7 @@ async def test_request_log_of_pages_has_route_template(client: httpx.AsyncClient
 
 
 async def test_deals_page_uses_three_statements(client: httpx.AsyncClient) -> None:
-    """The table with its total, the cities to choose from, the categories."""
+    """One statement for the table with its total, one for the cities, one for the categories."""
     assert statement_count(await client.get("/?city=Berlin&sort=-price_per_night")) == 3
 
 
@@ -118,7 +118,7 @@ async def test_deals_page_next_links_lead_through_all_pages(client: httpx.AsyncC
     query = "limit=20&sort=-price_per_night&min_discount=1"
     every = (await client.get(f"/deals?{query.replace('20', '100')}")).json()["items"]
     page = await client.get(f"/dashboard?{query}&skip=40")
-    # Back to the first one, and from there on.
+    # A new sort returns to the first page.
     address = f"/dashboard?{query}"
     assert address in linked_urls(page)
     found = []
@@ -201,7 +201,7 @@ async def test_deals_page_invalid_query_shows_messages_of_api(
             assert f'id="{field}-wrong"' in page.text
         elif field in {"ctiy", "skip", "cursor", "count"}:
             assert detail["field"] in said
-    # The rest of the page is there.
+    # The rest of the page is still there.
     assert "Any of these categories" in said
     assert deal_ids(page) == []
 
@@ -231,7 +231,7 @@ async def test_dashboard_hostile_text_is_escaped(api: httpx.AsyncClient) -> None
 
 
 async def test_deals_page_with_assets_is_below_100_kb(client: httpx.AsyncClient) -> None:
-    """Compressed, and all that the first page loads."""
+    """The sum counts the compressed page and all assets of a first visit."""
     html = await client.get("/", headers={"Accept-Encoding": "gzip"})
     assert html.headers["content-encoding"] == "gzip"
     total = len(gzip.compress(html.content, 5))

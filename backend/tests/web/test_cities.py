@@ -1,4 +1,4 @@
-"""What cities cost."""
+"""The page of average prices by city."""
 
 import re
 from decimal import Decimal

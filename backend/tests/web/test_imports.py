@@ -1,4 +1,4 @@
-"""The pages of imports, as they come from the server."""
+"""The pages of imports."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ class TestImportListPage:
 
         assert page.text.count('data-state="queued"') == 4
         assert page.text.count('data-state="succeeded"') == 1
-        # Those that come first, and no more than a browser has connections for.
+        # Only the first unfinished imports have a stream, because browsers limit connections.
         watched = [
             f'hx-sse:connect="/imports/{number}/events"' in page.text for number in range(1, 6)
         ]
@@ -98,7 +98,7 @@ class TestImportPage:
         made = await submit(api, [row(1), row(2, price_per_night="-1")])
         await runner.run(made["id"])
 
-        # The import; its rejects as the API gives them, and that there are no more.
+        # One statement for the import, and three for its rejects and their end.
         assert statement_count(await api.get(f"/dashboard/imports/{made['id']}")) == 4
 
     async def test_queued_import_has_cancel_button(self, api: httpx.AsyncClient) -> None:
@@ -120,7 +120,7 @@ class TestImportPage:
 
 @pytest.mark.slow
 def test_api_process_without_worker_sets_csv_field_limit() -> None:
-    """Without what only workers need, which would set the same limit."""
+    """The worker's modules set the same limit, so the test imports only those of the API."""
     code = "import csv, app.main; print(csv.field_size_limit())"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 

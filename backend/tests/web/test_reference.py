@@ -1,4 +1,4 @@
-"""`/docs` and `/redoc` as they are sent; `tests/browser/` looks at them in a browser."""
+"""`/docs` and `/redoc` as the server sends them. `tests/browser/` opens them in a browser."""
 
 import re
 
