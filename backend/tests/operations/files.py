@@ -11,6 +11,7 @@ BACKEND = Path(__file__).parents[2]
 ROOT = BACKEND.parent
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CLAUDE.md", "backend/CLAUDE.md")),
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 TASKS = tomllib.loads((ROOT / "mise.toml").read_text())["tasks"]
