@@ -230,7 +230,7 @@ async def pgbouncer(
 
 @pytest.fixture(scope="session")
 def on_database(request: pytest.FixtureRequest, settings: Settings) -> Callable[[URL], Settings]:
-    """Return a function from a database to settings; THROUGH_PGBOUNCER puts PgBouncer between."""
+    """Return a function from a URL to settings, by PgBouncer if THROUGH_PGBOUNCER is set."""
     if os.environ.get("THROUGH_PGBOUNCER"):
         bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
         return lambda url: bouncer.before(settings, url)

@@ -21,7 +21,7 @@ def make_answer(content: Any, *, status: int = 200, **headers: str) -> Answer:
 
 
 def change_page(path: list[str | int], value: Any) -> Any:
-    """Return a copy of the page with another value at `path`; `...` removes the value."""
+    """Return a copy of the page with another value at `path`. `...` removes the value."""
     copy = json.loads(json.dumps(PAGE))
     place = copy
     for step in path[:-1]:

@@ -48,7 +48,7 @@ async def test_page_log_of_clean_page_has_no_errors(
 
 @pytest.fixture
 async def other_host() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Start another server; yield its address and the list of requests that it gets."""
+    """Start another server, and yield its address and the list of requests that it gets."""
     asked: list[bytes] = []
 
     async def record_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

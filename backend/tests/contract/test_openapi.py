@@ -18,7 +18,7 @@ SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 @pytest.mark.unit
 def test_document_equals_committed_snapshot(settings: Settings) -> None:
-    """Compare with the snapshot; `UPDATE_SNAPSHOTS=1 uv run pytest tests/contract` updates it."""
+    """`UPDATE_SNAPSHOTS=1 uv run pytest tests/contract` updates the snapshot."""
     document = json.dumps(create_app(settings).openapi(), indent=2, ensure_ascii=False) + "\n"
     if os.environ.get("UPDATE_SNAPSHOTS"):
         SNAPSHOT.write_text(document)

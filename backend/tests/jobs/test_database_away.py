@@ -92,7 +92,7 @@ async def deployment(
 async def assert_import_survives(
     api: httpx.AsyncClient, rows: Rows, path: Path, interrupt: Callable[[], Awaitable[object]]
 ) -> None:
-    """Disturb an import in its middle; it succeeds, and the same worker runs the next one."""
+    """Check that a disturbed import succeeds, and that the same worker runs the next one."""
     made = await upload(api, path)
     await wait_rows(api, made, 5 * CHUNK_ROWS)
     await interrupt()

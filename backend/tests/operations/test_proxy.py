@@ -134,7 +134,7 @@ CUT_OFF = 0
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda each: each.name)
 async def test_proxy_ended_server_others_keep_answering(cluster: Cluster, number: int) -> None:
-    """A terminated server fails no request; a killed one fails only its requests in flight."""
+    """A terminated server fails no request. A killed one fails only its requests in flight."""
     finished = asyncio.Event()
     statuses: list[int] = []
     stops = number == signal.SIGTERM

@@ -38,7 +38,7 @@ def test_tasks_need_nothing_but_uv() -> None:
         if isinstance(command, str)
     ]
 
-    # Tools would be downloaded; templates would have mise ask whether the file is trusted.
+    # mise would download tools, and would ask whether a file with templates is trusted.
     assert set(document) == {"tasks"}
     assert "{{" not in (ROOT / "mise.toml").read_text()
     assert all(

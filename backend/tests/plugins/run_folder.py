@@ -66,7 +66,7 @@ class _Run:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder, unless `--basetemp` names another; `PYTEST_DEBUG_TEMPROOT` moves it."""
+    """Make the folder in `PYTEST_DEBUG_TEMPROOT` or a default, unless `--basetemp` is set."""
     if hasattr(config, "workerinput"):
         return
     os.environ[RUN_ID] = uuid.uuid4().hex[:8]

@@ -32,7 +32,7 @@ LONG = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect slow tests that the command line does not request; move long modules to the front.
+    """Deselect slow tests that are not requested, and move long modules to the front.
 
     pytest-randomly shuffles before every other implementation of this hook runs.
     """

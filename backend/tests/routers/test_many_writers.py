@@ -37,7 +37,7 @@ def random_deal(choice: random.Random, hotels: list[int]) -> dict[str, Any]:
 async def run_random_writes(
     api: httpx.AsyncClient, choice: random.Random, hotels: list[int]
 ) -> set[int]:
-    """Run a client's share of creates, changes, moves and deletes; return the statuses."""
+    """Run a client's share of creates, changes, moves and deletes, and return the statuses."""
     statuses = set()
     known = [1]
     for _ in range(WRITE_COUNT // CLIENT_COUNT):

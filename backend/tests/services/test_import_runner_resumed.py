@@ -61,7 +61,7 @@ async def run_uninterrupted(
     options: dict[str, bool],
     remove: str = EMPTY,
 ) -> tuple[dict[str, Any], bytes, list[tuple[Any, ...]]]:
-    """Return the end of an undisturbed import, its rejects and the stored rows; then remove all."""
+    """Run an import undisturbed, remove its rows, and return its end, its rejects and the rows."""
     made = await submit(api, import_file(options), **options)
     await runner.run(made["id"])
     done = await find(api, made["id"])

@@ -67,7 +67,7 @@ async def local_server(
 
 @asynccontextmanager
 async def serve_in_thread(config: uvicorn.Config, listening: socket.socket) -> AsyncIterator[None]:
-    """Run uvicorn in a thread; stop it at the end of the block."""
+    """Run uvicorn in a thread, and stop it at the end of the block."""
     server = uvicorn.Server(config)
     running = asyncio.create_task(asyncio.to_thread(server.run, [listening]))
     try:
