@@ -1,4 +1,4 @@
-"""The HTTP application: the only place where its parts are wired together."""
+"""The composition root of the HTTP application: it connects all parts of the service."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -35,29 +35,32 @@ from app.web.routes import routes as web_routes
 
 logger = logging.getLogger(__name__)
 
-# In the order in which a request is matched: the hottest first.
+# Starlette tries routes in this order, so the routers with the most traffic come first.
 _ROUTERS = (deals, hotels, bulk, exports, categories, imports, health)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service with these settings; its pools open and close with the application.
+    """Return the application with these settings.
+
+    The lifespan of the application opens and closes the connection pools.
 
     Raises:
-        ConfigurationError: there is no key to sign with, or uploads cannot be stored as set.
+        ConfigurationError: the signing key is missing, or the settings of the upload store are
+            invalid.
     """
     limiter = ConcurrencyLimiter(settings.max_requests_in_progress, settings.metrics_path)
     cursors = CursorCodec(signing_key(settings))
     app = DocumentedAPI(
         lifespan=_lifespan(settings, upload_store(settings), cursors, limiter),
         redirect_slashes=False,
-        # Spans of requests, where OTEL_EXPORTER_OTLP_ENDPOINT says where to.
+        # FastAPI exports a span of each request if OTEL_EXPORTER_OTLP_ENDPOINT is set.
         telemetry={"tracing": is_traced(), "metrics": False, "logs": False, "auto_configure": True},
     )
     for module in _ROUTERS:
         app.include_router(module.router)
     app.router.routes.extend([*web_routes, *_metrics_routes(settings)])
     arrival = settings.request_arrival_timeout
-    # The last one is the outermost.
+    # The middleware that is added last is the outermost.
     app.add_middleware(
         RequestMiddleware,
         body=BodyLimit(settings.max_body_bytes, arrival),
@@ -75,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         headers=security_headers(settings.hsts_seconds),
     )
     if settings.cors_origins:
-        # Around what answers errors, so that pages can read those as well.
+        # CORS is outside all middleware that returns errors, so that pages can read the errors.
         allow_origins(app, settings.cors_origins)
     exception_handlers.install(app)
     return app
@@ -93,7 +96,7 @@ async def _metrics(request: Request) -> Response:
 def _lifespan(
     settings: Settings, uploads: UploadStore, cursors: CursorCodec, limiter: ConcurrencyLimiter
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """What lives as long as the application."""
+    """Return a lifespan that opens the database, the services and the metrics server."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -120,7 +123,10 @@ def _lifespan(
 
 
 def app_from_environment() -> FastAPI:
-    """For servers that import an application factory by name."""
+    """Return the application with settings from the environment.
+
+    Server processes that import the factory by name call this.
+    """
     settings = load_settings()
     configure_logging(settings)
     return create_app(settings)

@@ -185,7 +185,7 @@ class TestReport:
         refused = doctor("--replica", **pooled)
 
         assert parse_report(seen).findings
-        assert "no address of the replica" in refused.stderr
+        assert "--replica does not work with DB_PGBOUNCER" in refused.stderr
         assert refused.returncode not in {0, 1}
 
     @pytest.mark.slow
@@ -222,12 +222,12 @@ class TestKill:
         confirmed = doctor("--kill", pid, stdin="y\n")
 
         assert unconfirmed.returncode == declined.returncode == 1
-        assert "End it?" in declined.stderr
+        assert "End this session?" in declined.stderr
         assert confirmed.returncode == 0, confirmed.stderr
         assert "application: somebody" in confirmed.stdout
         assert (
             confirmed.stdout.splitlines()[-1]
-            == f"{pid} is ended; what it had not committed is undone"
+            == f"session {pid} has ended; its uncommitted changes are rolled back"
         )
         assert not is_alive(client_session)
 

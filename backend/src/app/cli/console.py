@@ -1,4 +1,4 @@
-"""What the `deals` command shows: bars on a terminal, plain lines in a pipe."""
+"""Output of the `deals` command: progress bars in a terminal, plain lines in a pipe."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
 @contextmanager
 def rows_bar(description: str, rows: int) -> Iterator[Callable[[int], None]]:
-    """A bar of rows done; the function it yields takes how many there are so far."""
+    """Show a progress bar of rows; yield a function that sets the number of rows so far."""
     with _bar(MofNCompleteColumn()) as progress:
         task = progress.add_task(description, total=rows)
         yield lambda done: progress.update(task, completed=done)
@@ -31,7 +31,7 @@ def rows_bar(description: str, rows: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def load_bar(description: str) -> Iterator[Callable[[LoadProgress], None]]:
-    """A bar of bytes read, with the rows so far."""
+    """Show a progress bar of bytes and rows; yield a function that sets the progress so far."""
     with _bar(DownloadColumn(), TextColumn("{task.fields[rows]:,} rows")) as progress:
         task = progress.add_task(escape(description), total=None, rows=0)
 
@@ -44,7 +44,7 @@ def load_bar(description: str) -> Iterator[Callable[[LoadProgress], None]]:
 
 
 def _bar(*columns: ProgressColumn) -> Progress:
-    """On stderr, so that stdout stays what a script reads; nothing at all in a pipe."""
+    """Return a progress bar on stderr, so that scripts can read stdout; it is hidden in a pipe."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -56,7 +56,7 @@ def _bar(*columns: ProgressColumn) -> Progress:
 
 
 def print_summary(summary: LoadSummary) -> None:
-    """The counts of a load, and where to look for what was left out."""
+    """Print the counts of a load, its warnings, and the path of the rejects file."""
     stdout.print(
         f"{summary.rows_read:,} rows in {summary.seconds:.2f} s: "
         f"{summary.inserted:,} inserted, {summary.updated:,} updated, "

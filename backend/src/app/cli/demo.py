@@ -1,4 +1,4 @@
-"""The whole main job on an empty machine, in one command."""
+"""`deals demo`: a database, generated deals, the API and a worker in one command."""
 
 import asyncio
 from pathlib import Path
@@ -21,13 +21,15 @@ from app.services.loading import LoadingService
 
 
 def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> None:
-    """Database, schema, file, load, API; steps whose result is there already are skipped.
+    """Start the database, migrate it, generate and load a file, and serve the API and a worker.
+
+    Existing files and loaded deals are reused.
 
     Raises:
-        DealsError: one line on what is missing or in the way.
+        DealsError: a step failed; the message is one line.
     """
     require_free_port(host, port)
-    # In production, say at once that there is no key, not after the load.
+    # Report a missing key (in production) now, not after the load.
     signing_key(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with provision_database(settings) as urls:
@@ -42,8 +44,8 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
 
 
 async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int) -> None:
-    # There from the beginning of a load to its end: what is stored may be a part of the file.
-    # Otherwise what is stored is the user's, changed or not, and is left alone.
+    # This file exists while a load runs. If it remains, the last load was interrupted and is run
+    # again. Without it, stored deals belong to the user and stay as they are.
     unfinished = settings.data_dir / "demo-load-unfinished"
     async with Database(urls, settings.with_command_timeouts()) as database:
         stored = await _count(database)

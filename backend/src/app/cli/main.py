@@ -1,4 +1,4 @@
-"""The `deals` command: thin commands over the services that the HTTP API uses too."""
+"""The `deals` command: a thin layer over the services that the HTTP API uses."""
 
 import gc
 import signal
@@ -16,17 +16,18 @@ from app.core.errors import DealsError, InvalidFileError
 
 
 class Later(TyperCommand):
-    """A command, or a group of them, that is imported when it is run or asked for its help.
+    """A command or command group whose module is imported on first use.
 
-    So none starts with what others need: pandas alone takes half a second.
+    A command therefore does not pay for the imports of others: pandas alone takes half a second.
     """
 
     def __init__(self, name: str, line: str) -> None:
         super().__init__(name, help=line)
 
     def load(self) -> Any:
-        """The command itself."""
-        # What is imported stays: the collector need look at it neither meanwhile nor later.
+        """Import and return the command."""
+        # Imported objects live until the process ends, so keep the garbage collector away from
+        # them during the import and afterwards.
         gc.disable()
         module = resolve_name(f"app.cli.commands.{self.name}")
         gc.freeze()
@@ -34,7 +35,7 @@ class Later(TyperCommand):
         return typer.main.get_command(module.app)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Leave it to the command itself to parse, to show its help and to run."""
+        """Delegate parsing, help and execution to the imported command."""
         return self.load().make_context(*arguments, **options)
 
 
@@ -43,22 +44,22 @@ app = TyperGroup(
     help="Hotel deals: load a CSV of deals, serve them over HTTP.",
     no_args_is_help=True,
     commands=[
-        Later("demo", "Everything on an empty machine: a database, generated deals, the API."),
+        Later("demo", "Start a database with generated deals, the API and a worker."),
         Later("serve", "Serve the API."),
-        Later("worker", "Work on background jobs: imports of uploaded files, and housekeeping."),
-        Later("generate", "Write a deals.csv of the usual shape."),
-        Later("load", "Load deals from a file; loading it again changes nothing."),
-        Later("migrate", "Bring the database's schema to head."),
-        Later("verify", "Recompute every derived number and report what is off."),
+        Later("worker", "Run background jobs: imports of uploaded files, and housekeeping."),
+        Later("generate", "Write a CSV file of random deals."),
+        Later("load", "Load deals from a CSV file; a repeated load changes nothing."),
+        Later("migrate", "Upgrade the database schema to the latest revision."),
+        Later("verify", "Recompute every derived number and report differences."),
         Later("doctor", "Diagnose database problems and suggest fixes."),
-        Later("keys", "API keys: who may write."),
+        Later("keys", "Create, list and revoke API keys."),
     ],
 )
 
 
 def main() -> NoReturn:
-    """Run the command; what goes wrong on purpose is one line and an exit status."""
-    # A service manager's SIGTERM ends a command as Ctrl-C does: every `with` block is left.
+    """Run the command; print an expected error as one line and exit with its status."""
+    # SIGTERM from a service manager ends a command like Ctrl-C, so that `with` blocks clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
@@ -69,7 +70,7 @@ def main() -> NoReturn:
     except SQLAlchemyError as error:
         _fail(f"the database refused: {str(error).splitlines()[0]}", EXIT_FAILED)
     except BrokenPipeError:
-        # The reader of a pipe (`deals verify | head`) has seen enough.
+        # The reader of a pipe has closed it, as in `deals verify | head`.
         sys.stderr.close()
     sys.exit(0)
 

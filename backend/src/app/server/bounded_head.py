@@ -1,4 +1,8 @@
-"""Bounds of a request's head, which only a protocol sees while it arrives."""
+"""Limits on the size and the arrival time of a request's head.
+
+An ASGI application sees a request only after its head is complete. Only the HTTP protocol class of
+the server can limit a head that is still arriving.
+"""
 
 import asyncio
 from email.utils import formatdate
@@ -12,20 +16,23 @@ from app.core.errors import AppError, RequestHeadersTooLargeError, RequestTimeou
 from app.http.exception_handlers import envelope
 from app.http.middleware import MAX_HEADERS, parse_request_headers, security_headers
 
-# What no head within the limits of `http/middleware.py` has.
+# A head within the limits of `http/middleware.py` is always smaller.
 _MAX_HEAD_BYTES = 64 * 1024
-# Seconds between a refusal and the end of its connection: to close while the client still sends
-# would reset the connection, and the client might lose the answer.
+# Seconds between a refusal and the close of the connection. Closing a connection while the client
+# still sends resets it, and the client may lose the response.
 _LINGER = 0.5
 
 
 def bounded_head(arrival_timeout: float) -> Any:
-    """Return what uvicorn is given as `http`; worker processes can be given it, too."""
+    """Return the protocol factory for uvicorn's `http` option.
+
+    The factory can be pickled for worker processes.
+    """
     return partial(BoundedHeadProtocol, arrival_timeout=arrival_timeout)
 
 
 class BoundedHeadProtocol(HttpToolsProtocol):
-    """A connection of uvicorn's that refuses a head which is too large or too slow."""
+    """A uvicorn connection that refuses a request head that is too large or too slow."""
 
     def __init__(self, *arguments: Any, arrival_timeout: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -49,7 +56,7 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # One more than may be: the application refuses those.
+        # Pass on one header more than the limit, so that the application refuses the request.
         if self._arrival.count_header() <= MAX_HEADERS + 1:
             super().on_header(name, value)
 
@@ -63,11 +70,11 @@ class BoundedHeadProtocol(HttpToolsProtocol):
 
 
 class _Arrival:
-    """The request that arrives on a connection: its part, its size, and its deadline.
+    """The state of the request that is arriving on a connection: part, size and deadline.
 
-    The deadline of a head is that of its last byte. Once the head is there, the application keeps
-    the deadline of the body and answers; twice the time without a byte then ends a connection of
-    which the application wants nothing more.
+    The last byte of a head must arrive within `timeout` seconds. After the head, the application
+    enforces the deadline of the body and responds. If no byte of a body arrives for twice the
+    timeout, the connection is closed, because the application no longer reads it.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -77,21 +84,21 @@ class _Arrival:
         self._received = self._head_size = self._headers = 0
 
     def start(self, transport: asyncio.Transport) -> None:
-        """Wait for the first request."""
+        """Start the deadline of the first request."""
         self._transport = transport
         self._wait(self._timeout)
 
     def takes(self, data: bytes) -> bool:
-        """Return whether the bytes are for the parser.
+        """Return whether to pass the bytes to the parser.
 
-        Those after a refusal are not, nor line ends between requests, which would end uvicorn's
-        timeout of idle connections.
+        Bytes after a refusal are dropped. So are line ends between requests, which would cancel
+        uvicorn's keep-alive timeout.
         """
         self._received = len(data)
         return not self._refused and (self._in_head or self._in_body or not data.isspace())
 
     def check(self) -> None:
-        """Bound what is left unfinished by the bytes that were received."""
+        """Update the size and the deadline of the request after the parser has read the bytes."""
         if self._in_head:
             self._head_size += self._received
             if self._head_size > _MAX_HEAD_BYTES:
@@ -104,27 +111,27 @@ class _Arrival:
             self.stop()
 
     def begin_head(self) -> None:
-        """Begin a request."""
+        """Record that a request has begun."""
         self._in_head = True
         self._head_size = self._headers = 0
 
     def count_header(self) -> int:
-        """Return the number of the head's headers."""
+        """Count a header and return the number of headers so far."""
         self._headers += 1
         return self._headers
 
     def begin_body(self) -> None:
-        """End a head in time."""
+        """Stop the deadline of the head, which is complete."""
         self.stop()
         self._in_head, self._in_body = False, True
 
     def end(self) -> None:
-        """End a request; the bytes up to here are no part of the next head."""
+        """Record the end of a request; its bytes do not count for the next head."""
         self._in_body = False
         self._received = 0
 
     def stop(self) -> None:
-        """Wait no longer."""
+        """Cancel the deadline."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -136,7 +143,7 @@ class _Arrival:
     def _give_up(self) -> None:
         self._timer = None
         if not (self._refused or self._transport.is_reading()):
-            # The server does not read on, because of the requests before.
+            # The server has paused reading until earlier requests are done.
             self._wait(self._timeout)
         elif self._in_head and not self._refused:
             self._refuse(RequestTimeoutError())
@@ -150,7 +157,7 @@ class _Arrival:
 
 
 def _response(error: AppError) -> bytes:
-    """Return a whole response, in the envelope of all errors."""
+    """Return the bytes of an HTTP response with the error envelope."""
     request_id, _, _ = parse_request_headers(())
     answer = envelope(request_id, error)
     headers = (

@@ -1,4 +1,4 @@
-"""Starting uvicorn, the same way from every command."""
+"""The start of uvicorn, shared by all commands that serve."""
 
 import logging
 import os
@@ -23,32 +23,32 @@ from app.server.bounded_head import bounded_head
 
 logger = logging.getLogger(__name__)
 
-# How long requests under way may take after SIGTERM before their connections are cut.
+# Seconds after SIGTERM in which in-flight requests may finish before their connections are closed.
 DRAIN_SECONDS = 30
-# After so many seconds of silence a worker is killed, and another one started. uvicorn's 5 are less
-# than starting takes on a busy machine, where none would ever get there.
+# Seconds without a sign of life after which uvicorn kills a server process and starts another one.
+# With uvicorn's default of 5 a busy machine kills each process before it has started.
 _WORKER_SILENCE = 30
-# Connections, in a turn of the event loop.
+# Connections that the server accepts in one turn of the event loop.
 _TAKEN_AT_ONCE = 16
 
 
 def serve(
     settings: Settings, *, host: str, port: int, workers: int = 1, reload: bool = False
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then finish the requests under way.
+    """Serve until SIGINT or SIGTERM, then finish the in-flight requests.
 
-    One process gets the application itself; several, or one that is restarted when the code
-    changes, import its factory and read the environment by themselves.
+    A single process receives the application object. With several processes or with `reload`, each
+    process imports the application factory and reads the environment.
 
     Raises:
-        ConfigurationError: the settings do not allow it.
+        ConfigurationError: a port is in use, or the signing key is missing.
     """
-    # OpenTelemetry's own variable, for whoever has not set it.
+    # The default service name in traces. A value in the environment overrides it.
     os.environ.setdefault("OTEL_SERVICE_NAME", "hotel-deals")
     if settings.metrics_port is not None:
-        # The workers share it, so that none of them notices somebody else there.
+        # Server processes share this port, so none of them would notice another program on it.
         require_free_port(settings.metrics_host, settings.metrics_port, "METRICS_PORT")
-    # Before any worker starts: what would stop each of them is one line.
+    # Check the signing key once here. Otherwise each server process would fail with its own error.
     signing_key(settings)
     many = workers > 1 or reload
     with _counting_together() if workers > 1 else nullcontext():
@@ -68,16 +68,16 @@ def serve(
 
 
 def uvicorn_config(application: ASGIApp | str, **options: Any) -> uvicorn.Config:
-    """Return what uvicorn is told of any server; `options` are its own, of this one."""
+    """Return uvicorn's configuration: common options of all servers, and `options` of this one."""
     return uvicorn.Config(
         application,
         loop="uvloop",
-        # There are no WebSockets here, whatever is installed.
+        # Disable WebSockets, even if a library for them is installed.
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        # The application has its own, by FORWARDED_ALLOW_IPS.
+        # The application adds ProxyHeadersMiddleware itself, with FORWARDED_ALLOW_IPS.
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_worker_healthcheck=_WORKER_SILENCE,
@@ -86,15 +86,14 @@ def uvicorn_config(application: ASGIApp | str, **options: Any) -> uvicorn.Config
 
 
 def run(config: uvicorn.Config, *, stall_timeout: float) -> None:
-    """Serve as `uvicorn.run` does, but listen more than once on the one socket.
+    """Serve like `uvicorn.run`, but with duplicates of the listening socket.
 
-    A client that reads nothing for `stall_timeout` seconds is disconnected. libuv takes one
-    connection from each socket in a turn of its loop (libuv's pull request 3696). When turns take
-    long, that is when there is much to do, new clients would wait for seconds before they can be
-    refused.
+    libuv accepts one connection per socket in a turn of its loop (libuv's pull request 3696). Under
+    load a turn takes long, and with a single socket new clients wait for seconds before the service
+    can refuse them. A client that reads nothing for `stall_timeout` seconds is disconnected.
 
     Raises:
-        ConfigurationError: nothing can listen there.
+        ConfigurationError: the service cannot listen on this address.
     """
     sockets = listen(config.host, config.port, "--port", stall_timeout=stall_timeout)
     logger.info("listening on %s", base_url(config.host, config.port))
@@ -113,7 +112,7 @@ def run(config: uvicorn.Config, *, stall_timeout: float) -> None:
 
 @contextmanager
 def _counting_together() -> Iterator[None]:
-    """Workers write what they count to files, which go with them."""
+    """Share metrics between server processes through files, which are deleted at the end."""
     with TemporaryDirectory(prefix="deals-metrics-") as folder:
         metrics.share(Path(folder))
         yield

@@ -1,4 +1,4 @@
-"""The settings and the database of a command."""
+"""The settings and the database connection of a command."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from app.observability.logging import configure_logging
 
 
 def start() -> Settings:
-    """The settings; from here on there is a log."""
+    """Load the settings and configure logging."""
     settings = load_settings()
     configure_logging(settings)
     return settings
@@ -20,7 +20,7 @@ def start() -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """The database, at head if it is an embedded one."""
+    """Open the database; migrate it to the latest revision if it is embedded."""
     await asyncio.to_thread(upgrade_if_embedded, settings)
     async with (
         provision_database_async(settings) as urls,
@@ -30,7 +30,10 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
 
 
 def upgrade_if_embedded(settings: Settings) -> None:
-    """An embedded database may be new; one at DATABASE_URL is migrated when its operator says."""
+    """Migrate an embedded database, which may be new.
+
+    The operator decides when to migrate a database at DATABASE_URL.
+    """
     if settings.database_url is None:
         with provision_database(settings) as urls:
             upgrade(urls.direct)

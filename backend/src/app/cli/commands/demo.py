@@ -9,8 +9,8 @@ app = typer.Typer(add_completion=False)
 
 @app.command("demo")
 def demo_command(port: Port = 8000, rows: Rows = 50_000, host: Host = "127.0.0.1") -> None:
-    """Everything on an empty machine: a database, generated deals, the API.
+    """Start a database with generated deals, the API and a worker.
 
-    Ctrl-C stops all of it; a second start reuses the data.
+    Ctrl-C stops everything. A second start reuses the data.
     """
     demo.run(start(), host=host, port=port, rows=rows, seed=DEFAULT_SEED)

@@ -25,7 +25,7 @@ from app.doctor.examination import DoctorService
 from app.doctor.findings import Finding
 from app.doctor.termination import SessionTerminator
 
-# Longer than a request waits: one asks when a server is slow, and says how long it took.
+# Seconds: longer than a request waits, because the doctor is often run against a slow server.
 LEAST_PATIENCE = 5.0
 
 app = typer.Typer(add_completion=False)
@@ -34,22 +34,24 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def doctor(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     replica: Annotated[
-        bool, typer.Option("--replica", help="Look at READ_DATABASE_URL's, not at the primary.")
+        bool, typer.Option("--replica", help="Examine READ_DATABASE_URL instead of the primary.")
     ] = False,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes of `deals serve`, whose pools have to fit.")
+        int,
+        typer.Option(min=1, help="Number of `deals serve` processes whose connections must fit."),
     ] = 1,
     kill: Annotated[
-        int | None, typer.Option("--kill", metavar="PID", help="End this session instead.")
+        int | None,
+        typer.Option("--kill", metavar="PID", help="End the session of this PID; run no checks."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before ending it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="End the session without asking.")] = False,
 ) -> None:
     """Diagnose database problems and suggest fixes.
 
-    It only reads, in a few short statements. Checks that the role may not make are reported as
-    unknown. To make all of them, grant the role pg_monitor.
+    It only reads, in a few short statements. Checks that the database role may not make are
+    reported as unknown. Grant the role pg_monitor to allow all checks.
 
     Exit status: 0 no problem (there may be warnings), 1 problems, 3 the database cannot be reached,
     or the session cannot be ended.
@@ -74,11 +76,13 @@ def doctor(
 
 @asynccontextmanager
 async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[DiagnosticConnection]:
-    """An embedded database is looked at as it is: not migrated, other than by all else."""
+    """Connect for diagnostics; unlike other commands, do not migrate an embedded database."""
     async with provision_database_async(settings) as found:
         if replica and found.pooled:
-            raise ConfigurationError("DB_PGBOUNCER: no address of the replica itself is known")
-        # A pooler's connection would be another one for each statement, and its settings refused.
+            raise ConfigurationError(
+                "--replica does not work with DB_PGBOUNCER: READ_DATABASE_URL is a pooler's address"
+            )
+        # A pooler may use another connection for each statement, and it refuses session settings.
         urls = found.past_pooler()
         url = urls.replica if replica else urls.primary
         patience = max(LEAST_PATIENCE, settings.db_connect_timeout)
@@ -115,15 +119,15 @@ async def _end(settings: Settings, pid: int, *, replica: bool, yes: bool) -> Non
         ending = SessionTerminator(examination)
         session = await ending.find(pid)
         print_session(session)
-        # Nothing waits meanwhile but this process and one idle connection.
+        # While the operator decides, this process holds one idle connection and no locks.
         if not yes and not await asyncio.to_thread(_agreed):
             raise typer.Exit(EXIT_REJECTED)
         await ending.end(session)
-        console.stdout.print(f"{pid} is ended; what it had not committed is undone")
+        console.stdout.print(f"session {pid} has ended; its uncommitted changes are rolled back")
 
 
 def _agreed() -> bool:
     console.stderr.print(
-        "End it? What it has not committed is undone. [y/N] ", end="", markup=False
+        "End this session? Its uncommitted changes are rolled back. [y/N] ", end="", markup=False
     )
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

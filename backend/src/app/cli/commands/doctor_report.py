@@ -1,4 +1,4 @@
-"""How findings are shown: for people, worst first, and as JSON for scripts."""
+"""Output of `deals doctor`: text for people, worst finding first, and JSON for scripts."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ _INDENT = " " * 9
 
 @dataclass(frozen=True)
 class Report:
-    """What is written as JSON; `status` is the worst severity of all."""
+    """All findings of a run; `status` is the worst severity among them."""
 
     database: Target
     looked_at: datetime
@@ -34,14 +34,14 @@ class Report:
 
     @classmethod
     def of(cls, target: Target, findings: Sequence[Finding]) -> Self:
-        """The findings, the worst first, are of this moment."""
+        """Return a report with the current time; `findings` are sorted, the worst first."""
         counted = Counter(finding.severity for finding in findings)
         counts = {severity: counted[severity] for severity in SEVERITIES}
         return cls(target, datetime.now(UTC), findings[0].severity, counts, findings)
 
 
 def write_json(report: Report) -> None:
-    """One object; times in ISO 8601."""
+    """Print the report as one JSON object, with times in ISO 8601."""
     as_json = json.dumps(dataclasses.asdict(report), default=_as_text, indent=2)
     sys.stdout.write(f"{as_json}\n")
 
@@ -51,7 +51,7 @@ def _as_text(value: Any) -> str:
 
 
 def print_report(report: Report) -> None:
-    """A paragraph each; what is fine is a line each."""
+    """Print a paragraph for each finding, or one line if its severity is `fine`."""
     for finding in report.findings:
         line = Text(f"{finding.severity:<8} ", style=_STYLES[finding.severity])
         line.append(_plain(f"{finding.check}: {finding.title}"), style="default")
@@ -75,7 +75,7 @@ def _print_rest(finding: Finding) -> None:
 
 
 def print_session(session: Session) -> None:
-    """Who is about to be ended."""
+    """Print the session that `deals doctor --kill` is about to end."""
     for name, value in described(session).items():
         console.stdout.print(Text(f"{name}: {_shown(name, value)}"))
 
@@ -99,5 +99,8 @@ def _number(name: str, value: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line, and nothing that a terminal would obey: names and statements are anybody's."""
+    """Return the text on one line, without control characters.
+
+    Names and SQL statements in a finding are untrusted and could contain terminal commands.
+    """
     return " ".join("".join(one if one.isprintable() else " " for one in text).split())

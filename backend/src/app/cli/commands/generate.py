@@ -12,11 +12,16 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def generate(
-    out: Annotated[Path, typer.Option(help="File to write; compressed when it ends in .gz.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write; gzip-compressed if its name ends in .gz.")
+    ],
     rows: Rows = 50_000,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = DEFAULT_SEED,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Seed of the random data; the same seed writes the same bytes."),
+    ] = DEFAULT_SEED,
 ) -> None:
-    """Write a deals.csv of the usual shape."""
+    """Write a CSV file of random deals."""
     with console.rows_bar("generating", rows) as progress:
         generate_file(out, rows=rows, seed=seed, progress=progress)
     console.stdout.print(f"{rows:,} deals in {out}", markup=False)

@@ -14,18 +14,22 @@ from app.services.keys import SCOPES, KeyService
 
 T = TypeVar("T")
 
-app = typer.Typer(help="API keys: who may write.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Create, list and revoke API keys.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    name: Annotated[str, typer.Argument(help="Name of the key, such as its purpose.")],
     scopes: Annotated[
         list[str],
-        typer.Option("--scope", help=f"What it may do; repeatable. One of {', '.join(SCOPES)}."),
+        typer.Option(
+            "--scope", help=f"Permission of the key; repeatable. One of {', '.join(SCOPES)}."
+        ),
     ],
 ) -> None:
-    """Make a key and show it, once."""
+    """Create a key and print it; it is shown only once."""
     chosen = [scope for scope in SCOPES if scope in scopes]
     if unknown := set(scopes) - set(SCOPES):
         raise typer.BadParameter(
@@ -35,13 +39,13 @@ def create_key(
         raise typer.BadParameter(f"1 to {MAX_KEY_NAME_LENGTH} characters", param_hint="NAME")
     key = _with_keys(lambda keys: keys.create(name.strip(), chosen))
     # The key alone on stdout, for scripts.
-    console.stderr.print("keep it, it is not shown again:")
+    console.stderr.print("store this key now, it is not shown again:")
     sys.stdout.write(f"{key}\n")
 
 
 @app.command("list")
 def list_keys() -> None:
-    """Every key: its scopes, when it was made, last used, revoked."""
+    """List all keys with their scopes and the dates of creation, last use and revocation."""
     table = Table("name", "scopes", "made", "last used", "revoked")
     for key in _with_keys(lambda keys: keys.all()):
         dates = (key.created_at, key.last_used_at, key.revoked_at)
@@ -52,7 +56,7 @@ def list_keys() -> None:
 
 @app.command("revoke")
 def revoke_key(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
-    """Make a key useless, for good."""
+    """Revoke a key permanently."""
     _with_keys(lambda keys: keys.revoke(name))
     console.stdout.print(f"{name} is revoked", markup=False)
 

@@ -21,17 +21,19 @@ app = typer.Typer(add_completion=False)
 def load(
     file: Annotated[Path, typer.Argument(help="A deals.csv or deals.csv.gz.")],
     rejects: Annotated[
-        Path | None, typer.Option(help="Where rejected rows go. Default: FILE.rejects.csv.")
+        Path | None, typer.Option(help="File for rejected rows. Default: FILE.rejects.csv.")
     ] = None,
     *,
-    strict: Annotated[bool, typer.Option(help="Load nothing if one row is bad.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Only say what a load would do.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+    strict: Annotated[bool, typer.Option(help="Load nothing if a row is rejected.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Report what a load would do; store nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Load deals from a file; loading it again changes nothing.
+    """Load deals from a CSV file; a repeated load changes nothing.
 
-    Exit status: 0 all rows are in, 1 some were rejected (with --strict: nothing is loaded),
-    2 the file was refused, 3 the load could not run.
+    Exit status: 0 all rows are loaded, 1 some rows were rejected (with --strict nothing is loaded),
+    2 the file is invalid, 3 the load failed.
     """
     settings = start()
     mode: LoadMode = "dry-run" if dry_run else "strict" if strict else "rows"

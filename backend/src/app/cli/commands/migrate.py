@@ -10,7 +10,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def migrate() -> None:
-    """Bring the database's schema to head."""
+    """Upgrade the database schema to the latest revision."""
     settings = start()
     with provision_database(settings) as urls:
         upgrade(urls.direct)

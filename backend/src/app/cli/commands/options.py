@@ -1,4 +1,4 @@
-"""What several commands say in the same words."""
+"""Options and exit statuses that several commands share."""
 
 from typing import Annotated
 
@@ -12,4 +12,4 @@ DEFAULT_SEED = 20261120
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
-Rows = Annotated[int, typer.Option(min=1, help="How many deals.")]
+Rows = Annotated[int, typer.Option(min=1, help="Number of deals to generate.")]

@@ -18,23 +18,23 @@ app = typer.Typer(add_completion=False)
 def serve(  # noqa: PLR0913 - an option each
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
     *,
     reload: Annotated[bool, typer.Option(help="Restart when the code changes.")] = False,
     with_worker: Annotated[
-        bool, typer.Option("--with-worker", help="Work on background jobs, too.")
+        bool, typer.Option("--with-worker", help="Run a background worker as well.")
     ] = False,
     migrate: Annotated[
         bool | None,
         typer.Option(
             "--migrate/--no-migrate",
-            help="Bring the schema to head first. Default: only in development.",
+            help="Upgrade the schema first. Default: only in development.",
         ),
     ] = None,
 ) -> None:
     """Serve the API."""
     if reload and workers > 1:
-        raise typer.BadParameter("--reload serves with one process", param_hint="--workers")
+        raise typer.BadParameter("--reload needs --workers 1", param_hint="--workers")
     settings = start()
     require_free_port(host, port)
     with provision_database(settings) as urls:

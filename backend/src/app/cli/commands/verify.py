@@ -17,11 +17,11 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def verify(
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what is off.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Correct the stored numbers.")] = False,
 ) -> None:
-    """Recompute every derived number and report what is off.
+    """Recompute every derived number and report differences.
 
-    Exit status: 0 nothing is off (or was mended), 1 something is.
+    Exit status: 0 all numbers are correct (or were corrected), 1 some numbers are wrong.
     """
     settings = start()
     drift = asyncio.run(_verify(settings, fix=fix))

@@ -8,8 +8,8 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def worker() -> None:
-    """Work on background jobs: imports of uploaded files, and housekeeping."""
+    """Run background jobs: imports of uploaded files, and housekeeping."""
     settings = start()
     upgrade_if_embedded(settings)
-    # The loop has handlers of its own for what `main` has set.
+    # The worker's event loop installs its own signal handlers in place of the one in `main`.
     run_worker(settings)
