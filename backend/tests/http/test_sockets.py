@@ -81,7 +81,9 @@ def test_listen_stall_timeout_ends_connection_that_reads_nothing() -> None:
 def test_require_free_port_taken_raises_configuration_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        said = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with X"
+        said = (
+            f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another port with X"
+        )
         with pytest.raises(ConfigurationError) as refused:
             require_free_port("127.0.0.1", port, "X")
 

@@ -1,26 +1,26 @@
-"""A limit of the requests that one process works on at a time.
+"""The limit on in-flight requests in one process.
 
-A process that takes more than it can carry makes all clients wait until all give up. Requests up to
-a limit share what there is. What comes beyond is refused at once, and may come again after a while.
+An overloaded process that admits every request makes all clients wait until they time out. This
+service admits requests up to a limit and refuses further ones at once. Clients can retry later.
 """
 
 import re
 
 from app.observability import metrics
 
-# Exports, uploads and streams of events take time without taking the processor. Health is asked for
-# just when there is too much.
+# Exports, uploads and event streams take long but use little CPU. Health checks must get an answer
+# under overload.
 _UNCOUNTED = re.compile(
     r"POST /imports|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)", re.ASCII
 )
-# The beginnings of those paths; nothing else is looked at closely.
+# Prefixes of these paths. A path without one of them skips the regular expression.
 _PERHAPS_UNCOUNTED = ("/health", "/imports", "/deals/export")
 
 
 class ConcurrencyLimiter:
-    """One process's count of the requests that are in progress.
+    """The number of in-flight requests in a process, and its limit.
 
-    `also_uncounted` is one more path that is always let in.
+    Requests for the path `also_uncounted` are always admitted.
     """
 
     def __init__(self, most: int, also_uncounted: str = "") -> None:
@@ -29,17 +29,17 @@ class ConcurrencyLimiter:
         more = (also_uncounted,) if also_uncounted else ()
         self._perhaps_uncounted = (*_PERHAPS_UNCOUNTED, *more)
         self.in_progress = 0
-        # The server is about to stop, and takes what comes until then.
+        # True during a graceful shutdown. The limiter still admits requests.
         self.draining = False
 
     def counts(self, method: str, path: str) -> bool:
-        """Return whether such a request needs a slot."""
+        """Return whether a request with this method and path needs a slot."""
         return not path.startswith(self._perhaps_uncounted) or not (
             path == self._also_uncounted or _UNCOUNTED.fullmatch(f"{method} {path}")
         )
 
     def try_acquire(self) -> bool:
-        """Take a slot for one request, unless there is none."""
+        """Take a slot for one request; return False if none is free."""
         if self.in_progress >= self._most:
             metrics.requests_shed.inc()
             return False
@@ -47,9 +47,9 @@ class ConcurrencyLimiter:
         return True
 
     def release(self) -> None:
-        """Give one slot back."""
+        """Return one slot to the limiter."""
         self.in_progress -= 1
 
     def drain(self) -> None:
-        """Note that the server is about to stop."""
+        """Record that a graceful shutdown has begun."""
         self.draining = True

@@ -1,4 +1,4 @@
-"""Which of several representations a client wants (RFC 9110, sections 12.4 and 12.5)."""
+"""Content negotiation by `Accept` and `Accept-Encoding` (RFC 9110, sections 12.4 and 12.5)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,21 +9,25 @@ _WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 @dataclass(frozen=True)
 class MediaType:
-    """A format the service offers; ranges with parameters must find theirs among these."""
+    """A media type that the service offers.
+
+    A range in `Accept` matches only if the media type has all parameters of the range.
+    """
 
     name: str
     parameters: Mapping[str, str]
 
     @property
     def header(self) -> str:
-        """As a `Content-Type`."""
+        """Return the value of the `Content-Type` header."""
         return "; ".join((self.name, *(f"{key}={value}" for key, value in self.parameters.items())))
 
 
 def best_media_type(accept: str, offered: Sequence[MediaType]) -> MediaType | None:
-    """What `Accept` gives the highest weight, the first offered of equals; None: it takes none.
+    """Return the offered type with the highest weight in `Accept`, or None if it accepts none.
 
-    Without the header, or with nothing in it that can be read, everything is as good.
+    Among equal weights the first offered type wins. Without a valid range in `Accept` all offered
+    types have equal weight.
     """
     ranges = _weighted(accept)
     if not ranges:
@@ -34,7 +38,7 @@ def best_media_type(accept: str, offered: Sequence[MediaType]) -> MediaType | No
 
 
 def takes_gzip(accept_encoding: str) -> bool:
-    """Whether gzip is acceptable, and no worse than the text as it is."""
+    """Return whether the client accepts gzip and prefers it to `identity` or is indifferent."""
     weights = {name: weight for name, _, weight in _weighted(accept_encoding)}
     otherwise = weights.get("*", 0.0)
     gzip = max(weights.get("gzip", otherwise), weights.get("x-gzip", 0.0))
@@ -45,7 +49,7 @@ _Range = tuple[str, dict[str, str], float]
 
 
 def _weighted(header: str) -> list[_Range]:
-    """Names, parameters and weights of a header's elements; malformed ones are left out."""
+    """Return names, parameters and weights of a header's elements; skip malformed elements."""
     found = []
     for element in header.lower().split(","):
         name, *rest = (part.strip() for part in element.split(";"))
@@ -60,7 +64,7 @@ def _weighted(header: str) -> list[_Range]:
 
 
 def _weight(ranges: Sequence[_Range], offered: MediaType) -> float:
-    """That of the most specific range that the offered type is in; 0 if it is in none."""
+    """Return the weight of the most specific range that matches the offered type, or 0."""
     kind = offered.name.partition("/")[0]
     specific = {"*/*": 0, f"{kind}/*": 1, offered.name: 2}
     matching = [

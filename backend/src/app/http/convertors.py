@@ -1,13 +1,13 @@
-"""Which path is whose."""
+"""A Starlette path convertor that keeps deal ids and the names of other routes apart."""
 
 from starlette.convertors import Convertor, register_url_convertor
 
 
 class _DealSegment(Convertor[str]):
-    """Where a deal's id stands, and not the name of a route beside it.
+    """A path segment with a deal's id, which matches no name of another route under `/deals`.
 
-    Otherwise `PATCH /deals/stats` would be a change of a deal of that name, not a 405, and
-    `Allow` would list it.
+    With Starlette's default convertor `PATCH /deals/stats` would match the route that changes a
+    deal. The response would then not be 405, and `Allow` would list PATCH.
     """
 
     regex = "(?!(?:bulk|export|stats)$)[^/]+"

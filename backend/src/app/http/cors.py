@@ -1,9 +1,9 @@
-"""CORS: requests of pages from other origins (`CORS_ORIGINS`)."""
+"""CORS: requests from pages of other origins (`CORS_ORIGINS`)."""
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 
-# Headers that pages may send, and those that they may read of a response.
+# Headers that pages may send in a request, and headers that pages may read in a response.
 _SENT = (
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
     *("X-API-Key", "X-Request-ID"),
@@ -16,7 +16,10 @@ _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 
 
 def allow_origins(app: Starlette, origins: tuple[str, ...]) -> None:
-    """Let pages of these origins use the API. Keys come in headers, not in cookies."""
+    """Allow pages of these origins to call the API.
+
+    Credentials mode stays off, because clients send API keys in headers, not in cookies.
+    """
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,

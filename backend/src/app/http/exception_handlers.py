@@ -1,4 +1,4 @@
-"""Every error in one envelope, whoever raised it: a service, validation, or the framework."""
+"""Exception handlers that put all errors of services, validation and Starlette in one envelope."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -31,11 +31,11 @@ _CODES = {
 
 
 class FrameworkError(AppError):
-    """What Starlette raises by itself: unknown path, wrong method, body too large."""
+    """An error that Starlette raises, such as an unknown path or a wrong method."""
 
     def __init__(self, status: int) -> None:
-        # A body that cannot be parsed is a 400 to Starlette; the contract has one code for all
-        # that is wrong with a request.
+        # Starlette returns 400 for a body that cannot be parsed. The API uses 422 for every invalid
+        # request.
         self.status = InvalidInputError.status if status == HTTPStatus.BAD_REQUEST else status
         self.code = _CODES.get(self.status, AppError.code)
         super().__init__(HTTPStatus(self.status).phrase)
@@ -44,7 +44,7 @@ class FrameworkError(AppError):
 def envelope(
     request_id: str, error: AppError, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The response for `error`."""
+    """Return the response for `error`."""
     response = Response(
         to_json(error_envelope(error, request_id)),
         status_code=error.status,
@@ -60,12 +60,12 @@ def envelope(
 
 
 def internal_error(request_id: str) -> Response:
-    """The 500 of a bug; what happened is in the log under the same request id."""
+    """Return a 500 without the cause, which is in the log under the same request id."""
     return envelope(request_id, AppError())
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every error in the envelope."""
+    """Register the exception handlers on `app`."""
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
@@ -91,7 +91,10 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Of all routes at the path; Starlette names those of the first one only."""
+    """Return the methods of all routes that match the path.
+
+    Starlette's own `Allow` header lists only the methods of the first route.
+    """
     methods: set[str] = set()
     for context in iter_route_contexts(request.app.routes):
         if context.path_regex.match(request.scope["path"]):

@@ -1,7 +1,7 @@
-"""Learning that the server is to stop while its connections are still open.
+"""Graceful shutdown: hooks that run when the server is told to stop.
 
-Servers end the application's lifespan after the last response. A stream of events would keep that
-from coming, so the application hears the signal itself.
+A server ends the application's lifespan after the last response. An open event stream would delay
+that forever, so the application handles the signal itself and ends its streams.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from types import FrameType
 
 @dataclass(frozen=True)
 class ShutdownHooks:
-    """Functions to call when the server is told to stop, in this order.
+    """Functions to call when the server is told to stop.
 
-    `begin` comes at once, `end` after `delay` seconds in which the server serves on. The server
-    stops after that, or at a second signal.
+    `begin` is called at once. The server continues for `delay` seconds. Then `end` is called and
+    the server stops. A second signal skips the rest of the delay.
     """
 
     begin: Callable[[], None]
@@ -28,9 +28,9 @@ class ShutdownHooks:
 
 @contextmanager
 def on_server_stop(hooks: ShutdownHooks) -> Iterator[None]:
-    """Call the hooks in the event loop before the server's own handler of a signal to stop.
+    """Call the hooks in the event loop before the server's own handlers of SIGTERM and SIGINT.
 
-    Without such a handler of SIGTERM, as in tests or in a thread, signals keep their meaning.
+    Without a Python handler of SIGTERM, or outside the main thread, signal handling is unchanged.
     """
     relay = SignalRelay(asyncio.get_running_loop(), hooks)
     if threading.current_thread() is threading.main_thread() and relay.listen(signal.SIGTERM):
@@ -42,7 +42,7 @@ def on_server_stop(hooks: ShutdownHooks) -> Iterator[None]:
 
 
 class SignalRelay:
-    """A signal handler that calls the hooks, and then the handler that was there before."""
+    """A signal handler that calls the hooks and then the previous handler."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, hooks: ShutdownHooks) -> None:
         self._loop = loop
@@ -51,7 +51,7 @@ class SignalRelay:
         self._servers: dict[int, Callable[[int, FrameType | None], object]] = {}
 
     def listen(self, number: signal.Signals) -> bool:
-        """Take the place of a server's handler, and return whether there was one."""
+        """Replace the handler of a signal; return False and change nothing if there is none."""
         handler = signal.signal(number, self._receive)
         if callable(handler):
             self._servers[number] = handler
@@ -60,7 +60,7 @@ class SignalRelay:
         return False
 
     def stop(self) -> None:
-        """Give the servers' handlers their places back."""
+        """Restore the previous handlers."""
         for number, handler in self._servers.items():
             signal.signal(number, handler)
 
@@ -76,7 +76,8 @@ class SignalRelay:
             self._end(number)
 
     def _end_unless_done(self, number: int) -> None:
-        # A second signal has not waited for this. To uvicorn, one more means "now".
+        # After a second signal `_end` has already run. A repeated call of uvicorn's handler would
+        # force an immediate stop.
         if self._signals == 1:
             self._end(number)
 

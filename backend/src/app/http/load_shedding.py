@@ -1,4 +1,4 @@
-"""Load shedding: the layer around all others that refuses what is too much."""
+"""Load shedding: the outer middleware that refuses requests beyond the limit."""
 
 import asyncio
 
@@ -12,25 +12,25 @@ from app.http.pace import Pace
 from app.schemas.validation_errors import error_envelope
 
 _CLOSE = (b"connection", b"close")
-# Refusals a second and process. One costs 0.1 ms with the server's part, so that all of them take a
-# twentieth of a core from the requests that are served.
+# Refusals per second and process. One refusal costs 0.1 ms including the server's part, so refusals
+# take a twentieth of a core from accepted requests.
 _REFUSALS_PER_SECOND = 500
-# So many are answered at once after a quiet time.
+# Refusals that are sent without a delay after a pause.
 _BURST = 100
-# Seconds. A client that asks again at once then waits as long as it was told to.
+# In seconds. A client that ignores `Retry-After` then waits as long as the header asks for.
 _LONGEST_DELAY = 1.0
-# Stands for the request's id in the prepared body.
+# A placeholder for the request id in the prepared body.
 _ID = "ID"
 
 
 class LoadSheddingMiddleware:
-    """Answers 503 when the limiter has no slot, under any ASGI server.
+    """ASGI middleware that returns 503 when the limiter has no free slot.
 
-    A refusal must cost a fraction of the cheapest request, so all of it but the request's id is
-    prepared. Refusals beyond `_REFUSALS_PER_SECOND` are delayed, up to a second: clients that
-    ignore `Retry-After` would otherwise take the processor by asking again and again. `headers` are
-    those of every response. While the server drains, responses close their connections: a client
-    that keeps connections goes elsewhere for its next request.
+    A refusal must cost a fraction of the cheapest request. Its response is therefore prepared,
+    except for the request id. Refusals beyond `_REFUSALS_PER_SECOND` are delayed by up to a second.
+    Otherwise clients that ignore `Retry-After` would take the processor with their retries.
+    `headers` are the headers of every response. During a graceful shutdown responses close their
+    connections, so that clients connect to another process.
     """
 
     def __init__(self, app: ASGIApp, limiter: ConcurrencyLimiter, headers: Headers) -> None:
@@ -44,7 +44,7 @@ class LoadSheddingMiddleware:
         self._before_id, _, self._after_id = body.rpartition(_ID.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it."""
+        """Pass on one request or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -75,9 +75,9 @@ class LoadSheddingMiddleware:
 
 
 class _Slot:
-    """One request's slot, which it has until its response begins.
+    """The slot of one request, which is released when the response begins.
 
-    The work is done by then. A client that reads slowly, or nothing, takes no slot from others.
+    The work of the request is done by then. A client that reads slowly holds no slot.
     """
 
     __slots__ = ("_held", "_limiter", "_to_client")
@@ -88,19 +88,19 @@ class _Slot:
         self._held = True
 
     async def send(self, message: Message) -> None:
-        """Send a message of the response."""
+        """Release the slot and send a message of the response."""
         self.release()
         await self._to_client(message)
 
     def release(self) -> None:
-        """Give the slot back, unless that is done."""
+        """Release the slot once; later calls do nothing."""
         if self._held:
             self._held = False
             self._limiter.release()
 
 
 def _closing(send: Send) -> Send:
-    """Return `send` for a response that ends its connection."""
+    """Return `send` with `Connection: close` added to the response."""
 
     async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,7 @@
-"""What surrounds every request, as pure ASGI: no task of its own, context variables intact."""
+"""Middleware for every request: request id, body limits, log line, metrics and 500 responses.
+
+It is pure ASGI. It starts no task, and context variables keep their values.
+"""
 
 import asyncio
 import random
@@ -24,13 +27,13 @@ from app.observability.logging import log_request
 from app.observability.metrics import observe_request
 from app.observability.sql_statistics import StatementStatistics, statement_statistics
 
-# Limits of a request's head: bytes of its target, bytes of all its headers, and their number.
+# Limits on a request's head: bytes of the target, bytes of all headers, and number of headers.
 MAX_TARGET_BYTES = MAX_HEADERS_BYTES = 32 * 1024
 MAX_HEADERS = 100
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# Long enough for a UUID or a trace id, and nothing that could forge a log line.
+# Accepts a UUID or a trace id, and no character that could forge a log line.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 _LENGTH = re.compile(rb"\d{1,18}")
@@ -40,7 +43,7 @@ error_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.err
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
-    """The bytes that a body may have, and the seconds that it, or each piece, may take."""
+    """Maximum bytes of a body, and maximum seconds for the body or for each piece of it."""
 
     most: int
     timeout: float
@@ -48,16 +51,16 @@ class BodyLimit:
 
 
 class RequestMiddleware:
-    """Gives a request its id, counts its SQL, logs one line about it, and has the last word.
+    """Middleware that assigns a request id, counts SQL, logs one line and handles all exceptions.
 
-    The last word: an exception that nothing handled becomes the 500 envelope here, inside the
-    framework's own handler, whose plain-text answer would carry no request id. `HEAD` is answered
-    as `GET` without its body, because FastAPI's routes do not. The limit of a body is kept here,
-    declared or counted, because FastAPI's own is outside all middleware and answers in plain text.
-    `larger_bodies` are other limits, by path.
+    An unhandled exception becomes a 500 in the error envelope. Starlette's own handler would
+    return plain text without a request id. `HEAD` is served as `GET` without a body, because
+    FastAPI's routes do not support it. Body limits are enforced here, by the declared and by the
+    received length, because FastAPI's own limit is outside all middleware and returns plain text.
+    `larger_bodies` maps paths to other limits.
 
-    `Server-Timing` tells a browser's developer tools what the log tells an operator. It is for
-    development only: how long a query takes may tell a stranger what is in the database.
+    `Server-Timing` shows query times in a browser's developer tools. It is for development only,
+    because query times can reveal the contents of the database.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class RequestMiddleware:
         self._larger_bodies = larger_bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything but HTTP passes through."""
+        """Handle one HTTP request; pass on other ASGI scopes."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -100,14 +103,14 @@ class RequestMiddleware:
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What the head of every answer is given."""
+    """Headers to add to every response."""
 
     always: Headers
     server_timing: bool
 
 
 class _RequestContext:
-    """One request and what is known of its response."""
+    """The state of one request and of its response."""
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, limit: BodyLimit, added: _Added
@@ -123,7 +126,7 @@ class _RequestContext:
         self._without_body = self._method == "HEAD"
         self._ended = False
         if self._without_body:
-            # A copy: the server keeps the original and would miss the body of a GET.
+            # Copy the scope. The server keeps the original and would expect a body after a GET.
             scope = {**scope, "method": "GET"}
         self.scope = scope
         self.request_id, declared_length, size = parse_request_headers(scope["headers"])
@@ -132,17 +135,17 @@ class _RequestContext:
             self.refusal = PayloadTooLargeError()
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id
-        # What streams its body need not make it.
+        # Streamed responses read this to skip the body of a HEAD.
         state["wants_body"] = not self._without_body
         self.statistics = StatementStatistics()
         self.status: int | None = None
 
     async def receive(self) -> Message:
-        """Return the server's next message, and count the bytes of a body as they come.
+        """Return the server's next message and enforce the limits on the body.
 
         Raises:
-            HTTPException: the body is too large or too slow. The framework passes on no other
-                error here.
+            HTTPException: the body is too large or too slow. FastAPI would turn any other exception
+                type into a 400.
         """
         if self._has_arrived:
             return await self._receive()
@@ -152,9 +155,9 @@ class _RequestContext:
                 message = await self._receive()
         except TimeoutError:
             if self.status is not None:
-                # Nothing can be said any more to a client that still sends.
+                # The response has begun, so it is too late for an error response.
                 return {"type": "http.disconnect"}
-            # The rest of the body is not waited for.
+            # Close the connection instead of waiting for the rest of the body.
             headers = {"Connection": "close"}
             raise HTTPException(RequestTimeoutError.status, headers=headers) from None
         if message["type"] == "http.request":
@@ -167,7 +170,7 @@ class _RequestContext:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
-            # A copy: the same response may be sent again.
+            # Copy the headers, because a response object may be sent more than once.
             headers = [*message["headers"], *self._added.always]
             headers.append((b"x-request-id", self.request_id.encode()))
             if self._added.server_timing:
@@ -176,7 +179,8 @@ class _RequestContext:
         elif self._without_body:
             if self._ended:
                 return
-            # The end already: a stream may have none, and its source is told by the server now.
+            # End the body of a HEAD now. A stream may never end, and the server tells its source
+            # to stop only after the end of the response.
             message = {"type": "http.response.body"}
             self._ended = True
         await self._send(message)
@@ -185,7 +189,7 @@ class _RequestContext:
         return time.perf_counter() - self._started
 
     def _timing(self) -> str:
-        """Durations in milliseconds (W3C Server Timing); a write has committed by now."""
+        """Return the value of `Server-Timing`, in milliseconds; a write has committed by now."""
         return (
             f"db;dur={self.statistics.milliseconds};"
             f'desc="SQL statements: {self.statistics.statements}", '
@@ -193,7 +197,7 @@ class _RequestContext:
         )
 
     def log(self) -> None:
-        # The template, not the path: lines of one route group together.
+        # Log the path template, so that all requests of a route can be grouped.
         route = getattr(self.scope.get("route"), "path_format", None)
         seconds = self._seconds()
         statistics = self.statistics
@@ -211,14 +215,18 @@ class _RequestContext:
 
 
 def security_headers(hsts_seconds: int = 0) -> Headers:
-    """Return the headers of every response: a browser guesses no type and leaks no address."""
+    """Return the security headers of every response.
+
+    They forbid browsers to guess content types and to send referrers to other origins. If
+    `hsts_seconds` is set, they require HTTPS.
+    """
     headers = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
     hsts = ((b"strict-transport-security", b"max-age=%d" % hsts_seconds),)
     return headers + hsts if hsts_seconds else headers
 
 
 def _refusal(scope: Scope, headers_size: int) -> AppError | None:
-    """Return the error of a head that is too large."""
+    """Return an error if the request's head is too large."""
     if len(scope["headers"]) > MAX_HEADERS or headers_size > MAX_HEADERS_BYTES:
         return RequestHeadersTooLargeError()
     target = scope.get("raw_path") or scope["path"]
@@ -228,9 +236,9 @@ def _refusal(scope: Scope, headers_size: int) -> AppError | None:
 
 
 def parse_request_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int, int]:
-    """Return a request's id, the declared length of its body, and the size of its headers.
+    """Return the request id, the declared length of the body, and the size of all headers.
 
-    One loop finds all three, because every request pays for it.
+    A single loop reads all three, because it runs for every request.
     """
     given, length, size = None, 0, 0
     for name, value in headers:
@@ -243,7 +251,7 @@ def parse_request_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, 
 
 
 def _sane_request_id(given: str | None) -> str:
-    """The client's own, if it is one; otherwise a new one."""
+    """Return the client's request id if it is valid, otherwise a new one."""
     if given and _SANE_REQUEST_ID.fullmatch(given):
         return given
     return f"{random.getrandbits(128):032x}"

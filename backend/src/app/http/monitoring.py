@@ -1,4 +1,4 @@
-"""Looking at the process itself, and telling Prometheus what was seen."""
+"""Measurements of the process itself, and the endpoint for Prometheus."""
 
 import asyncio
 import time
@@ -22,12 +22,12 @@ from app.observability import metrics
 from app.schemas.backlog import Backlog
 from app.services.backlog import BacklogService
 
-# Seconds between two looks: Prometheus comes every fifteen or so.
+# Seconds between two measurements. Prometheus usually scrapes every 15 seconds.
 _PAUSE = 1.0
 
 
 class Monitor:
-    """One process's; `watching` looks at what changes without any request."""
+    """The monitor of one process, which measures pools, event loop and in-flight requests."""
 
     def __init__(
         self, database: Database, backlog: BacklogService, limiter: ConcurrencyLimiter
@@ -39,7 +39,7 @@ class Monitor:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Look every second, for the length of the block."""
+        """Measure once a second inside the block."""
         metrics.announce()
         task = asyncio.create_task(self._watch())
         try:
@@ -63,7 +63,10 @@ class Monitor:
         metrics.observe_process()
 
     async def respond(self, _: Request) -> Response:
-        """Return everything in Prometheus' format; the database's share only if it answers soon."""
+        """Return all metrics in Prometheus' format.
+
+        Metrics from the database are left out if it does not answer within the timeout.
+        """
         self._look()
         try:
             backlog = await self._backlog.now()
@@ -73,7 +76,7 @@ class Monitor:
 
 
 class _Told(Collector):
-    """What the database says of background work: the same, whichever process is asked."""
+    """Metrics of background jobs and imports, which are the same in all processes."""
 
     def __init__(self, backlog: Backlog | None) -> None:
         self._backlog = backlog
@@ -91,10 +94,12 @@ class _Told(Collector):
         yield jobs
         yield GaugeMetricFamily(
             "deals_job_oldest_seconds",
-            "How long the job that waits longest has waited",
+            "Seconds that the oldest due job has waited",
             value=found.oldest_seconds,
         )
-        yield GaugeMetricFamily("deals_workers", "Workers, as they say", value=found.workers)
+        yield GaugeMetricFamily(
+            "deals_workers", "Workers with a recent heartbeat", value=found.workers
+        )
         rows = CounterMetricFamily("deals_import_rows", "Rows of imports", labels=["outcome"])
         for outcome in ("inserted", "updated", "unchanged", "rejected"):
             rows.add_metric([outcome], getattr(found, outcome))
@@ -103,14 +108,14 @@ class _Told(Collector):
 
 @asynccontextmanager
 async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterator[None]:
-    """Serve the metrics, and nothing else, on a port of their own.
+    """Serve only the metrics on a separate port inside the block.
 
-    All workers listen on it, and whichever is asked answers for all. A thread serves them: outside
-    of the main thread uvicorn leaves signals alone. The monitor looks in the event loop of its
-    connections.
+    All server processes listen on this port, and each returns the metrics of all. The metrics
+    server runs in a thread, because uvicorn installs no signal handlers outside the main thread.
+    The monitor still runs in the event loop of its database connections.
 
     Raises:
-        ConfigurationError: nothing can listen there.
+        ConfigurationError: the service cannot listen on this address.
     """
     loop = asyncio.get_running_loop()
 

@@ -1,6 +1,6 @@
-"""The one file of a `multipart/form-data` body (RFC 7578), passed on as it arrives.
+"""Streaming parser for the single file of a `multipart/form-data` body (RFC 7578).
 
-Starlette's `request.form()` would write a gigabyte to a temporary file before it is stored.
+Starlette's `request.form()` would first write the whole file to a temporary file.
 """
 
 import re
@@ -13,24 +13,26 @@ from python_multipart.multipart import parse_options_header
 from app.core.errors import InvalidInputError
 
 FILE = "file"
-# RFC 2046, section 5.1.1, without the space that it allows inside.
+# The boundary of RFC 2046, section 5.1.1, without spaces.
 _BOUNDARY = re.compile(rb"[A-Za-z0-9'()+_,./:=?-]{1,70}")
-# RFC 7578, section 4.7: nothing is encoded; these say so.
+# Values of Content-Transfer-Encoding that mean "not encoded" (RFC 7578, section 4.7).
 _AS_IT_IS = {b"7bit", b"8bit", b"binary"}
 
 
 class FilePart:
-    """The part named `file` of a body that has no other.
+    """The part named `file`, which must be the only part of the body.
 
-    It is read in two steps, because its name comes before its content. Nothing is kept of it:
-    memory holds the block that is being taken apart. Reading raises an `InvalidInputError` that
-    names what is wrong: another part, a second file or none, headers that are too many or too
-    long, no end boundary. What follows the end boundary is ignored, as the RFC has it.
+    `open` reads its headers, then `content` yields its bytes. Memory holds only the current block.
+    Reading raises an `InvalidInputError` for a missing file, a second part, a part with another
+    name, too many or too long headers, or a missing end boundary. Bytes after the end boundary are
+    ignored, as the RFC requires.
     """
 
     def __init__(self, boundary: bytes | None, body: AsyncIterator[bytes]) -> None:
         if boundary is None or not _BOUNDARY.fullmatch(boundary):
-            raise InvalidInputError("The multipart body has no valid boundary")
+            raise InvalidInputError(
+                "The Content-Type of the form has no valid boundary; send one of 1 to 70 characters"
+            )
         self.filename: bytes | None = None
         self._body = body
         self._parts = 0
@@ -52,7 +54,7 @@ class FilePart:
         )
 
     async def open(self) -> None:
-        """Read up to where the content begins: `filename` is known then, if there is one."""
+        """Read up to the start of the content and set `filename` if the part has one."""
         async for block in self._body:
             self._parse(block)
             if self._in_content or self._at_end:
@@ -61,7 +63,7 @@ class FilePart:
             raise InvalidInputError(f"The form has no part named {FILE!r}")
 
     async def content(self) -> AsyncIterator[bytes]:
-        """The blocks of the file; an error where one would be cut off."""
+        """Yield the blocks of the file; raise an error if the file is cut off."""
         for found in self._taken():
             yield found
         async for block in self._body:

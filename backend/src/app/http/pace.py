@@ -1,13 +1,13 @@
-"""A pace for what may happen often, but not at any rate."""
+"""A limit on the rate of an event, by delays."""
 
 import time
 from collections.abc import Callable
 
 
 class Pace:
-    """The times of events of which `per_second` may happen, and `burst` at once after a pause.
+    """A schedule of `per_second` events, with `burst` immediate events after a pause.
 
-    An event that comes too early is delayed by `longest` seconds at most.
+    An early event is delayed, by `longest` seconds at most.
     """
 
     def __init__(

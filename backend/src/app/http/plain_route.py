@@ -1,4 +1,4 @@
-"""Routes that are none of FastAPI's, and known by their template like those that are."""
+"""Starlette routes that report their path template to logs and metrics, as FastAPI routes do."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 
 def plain_route(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
-    """Return a route for GET that tells the log and the metrics its template."""
+    """Return a GET route that stores itself in the request's scope for logs and metrics."""
 
     async def endpoint(request: Request) -> Response:
         request.scope["route"] = route

@@ -1,8 +1,8 @@
-"""A query string as one pydantic model, for routes whose speed has a budget.
+"""Query strings parsed into a pydantic model, for routes with a time budget.
 
-FastAPI's own `Annotated[Model, Query()]` finds out anew for each request what every field of the
-model is: for the 19 of `GET /deals` 110 µs of CPU, a sixth of what the page costs
-(docs/adr/0013). The model is validated by pydantic either way, with the same errors.
+FastAPI's own `Annotated[Model, Query()]` inspects every field of the model in each request. For the
+19 fields of `GET /deals` this takes 110 µs of CPU, a sixth of the cost of the page (docs/adr/0013).
+Pydantic validates the model in both cases, with the same errors.
 """
 
 from typing import Annotated, Any, TypeVar
@@ -15,9 +15,9 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def query_model(model: type[M]) -> Any:
-    """Return the dependency of a parameter that takes the whole query as `model`.
+    """Return a dependency that parses the whole query string into `model`.
 
-    A parameter that is no list has its last value when it comes more than once.
+    If a parameter that is not a list is repeated, its last value is used.
     """
     properties = model.model_json_schema()["properties"]
     lists = {name for name, schema in properties.items() if schema.get("type") == "array"}
@@ -42,7 +42,7 @@ def query_model(model: type[M]) -> Any:
 
 
 def query_parameters(model: type[BaseModel]) -> dict[str, Any]:
-    """Return for `openapi_extra` what FastAPI documents of the parameters of `model`."""
+    """Return `openapi_extra` with FastAPI's documentation of the parameters of `model`."""
     described = FastAPI()
 
     @described.get("/")

@@ -1,4 +1,4 @@
-"""How routes answer: JSON straight from pydantic-core."""
+"""Responses of the routes, serialized by pydantic-core."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -17,24 +17,24 @@ T = TypeVar("T")
 
 
 class JSONSerializer(Generic[T]):
-    """Serialises a response of type `T`.
+    """A serializer for responses of type `T`.
 
-    FastAPI would validate what the route returns before it serialises it. Services build exactly
-    the declared type, which mypy checks, and a test validates real responses; so the hot path
-    serialises only. Routes still declare `response_model`, for OpenAPI.
+    FastAPI validates the return value of a route before it serializes it. Here mypy checks the
+    types and a test validates real responses, so routes only serialize. They still declare
+    `response_model` for the OpenAPI document.
     """
 
     def __init__(self, response_type: type[T]) -> None:
         self._adapter: TypeAdapter[T] = TypeAdapter(response_type)
 
     def __call__(self, value: T, headers: dict[str, str] | None = None) -> Response:
-        """The 200 response with `value` as its body."""
+        """Return a 200 response with `value` as its body."""
         return Response(
             self._adapter.dump_json(value), media_type="application/json", headers=headers
         )
 
     def tagged(self, value: T, version: int, *, location: str | None = None) -> Response:
-        """A response with an `ETag`; with a location it is the 201 of what was made there."""
+        """Return a response with an `ETag`: a 201 if `location` is given, otherwise a 200."""
         body = self._adapter.dump_json(value)
         headers = {"ETag": etag(version, body)}
         if location is not None:
@@ -48,9 +48,9 @@ async def run_idempotently(
     request: IdempotentRequest,
     work: Callable[[AsyncSession], Awaitable[Response]],
 ) -> Response:
-    """Return the response of `work`, or the stored one when the request has come before.
+    """Return the stored response of an earlier request with this key, or run `work`.
 
-    The look for a stored response, the work and its stored response are one transaction.
+    The lookup, the work and the storing of its response share one transaction.
     """
 
     async def answer(session: AsyncSession) -> Response:
@@ -67,9 +67,10 @@ async def run_idempotently(
 
 
 def not_modified_or(request: Request, response: Response) -> Response:
-    """Return `response`, or 304 without a body if `If-None-Match` has its very representation.
+    """Return `response`, or a 304 without a body if `If-None-Match` contains its `ETag`.
 
-    A parameter of the route would cost 25 µs of CPU in each request, whether it is sent or not.
+    The header is read here, because declaring it as a parameter of the route costs 25 µs of CPU in
+    every request.
     """
     if_none_match = request.headers.get("if-none-match")
     if if_none_match is None:
@@ -81,9 +82,9 @@ def not_modified_or(request: Request, response: Response) -> Response:
 
 
 def page_links(request: Request, *, skip: int | None, got: int, next_cursor: str | None) -> str:
-    """The `Link` header (RFC 8288) of a page: the first one, and the next if there is one.
+    """Return the `Link` header (RFC 8288) with the first page and the next page, if there is one.
 
-    The next page is of the same kind as this. References are relative, so that they are right
+    The next page uses `skip` or `cursor`, as this page does. Links are relative, so that they work
     behind any proxy.
     """
     parameters = [

@@ -1,4 +1,4 @@
-"""Sockets that a server listens on."""
+"""Listening sockets of the servers."""
 
 import errno
 import socket
@@ -6,32 +6,32 @@ import sys
 
 from app.core.errors import ConfigurationError
 
-# Who has connected and waits to be taken; the kernel may allow less.
+# Connections that may wait for the server to accept them. The kernel may lower this number.
 _BACKLOG = 2048
-# An address of a name that this machine does not have, such as ::1 without IPv6.
+# Errors for an address that the machine does not have, such as ::1 without IPv6.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
-# The most milliseconds that Linux takes for TCP_USER_TIMEOUT.
+# The maximum of Linux's TCP_USER_TIMEOUT, in milliseconds.
 _LONGEST_STALL = 2**31 - 1
 
 
 def listen(
     host: str, port: int, setting: str, *, shared: bool = False, stall_timeout: float | None = None
 ) -> list[socket.socket]:
-    """Listen on each address of the host; clients that connect before the server starts wait.
+    """Listen on each address of the host; clients can connect before the server starts.
 
-    With `shared`, other processes of the service may listen there. After `stall_timeout` seconds
-    in which a client takes nothing of what it is sent, Linux ends its connection.
+    With `shared`, other processes of the service can listen on the same port. If a client reads
+    nothing for `stall_timeout` seconds while data waits for it, Linux ends its connection.
 
     Raises:
-        ConfigurationError: nothing can listen there; `setting` says where to choose another.
+        ConfigurationError: the service cannot listen on this address; the message names `setting`.
     """
     found: list[socket.socket] = []
     missing: OSError | None = None
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # A name that is in /etc/hosts twice has its address twice.
+        # Remove duplicates, which occur if /etc/hosts lists a name twice.
         for family, kind, protocol, _, address in dict.fromkeys(addresses):
             listening = socket.socket(family, kind, protocol)
             found.append(listening)
@@ -48,13 +48,13 @@ def listen(
         for listening in found:
             listening.close()
         raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another with {setting}"
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another port with {setting}"
         ) from None
     return found
 
 
 def base_url(host: str, port: int) -> str:
-    """What to type into a browser."""
+    """Return the base URL of a server for a browser."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -65,21 +65,21 @@ def _listen_there(
     if shared:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if stall_timeout is not None and sys.platform == "linux":
-        # The sockets of accepted connections inherit it.
+        # Accepted connections inherit this option.
         milliseconds = max(1, min(int(stall_timeout * 1000), _LONGEST_STALL))
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     if listening.family == socket.AF_INET6:
-        # Clients of IPv4 have addresses of IPv4, by which proxies are known.
+        # Disable IPv4-mapped addresses, because FORWARDED_ALLOW_IPS lists plain IPv4 addresses.
         listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     listening.bind(address)  # type: ignore[arg-type]
     listening.listen(_BACKLOG)
 
 
 def require_free_port(host: str, port: int, setting: str = "--port") -> None:
-    """Fail before the work that leads up to serving, not after it.
+    """Check that a port is free before a command does other work.
 
     Raises:
-        ConfigurationError: nothing can listen there.
+        ConfigurationError: the service cannot listen on this address.
     """
     for listening in listen(host, port, setting):
         listening.close()

@@ -1,4 +1,4 @@
-"""State of the application: what lives as long as it does."""
+"""The state of the application: services that live as long as the process."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -25,10 +25,10 @@ from app.services.support.cursors import CursorCodec
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """The services that need no transaction of a request, and the settings that routes read.
+    """The services that need no request's transaction, and the settings that routes read.
 
-    A route takes its services from here: what is made once costs a request nothing.
-    `export_stall_timeout` is in seconds.
+    The services are created once, so that requests do not pay for it. `export_stall_timeout` is in
+    seconds.
     """
 
     uow: UnitOfWork
@@ -52,7 +52,7 @@ class ServiceState:
         imports: ImportService,
         limiter: ConcurrencyLimiter,
     ) -> Self:
-        """Make the other services on open pools."""
+        """Create the services on the open pools of `database`."""
         reader = database.reader
         patience = settings.db_health_timeout
         backlog = BacklogService(database.uow, settings.worker_heartbeat, patience)
@@ -72,6 +72,6 @@ class ServiceState:
 
 
 def service_state(request: Request) -> ServiceState:
-    """Return what the application's lifespan has made."""
+    """Return the state that the application's lifespan has created."""
     state: ServiceState = request.app.state.services
     return state

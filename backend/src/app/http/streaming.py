@@ -1,4 +1,4 @@
-"""A response that is sent while it is made."""
+"""Streamed responses: the body is sent while it is produced."""
 
 import asyncio
 import logging
@@ -14,24 +14,25 @@ logger = logging.getLogger(__name__)
 
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
-# Bytes sent at a time: less would cost more, and a slow client must take one in time.
+# Bytes per message. Smaller messages cost more CPU. A slow client must read a whole message within
+# the stall timeout.
 _PIECE = 64 * 1024
-# zlib's numbers for the format of gzip, and for a level that keeps up with the database.
+# zlib's window bits for the gzip format, and a compression level that keeps up with the database.
 _GZIP = 31
 _LEVEL = 4
 
 
 class ClientStalledError(Exception):
-    """The client has read nothing for too long."""
+    """An error for a client that has read nothing within the stall timeout."""
 
 
 class StreamedResponse(Response):
-    """A response whose body is written while it is sent, no faster than the client reads.
+    """A response that produces its body while it is sent, with back-pressure from the client.
 
-    It starts with the first piece: what fails before is answered as in any other route. What fails
-    later leaves the response incomplete. Servers then close the connection without the last chunk,
-    so that no client takes the part for the whole. A client that goes away, or reads nothing for
-    `patience` seconds, ends the writing at once. `HEAD` writes nothing.
+    The response starts with the first piece of the body. An error before that becomes an ordinary
+    error response. A later error leaves the body incomplete: the server closes the connection
+    without the last chunk, so that the client can detect it. The response ends at once if the
+    client disconnects or reads nothing for `patience` seconds. `HEAD` produces no body.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class StreamedResponse(Response):
         patience: float,
     ) -> None:
         super().__init__(headers=headers)
-        # What is not known yet.
+        # The length of a streamed body is unknown.
         del self.headers["content-length"]
         self._produce = produce
         self._gzip = gzip
@@ -52,7 +53,7 @@ class StreamedResponse(Response):
             self.headers["Content-Encoding"] = "gzip"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Send the response to one request."""
         body = _Body(self, send, self._patience, gzip=self._gzip)
         if not scope["state"]["wants_body"]:
             await body.close()
@@ -64,9 +65,9 @@ class StreamedResponse(Response):
             if work.done():
                 _report(work, body, scope["state"]["request_id"])
             else:
-                # Raises what is wrong with the request's own body.
+                # Raise an error of the request's own body, if there is one.
                 gone.result()
-                logger.info("a client went away, request %s", scope["state"]["request_id"])
+                logger.info("client disconnected, request %s", scope["state"]["request_id"])
         finally:
             for task in (gone, work):
                 task.cancel()
@@ -78,7 +79,7 @@ class StreamedResponse(Response):
 
 
 def _report(work: asyncio.Future[None], body: "_Body", request_id: str) -> None:
-    """Raise what failed before the response has begun; log what failed later."""
+    """Raise an error from before the start of the response; log a later one."""
     error = work.exception()
     if error is None:
         return
@@ -98,7 +99,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 class _Body:
-    """Collects what is written into pieces, compresses them, and sends them."""
+    """A buffer that collects the body in pieces, compresses them and sends them."""
 
     def __init__(self, response: Response, send: Send, patience: float, *, gzip: bool) -> None:
         self.started = False
@@ -109,23 +110,23 @@ class _Body:
         self._compressor = zlib.compressobj(_LEVEL, wbits=_GZIP) if gzip else None
 
     async def write(self, content: bytes) -> None:
-        """Send what makes whole pieces.
+        """Add content to the buffer and send all full pieces.
 
         Raises:
-            ClientStalledError: the client takes nothing.
+            ClientStalledError: the client reads nothing.
         """
         self._waiting += content
         while len(self._waiting) >= _PIECE:
             piece = bytes(self._waiting[:_PIECE])
             del self._waiting[:_PIECE]
             if self._compressor is not None:
-                # A millisecond or two, for which other requests do not wait.
+                # Compression takes a millisecond or two. In a thread it does not delay requests.
                 piece = await asyncio.to_thread(self._compressor.compress, piece)
             if piece:
                 await self._send(piece)
 
     async def close(self) -> None:
-        """Send the rest, and that it is the last of it."""
+        """Send the rest of the buffer and end the body."""
         rest = bytes(self._waiting)
         if self._compressor is not None:
             rest = self._compressor.compress(rest) + self._compressor.flush()

@@ -1,4 +1,4 @@
-"""A file in the body of a request: what formats it may come in, and its bytes as they arrive."""
+"""The uploaded file of a request: its accepted formats, and its bytes as a stream."""
 
 import unicodedata
 from collections.abc import AsyncIterator
@@ -13,8 +13,8 @@ from app.core.errors import InvalidInputError, UnsupportedMediaTypeError
 from app.core.limits import MAX_FILE_NAME_LENGTH
 from app.http.multipart import FILE, FilePart
 
-# What comes in as a body of its own; `multipart/form-data` is the other way. The types say nothing
-# that is relied upon: the loader knows gzip by its first bytes.
+# Media types of a file that is the whole body. The alternative is `multipart/form-data`. The loader
+# ignores the type and recognizes gzip by its first bytes.
 RAW_TYPES = (
     "text/csv",
     "application/csv",
@@ -23,20 +23,20 @@ RAW_TYPES = (
     "application/octet-stream",
 )
 FORM_TYPE = "multipart/form-data"
-# A CSV that was compressed for its way is the same bytes as a .csv.gz, and is stored as one.
+# A CSV with `Content-Encoding: gzip` has the same bytes as a .csv.gz file and is stored as one.
 _RAW_ENCODINGS = {"", "identity", "gzip", "x-gzip"}
 _NO_ENCODING = {"", "identity"}
 
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """A file on its way in, to be read once.
+    """An uploaded file, whose content can be read once.
 
-    `name` is what the client calls it, for information: up to 255 characters, none of them a
-    control or formatting character, without folders. It is not unique and never part of a path.
-    `content` raises what ends an upload early, so that whoever stores it keeps nothing:
-    `InvalidInputError` when there is not a single byte, when the client went away or sent less
-    than it declared, when a form is not as it must be; HTTP's 413 when it is too large.
+    `name` is the client's name for the file, for information only. It has up to 255 characters, no
+    control or formatting characters and no folders. It is not unique and never part of a path.
+    `content` raises an error if the upload fails, so that its consumer stores nothing. The error is
+    `InvalidInputError` for an empty file, for a client that disconnects or sends less than it
+    declared, and for an invalid form. It is a 413 for a file that is too large.
     """
 
     name: str | None
@@ -44,11 +44,11 @@ class UploadedFile:
 
 
 async def uploaded_file(request: Request) -> UploadedFile:
-    """The file of this request; of a form, what stands before its content has been read.
+    """Return the file of a request; in a form, read up to the content of the file.
 
     Raises:
-        UnsupportedMediaTypeError: the body is in no format that a file may come in.
-        InvalidInputError: it is a form without a file.
+        UnsupportedMediaTypeError: the body has an unsupported media type or encoding.
+        InvalidInputError: the body is a form without a file.
     """
     headers = request.headers
     kind, options = parse_options_header(headers.get("content-type"))
@@ -62,10 +62,13 @@ async def uploaded_file(request: Request) -> UploadedFile:
         return UploadedFile(_name(part.filename), _some(part.content()))
     if kind.decode("latin-1") not in RAW_TYPES:
         raise UnsupportedMediaTypeError(
-            f"The body must be {', '.join(RAW_TYPES)} or {FORM_TYPE} with a part named {FILE!r}"
+            f"The Content-Type must be one of {', '.join(RAW_TYPES)}, or {FORM_TYPE} with a part "
+            f"named {FILE!r}"
         )
     if encoding not in _RAW_ENCODINGS:
-        raise UnsupportedMediaTypeError("The Content-Encoding of a file may be gzip only")
+        raise UnsupportedMediaTypeError(
+            "The Content-Encoding of a file must be gzip or identity, or be left out"
+        )
     _, disposition = parse_options_header(headers.get("content-disposition"))
     return UploadedFile(_name(disposition.get(b"filename")), _some(body))
 
@@ -74,9 +77,9 @@ Uploaded = Annotated[UploadedFile, Depends(uploaded_file)]
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
-    """The body as it arrives, proven to be as long as was declared.
+    """Yield the body as it arrives and check it against the declared length.
 
-    Servers notice most that is cut off; a proxy in between, or another server, may not.
+    uvicorn detects most truncated bodies. A proxy or another server may not.
     """
     declared = request.headers.get("content-length")
     received = 0
@@ -86,9 +89,11 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
                 received += len(block)
                 yield block
     except ClientDisconnect as error:
-        raise InvalidInputError("The body is cut off: the client went away") from error
+        raise InvalidInputError("The body is cut off: the client disconnected") from error
     if declared is not None and declared != str(received):
-        raise InvalidInputError("The body is not as long as its Content-Length")
+        raise InvalidInputError(
+            f"The body has {received} bytes, but its Content-Length is {declared}; send it again"
+        )
 
 
 async def _some(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -101,7 +106,7 @@ async def _some(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _name(given: bytes | None) -> str | None:
-    """What a client calls a file, made harmless: nobody else knows what else may be in there."""
+    """Return the client's file name without folders, control and formatting characters."""
     text = (given or b"").decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
     plain = "".join(each for each in text if not unicodedata.category(each).startswith("C"))
     return plain.strip()[:MAX_FILE_NAME_LENGTH] or None
