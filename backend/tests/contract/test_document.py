@@ -91,7 +91,7 @@ def test_document_info_is_complete(document: Document) -> None:
     for word in ("next_cursor", "Bearer", "Idempotency-Key", "ETag", "X-Request-ID"):
         assert word in info["description"]
     assert document["servers"] == [
-        {"url": "/", "description": "The service that this document is from"}
+        {"url": "/", "description": "The service that returned this document"}
     ]
     for scheme in document["components"]["securitySchemes"].values():
         assert scheme["description"]

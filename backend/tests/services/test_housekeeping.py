@@ -138,7 +138,7 @@ class TestRejects:
         response = await api.get(f"/imports/{old['id']}/rejects")
         assert response.status_code == 404
         assert response.json()["error"]["message"] == (
-            f"The rejects of import {old['id']} were removed after their time"
+            f"The rejected rows of import {old['id']} have expired and are deleted"
         )
         assert (await api.get(f"/imports/{young['id']}/rejects")).text.count("\n") == 1 + 7
 

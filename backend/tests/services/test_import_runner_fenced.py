@@ -101,7 +101,7 @@ class TestCancelImport:
         response = await api.delete(f"/imports/{made['id']}")
 
         assert response.status_code == 409
-        assert response.json()["error"]["message"] == f"Import {made['id']} has {state} already"
+        assert response.json()["error"]["message"] == f"Import {made['id']} has already {state}"
         assert (await find(api, made["id"]))["state"] == state
 
 

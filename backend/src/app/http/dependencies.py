@@ -1,4 +1,4 @@
-"""What routes ask for by type."""
+"""FastAPI dependencies of the routes."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -19,25 +19,25 @@ from app.services.support.preconditions import VersionPrecondition
 
 
 async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
-    """Yield a session; its work is committed after the route and before the response."""
+    """Yield a session; commit after the route has run and before the response is sent."""
     async with service_state(request).uow.begin() as session:
         yield session
 
 
-# scope="function" is what puts the commit before the response: by default FastAPI leaves such a
-# block after it, and a commit that fails would follow a 201 that is already on its way.
+# scope="function" commits before the response is sent. By default FastAPI runs the code after
+# `yield` when the response has been sent, so a failed commit could follow a 201.
 DB = Annotated[AsyncSession, Depends(get_db, scope="function")]
 
 
 _bearer = HTTPBearer(
     auto_error=False,
-    description="An API key, as the operator of the service made it (`deals keys create`), in "
-    "`Authorization: Bearer KEY`",
+    description="An API key in `Authorization: Bearer KEY`. The operator of the service creates "
+    "keys by `deals keys create`.",
 )
 _header = APIKeyHeader(
     name="X-API-Key",
     auto_error=False,
-    description="The same key in a header of its own, `X-API-Key: KEY`",
+    description="The same API key in a separate header: `X-API-Key: KEY`.",
 )
 
 
@@ -46,10 +46,10 @@ async def get_actor(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     header: Annotated[str | None, Security(_header)],
 ) -> Actor:
-    """Who is asking, by the key of the request; in development nobody needs one.
+    """Return the actor of the request's API key; in development a key is optional.
 
     Raises:
-        UnauthorizedError: the key is wrong, or missing in production.
+        UnauthorizedError: the key is invalid, or missing in production.
     """
     key = bearer.credentials if bearer else header
     services = service_state(request)
@@ -61,17 +61,17 @@ async def get_actor(
 
 
 async def require_deal_write(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
-    """An actor that may write deals and hotels.
+    """Require a key that may write deals and hotels.
 
     Raises:
-        ForbiddenError: this one may not.
+        ForbiddenError: the key lacks the scope.
     """
     actor.require("deals:write")
     return actor
 
 
 async def json_body(request: Request) -> None:
-    """Refuse a body in another format; read as JSON it would only be called invalid.
+    """Require a JSON content type, so that another format gets a 415 and not a 422.
 
     Raises:
         UnsupportedMediaTypeError: the content type is not JSON.
@@ -85,12 +85,13 @@ async def get_if_match_versions(
     if_match: Annotated[
         OptionalParam[str],
         Header(
-            description="An `ETag`: change it only if it is still in that version",
+            description="An `ETag` of the resource: the request succeeds only if the resource "
+            "still has this version. Otherwise the response is 412.",
             examples=['"1.8e553dacda25a50f"'],
         ),
     ] = None,
 ) -> VersionPrecondition:
-    """The versions of `If-Match` (RFC 9110, section 13.1.1)."""
+    """Return the precondition of `If-Match` (RFC 9110, section 13.1.1)."""
     return VersionPrecondition(parse_if_match(if_match))
 
 
@@ -101,13 +102,14 @@ async def get_idempotent_request(
         OptionalParam[str],
         Header(
             pattern=r"^[!-~]{1,255}$",
-            description="Chosen by the client: sent again with the same body within 24 hours, the "
-            "first response is returned and nothing is done twice",
+            description="A unique value that the client chooses. If the client sends the request "
+            "again with the same key and body within 24 hours, it gets the first response and the "
+            "service does nothing twice.",
             examples=["5f1c-0001"],
         ),
     ] = None,
 ) -> IdempotentRequest:
-    """Return this request as one that may come again."""
+    """Return the request with its idempotency key, if it has one."""
     route = f"{request.method} {request.scope['route'].path}"
     identity = KeyIdentity(route, actor.name, idempotency_key) if idempotency_key else None
     return IdempotentRequest(identity, await request.body())
@@ -120,21 +122,21 @@ RequireDealWrite = Depends(require_deal_write)
 
 
 async def require_import_write(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
-    """An actor that may import files, and see what was imported.
+    """Require a key that may import files and read imports.
 
     Raises:
-        ForbiddenError: this one may not.
+        ForbiddenError: the key lacks the scope.
     """
     actor.require("imports:write")
     return actor
 
 
 async def require_import_read(request: Request) -> Actor:
-    """The same for pages, which are no routes of FastAPI's.
+    """Require a key that may read imports, in a Starlette route without FastAPI dependencies.
 
     Raises:
-        UnauthorizedError: the key is wrong, or missing in production.
-        ForbiddenError: this one may not.
+        UnauthorizedError: the key is invalid, or missing in production.
+        ForbiddenError: the key lacks the scope.
     """
     return await require_import_write(
         await get_actor(request, await _bearer(request), await _header(request))
@@ -146,16 +148,16 @@ ImportingActor = Annotated[Actor, RequireImportWrite]
 
 
 async def reject_query_params(request: Request) -> None:
-    """For routes without query parameters: a mistyped one is refused, not ignored.
+    """Refuse all query parameters, so that a mistyped parameter is not ignored.
 
     Raises:
-        InvalidInputError: there is one; each is named.
+        InvalidInputError: the request has parameters; `details` name them.
     """
-    # `?` and `?&` are no parameters.
+    # A query string such as `?&` has no parameters and is accepted.
     if request.scope["query_string"] and (names := list(request.query_params)):
         problems = [{"loc": ("query", name), "type": "extra_forbidden"} for name in names]
         raise InvalidInputError(details=[error_detail(each) for each in problems[:MAX_DETAILS]])
 
 
-# By hand and not as an empty model, which would cost each request what a model with fields does.
+# A function is cheaper than an empty pydantic model, which costs as much as a model with fields.
 NoQueryParameters = Annotated[None, Depends(reject_query_params)]

@@ -21,7 +21,7 @@ _dump = JSONSerializer(BulkResults)
     response_model=BulkResults,
     responses={
         **success_response(
-            200, REPLAYED, description="What became of each item, also when that is an error"
+            200, REPLAYED, description="One result for each item, with an error if it failed"
         ),
         **errors(
             NotFoundError("The hotel does not exist"),
@@ -49,9 +49,10 @@ async def upsert_deals(
     query: Annotated[BulkQuery, Query()],
     once: IdempotentRequestDep,
 ) -> Response:
-    """Create or replace up to 1,000 deals, matched by `external_id`; without one they are new.
+    """Create or replace up to 1,000 deals, matched by `external_id`.
 
-    Each item has a result, in order; a bad one stops no other, unless `atomic`.
+    An item without an `external_id` creates a new deal. The response has one result for each item,
+    in the same order. A failed item does not stop the others, unless `atomic` is set.
     """
 
     async def upsert(session: DB) -> Response:

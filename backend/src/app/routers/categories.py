@@ -18,7 +18,7 @@ _dump = JSONSerializer(list[CategoryResponse])
     responses={
         **success_response(
             200,
-            description="All of them",
+            description="All categories",
             example=[
                 {"name": "boutique", "deal_count": 498},
                 {"name": "luxury", "deal_count": 551},
@@ -31,5 +31,5 @@ _dump = JSONSerializer(list[CategoryResponse])
     openapi_extra=PUBLIC,
 )
 async def list_categories(_: NoQueryParameters, session: DB) -> Response:
-    """Every category with its number of deals, by name."""
+    """Return all categories with their numbers of deals, sorted by name."""
     return _dump(await CategoryService(session).all())

@@ -73,7 +73,7 @@ _WRONG = validation_error("body.price_per_night", "Input should be greater than 
         **success_response(
             200,
             LINK,
-            description="A page, in the order asked for",
+            description="A page of deals in the requested order",
             example=page_example(DEAL_EXAMPLE),
         ),
         **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
@@ -83,9 +83,9 @@ _WRONG = validation_error("body.price_per_night", "Input should be greater than 
     openapi_extra=PUBLIC | query_parameters(DealQuery),
 )
 async def list_deals(request: Request, query: DealPageQuery) -> Response:
-    """A page of deals, filtered and sorted.
+    """Return a page of deals that match all filters.
 
-    All filters must hold. Unknown parameters are refused, so that a typo does not widen a search.
+    The service refuses unknown parameters, so that a typo does not widen a search.
     """
     page = await service_state(request).deals.page(query)
     link = page_links(
@@ -100,7 +100,7 @@ async def list_deals(request: Request, query: DealPageQuery) -> Response:
     responses={
         **success_response(
             200,
-            description="Cities, most deals first, ties by name",
+            description="Cities sorted by number of deals, then by name",
             example=[
                 {"city": "London", "avg_price": "326.06", "deal_count": 2493},
                 {"city": "Berlin", "avg_price": "318.40", "deal_count": 2120},
@@ -113,7 +113,10 @@ async def list_deals(request: Request, query: DealPageQuery) -> Response:
     openapi_extra=PUBLIC,
 )
 async def city_statistics(request: Request, query: Annotated[StatisticsQuery, Query()]) -> Response:
-    """Average price and number of deals of each city that has any, most deals first."""
+    """Return the average price and the number of deals of each city that has deals.
+
+    The city with the most deals comes first.
+    """
     deals = service_state(request).deals
     return _dump_statistics(await deals.statistics_by_city(available_only=query.available_only))
 
@@ -131,7 +134,7 @@ async def city_statistics(request: Request, query: Annotated[StatisticsQuery, Qu
     openapi_extra=PUBLIC | CONDITIONAL,
 )
 async def get_deal(request: Request, deal_id: DealId) -> Response:
-    """One deal, with an `ETag` to ask again whether it has changed."""
+    """Return a deal with its `ETag`."""
     await reject_query_params(request)
     deal = await service_state(request).deals.get(deal_id)
     return not_modified_or(request, _dump_deal.tagged(deal, deal["version"]))
@@ -145,7 +148,7 @@ async def get_deal(request: Request, deal_id: DealId) -> Response:
         **success_response(
             201,
             *(ETAG, location("deals"), REPLAYED),
-            description="The deal that was made",
+            description="The new deal",
             links=links_to("deal"),
         ),
         **errors(NotFoundError("Hotel 4711 does not exist"), *_TAKEN, _WRONG, *CREATE_ERRORS),
@@ -157,7 +160,7 @@ async def get_deal(request: Request, deal_id: DealId) -> Response:
 async def create_deal(
     request: Request, body: DealCreate, once: IdempotentRequestDep, _: NoQueryParameters
 ) -> Response:
-    """Make a deal; `Location` says where it is."""
+    """Create a deal and return it; `Location` is its path."""
 
     async def create(session: DB) -> Response:
         deal = await DealWriteService.on(session).create(body)
@@ -170,7 +173,7 @@ async def create_deal(
     DEAL,
     response_model=DealResponse,
     responses={
-        **success_response(200, ETAG, description="The deal as it is now", links=links_to("deal")),
+        **success_response(200, ETAG, description="The changed deal", links=links_to("deal")),
         **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("deal_id"), *UPDATE_ERRORS),
     },
     dependencies=[RequireDealWrite, JSONBody],
@@ -184,9 +187,10 @@ async def change_deal(
     expected: IfMatchVersions,
     _: NoQueryParameters,
 ) -> Response:
-    """Change the fields that are sent; the others stay.
+    """Change the fields that the body contains; keep the others.
 
-    With `If-Match` only in that version; without it, of two writers at once one gets a 409.
+    With `If-Match` the change succeeds only if the deal has that version. Without it, if another
+    request changes the deal at the same time, one of the two gets a 409.
     """
     deal = await service_state(request).uow.run(
         lambda session: DealWriteService.on(session).change(deal_id, body, expected)
@@ -199,7 +203,7 @@ async def change_deal(
     status_code=204,
     response_class=Response,
     responses={
-        **success_response(204, description="It is gone"),
+        **success_response(204, description="The deal is deleted"),
         **errors(*DELETE_ERRORS, _NOT_THERE, not_an_id("deal_id")),
     },
     dependencies=[RequireDealWrite],
@@ -209,7 +213,7 @@ async def change_deal(
 async def delete_deal(
     request: Request, deal_id: DealId, expected: IfMatchVersions, _: NoQueryParameters
 ) -> None:
-    """Delete a deal, for good."""
+    """Delete a deal permanently."""
     await service_state(request).uow.run(
         lambda session: DealWriteService.on(session).remove(deal_id, expected)
     )

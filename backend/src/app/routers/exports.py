@@ -24,19 +24,19 @@ _CONTENT: dict[str, Any] = {
     _CSV.name: {
         "schema": {
             "type": "string",
-            "description": "A header and a line for each deal, as in the files that are loaded",
+            "description": "A header and one line for each deal, with the columns of an import",
         },
         "example": csv_example(),
     },
     _NDJSON.name: {
         "schema": {
             "type": "string",
-            "description": "A `DealResponse` in JSON, and a line end, for each",
+            "description": "One line for each deal, with a `DealResponse` in JSON",
         },
         "example": to_json(DEAL_EXAMPLE).decode() + "\n",
     },
 }
-_DESCRIPTION = "All of the deals, unless the connection ends without the last chunk"
+_DESCRIPTION = "All deals; incomplete if the connection closes before the last chunk"
 
 
 @router.get(
@@ -55,10 +55,10 @@ _DESCRIPTION = "All of the deals, unless the connection ends without the last ch
     openapi_extra=PUBLIC,
 )
 async def export_deals(request: Request, query: Annotated[DealFilters, Query()]) -> Response:
-    """All deals that pass the filters, as they are at one moment, in CSV or NDJSON.
+    """Stream all deals that match the filters as CSV or NDJSON, from one snapshot.
 
-    `Accept` says which: `text/csv`, which is also the answer to `*/*`, or `application/x-ndjson`.
-    Lines are in the order of their `id`. With `Accept-Encoding: gzip` they come compressed.
+    `Accept` selects the format: `text/csv`, which is the default, or `application/x-ndjson`. Lines
+    are sorted by `id`. With `Accept-Encoding: gzip` the response is compressed.
     """
     accept = ",".join(request.headers.getlist("accept"))
     chosen = best_media_type(accept, [_CSV, _NDJSON])

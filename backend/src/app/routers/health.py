@@ -18,7 +18,7 @@ STOPPING = ServiceUnavailableError("The service is about to stop")
     "/health",
     response_model=HealthResponse,
     responses={
-        **success_response(200, description="The database answered", example={"status": "ok"}),
+        **success_response(200, description="The database is available", example={"status": "ok"}),
         **errors(UNKNOWN_PARAMETER),
     },
     operation_id="get_health",
@@ -26,7 +26,7 @@ STOPPING = ServiceUnavailableError("The service is about to stop")
     openapi_extra=PUBLIC,
 )
 async def get_health(request: Request, _: NoQueryParameters) -> Response:
-    """`ok` when the database answers, 503 when it does not."""
+    """Return `ok` if the database answers, otherwise a 503."""
     return _dump(await service_state(request).health.check())
 
 
@@ -34,7 +34,7 @@ async def get_health(request: Request, _: NoQueryParameters) -> Response:
     "/health/live",
     response_model=HealthResponse,
     responses={
-        **success_response(200, description="The process answers", example={"status": "ok"}),
+        **success_response(200, description="The process is alive", example={"status": "ok"}),
         **errors(UNKNOWN_PARAMETER),
     },
     operation_id="get_liveness",
@@ -42,7 +42,7 @@ async def get_health(request: Request, _: NoQueryParameters) -> Response:
     openapi_extra=PUBLIC,
 )
 async def get_liveness(_: NoQueryParameters) -> Response:
-    """`ok` while the process answers, whatever the database does; restart it when it does not."""
+    """Return `ok` without asking the database; a process that does not answer needs a restart."""
     return _dump({"status": "ok"})
 
 
@@ -50,17 +50,20 @@ async def get_liveness(_: NoQueryParameters) -> Response:
     "/health/ready",
     response_model=HealthResponse,
     responses={
-        **success_response(200, description="Requests are welcome", example={"status": "ok"}),
+        **success_response(
+            200, description="The process is ready for requests", example={"status": "ok"}
+        ),
         **errors(UNKNOWN_PARAMETER, STOPPING),
     },
     operation_id="get_readiness",
-    summary="Check whether requests are welcome",
+    summary="Check whether the process is ready for requests",
     openapi_extra=PUBLIC,
 )
 async def get_readiness(request: Request, _: NoQueryParameters) -> Response:
-    """`ok` when requests are welcome: the database answers, its schema is this code's, no stop.
+    """Return `ok` if the process is ready for requests, otherwise a 503 with the reason.
 
-    503 says why not, and a proxy sends requests elsewhere.
+    A process is ready if the database answers, its schema matches the code, and no shutdown has
+    begun. A load balancer sends requests only to ready processes.
     """
     services = service_state(request)
     if services.limiter.draining:

@@ -63,7 +63,10 @@ _WRONG = validation_error("body.phone", "String should have at least 1 character
     response_model=PaginatedResponse[HotelResponse],
     responses={
         **success_response(
-            200, LINK, description="A page, ordered by id", example=page_example(HOTEL_EXAMPLE)
+            200,
+            LINK,
+            description="A page of hotels, sorted by `id`",
+            example=page_example(HOTEL_EXAMPLE),
         ),
         **errors(LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
@@ -72,7 +75,7 @@ _WRONG = validation_error("body.phone", "String should have at least 1 character
     openapi_extra=PUBLIC | query_parameters(HotelQuery),
 )
 async def list_hotels(request: Request, query: HotelPageQuery) -> Response:
-    """A page of hotels, ordered by id."""
+    """Return a page of hotels, sorted by `id`."""
     page = await service_state(request).hotels.page(query)
     link = page_links(
         request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
@@ -95,7 +98,7 @@ async def list_hotels(request: Request, query: HotelPageQuery) -> Response:
 async def get_hotel(
     request: Request, hotel_id: HotelId, _: NoQueryParameters, session: DB
 ) -> Response:
-    """One hotel with its average stars and number of deals."""
+    """Return a hotel with its average stars and its number of deals."""
     hotel = await HotelService(session).get(hotel_id)
     return not_modified_or(request, _dump_hotel.tagged(hotel, hotel["version"]))
 
@@ -108,7 +111,7 @@ async def get_hotel(
         **success_response(
             201,
             *(ETAG, location("hotels"), REPLAYED),
-            description="The hotel that was made",
+            description="The new hotel",
             links=links_to("hotel"),
         ),
         **errors(*_TAKEN, _WRONG, *CREATE_ERRORS),
@@ -120,7 +123,7 @@ async def get_hotel(
 async def create_hotel(
     request: Request, body: HotelCreate, once: IdempotentRequestDep, _: NoQueryParameters
 ) -> Response:
-    """Make a hotel; `Location` says where it is."""
+    """Create a hotel and return it; `Location` is its path."""
 
     async def create(session: DB) -> Response:
         hotel = await HotelService(session).create(body)
@@ -133,9 +136,7 @@ async def create_hotel(
     "/{hotel_id}",
     response_model=HotelResponse,
     responses={
-        **success_response(
-            200, ETAG, description="The hotel as it is now", links=links_to("hotel")
-        ),
+        **success_response(200, ETAG, description="The changed hotel", links=links_to("hotel")),
         **errors(_NOT_THERE, *_TAKEN, _WRONG, not_an_id("hotel_id"), *UPDATE_ERRORS),
     },
     dependencies=[RequireDealWrite, JSONBody],
@@ -149,9 +150,10 @@ async def change_hotel(
     expected: IfMatchVersions,
     _: NoQueryParameters,
 ) -> Response:
-    """Change the fields that are sent; the others stay.
+    """Change the fields that the body contains; keep the others.
 
-    With `If-Match` only in that version; without it, of two writers at once one gets a 409.
+    With `If-Match` the change succeeds only if the hotel has that version. Without it, if another
+    request changes the hotel at the same time, one of the two gets a 409.
     """
     hotel = await service_state(request).uow.run(
         lambda session: HotelService(session).change(hotel_id, body, expected)
@@ -164,7 +166,7 @@ async def change_hotel(
     status_code=204,
     response_class=Response,
     responses={
-        **success_response(204, description="It is gone"),
+        **success_response(204, description="The hotel is deleted"),
         **errors(_NOT_THERE, _HAS_DEALS, not_an_id("hotel_id"), *DELETE_ERRORS),
     },
     dependencies=[RequireDealWrite],

@@ -63,7 +63,9 @@ _UPLOAD_ERRORS = errors(
     *_GUARDED,
     TransactionConflictError,
     PayloadTooLargeError,
-    UnsupportedMediaTypeError("The Content-Encoding of a file may be gzip only"),
+    UnsupportedMediaTypeError(
+        "The Content-Encoding of a file must be gzip or identity, or be left out"
+    ),
     InvalidInputError("The file is empty"),
     InvalidInputError("The form may have one part only, named 'file'"),
     ServiceUnavailableError,
@@ -78,13 +80,13 @@ _FORM = {
     "required": ["file"],
     "additionalProperties": False,
 }
-# One media type for the file itself: what it is called says nothing that is relied upon, and
-# generators of clients know how to send this one.
+# Only one media type is documented for the file itself. The service ignores the type, and client
+# generators can send this one.
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A deals.csv, plain or compressed by gzip, as the body or as the part "
-        f"`file` of a form. Its media type may also be {', '.join(RAW_TYPES[:-1])}.",
+        "description": "A CSV file of deals, plain or gzip-compressed, as the body or as the part "
+        f"`file` of a form. Other accepted media types are {', '.join(RAW_TYPES[:-1])}.",
         "content": {
             FORM_TYPE: {"schema": _FORM},
             "application/octet-stream": {"schema": _FILE},
@@ -109,7 +111,10 @@ _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
     response_model=PaginatedResponse[ImportResponse],
     responses={
         **success_response(
-            200, LINK, description="A page, the latest first", example=page_example(ENDED_EXAMPLE)
+            200,
+            LINK,
+            description="A page of imports, the latest first",
+            example=page_example(ENDED_EXAMPLE),
         ),
         **errors(*_GUARDED, LIMIT_TOO_LARGE, WRONG_CURSOR, UNKNOWN_PARAMETER),
     },
@@ -118,7 +123,7 @@ _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
     summary="List imports",
 )
 async def list_imports(request: Request, query: Annotated[ImportQuery, Query()]) -> Response:
-    """A page of imports, the latest first."""
+    """Return a page of imports, the latest first."""
     page = await service_state(request).imports.page(query)
     link = page_links(
         request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
@@ -134,14 +139,16 @@ async def list_imports(request: Request, query: Annotated[ImportQuery, Query()])
         **success_response(
             202,
             location("imports"),
-            description="The file is stored and waits for a worker",
+            description="The service has stored the file and queued the import",
             links=links_to_import(),
             example=IMPORT_EXAMPLE,
         ),
         200: {
             "model": ImportResponse,
             **success_response(
-                200, description="The same bytes were sent before", links=links_to_import()
+                200,
+                description="The existing import of a file with the same bytes",
+                links=links_to_import(),
             )[200],
         },
         **_UPLOAD_ERRORS,
@@ -156,10 +163,11 @@ async def create_import(
     file: Uploaded,
     options: Annotated[ImportOptions, Query()],
 ) -> Response:
-    """Upload a file of deals, to be loaded in the background; `Location` says how it goes.
+    """Upload a CSV file of deals, which a background worker loads.
 
-    The same bytes again are the same import: 200, and nothing is loaded, unless the earlier one has
-    failed or `force` says so.
+    `Location` is the path of the import. If an import of the same bytes with the same `strict` is
+    queued, running or succeeded, the response is 200 with that import, and nothing is loaded.
+    `force` and `dry_run` always create a new import.
     """
     upload = Upload(file.content, file.name, actor.name)
     found, is_new = await service_state(request).imports.submit(upload, options)
@@ -180,7 +188,7 @@ async def create_import(
     summary="Read an import",
 )
 async def get_import(request: Request, import_id: _ImportId, _: NoQueryParameters) -> Response:
-    """How an import goes, or has gone."""
+    """Return the state and the counters of an import."""
     return _dump(await service_state(request).imports.get(import_id))
 
 
@@ -190,13 +198,13 @@ async def get_import(request: Request, import_id: _ImportId, _: NoQueryParameter
     responses={
         **success_response(
             200,
-            description="It has ended, now or before",
+            description="The cancelled import",
             example={**IMPORT_EXAMPLE, "state": "cancelled", "finished_at": "2026-11-21T11:35:03Z"},
         ),
         **errors(
             *_GUARDED,
             *_NOT_THERE,
-            ConflictError("Import 1 has succeeded already"),
+            ConflictError("Import 1 has already succeeded"),
             PayloadTooLargeError,
         ),
     },
@@ -205,7 +213,7 @@ async def get_import(request: Request, import_id: _ImportId, _: NoQueryParameter
     summary="Cancel an import",
 )
 async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParameters) -> Response:
-    """Cancel an import that has not ended; what is stored by now stays, and is counted."""
+    """Cancel an import that has not ended; rows that are already stored are kept and counted."""
     return _dump(await service_state(request).imports.cancel(import_id))
 
 
@@ -218,14 +226,14 @@ async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParame
             **success_response(
                 200,
                 *(DISPOSITION, VARY),
-                description="The rejected rows as they came, with line, column, code and message",
+                description="The original rejected rows, with line, column, code and message",
             )[200],
             "content": {"text/csv": {"schema": {"type": "string"}, "example": _REJECTS}},
         },
         **errors(
             *_GUARDED,
             *_NOT_THERE,
-            NotFoundError("The rejects of import 1 were removed after their time"),
+            NotFoundError("The rejected rows of import 1 have expired and are deleted"),
         ),
     },
     dependencies=[RequireImportWrite],
@@ -235,7 +243,7 @@ async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParame
 async def get_import_rejects(
     request: Request, import_id: _ImportId, _: NoQueryParameters
 ) -> Response:
-    """The rows that were rejected so far, to be mended and uploaded again."""
+    """Return the rows that were rejected so far, for correction and another upload."""
     services = service_state(request)
     rejects = await services.imports.rejects(import_id)
 
@@ -257,7 +265,7 @@ async def get_import_rejects(
 
 
 async def _changes(request: Request, import_id: _ImportId) -> AsyncIterator[ImportResponse]:
-    """Look before the response begins: an unknown import is a 404, not a stream that breaks off."""
+    """Return the changes of an import; read it first, so that an unknown import gets a 404."""
     imports = service_state(request).imports
     await imports.get(import_id)
     return imports.changes(import_id)
@@ -269,7 +277,7 @@ async def _changes(request: Request, import_id: _ImportId) -> AsyncIterator[Impo
     responses={
         200: {
             **success_response(
-                200, description="Each event's `data` is the whole `ImportResponse`, changed"
+                200, description="Server-Sent Events; the `data` of each is an `ImportResponse`"
             )[200],
             "content": {"text/event-stream": {"example": _EVENT}},
         },
@@ -283,6 +291,6 @@ async def watch_import(
     _: NoQueryParameters,
     changes: Annotated[AsyncIterator[ImportResponse], Depends(_changes)],
 ) -> AsyncIterator[ImportResponse]:
-    """How an import goes, as Server-Sent Events until it has ended."""
+    """Stream the state of an import as Server-Sent Events until the import has ended."""
     async for each in changes:
         yield each

@@ -2,12 +2,12 @@ from typing import NamedTuple
 
 
 class Backlog(NamedTuple):
-    """What waits for workers, and what imports have done since there are any."""
+    """Numbers of background jobs and workers, and totals of the rows of all imports."""
 
     waiting: int
     running: int
     failed: int
-    # How long the one that waits longest could have been run; 0 without any.
+    # Seconds since the oldest waiting job was due, or 0 if no job waits.
     oldest_seconds: float
     workers: int
     inserted: int

@@ -8,8 +8,8 @@ from app.schemas.deals import NEW_DEAL_EXAMPLE
 
 MAX_ITEMS = 1000
 
-# Each item is validated by itself, so that a bad one stops no other; the document shows what it is
-# validated as.
+# The service validates each item separately, so that an invalid item does not stop the others. The
+# OpenAPI document still shows the schema of an item.
 BulkBody = Annotated[
     list[Any],
     Field(max_length=MAX_ITEMS),
@@ -25,7 +25,7 @@ BulkBody = Annotated[
 
 BULK_BODY_EXAMPLES: dict[str, Any] = {
     "two": {
-        "summary": "Two deals, each new or in place of the one with its `external_id`",
+        "summary": "Two deals; each is created, or replaces the deal with its `external_id`",
         "value": [
             NEW_DEAL_EXAMPLE,
             {**NEW_DEAL_EXAMPLE, "external_id": 70002, "room_type": "double"},
@@ -52,43 +52,49 @@ BULK_RESULTS_EXAMPLE: dict[str, Any] = {
 
 
 class BulkQuery(BaseModel):
-    """How `POST /deals/bulk` treats bad items."""
+    """Query parameters of `POST /deals/bulk`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     atomic: Annotated[
-        bool, Field(description="All or nothing: one bad item refuses all", examples=[True])
+        bool,
+        Field(description="Store all items, or none if an item has an error", examples=[True]),
     ] = False
 
 
 class _BulkErrorRequired(TypedDict):
-    code: Annotated[str, Field(description="Stable, for programs", examples=["CONFLICT"])]
+    code: Annotated[str, Field(description="Stable error code for programs", examples=["CONFLICT"])]
     message: Annotated[
         str,
-        Field(description="For people", examples=["An earlier item has this external_id"]),
+        Field(
+            description="Explanation for people",
+            examples=["An earlier item has this external_id"],
+        ),
     ]
 
 
 class BulkError(_BulkErrorRequired, total=False):
-    """Why an item was not stored."""
+    """The reason why an item was not stored."""
 
     details: Annotated[
         list[ErrorDetailBody],
-        Field(description="Only where single fields are wrong; `field` is that of the item"),
+        Field(description="Invalid fields of the item; present only if single fields are invalid"),
     ]
 
 
 class BulkResult(TypedDict):
-    """What became of an item; `error` is null unless `status` is "error"."""
+    """The result for an item; `error` is null unless `status` is "error"."""
 
-    index: Annotated[int, Field(ge=0, description="Of the item, from 0")]
+    index: Annotated[int, Field(ge=0, description="Position of the item in the request, from 0")]
     status: Literal["created", "updated", "unchanged", "error"]
-    id: Annotated[int | None, Field(description="Of the deal; null if there is none")]
+    id: Annotated[
+        int | None, Field(description="`id` of the deal; null if the item was not stored")
+    ]
     error: BulkError | None
 
 
 @with_config(openapi_examples(BULK_RESULTS_EXAMPLE))
 class BulkResults(TypedDict):
-    """One result per item, in the order of the items."""
+    """The results of all items, in the order of the request."""
 
     results: list[BulkResult]

@@ -5,7 +5,9 @@ from typing_extensions import TypedDict
 
 
 class CategoryResponse(TypedDict):
-    """A category and how many deals carry it."""
+    """A category and the number of its deals."""
 
-    name: Annotated[str, Field(description="In lower case", examples=["luxury"])]
-    deal_count: Annotated[int, Field(description="Deals that carry it", examples=[551])]
+    name: Annotated[str, Field(description="Name in lower case", examples=["luxury"])]
+    deal_count: Annotated[
+        int, Field(description="Number of deals in this category", examples=[551])
+    ]

@@ -1,8 +1,8 @@
 """Types that several resources share.
 
-What clients get is declared as TypedDicts: a row goes from the database into pydantic-core's
-serializer without a model object being built and validated on the way, and OpenAPI documents it
-all the same. What clients send is declared as models, which validate.
+Responses are TypedDicts. pydantic-core serializes rows of the database as TypedDicts without
+building and validating model objects, and OpenAPI documents them like models. Requests are
+pydantic models, which validate.
 """
 
 import unicodedata
@@ -26,13 +26,13 @@ from app.core.limits import MAX_BIGINT, MAX_HOTEL_TEXT_LENGTH
 
 T = TypeVar("T")
 
-# Stands for null in an example: FastAPI leaves null out of the document, and
-# `app.http.openapi.document` puts it back.
+# A placeholder for null in an example. FastAPI removes null from the document, so
+# `app.http.openapi.document` inserts it again.
 NULL = "\0null"
 
 
 def openapi_example(example: Any) -> Any:
-    """An example as FastAPI is given it, with nulls that it keeps."""
+    """Return an example with placeholders for null, which FastAPI would remove."""
     if isinstance(example, dict):
         return {name: openapi_example(value) for name, value in example.items()}
     if isinstance(example, list):
@@ -41,20 +41,24 @@ def openapi_example(example: Any) -> Any:
 
 
 def openapi_examples(*examples: Any) -> ConfigDict:
-    """The configuration of a type that the document shows with these examples."""
+    """Return the configuration of a type that has these examples in the OpenAPI document."""
     return ConfigDict(json_schema_extra={"examples": openapi_example(list(examples))})
 
 
-# An exclusive bound, because the document is made with floats, and 2**63 - 1 is none.
+# An exclusive bound: FastAPI writes bounds as floats, and a float cannot represent 2**63 - 1.
 BIGINT_END = MAX_BIGINT + 1
-# What the service refuses in a text beside its length, for generated clients: NUL, and only spaces.
+# For generated clients: the service refuses a text with NUL and a text of only white space.
 TEXT_RULES = Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000\u001c-\u001f][^\u0000]*$"})
 
 Money = Annotated[
     str,
-    Field(description="A decimal with two places", pattern=r"^\d+\.\d\d$", examples=["176.18"]),
+    Field(
+        description="Decimal number with two places", pattern=r"^\d+\.\d\d$", examples=["176.18"]
+    ),
 ]
-Timestamp = Annotated[datetime, Field(description="UTC", examples=["2026-06-13T10:09:21Z"])]
+Timestamp = Annotated[
+    datetime, Field(description="Timestamp in UTC", examples=["2026-06-13T10:09:21Z"])
+]
 AverageStars = Annotated[
     float | None,
     Field(description="Average stars of the hotel's deals, rounded to two places", examples=[4.25]),
@@ -62,21 +66,25 @@ AverageStars = Annotated[
 CURSOR = "Nv1L7IRZ_Z-vrVxnoNjei1tbIm4iLCI4NTIuMDYiXSxbImkiLDM0MjU1XV0"
 NextCursor = Annotated[
     str | None,
-    Field(description="The `cursor` of the next page; null on the last one", examples=[CURSOR]),
+    Field(description="`cursor` of the next page; null on the last page", examples=[CURSOR]),
 ]
 Skipped = Annotated[
     int | None,
-    Field(description="How many were passed over; null on a cursor page", examples=[0]),
+    Field(
+        description="Number of items before this page; null if the request had a `cursor`",
+        examples=[0],
+    ),
 ]
-PageLimit = Annotated[int, Field(description="The `limit` that was asked for", examples=[20])]
+PageLimit = Annotated[int, Field(description="`limit` of the request", examples=[20])]
 Id = Annotated[int, Field(ge=1, lt=BIGINT_END)]
 
 
 def normalize_text(value: Any) -> Any:
-    """PostgreSQL's text has no NUL; composed and decomposed letters are one to a reader.
+    """Refuse NUL, compose letters (NFC) and strip white space; leave other types unchanged.
 
-    Space around it is what Python and so a load takes for it, U+001C to U+001F too. Comes before
-    lengths are checked, because composing changes them.
+    PostgreSQL cannot store NUL. White space is as `str.strip` defines it, which includes U+001C to
+    U+001F, so that requests and loads agree. This runs before the length check, because NFC changes
+    the length.
     """
     if not isinstance(value, str):
         return value
@@ -97,7 +105,7 @@ SearchText = Annotated[str, length_up_to(MAX_HOTEL_TEXT_LENGTH), NORMALIZED, TEX
 
 
 class _WithoutNull:
-    """Leaves null out of the document: neither a URL nor a header can carry one."""
+    """A marker that removes null from the schema, because URLs and headers cannot contain null."""
 
     @staticmethod
     def __get_pydantic_json_schema__(
@@ -113,7 +121,7 @@ OptionalParam = Annotated[T | None, _WithoutNull()]
 
 
 def _drop_title(schema: dict[str, Any]) -> None:
-    # The same for each kind of item. Generators of clients fall back on the schema's name.
+    # All kinds of pages have the same title. Without it client generators use the schema's name.
     schema.pop("title", None)
 
 
@@ -122,22 +130,22 @@ class PaginatedResponse(TypedDict, Generic[T]):
     """A page of a collection."""
 
     items: list[T]
-    total: Annotated[int | None, Field(description="All that match; null with `count=none`")]
+    total: Annotated[int | None, Field(description="Number of all matches; null with `count=none`")]
     skip: Skipped
     limit: PageLimit
     next_cursor: NextCursor
 
 
 def page_example(item: Any) -> dict[str, Any]:
-    """Return a page with one item, as an example of a response."""
+    """Return an example of a page with one item."""
     return {"items": [item], "total": 1, "skip": 0, "limit": 20, "next_cursor": None}
 
 
 class PageQuery(BaseModel):
-    """Which page of a list, and whether to count the whole.
+    """Query parameters of a paginated list.
 
-    Two kinds of page: by offset (`skip`), which can go anywhere and shows rows twice or not at all
-    when others come and go; and by cursor, from page to page, which does not.
+    Offset pagination (`skip`) can go to any page, but it repeats or misses rows when other rows are
+    added or removed. Cursor pagination goes from page to page and does neither.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -147,29 +155,30 @@ class PageQuery(BaseModel):
         Field(
             ge=0,
             lt=BIGINT_END,
-            description="How many to pass over; not with `cursor`, otherwise 0 unless sent",
+            description="Number of items to skip, 0 if left out; not allowed with `cursor`",
             examples=[40],
         ),
-        # By a factory, so that no default is documented: generated clients send those, and
-        # `skip=0` is not for a cursor.
+        # A factory keeps the default out of the document. Generated clients would send `skip=0`,
+        # which is not allowed with a cursor.
     ] = Field(default_factory=int)
     limit: Annotated[
-        int, Field(ge=1, le=100, description="How many to return at most", examples=[10])
+        int, Field(ge=1, le=100, description="Maximum number of items", examples=[10])
     ] = 20
     cursor: Annotated[
         OptionalParam[str],
         Field(
             max_length=1000,
-            description="`next_cursor` of a page with the same sort and filters; not with `skip`",
+            description="`next_cursor` of the previous page; the sort and the filters must be the "
+            "same; not allowed with `skip`",
             examples=[CURSOR],
         ),
     ] = None
     count: Annotated[
         OptionalParam[Literal["exact", "estimated", "none"]],
         Field(
-            description="How `total` is found: counted (default for offset pages); counted on a "
-            "sample where counting all would take long; or not at all, `total` is null (default "
-            "for cursor pages)",
+            description="How to count `total`. `exact` counts all matches and is the default "
+            "without a cursor. `estimated` uses a sample if an exact count would be slow. `none` "
+            "does not count, so that `total` is null, and is the default with a cursor.",
             examples=["none"],
         ),
     ] = None
@@ -182,50 +191,55 @@ class PageQuery(BaseModel):
 
     @property
     def counting(self) -> str:
-        """How to count, by the kind of page where the client has not said."""
+        """Return the requested way to count, or the default for this kind of page."""
         return self.count or ("exact" if self.cursor is None else "none")
 
 
 class ErrorDetailBody(TypedDict):
-    """One wrong field and what is wrong with it."""
+    """An invalid field and the rule that it breaks."""
 
     field: Annotated[
         str,
         Field(
-            description="Where: `query`, `path`, `header` or `body`, and the way from there",
+            description="Path of the field, from `query`, `path`, `header` or `body`",
             examples=["query.limit"],
         ),
     ]
     message: Annotated[
         str,
         Field(
-            description="The rule that it breaks",
+            description="Rule that the field breaks",
             examples=["Input should be less than or equal to 100"],
         ),
     ]
 
 
 class _ErrorRequired(TypedDict):
-    code: Annotated[str, Field(description="Stable, for programs", examples=["VALIDATION_ERROR"])]
-    message: Annotated[str, Field(description="For people", examples=["The request is not valid"])]
+    code: Annotated[
+        str, Field(description="Stable error code for programs", examples=["VALIDATION_ERROR"])
+    ]
+    message: Annotated[
+        str, Field(description="Explanation for people", examples=["The request is not valid"])
+    ]
     request_id: Annotated[
         str,
         Field(
-            description="The response's X-Request-ID",
+            description="`X-Request-ID` of the response",
             examples=["0f8fad5bd9cb469fa16570867728950e"],
         ),
     ]
 
 
 class ErrorBody(_ErrorRequired, total=False):
-    """What went wrong."""
+    """The code, the message and the details of an error."""
 
     details: Annotated[
-        list[ErrorDetailBody], Field(description="Only where single fields are wrong")
+        list[ErrorDetailBody],
+        Field(description="Invalid fields; present only if single fields are invalid"),
     ]
 
 
 class ErrorEnvelope(TypedDict):
-    """Every error of every route."""
+    """The JSON body of all error responses."""
 
     error: ErrorBody

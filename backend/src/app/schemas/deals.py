@@ -85,28 +85,30 @@ DEAL_EXAMPLE = {
 
 @with_config(openapi_examples(DEAL_EXAMPLE))
 class DealResponse(TypedDict):
-    """An offer of one room type of a hotel for given nights."""
+    """An offer of a hotel: one type of room, for given nights."""
 
     id: Id
     external_id: Annotated[
         int | None,
-        Field(description="The id that its source knows it by, a file for one; null without"),
+        Field(description="Id of the deal in its source, such as a CSV file; null if it has none"),
     ]
     hotel_id: Id
     room_type: Annotated[str, Field(examples=["suite"])]
     star_rating: Annotated[
-        int, Field(ge=limits.MIN_STARS, le=limits.MAX_STARS, description="Stars of the offer")
+        int, Field(ge=limits.MIN_STARS, le=limits.MAX_STARS, description="Stars of the deal")
     ]
     price_per_night: Money
     original_price: Money
     discount_percent: Annotated[int, Field(ge=0, le=limits.MAX_DISCOUNT_PERCENT)]
     checkin_date: date
     checkout_date: Annotated[date, Field(description="After `checkin_date`")]
-    is_available: Annotated[bool, Field(description="False when it is sold")]
+    is_available: Annotated[bool, Field(description="False if the deal is sold")]
     categories: Annotated[
         list[str], Field(description="Sorted by name", examples=[["boutique", "luxury"]])
     ]
-    version: Annotated[int, Field(ge=1, description="Rises with every change of the deal")]
+    version: Annotated[
+        int, Field(ge=1, description="Version of the deal; every change increments it")
+    ]
     created_at: Timestamp
     updated_at: Timestamp
     hotel: HotelSummaryResponse
@@ -118,9 +120,9 @@ class DealCreate(Body):
     model_config = openapi_examples(NEW_DEAL_EXAMPLE, _NEW)
 
     external_id: Annotated[
-        EntityId | None, Field(description="The id that its source knows it by; each once")
+        EntityId | None, Field(description="Id of the deal in its source; unique among all deals")
     ] = None
-    hotel_id: Annotated[EntityId, Field(description="A hotel that is there")]
+    hotel_id: Annotated[EntityId, Field(description="`id` of an existing hotel")]
     room_type: RoomType
     star_rating: Stars
     price_per_night: Price
@@ -128,7 +130,7 @@ class DealCreate(Body):
     discount_percent: Percent
     checkin_date: CalendarDate
     checkout_date: Annotated[CalendarDate, Field(description="After `checkin_date`")]
-    is_available: Annotated[StrictBool, Field(description="False when it is sold")] = True
+    is_available: Annotated[StrictBool, Field(description="False if the deal is sold")] = True
     categories: CategoryNames = Field(default_factory=list)
 
     @field_validator("checkout_date")
@@ -141,7 +143,7 @@ class DealCreate(Body):
 
 
 class DealPatch(Body):
-    """What changes of a deal: the fields that are sent, the others stay."""
+    """The fields of a deal to change; fields that are left out keep their values."""
 
     model_config = openapi_examples(
         {"price_per_night": "150.00", "discount_percent": 39}, {"is_available": False}
@@ -161,18 +163,18 @@ class DealPatch(Body):
 
 
 class CityStatsResponse(TypedDict):
-    """What the deals of a city cost on average."""
+    """The average price and the number of a city's deals."""
 
     city: Annotated[str, Field(examples=["London"])]
     avg_price: Money
-    deal_count: Annotated[int, Field(description="Deals that were averaged", examples=[2493])]
+    deal_count: Annotated[int, Field(description="Number of these deals", examples=[2493])]
 
 
-AvailableOnly = Annotated[bool, Field(description="Leave out what is sold", examples=[True])]
+AvailableOnly = Annotated[bool, Field(description="Only deals that are not sold", examples=[True])]
 
 
 class DealFilters(BaseModel):
-    """What narrows a list of deals; each absent filter lets every deal pass."""
+    """Filters of deals; a filter that is left out matches every deal."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -180,28 +182,29 @@ class DealFilters(BaseModel):
     country: SearchedCountry = None
     min_stars: Annotated[
         OptionalParam[StarsBound],
-        Field(description="The hotel's average is at least this", examples=[3.5]),
+        Field(description="Minimum of the hotel's average stars", examples=[3.5]),
     ] = None
     price_min: Annotated[
-        OptionalParam[PriceBound], Field(description="A night costs at least this", examples=[50])
+        OptionalParam[PriceBound], Field(description="Minimum price per night", examples=[50])
     ] = None
     price_max: Annotated[
         OptionalParam[PriceBound],
-        Field(description="A night costs at most this", examples=[199.99]),
+        Field(description="Maximum price per night", examples=[199.99]),
     ] = None
     category: Annotated[
         OptionalParam[list[SearchText]],
         Field(
             max_length=MAX_CATEGORY_FILTERS,
-            description="Any of them; repeat the parameter",
+            description="Deals in any of these categories; repeat the parameter for several",
             examples=[["luxury", "beach"]],
         ),
     ] = None
     hotel_id: Annotated[
-        OptionalParam[Id], Field(description="Deals of this hotel only", examples=[3])
+        OptionalParam[Id], Field(description="Only deals of this hotel", examples=[3])
     ] = None
     room_type: Annotated[
-        OptionalParam[SearchText], Field(description="Exact, case and all", examples=["suite"])
+        OptionalParam[SearchText],
+        Field(description="Exact type of room, case-sensitive", examples=["suite"]),
     ] = None
     available_only: AvailableOnly = False
     min_discount: Annotated[
@@ -209,21 +212,24 @@ class DealFilters(BaseModel):
         Field(
             ge=0,
             le=limits.MAX_DISCOUNT_PERCENT,
-            description="In percent, at least this",
+            description="Minimum discount in percent",
             examples=[20],
         ),
     ] = None
     checkin_from: Annotated[
         OptionalParam[CalendarDate],
-        Field(description="Check-in on this day or later", examples=["2026-12-01"]),
+        Field(description="Earliest check-in date", examples=["2026-12-01"]),
     ] = None
     checkin_to: Annotated[
         OptionalParam[CalendarDate],
-        Field(description="Check-in on this day or earlier", examples=["2026-12-31"]),
+        Field(description="Latest check-in date", examples=["2026-12-31"]),
     ] = None
     q: Annotated[
         OptionalParam[SearchText],
-        Field(description="Starts of words of the hotel's name or city", examples=["lake zür"]),
+        Field(
+            description="Search text: each word must begin a word of the hotel's name or city",
+            examples=["lake zür"],
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -236,13 +242,14 @@ class DealFilters(BaseModel):
 
 
 class DealQuery(DealFilters, PageQuery):
-    """Filters, order and page of `GET /deals`."""
+    """Filters, sort order and page of `GET /deals`."""
 
     sort: Annotated[
         str,
         Field(
             pattern=SORT_PATTERN,
-            description="Comma-separated, `-` for descending; ties by `id`",
+            description="Comma-separated fields, `-` before a field for descending order; ties are "
+            "sorted by `id`",
             examples=["-discount_percent,price_per_night"],
         ),
     ] = "id"
@@ -256,7 +263,7 @@ class DealQuery(DealFilters, PageQuery):
 
 
 class StatisticsQuery(BaseModel):
-    """Which deals count in `GET /deals/stats`."""
+    """Query parameters of `GET /deals/stats`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,6 +1,7 @@
-"""The columns of a deals.csv, which loads read and exports write.
+"""The columns of a CSV file of deals, which loads read and exports write.
 
-They are the fields of `DealCreate`, with those of the hotel in place of its id, and `created_at`.
+They are the fields of `DealCreate`, with the fields of the hotel instead of `hotel_id`, and
+`created_at`.
 """
 
 import csv
@@ -14,18 +15,18 @@ CATEGORIES = "categories"
 _FIELDS = [name for name in DealCreate.model_fields if name not in {"hotel_id", CATEGORIES}]
 _RENAMED = {"external_id": "id", "star_rating": "hotel_star_rating"}
 
-# Names in a file, and in `deals` and `hotels`.
+# Maps names of CSV columns to fields of deals and hotels.
 DEAL_COLUMNS = {_RENAMED.get(name, name): name for name in [*_FIELDS, "created_at"]}
 HOTEL_COLUMNS = {f"hotel_{name}": name for name in HotelCreate.model_fields}
 
 _FIRST = ("id", "hotel_name", "hotel_city", "hotel_country", "hotel_star_rating", "hotel_phone")
 _BEFORE_CATEGORIES = [name for name in DEAL_COLUMNS if name not in {*_FIRST, "created_at"}]
-# In the usual order of a file.
+# All columns in the order of an exported file.
 COLUMNS = (*_FIRST, *_BEFORE_CATEGORIES, CATEGORIES, "created_at")
 
 
 def csv_example(**fields: str) -> str:
-    """Return a file with one row, in which `fields` replace columns or follow them."""
+    """Return a CSV file with one row; `fields` replace columns or add columns at the end."""
     example: dict[str, Any] = {
         **{name: DEAL_EXAMPLE[column] for name, column in DEAL_COLUMNS.items()},
         **{name: DEAL_EXAMPLE["hotel"][column] for name, column in HOTEL_COLUMNS.items()},

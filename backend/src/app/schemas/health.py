@@ -5,8 +5,9 @@ from typing_extensions import TypedDict
 
 
 class HealthResponse(TypedDict):
-    """The service and its database answer."""
+    """The result of a successful health check."""
 
     status: Annotated[
-        Literal["ok"], Field(description="Nothing else: otherwise 503", examples=["ok"])
+        Literal["ok"],
+        Field(description="Always `ok`; a failed check returns 503", examples=["ok"]),
     ]

@@ -34,28 +34,30 @@ _NEW = {name: HOTEL_EXAMPLE[name] for name in ("name", "city", "country", "phone
 
 @with_config(openapi_examples(SUMMARY_EXAMPLE))
 class HotelSummaryResponse(TypedDict):
-    """A hotel as a deal shows it."""
+    """The hotel in a deal."""
 
     id: Id
-    name: Annotated[str, Field(description="Its own in its city and country")]
+    name: Annotated[str, Field(description="Name of the hotel, unique in its city and country")]
     city: str
     country: str
-    phone: Annotated[str, Field(description="Its own")]
+    phone: Annotated[str, Field(description="Phone number, unique among all hotels")]
     avg_star_rating: AverageStars
 
 
 @with_config(openapi_examples(HOTEL_EXAMPLE))
 class HotelResponse(HotelSummaryResponse):
-    """A hotel with how many deals it has."""
+    """A hotel with the number of its deals."""
 
-    deal_count: Annotated[int, Field(description="Deals of the hotel")]
-    version: Annotated[int, Field(ge=1, description="Rises with every change of the hotel")]
+    deal_count: Annotated[int, Field(description="Number of the hotel's deals")]
+    version: Annotated[
+        int, Field(ge=1, description="Version of the hotel; every change increments it")
+    ]
     created_at: Timestamp
     updated_at: Timestamp
 
 
 class HotelCreate(Body):
-    """A new hotel. Its phone is its own, and so is its name in its city and country."""
+    """A new hotel. The phone must be unique, and the name must be unique in its city."""
 
     model_config = openapi_examples(_NEW)
 
@@ -66,7 +68,7 @@ class HotelCreate(Body):
 
 
 class HotelPatch(Body):
-    """What changes of a hotel: the fields that are sent, the others stay."""
+    """The fields of a hotel to change; fields that are left out keep their values."""
 
     model_config = openapi_examples({"phone": "+41-44-555-0102"})
 
@@ -78,11 +80,11 @@ class HotelPatch(Body):
 
 SearchedCity = Annotated[
     OptionalParam[SearchText],
-    Field(description="The hotel's city: exact, ignoring case", examples=["zürich"]),
+    Field(description="City of the hotel, exact, case-insensitive", examples=["zürich"]),
 ]
 SearchedCountry = Annotated[
     OptionalParam[SearchText],
-    Field(description="The hotel's country: exact, ignoring case", examples=["Switzerland"]),
+    Field(description="Country of the hotel, exact, case-insensitive", examples=["Switzerland"]),
 ]
 
 
@@ -93,5 +95,8 @@ class HotelQuery(PageQuery):
     country: SearchedCountry = None
     q: Annotated[
         OptionalParam[SearchText],
-        Field(description="Starts of words of the name or city", examples=["lake zür"]),
+        Field(
+            description="Search text: each word must begin a word of the name or city",
+            examples=["lake zür"],
+        ),
     ] = None

@@ -12,28 +12,31 @@ from app.schemas.common import (
 )
 
 ImportState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-# From here on nothing changes any more.
+# An import in one of these states no longer changes.
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 
 Count = Annotated[int, Field(ge=0)]
 
 
 class ImportLinks(TypedDict):
-    """Where to go on, relative to the service."""
+    """Paths of related resources."""
 
-    self: Annotated[str, Field(description="This object")]
-    events: Annotated[str, Field(description="A stream of this object as it changes")]
+    self: Annotated[str, Field(description="Path of this import")]
+    events: Annotated[str, Field(description="Path of the event stream of this import")]
     rejects: Annotated[
-        str | None, Field(description="The rejected rows as CSV; null while there are none")
+        str | None,
+        Field(description="Path of the rejected rows as CSV; null if there are none"),
     ]
 
 
 class RowWarning(TypedDict):
-    """Something odd about some of the rows that were read, whatever became of them."""
+    """A warning about rows that were read; the rows may be loaded or rejected."""
 
-    code: Annotated[str, Field(description="Stable code", examples=["surplus_empty_fields"])]
-    message: Annotated[str, Field(description="Text to show")]
-    rows: Annotated[int, Field(ge=1, description="Number of rows")]
+    code: Annotated[
+        str, Field(description="Stable code for programs", examples=["surplus_empty_fields"])
+    ]
+    message: Annotated[str, Field(description="Explanation for people")]
+    rows: Annotated[int, Field(ge=1, description="Number of rows with this warning")]
 
 
 IMPORT_EXAMPLE: dict[str, Any] = {
@@ -86,21 +89,23 @@ ENDED_EXAMPLE: dict[str, Any] = {
 
 @with_config(openapi_examples(ENDED_EXAMPLE, IMPORT_EXAMPLE))
 class ImportResponse(TypedDict):
-    """An uploaded file and what became of its rows.
+    """An uploaded file with the state and the counters of its import.
 
-    `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (identical rows with
-    an id the file has had before), `rejected` and `held_back` (good rows that a strict import has
-    not stored). All but the last of a dry run are what an import would have done.
+    `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (rows that are
+    identical to an earlier row with the same id), `rejected` and `held_back` (valid rows that a
+    strict import has not stored). In a dry run the counters say what an import would do.
     """
 
     id: Id
     state: ImportState
-    file_name: Annotated[str | None, Field(description="What the client called the file")]
-    strict: Annotated[bool, Field(description="All rows or none")]
-    dry_run: Annotated[bool, Field(description="Nothing was to be stored")]
-    bytes_total: Annotated[int, Field(ge=1, description="Size of the upload, as it was sent")]
-    bytes_read: Annotated[int, Field(ge=0, description="How far into it the rows are done")]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="Of the bytes as sent")]
+    file_name: Annotated[str | None, Field(description="File name from the client")]
+    strict: Annotated[bool, Field(description="Load all rows, or none if a row is rejected")]
+    dry_run: Annotated[bool, Field(description="Check the file and store nothing")]
+    bytes_total: Annotated[int, Field(ge=1, description="Size of the uploaded file in bytes")]
+    bytes_read: Annotated[int, Field(ge=0, description="Bytes of the file that are processed")]
+    sha256: Annotated[
+        str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the uploaded file")
+    ]
     rows_read: Count
     inserted: Count
     updated: Count
@@ -108,20 +113,26 @@ class ImportResponse(TypedDict):
     duplicates: Count
     rejected: Count
     held_back: Count
-    rows_per_second: Annotated[float, Field(ge=0, description="Since it was started")]
-    warnings: Annotated[
-        list[RowWarning], Field(description="Oddities among the rows that were read")
+    rows_per_second: Annotated[
+        float, Field(ge=0, description="Average speed since the start of the import")
     ]
-    ignored_columns: Annotated[list[str], Field(description="Columns of the file without meaning")]
-    error: Annotated[str | None, Field(description="What went wrong last")]
+    warnings: Annotated[list[RowWarning], Field(description="Warnings about rows that were read")]
+    ignored_columns: Annotated[
+        list[str], Field(description="Columns of the file that the service does not know")
+    ]
+    error: Annotated[str | None, Field(description="Last error of the import")]
     retry_at: Annotated[
         Timestamp | None,
         Field(description="Time of the next attempt, or null if none is scheduled"),
     ]
-    created_by: Annotated[str, Field(description="Name of the API key")]
+    created_by: Annotated[str, Field(description="Name of the API key of the upload")]
     created_at: Timestamp
-    started_at: Annotated[Timestamp | None, Field(description="Null while it is queued")]
-    finished_at: Annotated[Timestamp | None, Field(description="Null until it has ended")]
+    started_at: Annotated[
+        Timestamp | None, Field(description="Start of the first attempt; null before it")
+    ]
+    finished_at: Annotated[
+        Timestamp | None, Field(description="End of the import; null until it has ended")
+    ]
     links: ImportLinks
 
 
@@ -130,24 +141,26 @@ class ImportQuery(PageQuery):
 
     state: Annotated[
         OptionalParam[ImportState],
-        Field(description="Imports in this state only", examples=["running"]),
+        Field(description="Only imports in this state", examples=["running"]),
     ] = None
 
 
 class ImportOptions(BaseModel):
-    """How to treat an uploaded file."""
+    """Query parameters of `POST /imports`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     strict: Annotated[
-        bool, Field(description="Load all rows, or none if one is rejected", examples=[True])
+        bool, Field(description="Load all rows, or none if a row is rejected", examples=[True])
     ] = False
     dry_run: Annotated[
-        bool, Field(description="Check and compare everything, and store nothing", examples=[True])
+        bool,
+        Field(description="Report what an import would do, and store nothing", examples=[True]),
     ] = False
     force: Annotated[
         bool,
         Field(
-            description="Load the file although the same bytes were loaded before", examples=[True]
+            description="Load the file even if a file with the same bytes was uploaded before",
+            examples=[True],
         ),
     ] = False

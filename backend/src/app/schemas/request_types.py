@@ -1,8 +1,8 @@
-"""What values clients may send, in the words of the contract.
+"""Types of the values in requests.
 
-JSON has one type of number and Python's conversions are generous, so these are strict where
-generosity would hide a mistake: a boolean is not a number, a date is not a timestamp, "1e2" is
-not a price. The database's CHECK constraints say the same; a test compares the two.
+They are strict where pydantic's default conversions would hide a mistake: a boolean is not a
+number, a timestamp is not a date, and "1e2" is not a price. The database has the same rules as
+CHECK constraints, and a test compares both.
 """
 
 import re
@@ -27,13 +27,16 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 class Body(BaseModel):
-    """A JSON object whose fields are all known; a mistyped one is refused, not ignored."""
+    """The base of all request bodies; it refuses unknown fields, so that typos are not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _integer(value: Any) -> Any:
-    """In JSON 5.0 is an integer; a float from 2**53 on may have been another when it was sent."""
+    """Convert a float without fraction to an integer, because in JSON 5.0 is an integer.
+
+    Floats from 2**53 on stay as they are, because they may have lost precision.
+    """
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
     return int(value) if whole else value
 
@@ -100,7 +103,8 @@ CategoryNames = Annotated[
     list[CategoryName],
     Field(
         max_length=limits.MAX_CATEGORIES,
-        description="Made when new; stored in lower case, each once",
+        description="Names of categories, stored in lower case without duplicates; new categories "
+        "are created",
         examples=[["boutique", "luxury"]],
     ),
 ]

@@ -1,4 +1,4 @@
-"""What Pydantic found wrong, in the words of the error envelope."""
+"""Conversion of errors, including pydantic's, to the error envelope."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ from app.core.errors import AppError, ErrorDetail
 from app.schemas.common import ErrorBody, ErrorEnvelope
 
 MAX_NAME_LENGTH = 100
-# A request with a thousand wrong parameters is told of the first few.
+# The maximum number of details in one response.
 MAX_DETAILS = 20
 
 
 def error_detail(problem: Mapping[str, Any]) -> ErrorDetail:
-    """Where and what, without the value itself, which could be anything and any size."""
+    """Return the field and the broken rule, without the value, whose size is not limited."""
     field = ".".join(str(part)[:MAX_NAME_LENGTH] for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return ErrorDetail(field, "There is no such field")
@@ -20,7 +20,7 @@ def error_detail(problem: Mapping[str, Any]) -> ErrorDetail:
 
 
 def error_envelope(error: AppError, request_id: str) -> ErrorEnvelope:
-    """A code for programs, a message for people, what is wrong where."""
+    """Return the envelope of an error: code, message, request id and details."""
     content: ErrorBody = {
         "code": error.code,
         "message": error.message,

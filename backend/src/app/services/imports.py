@@ -125,7 +125,7 @@ class ImportService:
         )
         found = await self.get(import_id)
         if not cancelled and found["state"] != "cancelled":
-            raise ConflictError(f"Import {import_id} has {found['state']} already")
+            raise ConflictError(f"Import {import_id} has already {found['state']}")
         return found
 
     async def changes(self, import_id: int) -> AsyncIterator[ImportResponse]:
@@ -159,7 +159,9 @@ class ImportService:
         """
         row = await self._stored(import_id)
         if row.rejected and not row.rejects_kept:
-            raise NotFoundError(f"The rejects of import {import_id} were removed after their time")
+            raise NotFoundError(
+                f"The rejected rows of import {import_id} have expired and are deleted"
+            )
         return self._rejects(import_id, row.columns or NAMES)
 
     async def first_rejects(self, import_id: int, most: int) -> list[list[str]]:

@@ -1,6 +1,6 @@
-"""The OpenAPI document: what it says of the whole service, and FastAPI's rendering corrected.
+"""The OpenAPI document: its general texts, and corrections to FastAPI's output.
 
-What it says of an operation stands beside the operation, what it says of a field beside the field.
+The texts of an operation are in its router. The texts of a field are in its schema.
 """
 
 from http import HTTPStatus
@@ -12,74 +12,75 @@ from fastapi import FastAPI
 from app.schemas.common import NULL
 
 DESCRIPTION = """\
-Deals are offers of hotels: a room of one type, for given nights, at a discount off its original \
-price. Each deal belongs to a hotel and carries up to twenty categories. Averages, totals and \
-numbers of deals are exact at every moment, whoever writes. Deals are written one by one, up to a \
-thousand at a time, or by uploading a CSV file of any size, which is loaded in the background.
+A deal is an offer of a hotel: one type of room, for given nights, at a discount from its original \
+price. Each deal belongs to a hotel and has up to 20 categories. Averages, totals and numbers of \
+deals are always exact. Clients can write single deals, write up to 1,000 deals in one request, or \
+upload a CSV file, which a background worker loads.
 
 ## Values
 
-JSON in UTF-8. Money is a decimal string with two places; on input a string or a number. Dates are \
-ISO 8601, timestamps UTC. A JSON body has at most 1 MiB. Query parameters and fields of a body \
-that do not exist are refused: a typo does not silently widen a search.
+Requests and responses are JSON in UTF-8. Amounts of money are decimal strings with two places. In \
+a request they can also be numbers. Dates are ISO 8601, and timestamps are in UTC. A JSON body has \
+at most 1 MiB by default. The service refuses unknown query parameters and unknown fields, so that \
+a typo does not widen a search.
 
-## Pages
+## Pagination
 
-Lists come in pages, by `skip` and `limit` or by `cursor`. A page's `next_cursor` is the `cursor` \
-of the next one, with the same filters and the same sort, and null on the last page. From cursor \
-to cursor no row is met twice or missed because others come and go, and a page far behind costs \
-what the first one does. `Link` (RFC 8288) has the first and the next page. `count` says how \
-`total` is found.
+Lists are paginated by `skip` and `limit`, or by `cursor` and `limit`. The `next_cursor` of a page \
+is the `cursor` of the next page with the same filters and the same sort. It is null on the last \
+page. With cursors, no row is repeated or missed when other rows are added or removed, and every \
+page is as fast as the first. The `Link` header (RFC 8288) has the first and the next page. The \
+parameter `count` selects how `total` is counted.
 
 ## Authentication
 
 Reads of deals, hotels and categories are public. Writes need an API key with the scope \
-`deals:write`, and everything about imports one with `imports:write`, as `Authorization: Bearer …` \
-or as `X-API-Key: …`. Without a valid key the answer is 401, with too little scope 403. A service \
-that runs for development takes requests without a key too.
+`deals:write`. All operations on imports need a key with the scope `imports:write`. Send the key \
+as `Authorization: Bearer …` or as `X-API-Key: …`. A request without a valid key gets a 401. A key \
+without the scope gets a 403. In development the service accepts requests without a key.
 
-## Retries that do nothing twice
+## Idempotency
 
-A POST with an `Idempotency-Key` can be sent again with the same body for 24 hours: the first \
-response comes again, with `Idempotency-Replayed: true`. A file that is uploaded again is the same \
-import.
+A POST with an `Idempotency-Key` can be repeated with the same body for 24 hours. The client then \
+gets the first response again, with `Idempotency-Replayed: true`. If a client uploads the same \
+file again, it gets the existing import.
 
-## Two writers
+## Concurrency control
 
-Deals and hotels have an `ETag`. `If-None-Match` on a GET saves the body: 304. `If-Match` on a \
-PATCH or DELETE makes it happen only in that version: otherwise 412. Without it, of two writers at \
-the same moment one gets a 409 and can try again.
+Responses with a deal or a hotel have an `ETag`. A GET with `If-None-Match` gets a 304 without a \
+body if the client's copy is current. A PATCH or DELETE with `If-Match` succeeds only if the \
+resource still has that version, and otherwise gets a 412. Without `If-Match`, if two writers \
+change a resource at the same time, one of them gets a 409 and can retry.
 
 ## Errors
 
-One envelope for all of them, whatever the format of the response would have been. `code` is for \
-programs and stable, `message` and `details` are for people. Every response has an `X-Request-ID`, \
-by which the service's log knows the request; one that a client sends is kept.
+All errors have the same JSON envelope, even if the route returns another format. `code` is stable \
+and for programs. `message` and `details` are for people. Every response has an `X-Request-ID`, \
+which is in the service's log. A client can choose this id by sending the header.
 """
 
 TAGS = [
     {
         "name": "deals",
-        "description": "Offers of a room type for given nights: search, statistics, export, "
-        "and writing them singly or in bulk.",
+        "description": "Offers of a room type for given nights. Search, statistics, export, "
+        "single writes and bulk writes.",
     },
     {
         "name": "hotels",
-        "description": "Where deals are. The average of its deals' stars, and how many there are, "
-        "come with each hotel.",
+        "description": "Hotels, each with the average stars and the number of its deals.",
     },
-    {"name": "categories", "description": "What deals are tagged with: luxury, beach, family …"},
+    {"name": "categories", "description": "Tags of deals, such as luxury, beach or family."},
     {
         "name": "imports",
-        "description": "Files of deals that are loaded in the background: upload one, watch it, "
-        "get the rows that were rejected. All of it needs the scope `imports:write`.",
+        "description": "CSV files of deals that a background worker loads. Upload a file, follow "
+        "its progress, download the rejected rows. All operations need the scope `imports:write`.",
     },
-    {"name": "health", "description": "Whether the service can answer."},
+    {"name": "health", "description": "Health, liveness and readiness checks."},
 ]
 
 
 class DocumentedAPI(FastAPI):
-    """The application with its document, which is made once, when it is first asked for."""
+    """A FastAPI application with a corrected OpenAPI document, which is built on first use."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -89,20 +90,20 @@ class DocumentedAPI(FastAPI):
             version=version("hotel-deals"),
             contact={"name": "The hotel-deals authors"},
             license_info={"name": "MIT", "identifier": "MIT"},
-            servers=[{"url": "/", "description": "The service that this document is from"}],
+            servers=[{"url": "/", "description": "The service that returned this document"}],
             openapi_tags=TAGS,
-            # FastAPI's own pages load what they are made of from other hosts; ours are in `web/`.
+            # FastAPI's own pages load files from other hosts. The pages in `web/` replace them.
             docs_url=None,
             redoc_url=None,
             **options,
         )
 
     def openapi(self) -> dict[str, Any]:
-        """The document, corrected.
+        """Return the OpenAPI document with these corrections.
 
-        Whole numbers are such: FastAPI's 9.223372036854776e+18 is not 2**63. Examples have their
-        nulls. Errors are JSON, also those of a route whose own response is something else. Streams
-        are described in words that OpenAPI 3.1 has.
+        Whole numbers are integers, because FastAPI writes 2**63 as 9.223372036854776e+18. Examples
+        contain null values. Errors are JSON, even if a route returns another format. Streams have
+        no `itemSchema`, which OpenAPI 3.1 does not define.
         """
         if self.openapi_schema is None:
             document = _corrected(super().openapi())
@@ -117,7 +118,7 @@ class DocumentedAPI(FastAPI):
 
 
 def _make_json(error: dict[str, Any]) -> None:
-    """FastAPI puts the schema of an error under the media type of the route's own response."""
+    """Move the schema of an error from the route's media type to JSON."""
     content: dict[str, Any] = {}
     for each in error["content"].values():
         content |= each
@@ -125,7 +126,7 @@ def _make_json(error: dict[str, Any]) -> None:
 
 
 def _describe_streams(response: dict[str, Any]) -> None:
-    """`itemSchema` is OpenAPI 3.2's; in 3.1 a stream is a text, and what it is made of is prose."""
+    """Replace `itemSchema`, which only OpenAPI 3.2 defines, with a string schema."""
     for content in response.get("content", {}).values():
         if content.pop("itemSchema", None) is not None:
             content.setdefault("schema", {"type": "string"})

@@ -1,4 +1,4 @@
-"""The errors that routes declare: with an example of each, as the service says it."""
+"""Error responses for the OpenAPI document, with an example of each message."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ _EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
 
 
 def validation_error(field: str, message: str) -> InvalidInputError:
-    """A request with one field that breaks a rule."""
+    """Return the error for a request with one invalid field."""
     return InvalidInputError(details=[ErrorDetail(field, message)])
 
 
@@ -44,19 +44,19 @@ WRONG_CURSOR = validation_error(
 
 
 def not_an_id(name: str) -> InvalidInputError:
-    """What a path with something else than a number is told."""
+    """Return the error for a path whose id is not a number."""
     message = "Input should be a valid integer, unable to parse string as an integer"
     return validation_error(f"path.{name}", message)
 
 
-# What any request that writes deals or hotels may be told, ...
+# Errors of all requests that write deals or hotels.
 WRITE_ERRORS: tuple[Refusal, ...] = (
     UnauthorizedError,
     ForbiddenError("The key lacks the scope deals:write"),
     TransactionConflictError,
     PayloadTooLargeError,
 )
-# ... any that sends a new one, ...
+# Errors of requests that create a deal or a hotel.
 CREATE_ERRORS: tuple[Refusal, ...] = (
     *WRITE_ERRORS,
     UnsupportedMediaTypeError,
@@ -65,15 +65,15 @@ CREATE_ERRORS: tuple[Refusal, ...] = (
         "header.idempotency-key", "was used with another body; a new request needs a new key"
     ),
 )
-# ... and any that changes or removes one in a certain version.
+# Errors of requests that change or delete a deal or a hotel.
 DELETE_ERRORS: tuple[Refusal, ...] = (*WRITE_ERRORS, PreconditionFailedError)
 UPDATE_ERRORS: tuple[Refusal, ...] = (*DELETE_ERRORS, UnsupportedMediaTypeError)
 
 
 def errors(*refusals: Refusal) -> Declared:
-    """The `responses=` of a route that can answer with these, and with what every route can.
+    """Return `responses=` of a route with these errors and the errors of every route.
 
-    A class stands for its default message; an instance is an example of its own.
+    A class stands for its default message. An instance is an example with its own message.
     """
     raised = [each() if isinstance(each, type) else each for each in refusals]
     given = {error.status for error in raised}
@@ -101,7 +101,7 @@ def _declared(status: int, raised: list[AppError]) -> dict[str, Any]:
     }
 
 
-# Where the first of several is not what they have in common.
+# Descriptions of statuses for which the first of several errors is too specific.
 _GENERAL = {ConflictError.status: ConflictError.default_message}
 
 

@@ -1,4 +1,4 @@
-"""Headers, links and examples of responses, for the OpenAPI document."""
+"""Headers, links and examples of responses for the OpenAPI document."""
 
 from typing import Any, Literal
 
@@ -8,8 +8,8 @@ Header = dict[str, dict[str, Any]]
 Declared = dict[int | str, dict[str, Any]]
 
 
-# The `openapi_extra=` of a route that anybody may call. tests/test_architecture.py finds each route
-# that is neither this nor asks for an actor.
+# The `openapi_extra=` of a public route. tests/test_architecture.py reports every route that is not
+# public and requires no actor.
 PUBLIC: dict[str, Any] = {"security": []}
 
 
@@ -30,36 +30,41 @@ EXAMPLE_TAG = '"1.8e553dacda25a50f"'
 
 REQUEST_ID = _header(
     "X-Request-ID",
-    "By which the service's log knows the request",
+    "Id of the request, as in the service's log",
     "0f8fad5bd9cb469fa16570867728950e",
 )
 ETAG = _header(
-    "ETag", "For `If-None-Match` and `If-Match`", EXAMPLE_TAG, pattern=r'^"\d+\.[0-9a-f]{16}"$'
+    "ETag",
+    "Entity tag for `If-None-Match` and `If-Match`",
+    EXAMPLE_TAG,
+    pattern=r'^"\d+\.[0-9a-f]{16}"$',
 )
 LINK = _header(
     "Link",
-    "The first page and, unless this is the last one, the next (RFC 8288)",
+    "Links to the first page and, except on the last page, to the next page (RFC 8288)",
     '</deals?city=berlin>; rel="first", </deals?city=berlin&skip=20>; rel="next"',
 )
 REPLAYED = _header(
     "Idempotency-Replayed",
-    "This is the response of an earlier request",
+    "`true` if this is the stored response of an earlier request",
     "true",
     always=False,
     const="true",
 )
 DISPOSITION = _header(
-    "Content-Disposition", "A name for the file", 'attachment; filename="deals.csv"'
+    "Content-Disposition", "Suggested file name", 'attachment; filename="deals.csv"'
 )
-VARY = _header("Vary", "What of the request decides on the format", "Accept, Accept-Encoding")
-RETRY_AFTER = _header("Retry-After", "In so many seconds", 1, type="integer")
-AUTHENTICATE = _header("WWW-Authenticate", "What kind of key is needed", "Bearer", const="Bearer")
+VARY = _header("Vary", "Request headers that select the format", "Accept, Accept-Encoding")
+RETRY_AFTER = _header("Retry-After", "Seconds to wait before retrying", 1, type="integer")
+AUTHENTICATE = _header(
+    "WWW-Authenticate", "Required authentication scheme", "Bearer", const="Bearer"
+)
 
 
 def location(collection: Literal["deals", "hotels", "imports"]) -> Header:
-    """Of what was made."""
+    """Return the `Location` header of a response to a creation."""
     pattern = rf"^/{collection}/\d+$"
-    return _header("Location", "Where it is", f"/{collection}/1", pattern=pattern)
+    return _header("Location", "Path of the new resource", f"/{collection}/1", pattern=pattern)
 
 
 def success_response(
@@ -69,9 +74,9 @@ def success_response(
     links: dict[str, Any] | None = None,
     example: Any = None,
 ) -> Declared:
-    """For `responses=`: what comes with the route's response model, and when.
+    """Return `responses=` of a success: its description, headers, links and example.
 
-    `example` is for those whose schema has none of its own.
+    `example` is needed only if the schema of the response has no example.
     """
     declared: dict[str, Any] = {
         "description": description,
@@ -86,8 +91,8 @@ def success_response(
     return {status: declared}
 
 
-_IF_NONE_MATCH = "The `ETag` of the client's copy: 304 if it is current"
-# The `openapi_extra=` of a route that answers by `not_modified_or`, which reads the header itself.
+_IF_NONE_MATCH = "The `ETag` of the client's copy. If it is current, the response is 304."
+# The `openapi_extra=` of a route that calls `not_modified_or`, which reads the header itself.
 CONDITIONAL: dict[str, Any] = {
     "parameters": [
         {
@@ -106,32 +111,32 @@ CONDITIONAL: dict[str, Any] = {
 }
 
 NOT_MODIFIED: Declared = success_response(
-    304, ETAG, description="The client's copy, `If-None-Match`, is current"
+    304, ETAG, description="The client's copy, named in `If-None-Match`, is current"
 )
 
 
 def links_to(resource: Literal["deal", "hotel"]) -> dict[str, Any]:
-    """What a client can do with the resource in the response's body."""
+    """Return links to the operations on the deal or hotel in the response's body."""
     found = {f"{resource}_id": "$response.body#/id"}
     unchanged = {**found, "if-match": "$response.header.ETag"}
     links = {
-        "get": _link(f"get_{resource}", found, "Read it again"),
-        "change": _link(f"change_{resource}", unchanged, "Change it, in this version"),
-        "delete": _link(f"delete_{resource}", unchanged, "Delete it, in this version"),
+        "get": _link(f"get_{resource}", found, f"Read this {resource} again"),
+        "change": _link(f"change_{resource}", unchanged, f"Change this version of the {resource}"),
+        "delete": _link(f"delete_{resource}", unchanged, f"Delete this version of the {resource}"),
     }
     if resource == "hotel":
-        links["deals"] = _link("list_deals", found, "The hotel's deals")
+        links["deals"] = _link("list_deals", found, "List the deals of this hotel")
     return links
 
 
 def links_to_import() -> dict[str, Any]:
-    """What a client can do with the import in the response's body."""
+    """Return links to the operations on the import in the response's body."""
     found = {"import_id": "$response.body#/id"}
     return {
-        "get": _link("get_import", found, "How it goes by now"),
-        "events": _link("watch_import", found, "How it goes, as it goes"),
-        "rejects": _link("get_import_rejects", found, "The rows that were rejected"),
-        "cancel": _link("cancel_import", found, "End it"),
+        "get": _link("get_import", found, "Read the state of this import"),
+        "events": _link("watch_import", found, "Follow the progress of this import"),
+        "rejects": _link("get_import_rejects", found, "Download the rejected rows"),
+        "cancel": _link("cancel_import", found, "Cancel this import"),
     }
 
 
