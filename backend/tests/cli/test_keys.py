@@ -23,5 +23,5 @@ def test_keys_create_list_and_revoke(invoke: Command, empty_url: str) -> None:
     assert made.stdout.strip() not in listed.stdout
     assert revoked.stdout == "ci is revoked\n"
     assert again.returncode == 3
-    assert "no key ci" in again.stderr
+    assert "no active key named ci" in again.stderr
     assert keys("create", "x", "--scope", "root").returncode == 2

@@ -71,7 +71,9 @@ async def test_import_of_altered_upload_fails(
     stored[removed["id"]].unlink()
     local_workers.start()
     error = (await wait_finished(api, changed, "failed"))["error"]
-    assert error == "The stored file is not the one that was uploaded"
+    assert error == (
+        "The stored file differs from the uploaded one in size or SHA-256; upload it again"
+    )
     error = (await wait_finished(api, removed, "failed"))["error"]
     assert error == "The uploaded file is no longer stored"
     assert await rows("SELECT 1 FROM deals") == []

@@ -146,7 +146,8 @@ class TestReadiness:
             assert (await client.get("/health")).status_code == 200
 
         assert (other.status_code, none.status_code) == (503, 503)
-        assert "is at 9999, this code is for 0" in other.json()["error"]["message"]
+        message = other.json()["error"]["message"]
+        assert "is at revision 9999, but this release needs 0" in message
         assert "deals migrate" in none.json()["error"]["message"]
 
 

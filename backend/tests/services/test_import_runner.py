@@ -157,7 +157,7 @@ class TestRun:
         assert done["error"] == (
             "The uploaded file is no longer stored"
             if how == "missing"
-            else "The stored file is not the one that was uploaded"
+            else "The stored file differs from the uploaded one in size or SHA-256; upload it again"
         )
         assert await ids(database) == []
 
@@ -199,7 +199,7 @@ class TestStrictImport:
         done = await run_import(api, runner, [*rows, row(26, id="x"), row(3)], strict=True)
 
         assert done["state"] == "failed"
-        assert done["error"] == "1 row is rejected, so that none is loaded"
+        assert done["error"] == "1 row is rejected, so the strict import loaded nothing"
         assert import_counts(done) == {"duplicates": 1, "rejected": 1, "held_back": 25}
         assert (await get_rejects(api, done["id"])).count(b"\n") == 2
         assert await ids(database) == []

@@ -7,9 +7,9 @@ from app.services.support.single_flight import SingleFlight
 
 
 class BacklogService:
-    """What background work there is; one a process.
+    """The backlog of background work, for metrics; a process has one instance.
 
-    A scrape has seconds: without an answer after `patience` seconds the database is down.
+    A query that takes longer than `patience` seconds fails, because a scrape has a time limit.
     """
 
     def __init__(self, uow: UnitOfWork, heartbeat: float, patience: float) -> None:
@@ -19,9 +19,9 @@ class BacklogService:
         )
 
     async def now(self) -> Backlog:
-        """As it is at this moment.
+        """Return the current backlog.
 
         Raises:
-            ServiceUnavailableError: the database does not answer, or not in time.
+            ServiceUnavailableError: the database does not answer in time.
         """
         return await self._question.answer()

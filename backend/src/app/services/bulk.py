@@ -1,4 +1,4 @@
-"""Many deals at once: each item is judged by itself, all are written together."""
+"""Bulk upserts: each item is validated separately, and all valid items are written together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -12,11 +12,11 @@ from app.schemas.bulk import BulkError, BulkResult, BulkResults
 from app.schemas.deals import DealCreate
 from app.schemas.validation_errors import error_detail
 
-_TAKEN = "Another request has just stored this external_id, try again"
+_TAKEN = "Another request stored this external_id at the same time, try again"
 
 
 class BulkService:
-    """Upserting deals by their `external_id`, in one transaction."""
+    """A service that upserts deals by their `external_id`, in one transaction."""
 
     def __init__(self, deals: BulkRepository) -> None:
         self._deals = deals
@@ -27,11 +27,12 @@ class BulkService:
         return cls(BulkRepository(session))
 
     async def upsert(self, items: list[Any], *, atomic: bool) -> BulkResults:
-        """Create the deals that are new, replace all fields of those that differ.
+        """Create new deals, and replace all fields of stored deals that differ.
 
         Raises:
-            InvalidInputError: `atomic`, and an item breaks a rule; `details` name item and field.
-            ConflictError: `atomic`, and an item clashes, or names a hotel that does not exist.
+            InvalidInputError: with `atomic`, an item breaks a rule; `details` name item and field.
+            ConflictError: with `atomic`, an item repeats or takes an `external_id`, or names a
+                hotel that does not exist.
         """
         work = _Work(items)
         await self._look_up(work)
@@ -43,7 +44,7 @@ class BulkService:
         return {"results": [work.result(index) for index in range(len(items))]}
 
     async def _look_up(self, work: "_Work") -> None:
-        """Judge the items by what is stored, which nobody else changes until the commit."""
+        """Compare the items with the stored rows, which stay locked until the commit."""
         hotels = await self._deals.lock_hotels({row["hotel_id"] for row in work.rows.values()})
         names = {name for row in work.rows.values() for name in row["categories"]}
         lower = await self._deals.lower_case(names)
@@ -72,7 +73,7 @@ class BulkService:
 
 
 class _Work:
-    """Items on their way: `rows` of those that are still good, `errors` of the others."""
+    """The state of a bulk request: `rows` of valid items, and `errors` of the others."""
 
     def __init__(self, items: list[Any]) -> None:
         self.rows: dict[int, dict[str, Any]] = {}
@@ -96,12 +97,12 @@ class _Work:
             self.status[index] = "created"
 
     def refuse(self, index: int, error: AppError) -> None:
-        """Take an item out."""
+        """Replace the row of an item by an error."""
         del self.rows[index]
         self.errors[index] = error
 
     def compare(self, deals: Sequence[Mapping[str, Any]]) -> None:
-        """Find the items that stored deals are meant by, and whether they differ."""
+        """Match stored deals to items and set the items' status to unchanged or updated."""
         items = {row["external_id"]: index for index, row in self.rows.items()}
         for stored in deals:
             index = items[stored["external_id"]]
@@ -110,11 +111,11 @@ class _Work:
             self.status[index] = "unchanged" if same else "updated"
 
     def of(self, status: str) -> list[dict[str, Any]]:
-        """The good rows of that status."""
+        """Return the rows of valid items with this status."""
         return [row for index, row in self.rows.items() if self.status[index] == status]
 
     def result(self, index: int) -> BulkResult:
-        """What became of an item."""
+        """Return the result for an item."""
         error = self.errors.get(index)
         if error is None:
             return {
@@ -131,7 +132,7 @@ class _Work:
         return {"index": index, "status": "error", "id": None, "error": shown}
 
     def refusal(self) -> AppError:
-        """One error for all: of the failing items, and only of those."""
+        """Return one error with the details of all failed items."""
         details = []
         for index, error in sorted(self.errors.items()):
             if error.details:
@@ -147,7 +148,7 @@ class _Work:
 
 
 def _json(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Decimals and dates as text, which PostgreSQL reads exactly."""
+    """Return the rows with decimals and dates as text, which PostgreSQL parses exactly."""
     return [
         {
             name: value if isinstance(value, int | list | None) else str(value)

@@ -5,11 +5,11 @@ from app.schemas.categories import CategoryResponse
 
 
 class CategoryService:
-    """Listing categories."""
+    """A service that lists categories."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._categories = CategoryRepository(session)
 
     async def all(self) -> list[CategoryResponse]:
-        """Return every category, by name."""
+        """Return all categories, sorted by name."""
         return await self._categories.all()

@@ -21,17 +21,17 @@ from app.services.support.preconditions import VersionPrecondition
 
 
 class DealReadService:
-    """Finding deals."""
+    """A service that reads deals: pages, single deals and statistics."""
 
     def __init__(self, deals: DealReadRepository, cursors: CursorCodec) -> None:
         self._deals = deals
         self._cursors = cursors
 
     async def page(self, query: DealQuery) -> PaginatedResponse[DealResponse]:
-        """The page of deals that `query` asks for; empty, with its total, past the end.
+        """Return the page of deals for `query`; a page past the end has a total but no items.
 
         Raises:
-            InvalidInputError: the cursor is not one of this query.
+            InvalidInputError: the cursor is invalid or belongs to another query.
         """
         request = PageRequest.of("deals", query, query.sort, self._cursors)
         total, deals = await self._deals.page(request.filters, request.place, query.counting)
@@ -45,10 +45,10 @@ class DealReadService:
         }
 
     async def get(self, deal_id: int) -> DealResponse:
-        """One deal.
+        """Return a deal.
 
         Raises:
-            NotFoundError: there is none of that id.
+            NotFoundError: no deal has this id.
         """
         deal = await self._deals.get(deal_id)
         if deal is None:
@@ -56,12 +56,12 @@ class DealReadService:
         return deal
 
     async def statistics_by_city(self, *, available_only: bool) -> list[CityStatsResponse]:
-        """Each city that has deals, most deals first."""
+        """Return the statistics of each city that has deals, the city with most deals first."""
         return await self._deals.statistics_by_city(available_only=available_only)
 
 
 class DealWriteService:
-    """Creating, changing and removing deals, in one transaction."""
+    """A service that creates, changes and deletes deals, in one transaction."""
 
     def __init__(self, deals: DealWriteRepository) -> None:
         self._deals = deals
@@ -75,8 +75,8 @@ class DealWriteService:
         """Store a new deal.
 
         Raises:
-            NotFoundError: there is no such hotel.
-            ConflictError: another deal has its `external_id`; found by the database.
+            NotFoundError: the hotel does not exist.
+            ConflictError: another deal has this `external_id`; the database detects it.
         """
         added = await self._deals.add(deal.model_dump())
         if added is None:
@@ -86,13 +86,14 @@ class DealWriteService:
     async def change(
         self, deal_id: int, patch: DealPatch, expected: VersionPrecondition
     ) -> DealResponse:
-        """Change what `patch` sends and what differs; nothing is no change of the version either.
+        """Store the fields of `patch` that differ; without a difference the version stays.
 
         Raises:
-            NotFoundError: there is no such deal, or no such hotel (found by the database).
-            InvalidInputError: the dates are in the wrong order, together with the stored ones.
-            PreconditionFailedError: the deal is not in the expected version.
-            ConflictError: another writer was first, or has the `external_id`.
+            NotFoundError: the deal does not exist, or the hotel (which the database detects).
+            InvalidInputError: with the stored dates, checkout would not be after checkin.
+            PreconditionFailedError: the deal does not have an expected version.
+            ConflictError: another request changed the deal first, or another deal has the
+                `external_id`.
         """
         deal = await self._stored(deal_id)
         expected.require(deal["version"])
@@ -105,12 +106,12 @@ class DealWriteService:
         return await self._stored(deal_id)
 
     async def remove(self, deal_id: int, expected: VersionPrecondition) -> None:
-        """Delete a deal, for good.
+        """Delete a deal permanently.
 
         Raises:
-            NotFoundError: there is no such deal.
-            PreconditionFailedError: it is not in the expected version.
-            ConflictError: another writer was first.
+            NotFoundError: the deal does not exist.
+            PreconditionFailedError: the deal does not have an expected version.
+            ConflictError: another request changed the deal first.
         """
         version = await self._deals.version(deal_id)
         if version is None:
@@ -127,10 +128,10 @@ class DealWriteService:
 
 
 def _changes(deal: DealResponse, patch: DealPatch) -> dict[str, Any]:
-    """The fields of `patch` that are not as in `deal`; categories are compared by the database.
+    """Return the fields of `patch` that differ from `deal`.
 
-    What case a category's name has is not Python's to say, so a list that is sent is a change
-    unless it is the stored one to the letter.
+    Categories count as different unless their names are exactly the stored ones. Only the database
+    can compare them in lower case, because Python's lower case may differ from PostgreSQL's.
     """
     stored: dict[str, Any] = {
         **deal,

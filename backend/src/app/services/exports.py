@@ -9,7 +9,7 @@ ExportFormat = Literal["csv", "ndjson"]
 
 
 class ExportService:
-    """All deals that pass some filters, without pages."""
+    """A service that exports all deals that match the filters."""
 
     def __init__(self, exports: ExportRepository) -> None:
         self._exports = exports
@@ -20,11 +20,11 @@ class ExportService:
         query: DealFilters,
         write: Callable[[bytes], Coroutine[Any, Any, None]],
     ) -> None:
-        """Pass them to `write`, piece by piece, all as they are at one moment.
+        """Pass the deals of one snapshot to `write`, piece by piece.
 
         Raises:
-            TooManyExportsError: as many as may are running; before anything is written.
-            ServiceUnavailableError: the database does not answer, or not any more.
+            TooManyExportsError: the maximum number of exports is running; nothing is written.
+            ServiceUnavailableError: the database does not answer, or its connection breaks.
         """
         produce = self._exports.csv if form == "csv" else self._exports.ndjson
         await produce(filters_of(query), write)

@@ -9,9 +9,9 @@ from app.services.support.single_flight import SingleFlight
 
 
 class HealthService:
-    """Whether the service can do its work; one a process.
+    """A service that checks the database for health endpoints; a process has one instance.
 
-    A database that has not answered after `patience` seconds counts as down.
+    A database that does not answer within `patience` seconds counts as unavailable.
     """
 
     def __init__(self, database: Database, patience: float) -> None:
@@ -28,27 +28,27 @@ class HealthService:
         self._head: str | None = None
 
     async def check(self) -> HealthResponse:
-        """`ok`, once the database has answered, and its replica if there is one.
+        """Return `ok` if the primary and the replica, if there is one, answer.
 
         Raises:
-            ServiceUnavailableError: it did not answer, or not in time.
+            ServiceUnavailableError: one of them does not answer in time.
         """
         await asyncio.gather(*(ping.answer() for ping in self._pings))
         return {"status": "ok"}
 
     async def ready(self) -> HealthResponse:
-        """`ok`, once the database has answered and its schema is the one of this code.
+        """Return `ok` if the database answers and its schema matches the code.
 
         Raises:
-            ServiceUnavailableError: it is another one, or nobody answered in time.
+            ServiceUnavailableError: the schema differs, or the database does not answer in time.
         """
         found = await self._revisions.answer()
         if self._head is None:
-            # Reads the files of the history, once.
+            # Read the migration files once.
             self._head = await asyncio.to_thread(head_revision)
         if list(found) != [self._head]:
             raise ServiceUnavailableError(
-                f"The database's schema is at {', '.join(found) or 'nothing'}, "
-                f"this code is for {self._head}"
+                f"The database schema is at revision {', '.join(found) or 'none'}, but this "
+                f"release needs {self._head}; run `deals migrate` or update the release"
             )
         return {"status": "ok"}

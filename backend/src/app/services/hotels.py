@@ -12,17 +12,17 @@ from app.services.support.preconditions import VersionPrecondition
 
 
 class HotelReadService:
-    """Pages of hotels."""
+    """A service that reads pages of hotels."""
 
     def __init__(self, hotels: HotelReadRepository, cursors: CursorCodec) -> None:
         self._hotels = hotels
         self._cursors = cursors
 
     async def page(self, query: HotelQuery) -> PaginatedResponse[HotelResponse]:
-        """The page of hotels that `query` asks for; empty, with its total, past the end.
+        """Return the page of hotels for `query`; a page past the end has a total but no items.
 
         Raises:
-            InvalidInputError: the cursor is not one of this query.
+            InvalidInputError: the cursor is invalid or belongs to another query.
         """
         request = PageRequest.of("hotels", query, ORDER, self._cursors)
         total, hotels = await self._hotels.page(request.filters, request.place, query.counting)
@@ -37,9 +37,9 @@ class HotelReadService:
 
 
 class HotelService:
-    """One hotel: reading, creating, changing and removing it, in one transaction.
+    """A service that reads, creates, changes and deletes a hotel, in one transaction.
 
-    That a phone, or a name in a city, is taken is found by the database: a ConflictError.
+    The database detects a duplicate phone, or a duplicate name in a city, as a ConflictError.
     """
 
     def __init__(self, session: AsyncSession) -> None:
@@ -49,7 +49,7 @@ class HotelService:
         """Return a hotel.
 
         Raises:
-            NotFoundError: there is none of that id.
+            NotFoundError: no hotel has this id.
         """
         return entity_response(await self._stored(hotel_id))
 
@@ -60,12 +60,12 @@ class HotelService:
     async def change(
         self, hotel_id: int, patch: HotelPatch, expected: VersionPrecondition
     ) -> HotelResponse:
-        """Change what `patch` sends and what differs; nothing is no change of the version either.
+        """Store the fields of `patch` that differ; without a difference the version stays.
 
         Raises:
-            NotFoundError: there is no such hotel.
-            PreconditionFailedError: it is not in the expected version.
-            ConflictError: another writer was first.
+            NotFoundError: the hotel does not exist.
+            PreconditionFailedError: the hotel does not have an expected version.
+            ConflictError: another request changed the hotel first.
         """
         hotel = await self._stored(hotel_id)
         expected.require(hotel.version_id)
@@ -77,13 +77,14 @@ class HotelService:
         """Delete a hotel that has no deals.
 
         Raises:
-            NotFoundError: there is no such hotel.
-            PreconditionFailedError: it is not in the expected version.
-            ConflictError: it has deals, or another writer was first.
+            NotFoundError: the hotel does not exist.
+            PreconditionFailedError: the hotel does not have an expected version.
+            ConflictError: the hotel has deals, or another request changed it first.
         """
         hotel = await self._stored(hotel_id)
         expected.require(hotel.version_id)
-        # A delete that meets a deal would wait for the deal's writer, which may wait for the hotel.
+        # Check for deals before the delete. A delete could wait for a transaction that writes a
+        # deal of this hotel, while that transaction waits for the hotel.
         if hotel.deal_count:
             raise ConflictError(HAS_DEALS)
         if not await self._hotels.remove(hotel):

@@ -10,15 +10,16 @@ from app.storage.uploads import UploadStore
 
 logger = logging.getLogger(__name__)
 
-# Of each kind, so much in a transaction, and so many of these in a run; the next run goes on.
+# Rows or files per transaction, and transactions per kind in a run. The next run continues.
 BATCH = 500
 MOST_BATCHES = 100
-# An upload takes less; what is stored for longer and is no import's was cut off.
+# An upload takes less time than this. An older file without an import is an orphan of an
+# interrupted upload.
 ORPHAN_AGE = timedelta(days=1)
 
 
 class HousekeepingService:
-    """Removes what has had its time, and stops when it is done or it has been enough for once."""
+    """A service that deletes expired data, up to a limit for each run."""
 
     def __init__(self, database: Database, uploads: UploadStore, settings: Settings) -> None:
         self._uow = database.uow
@@ -27,7 +28,10 @@ class HousekeepingService:
         self._rejects_age = timedelta(days=settings.rejects_retention_days)
 
     async def run(self) -> dict[str, int]:
-        """How much of each kind was removed; one that fails keeps no other from its turn."""
+        """Delete all kinds of expired data and return the number deleted of each kind.
+
+        If one kind fails, the others are still deleted.
+        """
         kinds: dict[str, Callable[[], Awaitable[int]]] = {
             "uploads": lambda: _in_batches(self._remove_uploads),
             "orphans": self._remove_orphans,
@@ -39,7 +43,7 @@ class HousekeepingService:
             try:
                 removed[kind] = await remove()
             except AppError as error:
-                logger.warning("old %s are not removed: %s", kind, error)
+                logger.warning("expired %s cannot be removed: %s", kind, error)
         if any(removed.values()):
             logger.info("removed %s", ", ".join(f"{n} {kind}" for kind, n in removed.items() if n))
         return removed
@@ -49,13 +53,14 @@ class HousekeepingService:
             names = await HousekeepingRepository(session).expired_uploads(self._upload_age, BATCH)
         for name in names:
             await self._uploads.remove(name)
-        # After the files: what is cut off in between is tried once more.
+        # Update the database after the files are removed. If a run is interrupted in between, the
+        # next run tries these files again.
         async with self._uow.begin() as session:
             await HousekeepingRepository(session).uploads_removed(names)
         return len(names)
 
     async def _remove_orphans(self) -> int:
-        """Files of uploads that were stored and never became an import."""
+        """Remove stored files that never became an import; return their number."""
         old = await self._uploads.older_than(datetime.now(UTC) - ORPHAN_AGE, BATCH * MOST_BATCHES)
         removed = 0
         for start in range(0, len(old), BATCH):

@@ -14,15 +14,15 @@ from app.repositories.imports.write import AttemptRepository, ChunkRecord
 
 
 def journal_name(import_id: int) -> str:
-    """By which the server's list of connections knows the load of an import."""
+    """Return the name by which PostgreSQL's session list shows the load of an import."""
     return f"import {import_id}"
 
 
 class ImportJournal:
     """The journal of one attempt at an import, in the tables that clients read.
 
-    Whatever it is told, it stores only while the attempt is the last one and nobody has cancelled
-    the import; so a worker that was taken for dead and is not can do no harm.
+    It is fenced: it stores results only while its attempt is the latest one and the import is not
+    cancelled. A worker that was wrongly considered dead can therefore do no harm.
     """
 
     def __init__(
@@ -40,28 +40,28 @@ class ImportJournal:
 
     @property
     def name(self) -> str:
-        """By which the server's list of connections knows the load."""
+        """Return the name of the load in PostgreSQL's session list."""
         return journal_name(self._import_id)
 
     async def begin(self, header: Header) -> None:
-        """Store the file's columns.
+        """Store the columns of the file.
 
         Raises:
-            LoadStoppedError: the load is not to go on.
+            LoadStoppedError: the load must stop.
         """
         self._layout = RejectsLayout(header.names)
         async with self._database.uow.begin() as session:
             _require(await self._of(session).begin(header.names))
 
     def rejected_lines(self, number: int) -> Collection[int] | None:
-        """The lines of the rejects of a chunk that an earlier attempt stored; None if none did."""
+        """Return the rejected lines of a chunk, or None if no earlier attempt stored the chunk."""
         return self._rejected_lines.get(number)
 
     async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
-        """Store what became of a chunk.
+        """Store the result of a chunk.
 
         Raises:
-            LoadStoppedError: the load is not to go on.
+            LoadStoppedError: the load must stop.
         """
         rejects = await asyncio.to_thread(self._compressed, outcome) if outcome.rejects else None
         note = ChunkRecord(
@@ -80,10 +80,10 @@ class ImportJournal:
         _require(await self._of(session).note(note))
 
     async def note_merged(self, session: AsyncSession, merged: Merged) -> None:
-        """Store what became of the good rows of all chunks, and that the import has succeeded.
+        """Store the totals of the valid rows of all chunks and mark the import as succeeded.
 
         Raises:
-            LoadStoppedError: the load is not to go on.
+            LoadStoppedError: the load must stop.
         """
         store = self._of(session)
         _require(await store.note_merged(merged.inserted, merged.updated, merged.unchanged))

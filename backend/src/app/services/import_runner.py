@@ -1,4 +1,4 @@
-"""Loading an upload in the background: retried while that may help, until it has come to an end."""
+"""Background loads of uploaded files, with retries after temporary failures."""
 
 import asyncio
 import errno
@@ -31,15 +31,16 @@ from app.storage.uploads import Stored, UploadStore
 
 logger = logging.getLogger(__name__)
 
-# The most attempts after failures that may pass, and the longest pause between two, in seconds.
+# Maximum number of retryable failures of an import, and the longest back-off between two attempts
+# in seconds.
 MAX_FAILURES = 10
 LONGEST_PAUSE = 60
-# How often workers may die of an import before it is taken for the cause.
+# Maximum number of attempts at an import. An import that needs more may crash its workers.
 MAX_ATTEMPTS = 100
 
 
-# The database or the storage is away or full, or other writers were faster too often. Whatever else
-# goes wrong would go wrong again.
+# The database or the storage is unavailable or full, or other writers caused too many conflicts.
+# Other errors would occur again in a retry.
 _RETRYABLE = (ServiceUnavailableError, StorageFullError, ConflictError)
 _UNEXPECTED = "The import failed because of an unexpected error; the worker's log has the cause"
 _NO_DISK = "The worker could not write its temporary files; the worker's log has the cause"
@@ -49,7 +50,7 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What is to be loaded, how, and by which connections: no other attempt has these."""
+    """One attempt at an import: the file, the options, and connections of its own."""
 
     database: Database
     import_id: int
@@ -64,7 +65,7 @@ class _Attempt:
 
 
 class ImportRunner:
-    """Works on imports; nothing of it depends on the process that did so before."""
+    """A service that runs attempts at imports; any process can run the next attempt."""
 
     def __init__(
         self, database: Database, uploads: UploadStore, *, chunk_rows: int = CHUNK_ROWS
@@ -74,11 +75,11 @@ class ImportRunner:
         self._chunk_rows = chunk_rows
 
     async def run(self, import_id: int) -> None:
-        """Make the next attempt at an import, unless it has ended.
+        """Run the next attempt at an import, unless the import has ended.
 
-        An attempt that failed and may go better later leaves the import queued, with the time of
-        the next one: `requeue_orphaned` asks for its job then. So the job that called this is
-        over in any case, and holds up no other import.
+        After a retryable failure the import is queued with the time of its next attempt, and
+        `requeue_orphaned` then creates a new job. The job that called this method always ends, so
+        that it does not block other imports.
         """
         name = connection_name(journal_name(import_id))
         async with self._database.with_application_name(name) as database:
@@ -98,14 +99,16 @@ class ImportRunner:
         except InvalidFileError as error:
             await _end(attempt, "failed", str(error))
         except asyncio.CancelledError:
-            # The worker stops; without this the import would wait until it is taken for dead.
+            # The worker is stopping. Requeue the import now. Otherwise it would wait until the
+            # worker has missed its heartbeats.
             with suppress(AppError):
                 await asyncio.shield(_requeue(attempt, "The worker was stopped"))
             raise
         except _RETRYABLE as error:
             await _retry_later(attempt, error.message)
         except (TemporaryFileError, OSError, MemoryError) as error:
-            # About the worker's machine: for its operator.
+            # The problem is on the worker's machine. Clients see only a summary, and the operator
+            # finds the error in the log.
             logger.warning("import %s: %r", attempt.import_id, error)
             await _retry_later(attempt, _worker_problem(error))
         except AppError as error:
@@ -115,11 +118,10 @@ class ImportRunner:
             await _end(attempt, "failed", _UNEXPECTED)
 
     async def requeue_orphaned(self) -> None:
-        """Ask for a job for each import that is due and has none.
+        """Create a job for each import that is due and has none.
 
-        Those whose pause after a failed attempt is over, and those that were lost: the queue loses
-        none, but a worker that hung while another took over its job says in the end that the job is
-        done.
+        An import is due when its back-off after a failed attempt is over. An import can also lose
+        its job: a worker that hung while another one took over its job may mark the job as done.
         """
         async with self._database.uow.begin() as session:
             queue = JobQueue(session)
@@ -132,7 +134,11 @@ class ImportRunner:
 
     async def _load(self, attempt: _Attempt) -> None:
         if attempt.number > MAX_ATTEMPTS:
-            await _end(attempt, "failed", f"{MAX_ATTEMPTS} attempts were cut off")
+            await _end(
+                attempt,
+                "failed",
+                f"{MAX_ATTEMPTS} attempts were interrupted; see the workers' logs",
+            )
             return
         with tempfile.TemporaryDirectory(prefix="deals-import-") as folder:
             path = Path(folder) / "upload"
@@ -141,25 +147,31 @@ class ImportRunner:
             try:
                 summary = await loading.load(path, mode=attempt.mode, chunk_rows=attempt.chunk_rows)
             except InvalidFileError as error:
-                # Where the worker has put the file is not the client's business.
+                # Remove the worker's local path from the message for the client.
                 raise InvalidFileError(str(error).removeprefix(f"{path}: ")) from error
         await _end(attempt, *_ending(attempt, summary))
 
     async def _fetch(self, attempt: _Attempt, path: Path) -> None:
-        """Raises InvalidFileError when the upload is not there or not what was uploaded."""
+        """Copy the uploaded file to `path`.
+
+        Raises:
+            InvalidFileError: the stored file is missing or differs from the upload.
+        """
         try:
             found = await self._uploads.fetch(attempt.object_name, path)
         except NotFoundError as error:
             raise InvalidFileError(str(error)) from error
         if found != attempt.upload:
-            raise InvalidFileError("The stored file is not the one that was uploaded")
+            raise InvalidFileError(
+                "The stored file differs from the uploaded one in size or SHA-256; upload it again"
+            )
 
 
 async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:
-    """The next attempt; what an earlier one still holds is taken from it.
+    """Claim the next attempt at an import; return None if there is none.
 
-    All connections of an attempt have its import's name, so that a worker that hangs, or can no
-    longer be reached, holds neither the load's turn nor a row.
+    All connections of an attempt have the name of its import. They are ended first, so that a
+    worker that hangs or is unreachable keeps neither the load lock nor row locks.
     """
     async with database.uow.begin() as session:
         imports = ImportWriteRepository(session)
@@ -180,7 +192,10 @@ async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) ->
 
 
 async def _retry_later(attempt: _Attempt, error: str) -> None:
-    """Try again later, or not any more, or leave it to the worker that has taken it over."""
+    """Schedule a retry, or fail the import after the last attempt.
+
+    Nothing is stored if another worker has claimed the import.
+    """
     if attempt.failures + 1 >= MAX_FAILURES:
         await _end(attempt, "failed", error)
         return
@@ -201,7 +216,7 @@ async def _requeue(attempt: _Attempt, error: str) -> None:
 
 
 async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
-    """Store the last state; without a database the import stays as it is, for another attempt."""
+    """Store the final state; if the database is unavailable, leave the import for a new attempt."""
     try:
         async with attempt.database.uow.begin() as session:
             await _store(session, attempt).end(state, error)
@@ -221,5 +236,5 @@ def _store(session: AsyncSession, attempt: _Attempt) -> AttemptRepository:
 def _ending(attempt: _Attempt, summary: LoadSummary) -> tuple[str, str | None]:
     if attempt.strict and summary.rejected:
         rows = "1 row is" if summary.rejected == 1 else f"{summary.rejected} rows are"
-        return "failed", f"{rows} rejected, so that none is loaded"
+        return "failed", f"{rows} rejected, so the strict import loaded nothing"
     return "succeeded", None

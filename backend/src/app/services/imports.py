@@ -30,15 +30,15 @@ from app.services.support.cursors import CursorCodec
 from app.services.support.pagination import PageRequest
 from app.storage.uploads import Stored, UploadStore
 
-# How long a stream of events may be without a look at the database, in seconds, and the shortest
-# time between two events.
+# Longest time between two reads of the database by an event stream, and shortest time between two
+# events, in seconds.
 LONGEST_SILENCE = 5.0
 SHORTEST_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file on its way in, from whom, and what its client calls it."""
+    """An upload: the content of the file, the client's name for it, and the actor."""
 
     content: AsyncIterator[bytes]
     file_name: str | None
@@ -46,9 +46,9 @@ class Upload:
 
 
 class ImportService:
-    """Taking in uploads, and telling what has become of them.
+    """A service that accepts uploads and reports on imports.
 
-    Its transactions are its own, and short: an upload may take minutes, and holds no connection.
+    It uses short transactions of its own. An upload may take minutes and holds no connection.
     """
 
     def __init__(
@@ -60,15 +60,16 @@ class ImportService:
         self._listener = listener
 
     async def submit(self, upload: Upload, options: ImportOptions) -> tuple[ImportResponse, bool]:
-        """Store a file and have it loaded; the import, and whether it is a new one.
+        """Store a file and queue its import; return the import and whether it is new.
 
-        The earlier one of the same bytes is good for both, unless it has failed or the client
-        wants it so. A dry run is always a new one: what it would find changes.
+        An earlier import of the same bytes is returned instead, unless it has failed or was
+        cancelled, or `force` is set. A dry run always creates a new import, because its result
+        depends on the stored deals.
 
         Raises:
-            InvalidInputError: there is no file in the body, or not all of it.
-            StorageUnavailableError: it cannot be stored now; nothing is kept.
-            StorageFullError: there is no room for it.
+            InvalidInputError: the body has no file, or the file is incomplete.
+            StorageUnavailableError: the storage does not answer; nothing is kept.
+            StorageFullError: the storage has no room for the file.
         """
         name = uuid4().hex
         stored = await self._uploads.put(name, upload.content)
@@ -76,19 +77,20 @@ class ImportService:
         try:
             async with self._uow.begin() as session:
                 import_id, kept = await _enqueue(session, name, stored, upload, options)
-                # From here on the file is the import's: a commit whose answer is lost may be one.
+                # Keep the file from here on. If the response to the commit is lost, the import may
+                # still exist.
         finally:
             if not kept:
-                # What cannot be removed now is found by housekeeping.
+                # Housekeeping removes the file later if this fails.
                 with suppress(AppError):
                     await asyncio.shield(self._uploads.remove(name))
         return await self.get(import_id), kept
 
     async def page(self, query: ImportQuery) -> PaginatedResponse[ImportResponse]:
-        """The page of imports that `query` asks for.
+        """Return the page of imports for `query`.
 
         Raises:
-            InvalidInputError: the cursor is not one of this query.
+            InvalidInputError: the cursor is invalid or belongs to another query.
         """
         request = PageRequest.of("imports", query, ORDER, self._cursors)
         total, rows = await self._uow.run(
@@ -106,19 +108,19 @@ class ImportService:
         }
 
     async def get(self, import_id: int) -> ImportResponse:
-        """One import.
+        """Return an import.
 
         Raises:
-            NotFoundError: there is none of that id.
+            NotFoundError: no import has this id.
         """
         return _import(await self._stored(import_id))
 
     async def cancel(self, import_id: int) -> ImportResponse:
-        """End an import; what the answer counts as stored stays, and nothing comes after it.
+        """Cancel an import; rows that the response counts as stored are kept, and no more follow.
 
         Raises:
-            NotFoundError: there is none of that id.
-            ConflictError: it has ended otherwise.
+            NotFoundError: no import has this id.
+            ConflictError: the import has already succeeded or failed.
         """
         cancelled = await self._uow.run(
             lambda session: ImportWriteRepository(session).cancel(import_id)
@@ -129,17 +131,18 @@ class ImportService:
         return found
 
     async def changes(self, import_id: int) -> AsyncIterator[ImportResponse]:
-        """The import now and whenever it has changed, until it has ended.
+        """Yield the import now and after each change, until the import has ended.
 
-        While the database is away nothing is told; it goes on when the database is back.
+        While the database is unavailable nothing is yielded.
 
         Raises:
-            NotFoundError: there is none of that id.
+            NotFoundError: no import has this id.
         """
         told: ImportResponse | None = None
         with self._listener.subscribed(str(import_id)) as subscription:
             while not self._listener.closed:
-                # Who had to connect anew would get a 503, which browsers take for the end.
+                # Keep the stream open during an outage. A client that reconnects would get a 503,
+                # after which browsers do not reconnect again.
                 found = told
                 with suppress(ServiceUnavailableError):
                     found = await self.get(import_id)
@@ -152,10 +155,10 @@ class ImportService:
                 await subscription.wait(LONGEST_SILENCE)
 
     async def rejects(self, import_id: int) -> AsyncIterator[bytes]:
-        """The rejected rows so far as CSV, chunk by chunk of the file; the header comes first.
+        """Return the rejected rows so far as CSV in pieces: the header, then one piece per chunk.
 
         Raises:
-            NotFoundError: there is no such import, or its rejects were removed.
+            NotFoundError: no import has this id, or its rejected rows have expired.
         """
         row = await self._stored(import_id)
         if row.rejected and not row.rejects_kept:
@@ -165,10 +168,10 @@ class ImportService:
         return self._rejects(import_id, row.columns or NAMES)
 
     async def first_rejects(self, import_id: int, most: int) -> list[list[str]]:
-        """The header of the rejects, the reasons in front, and the first `most` of the rows.
+        """Return the header and the first `most` rejected rows, with the reasons in front.
 
         Raises:
-            NotFoundError: as `rejects`.
+            NotFoundError: no import has this id, or its rejected rows have expired.
         """
         rows: list[list[str]] = []
         async for piece in await self.rejects(import_id):
@@ -199,7 +202,10 @@ class ImportService:
 async def _enqueue(
     session: AsyncSession, name: str, stored: Stored, upload: Upload, options: ImportOptions
 ) -> tuple[int, bool]:
-    """The import of a stored file, with its job, or the earlier one that is good for both."""
+    """Create an import and its job, or find an earlier import; return its id and whether it is new.
+
+    An earlier import of the same bytes is used unless `force` or `dry_run` is set.
+    """
     imports = ImportWriteRepository(session)
     sha256 = bytes.fromhex(stored.sha256)
     if not options.force and not options.dry_run:

@@ -1,7 +1,8 @@
-"""API keys: made and revoked by an operator, checked with every write.
+"""API keys: an operator creates and revokes them, and every write requires one.
 
-A key is `hd_<lookup>_<secret>`. The lookup finds its row; the secret, 32 random bytes, is stored as
-its SHA-256 and compared in constant time. It is shown once, when it is made.
+A key is `hd_<lookup>_<secret>`. The lookup finds the row of the key. The database stores only the
+SHA-256 of the secret, which is 32 random bytes, and the service compares it in constant time. A key
+is shown only once, when it is created.
 """
 
 import hashlib
@@ -23,8 +24,7 @@ from app.repositories.keys import LAST_USE_PRECISION, ApiKeyRepository
 Scope = Literal["deals:write", "imports:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
-# How long a key that was found valid is taken for valid without asking again, so how long one that
-# is revoked may still write.
+# Seconds for which a process caches a valid key. A revoked key can still write for this time.
 CACHE_SECONDS = 5.0
 _CACHE_SIZE = 1000
 _PREFIX = "hd"
@@ -32,36 +32,36 @@ _PREFIX = "hd"
 
 @dataclass(frozen=True)
 class Actor:
-    """Who is asking: a key's name, and what it may do."""
+    """The client behind a request: the name and the scopes of its key."""
 
     name: str
     scopes: frozenset[str]
 
     def require(self, scope: Scope) -> None:
-        """Let the actor pass.
+        """Require a scope of the actor.
 
         Raises:
-            ForbiddenError: its scopes have neither this one nor "admin".
+            ForbiddenError: the actor has neither this scope nor "admin".
         """
         if not self.scopes & {scope, "admin"}:
             raise ForbiddenError(f"The key lacks the scope {scope}")
 
 
-# In development writes are open.
+# The actor of requests without a key in development.
 DEVELOPER = Actor("development", frozenset({"admin"}))
 
 
 class KeyService:
-    """Making, listing and revoking keys, in one transaction."""
+    """A service that creates, lists and revokes keys, in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._keys = ApiKeyRepository(session)
 
     async def create(self, name: str, scopes: Sequence[Scope]) -> str:
-        """Make a key; what is returned is not to be had again.
+        """Create a key and return it; it cannot be recovered later.
 
         Raises:
-            ConflictError: another key has the name; found by the database.
+            ConflictError: another key has this name; the database detects it.
         """
         lookup, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         await self._keys.add(
@@ -75,33 +75,35 @@ class KeyService:
         return f"{_PREFIX}_{lookup}_{secret}"
 
     async def all(self) -> Sequence[ApiKey]:
-        """Every key there ever was, by name."""
+        """Return all keys, including revoked ones, sorted by name."""
         return await self._keys.all()
 
     async def revoke(self, name: str) -> None:
-        """Make a key useless, within `CACHE_SECONDS` everywhere.
+        """Revoke a key; all processes refuse it within `CACHE_SECONDS`.
 
         Raises:
-            NotFoundError: there is no such key, or it is revoked already.
+            NotFoundError: no key has this name, or the key is already revoked.
         """
         if not await self._keys.revoke(name):
-            raise NotFoundError(f"There is no key {name} that could be revoked")
+            raise NotFoundError(
+                f"There is no active key named {name}; `deals keys list` shows all keys"
+            )
 
 
 class ApiKeyAuthenticator:
-    """Checks the keys of requests; one a process."""
+    """A checker of requests' keys, with a cache; a process has one instance."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
         self._known: dict[bytes, tuple[float, Actor]] = {}
 
     async def actor(self, presented: str) -> Actor:
-        """Whose key this is.
+        """Return the actor of a key.
 
         Raises:
-            UnauthorizedError: nobody's; why is not said.
+            UnauthorizedError: the key is invalid; the error does not say why.
         """
-        # By its hash, so that a dump of the memory has no key in it.
+        # The cache is indexed by hashes, so that a memory dump contains no keys.
         fingerprint = _hashed(presented)
         until, actor = self._known.get(fingerprint, (0.0, None))
         if actor is not None and time.monotonic() < until:
@@ -117,10 +119,10 @@ class ApiKeyAuthenticator:
         lookup, _, secret = rest.partition("_")
         if prefix != _PREFIX or not lookup.isalnum() or not lookup.isascii():
             raise UnauthorizedError
-        # Not on the read pool, whose replica may not know yet that a key is revoked.
+        # Read the primary, because a replica may not know yet that a key is revoked.
         async with self._uow.begin() as session:
             key = await ApiKeyRepository(session).valid(lookup)
-            # Compared although no key was found: the time taken must not tell which lookups exist.
+            # Compare even if no key was found, so that timing does not reveal which lookups exist.
             expected = key.secret_hash if key else bytes(32)
             if not hmac.compare_digest(expected, _hashed(secret)) or key is None:
                 raise UnauthorizedError

@@ -1,4 +1,4 @@
-"""What is said of a load, without what it takes to do one."""
+"""Progress and summary of a load, in a module without heavy imports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LoadMode = Literal["rows", "strict", "dry-run"]
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """How far a load is; bytes are those of the file on disk, compressed as it may be."""
+    """The progress of a load; bytes refer to the file on disk, which may be compressed."""
 
     bytes_read: int
     bytes_total: int
@@ -21,12 +21,12 @@ class LoadProgress:
 
 @dataclass(frozen=True)
 class LoadSummary:
-    """What a load did with each row it read.
+    """The counts of a load.
 
-    `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (identical rows with
-    an id the file has had before), `rejected` and `held_back` (good rows that a strict load did
-    not store, because another row was rejected; then the first three are 0). `warnings` count
-    rows that were read with something odd about them, whatever became of them.
+    `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (rows that are
+    identical to an earlier row with the same id), `rejected` and `held_back`. The last counts valid
+    rows that a strict load did not store because another row was rejected. `inserted`, `updated`
+    and `unchanged` are then 0. `warnings` count rows by warning, whether they are loaded or not.
     """
 
     rows_read: int

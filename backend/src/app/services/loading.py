@@ -1,4 +1,4 @@
-"""Loading a deals.csv: the one way in, for the CLI and the demo."""
+"""Loads of CSV files of deals, used by the CLI, the demo and the import runner."""
 
 import asyncio
 import time
@@ -19,7 +19,8 @@ from app.ingestion.read.header import Header
 from app.ingestion.read.source import opened
 from app.services.load_reports import LoadMode, LoadProgress, LoadSummary
 
-# Rows of a transaction. Measured: larger ones gain nothing, and hold other writers up for longer.
+# Rows per transaction. In measurements larger transactions gained nothing and blocked other writers
+# for longer.
 CHUNK_ROWS = 10_000
 
 _KINDS: Mapping[LoadMode, type[Load]] = {
@@ -30,7 +31,10 @@ _KINDS: Mapping[LoadMode, type[Load]] = {
 
 
 class LoadingService:
-    """Loads files into one database; without a journal, each as if for the first time."""
+    """A service that loads files into one database.
+
+    With a journal, a load skips the chunks of earlier attempts.
+    """
 
     def __init__(self, database: Database, journal: Journal | None = None) -> None:
         self._database = database
@@ -45,20 +49,20 @@ class LoadingService:
         progress: Callable[[LoadProgress], None] | None = None,
         chunk_rows: int = CHUNK_ROWS,
     ) -> LoadSummary:
-        """Load the rows of `path` that are right; loading it again finishes what was cut off.
+        """Load the valid rows of `path`; a repeated load completes an interrupted one.
 
-        When strict, rows are stored only if none is rejected; in a dry run none is, and the summary
-        says what would have been. Rejected rows are written to `rejects`, when given; with none, an
-        older rejects file of that name is removed. A second load of the same database waits for
-        the first. What the journal has of an earlier attempt is not loaded again, nor in the
-        summary.
+        In strict mode rows are stored only if no row is rejected. In a dry run nothing is stored,
+        and the summary says what a load would do. Rejected rows are written to `rejects` if it is
+        given. If no row is rejected, an older file of that name is removed. A second load of the
+        same database waits for the first one. Chunks that the journal has from an earlier attempt
+        are neither loaded again nor counted in the summary.
 
         Raises:
-            InvalidFileError: the file as a whole cannot be loaded; nothing was.
-            DealsError: the rejects cannot be written, or would replace something else.
-            ServiceUnavailableError: the database went away; whole chunks may be stored.
-            ConflictError: other writers kept changing the same hotels or deals.
-            LoadStoppedError: the journal says that the load is not to go on.
+            InvalidFileError: the file cannot be loaded; nothing is stored.
+            DealsError: the rejects cannot be written, or would replace another kind of file.
+            ServiceUnavailableError: the database became unavailable; whole chunks may be stored.
+            ConflictError: other writers repeatedly changed the same hotels or deals.
+            LoadStoppedError: the journal reports that the load must stop.
         """
         started = time.monotonic()
         header = await asyncio.to_thread(_inspected, path, rejects)

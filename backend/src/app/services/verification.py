@@ -4,16 +4,16 @@ from app.repositories.verification import Drift, VerificationRepository
 
 
 class VerificationService:
-    """Checking the derived numbers, and mending them should they ever be off."""
+    """A service that checks the derived numbers and corrects them if they are wrong."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._numbers = VerificationRepository(session)
 
     async def verify(self, *, fix: bool) -> list[Drift]:
-        """Every number that is off; with `fix` none is, once the transaction has committed.
+        """Return all wrong numbers, and correct them if `fix` is set.
 
-        Checking is one statement, which sees one moment of the database, so writers need not
-        stop for it; mending keeps them waiting.
+        The check is one statement with one snapshot, so it does not block writers. A correction
+        blocks writers until it commits.
         """
         if fix:
             await self._numbers.lock_writers()

@@ -1,8 +1,9 @@
-"""Opaque places in a list: what the last row of a page sorts by, signed.
+"""Opaque, signed cursors for keyset pagination.
 
-A cursor says "after this row", not "after so many rows", so rows that come and go between two
-pages neither repeat nor hide others. It is bound to its list, order and filters by the signature:
-one that was altered, or that came from another query, is refused instead of answering nonsense.
+A cursor contains the sort values of the last row of a page. The next page starts after this row, so
+rows that are added or removed between two pages cause no repeated or missed rows. The signature
+binds a cursor to its list, sort and filters. The service refuses a cursor that was altered or
+belongs to another query.
 """
 
 import hashlib
@@ -19,29 +20,29 @@ from app.core.errors import ErrorDetail, InvalidInputError
 
 
 class CursorCodec:
-    """The writer and reader of the cursors of one key.
+    """An encoder and decoder of cursors with one signing key.
 
-    Servers that answer for each other need the same key. A new key makes old cursors invalid.
+    All processes of the service need the same key. A new key makes old cursors invalid.
     """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def encode(self, query: Mapping[str, Any], values: Sequence[Any]) -> str:
-        """Return the cursor behind a row.
+        """Return the cursor for the position after a row.
 
         Args:
-            query: what the cursor is bound to: list, order and filters.
-            values: what the row sorts by, in that order, its id last.
+            query: the list, sort and filters to which the cursor is bound.
+            values: the sort values of the row in sort order, its id last.
         """
         payload = json.dumps([_written(value) for value in values], separators=(",", ":"))
         return self._signer(query).sign(base64_encode(payload)).decode()
 
     def decode(self, query: Mapping[str, Any], cursor: str) -> list[Any]:
-        """Return the values that a cursor of this query was made from.
+        """Return the sort values in a cursor of this query.
 
         Raises:
-            InvalidInputError: it was altered, or is of another query.
+            InvalidInputError: the cursor was altered or belongs to another query.
         """
         try:
             payload = base64_decode(self._signer(query).unsign(cursor))
@@ -53,7 +54,7 @@ class CursorCodec:
     def _signer(self, query: Mapping[str, Any]) -> Signer:
         """Return a signer whose key is derived from the query.
 
-        A `URLSafeSerializer` would spend five times as long, because it tries to compress.
+        A `URLSafeSerializer` would take five times as long, because it tries compression.
         """
         return Signer(
             self._key,
@@ -73,7 +74,7 @@ def _written(value: Any) -> tuple[str, Any]:
     return "i", value
 
 
-# The inverse of `_written`, for signed values.
+# Functions that invert `_written`, by kind.
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "n": Decimal,
     "t": datetime.fromisoformat,

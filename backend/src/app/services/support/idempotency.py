@@ -10,9 +10,9 @@ _RUNNING = "A request with this Idempotency-Key is still running, try again shor
 
 
 class IdempotentRequest:
-    """One POST that may come again: its effect and its response are stored together, or neither.
+    """A POST with an idempotency key, whose effect and response are stored in one transaction.
 
-    Only what was done is stored. A refusal is not: the same key may be tried again.
+    Only successful responses are stored. After an error the client can use the same key again.
     """
 
     def __init__(self, identity: KeyIdentity | None, body: bytes) -> None:
@@ -23,7 +23,7 @@ class IdempotentRequest:
         """Return the response to an earlier request with the same key and body, if there was one.
 
         Raises:
-            ConflictError: the earlier one is still running.
+            ConflictError: the earlier request is still running.
             InvalidInputError: the key was used with another body.
         """
         if self._identity is None:
@@ -42,7 +42,7 @@ class IdempotentRequest:
         """Store the response in the transaction of its effect.
 
         Raises:
-            ConflictError: another request with the key has been faster; nothing is done then.
+            ConflictError: another request with the key was faster; this transaction must roll back.
         """
         if self._identity is None:
             return

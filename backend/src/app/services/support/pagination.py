@@ -1,4 +1,4 @@
-"""From a query to the arguments of a repository's page, and from its rows to the page."""
+"""Conversion of a query to a repository's page request, and of its rows to a page."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """The items of a page and what a client needs to go on."""
+    """The items of a page, and the data for the link to the next page."""
 
     items: list[T]
     skip: int | None
@@ -27,7 +27,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class PageRequest:
-    """One page of a list: its filters, its place, and the binding of its cursors."""
+    """A request for one page: its filters, its position, and the binding of its cursors."""
 
     filters: Mapping[str, Any]
     place: PagePosition
@@ -36,10 +36,10 @@ class PageRequest:
 
     @classmethod
     def of(cls, name: str, query: PageQuery, sort: str, codec: CursorCodec) -> "PageRequest":
-        """What `query` asks of the list `name`.
+        """Return the page request of `query` for the list `name`.
 
         Raises:
-            InvalidInputError: its cursor was altered, or is of another list, sort or filters.
+            InvalidInputError: the cursor was altered, or belongs to another list, sort or filter.
         """
         filters = filters_of(query)
         binding = {"list": name, "sort": sort, "filters": filters}
@@ -48,9 +48,9 @@ class PageRequest:
         return cls(filters, place, binding, codec)
 
     def page(self, items: list[T], sort_value: Callable[[T, str], Any]) -> Page[T]:
-        """Return the page of items, which are one more than the limit when it is not the last.
+        """Return a page; one item beyond the limit means that a next page exists.
 
-        `sort_value` returns what an item is sorted by in a field.
+        `sort_value` returns the value of an item in a sort field.
         """
         limit = self.place.limit
         if len(items) <= limit:
@@ -61,7 +61,7 @@ class PageRequest:
 
 
 def filters_of(query: BaseModel) -> dict[str, Any]:
-    """The filters that `query` sets, by name; neither page nor order is one."""
+    """Return the filters in `query` that are set, by name, without page and sort parameters."""
     return {
         name: value
         for name, value in query

@@ -5,25 +5,25 @@ from app.core.errors import AppError, ConflictError, PreconditionFailedError
 
 @dataclass(frozen=True)
 class VersionPrecondition:
-    """The versions in which a client is ready to find what it changes; None for any.
+    """The versions of a resource that a client expects; None for any.
 
-    With versions named, finding another is a failed precondition. Without, a writer that was
-    first, between the look and the change, is a conflict: trying again is then right.
+    With expected versions, another version is a failed precondition. Without them, a concurrent
+    change between the read and the write is a conflict, and the client can retry.
     """
 
     versions: frozenset[int] | None = None
 
     def require(self, version: int) -> None:
-        """Accept the version there is.
+        """Check the current version.
 
         Raises:
-            PreconditionFailedError: it is none of those expected.
+            PreconditionFailedError: the client does not expect this version.
         """
         if self.versions is not None and version not in self.versions:
             raise PreconditionFailedError
 
     def concurrent_update_error(self) -> AppError:
-        """What to say when the version has changed since `require` accepted it."""
+        """Return the error for a version that changed after `require` accepted it."""
         if self.versions is not None:
             return PreconditionFailedError()
-        return ConflictError("Another request changed it at the same time, try again")
+        return ConflictError("Another request changed this resource at the same time, try again")

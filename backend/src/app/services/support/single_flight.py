@@ -1,4 +1,4 @@
-"""Asking what may hang."""
+"""Single flight: callers with the same question share one query, with a time limit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """A question to the database that is answered soon or not at all.
+    """A query to the database that callers share and wait for only a limited time.
 
-    A database that hangs answers nobody, and a question to it cannot be taken back in time: it is
-    left to end by itself, and whoever asks meanwhile waits for that one.
+    If the database hangs, a query cannot be cancelled quickly. The query therefore continues after
+    the time limit, and later callers join it instead of starting another one.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], seconds: float) -> None:
@@ -22,10 +22,10 @@ class SingleFlight(Generic[T]):
         self._asking: asyncio.Task[T | AppError] | None = None
 
     async def answer(self) -> T:
-        """What was found.
+        """Return the result of the query under way, or of a new one.
 
         Raises:
-            ServiceUnavailableError: nothing, or not in time.
+            ServiceUnavailableError: the query fails or does not end in time.
         """
         asking = self._asking
         if asking is None or asking.done():
@@ -39,7 +39,10 @@ class SingleFlight(Generic[T]):
         return found
 
     async def _answer(self) -> T | AppError:
-        """The error is returned: nobody may be there any more to take one that is raised."""
+        """Run the query; return an error instead of raising it.
+
+        If all callers have timed out, asyncio would log a raised error as never retrieved.
+        """
         try:
             return await self._ask()
         except AppError as error:
