@@ -246,7 +246,7 @@ async def test_unknown_page_returns_404(client: httpx.AsyncClient) -> None:
     page = await client.get("/dashboard/nothing/here")
 
     assert page.status_code == 404
-    assert "There is no such page" in main_text(page)
+    assert "The page does not exist" in main_text(page)
 
 
 async def test_deals_page_database_unavailable_returns_503(settings: Settings) -> None:

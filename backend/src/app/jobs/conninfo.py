@@ -1,9 +1,9 @@
-"""The database's URL as the job queue's driver takes it."""
+"""Conversion of the database URL to a connection string for the job queue's driver, psycopg."""
 
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import make_url
 
-# What asyncpg calls them in a URL, and libpq.
+# Maps asyncpg's names of URL parameters to libpq's.
 _PARAMETERS = {
     "host": "host",
     "port": "port",
@@ -14,9 +14,9 @@ _PARAMETERS = {
 
 
 def conninfo(url: str, application_name: str) -> str:
-    """A libpq connection string for a SQLAlchemy URL of asyncpg.
+    """Return a libpq connection string for a SQLAlchemy URL of asyncpg.
 
-    Of the URL's parameters those are taken that both drivers have; the others tune asyncpg.
+    Only URL parameters that both drivers support are kept. The others tune asyncpg.
     """
     parsed = make_url(url)
     parameters = {
@@ -36,7 +36,7 @@ def conninfo(url: str, application_name: str) -> str:
     return make_conninfo(
         "",
         application_name=application_name,
-        # Found dead within half a minute, not after the kernel's two hours.
+        # Detect a dead connection within half a minute. The kernel's default is two hours.
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=3,
@@ -46,7 +46,7 @@ def conninfo(url: str, application_name: str) -> str:
 
 
 def _hosts(hosts: str) -> dict[str, str]:
-    """Hosts with ports, as SQLAlchemy documents them for asyncpg: `HOST:PORT`, several of them."""
+    """Split a list of `HOST:PORT` pairs, SQLAlchemy's syntax for several hosts with asyncpg."""
     found = [host.rpartition(":") for host in hosts.split(",")]
     if any(not colon or not port.isdigit() for _, colon, port in found):
         return {}

@@ -1,4 +1,4 @@
-"""A worker as a process: in the foreground, or as the child of a server."""
+"""The process of a worker, in the foreground or as the child of a server."""
 
 import asyncio
 import multiprocessing
@@ -11,10 +11,10 @@ from app.observability.logging import configure_logging
 
 
 def run_worker(settings: Settings, options: WorkerOptions = DEFAULTS) -> None:
-    """Work on jobs until SIGINT or SIGTERM, or until the process that started this one is gone.
+    """Run jobs until SIGINT or SIGTERM, or until the parent process has ended.
 
     Raises:
-        DealsError: one line on what is missing or in the way.
+        DealsError: the worker cannot start; the message is one line.
     """
     asyncio.run(_run(settings, options))
 
@@ -24,7 +24,7 @@ async def _run(settings: Settings, options: WorkerOptions) -> None:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    # Those that a child has got since it was started.
+    # Unblock the signals. A child inherits them blocked, and signals since its start are pending.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -33,6 +33,6 @@ async def _run(settings: Settings, options: WorkerOptions) -> None:
 
 
 def run_as_child(settings: Settings) -> None:
-    """`run_worker`, with a log of its own."""
+    """Configure logging and run a worker in a child process."""
     configure_logging(settings)
     run_worker(settings)

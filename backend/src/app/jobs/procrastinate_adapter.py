@@ -1,7 +1,7 @@
-"""The tasks of workers, and all that knows procrastinate but the SQL in repositories/jobs.py.
+"""The tasks of workers, and all code for procrastinate except the SQL in repositories/jobs.py.
 
-A job says which rows it is about. Everything else is in them. docs/adr/0011-background-jobs.md
-lists what is used beyond the library's documentation.
+A job contains only ids of rows. The state of the work is in these rows.
+docs/adr/0011-background-jobs.md lists the uses of undocumented interfaces of the library.
 """
 
 import asyncio
@@ -32,33 +32,33 @@ from app.services.import_runner import ImportRunner
 
 logger = logging.getLogger(__name__)
 
-# How a queue says that it is not available.
+# Exceptions that mean that the job queue is unavailable.
 QUEUE_ERRORS = (ConnectorException, psycopg.Error, OSError)
-# Jobs at a time; of loads there is one at a time in a database anyway.
+# Jobs that a worker runs at once. Loads run one at a time, by their lock.
 CONCURRENCY = 4
 
-# Minute 17 of each hour: when others' jobs do not all start, too.
+# Minute 17 of each hour, because other systems' jobs often start at minute 0.
 _HOURLY = "17 * * * *"
-# How long it can be seen which jobs there were.
+# Hours for which finished jobs are kept.
 _KEPT_HOURS = 24
 _POOL_SIZE = 4
-# A worker that stops while the database is away waits so long, twice: once to give its job back,
-# once to say that it is gone.
+# Seconds to wait for a connection. A worker that stops while the database is unavailable waits
+# twice: to requeue its job, and to unregister itself.
 _POOL_PATIENCE = 3
 _TRIES = 2
-# How soon a task that has not ended is cancelled once more.
+# Seconds until a task that has not ended is cancelled again.
 _CANCEL_SECONDS = 1.0
 
 
 class FencedJobManager(JobManager):
-    """Ends a job, or gives it back, only while it is still the worker's that took it.
+    """A job manager that finishes or requeues a job only for the worker that holds it.
 
-    The library's own does so by the job's id alone: a worker that was taken for dead and is not
-    would end, or give to a third one, what another one is working on.
+    procrastinate's own job manager uses only the id of the job. A worker that was wrongly
+    considered dead could finish or requeue a job that another worker is running.
     """
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - the library's
-        """Give the job its last state."""
+        """Store the final state of the job."""
         await self._write(FINISH_OWN, job, status=status.value, delete_job=delete_job)
 
     async def retry_job(
@@ -69,10 +69,10 @@ class FencedJobManager(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """Leave the job to whoever takes it first, not before `retry_at`.
+        """Requeue the job for any worker, not before `retry_at`.
 
         Raises:
-            NotImplementedError: it is to change otherwise, too.
+            NotImplementedError: the priority, the queue or the lock is to change.
         """
         if (priority, queue, lock) != (None, None, None):
             raise NotImplementedError
@@ -85,9 +85,9 @@ class FencedJobManager(JobManager):
                     statement, job_id=job.id, attempts=job.attempts, **arguments
                 )
             except ConnectorException as error:
-                # The server may have ended the connection at this moment. Nobody would ever do it
-                # again: the worker lives, so that the job seems to be worked on. When there is no
-                # connection, the worker ends, and its jobs are given to others.
+                # The server may have closed the connection. Try once more, because the job would
+                # look as if it were running for as long as this worker lives. Without any
+                # connection the worker ends, and other workers get its jobs.
                 if not left or isinstance(error.__cause__, PoolTimeout):
                     raise
             else:
@@ -97,21 +97,22 @@ class FencedJobManager(JobManager):
 
 
 class WhenStopped(BaseRetryStrategy):
-    """At once, by another worker, when this one was stopped: the job keeps its place in the queue.
+    """A retry strategy that requeues a job only if its worker was stopped.
 
-    Never after a failure: a job that waits for its next try would hold up those behind its lock.
+    Another worker can then run the job at once. A failed job is not requeued, because a job that
+    waits for a retry would block all jobs with the same lock.
     """
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:  # noqa: ARG002
-        """When to run a job that ended by `exception` once more."""
+        """Return an immediate retry after a cancellation, and None after any other exception."""
         if isinstance(exception, asyncio.CancelledError):
             return RetryDecision(retry_in={"seconds": 0})
         return None
 
 
 def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingService) -> App:
-    """Return the tasks, bound to a queue and to the services that do the work."""
-    # The library tells of each job twice; what matters of them is in their own tables.
+    """Return procrastinate's app with the tasks, bound to the services that do the work."""
+    # The library logs each job twice. The tables of imports have the relevant results.
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     app = App(
         connector=PsycopgConnector(
@@ -127,7 +128,7 @@ def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingServi
 
     @app.periodic(cron=_HOURLY)
     @app.task(name=HOUSEKEEPING, queue=QUEUE, queueing_lock=HOUSEKEEPING, pass_context=False)
-    async def run_housekeeping(timestamp: int) -> None:  # noqa: ARG001 - which hour is all the same
+    async def run_housekeeping(timestamp: int) -> None:  # noqa: ARG001 - required by procrastinate
         await housekeeping.run()
         await app.job_manager.delete_old_jobs(
             nb_hours=_KEPT_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
@@ -137,8 +138,12 @@ def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingServi
 
 
 async def run_jobs(app: App, runner: ImportRunner, heartbeat: float, grace_seconds: float) -> None:
-    """Run jobs until cancelled or until the database goes away, at times without an error."""
-    # Says at once, and best, what is wrong with the database; the queue's own pool waits for it.
+    """Run jobs until cancelled or until the database becomes unavailable.
+
+    In the second case procrastinate's worker may end without an error.
+    """
+    # This first query fails at once with a clear error if the database is unavailable. The queue's
+    # pool would wait for the database.
     await runner.requeue_orphaned()
     try:
         await app.open_async()
@@ -153,18 +158,18 @@ async def run_jobs(app: App, runner: ImportRunner, heartbeat: float, grace_secon
                 stalled_worker_timeout=heartbeat * MISSED_HEARTBEATS,
             )
     finally:
-        # After an attempt to open it that failed, too: it would go on trying.
+        # Close the app even if opening it failed, because its pool would keep trying to connect.
         await app.close_async()
 
 
 @asynccontextmanager
 async def _watched(app: App, runner: ImportRunner, heartbeat: float) -> AsyncIterator[None]:
-    """Inside the block, what dead workers have left is given to living ones."""
+    """Requeue the jobs of dead workers while the block runs."""
     watching = asyncio.create_task(_watch(app, runner, heartbeat))
     try:
         yield
     finally:
-        # More than once: a connection that breaks at this moment takes it for its own.
+        # Cancel repeatedly, because a breaking database connection can swallow a cancellation.
         while not watching.done():
             watching.cancel()
             await asyncio.wait([watching], timeout=_CANCEL_SECONDS)
@@ -175,10 +180,10 @@ async def _watch(app: App, runner: ImportRunner, heartbeat: float) -> None:
     while True:
         try:
             for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=silence):
-                logger.warning("job %s goes on: its worker is silent", job.id)
+                logger.warning("job %s is requeued: its worker sends no heartbeat", job.id)
                 await app.job_manager.retry_job(job)
             await runner.requeue_orphaned()
         except (ConnectorException, AppError) as error:
-            # Another worker was faster, or the database is away.
-            logger.debug("nothing was given back: %s", error)
+            # Another worker was faster, or the database is unavailable.
+            logger.debug("no job was requeued: %s", error)
         await asyncio.sleep(heartbeat)

@@ -1,7 +1,7 @@
-"""How a worker is stopped; what the server beside it knows of it, too."""
+"""Signals and grace period that stop a worker, shared by the worker and its parent server."""
 
 import signal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# How long a job under way may take after the signal to stop; then it is given back.
+# Seconds after the signal in which a running job may finish. Then it is requeued.
 GRACE_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""The process that works on background jobs."""
+"""The worker, which runs background jobs."""
 
 import asyncio
 import logging
@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Limits of a worker that no operator sets.
+    """Options of a worker that an operator cannot set.
 
-    A job under way may take `grace_seconds` after the signal to stop; then it is given back. The
-    worker waits `pause_seconds` for the database before the next try. `niceness` is what the
-    process adds to its own, so that requests come first on a busy processor. `chunk_rows` is how
-    many rows of a file are stored at a time.
+    After the signal to stop, a running job may take `grace_seconds` before it is requeued. If the
+    database is unavailable, the worker waits `pause_seconds` before the next attempt. The process
+    increases its niceness by `niceness`, so that requests come first on a busy CPU. `chunk_rows` is
+    the number of rows per transaction.
     """
 
     grace_seconds: float = GRACE_SECONDS
@@ -43,15 +43,16 @@ DEFAULTS = WorkerOptions()
 
 
 async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions = DEFAULTS) -> None:
-    """Work on jobs until told to stop; when the database is away, wait for it.
+    """Run jobs until `stop` is set; while the database is unavailable, wait for it.
 
     Raises:
-        ConfigurationError: the uploads cannot be stored as set.
+        ConfigurationError: the settings of the upload store are invalid.
     """
     uploads = upload_store(settings)
     async with provision_database_async(settings) as found:
         urls = found.past_pooler()
-        # Now, because an embedded PostgreSQL that was started here is everybody's.
+        # Raise the niceness only now. An embedded PostgreSQL that was started here would inherit
+        # it, but other processes use this server as well.
         os.nice(options.niceness)
         async with Database(urls, settings.with_command_timeouts()) as database:
             runner = ImportRunner(database, uploads, chunk_rows=options.chunk_rows)
@@ -67,9 +68,10 @@ async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions =
 async def _work_while_connected(
     jobs: Coroutine[Any, Any, None], stop: asyncio.Event, pause_seconds: float
 ) -> None:
-    """Until told to stop or the database goes away.
+    """Run jobs until `stop` is set or the database becomes unavailable.
 
-    The library's worker then ends, sometimes without an error, and never begins anew by itself.
+    In the second case procrastinate's worker ends, sometimes without an error. It never restarts
+    by itself.
     """
     working = asyncio.create_task(jobs)
     stopping = asyncio.create_task(stop.wait())

@@ -1,4 +1,4 @@
-"""A worker beside a server that starts and ends it."""
+"""A worker in a child process of a server, which starts and stops it."""
 
 import multiprocessing
 import signal
@@ -12,17 +12,17 @@ from pkgutil import resolve_name
 from app.core.config import Settings
 from app.jobs.shutdown_signals import GRACE_SECONDS, SIGNALS
 
-# By its name, so that the server does not import what the worker needs.
+# A name instead of an import, so that the server does not load the worker's modules.
 _WORKER = "app.jobs.process:run_as_child"
-# How soon a worker that has died is followed by another.
+# Seconds between the end of a worker and the start of the next one.
 _PAUSE_SECONDS = 1.0
 
 
 @contextmanager
 def worker_subprocess(settings: Settings) -> Iterator[None]:
-    """Keep a worker running, in a process of its own, for the length of the block.
+    """Keep a worker running in a child process while the block runs.
 
-    A process and not a task: checking rows takes a core, which requests would have to share.
+    A task in the server would slow requests down, because checking rows takes a whole core.
     """
     over = threading.Event()
     keeper = threading.Thread(target=_keep, args=(settings, over), daemon=True)
@@ -35,8 +35,9 @@ def worker_subprocess(settings: Settings) -> Iterator[None]:
 
 
 def _keep(settings: Settings, over: threading.Event) -> None:
-    # Children inherit it: Ctrl-C waits until a child can end as it should. The main thread hears of
-    # it all the same. Python's helper would be started with the first child, and undo it.
+    # Block the signals in this thread. The child inherits the mask, so that Ctrl-C does not stop it
+    # before its handlers are installed. The main thread still receives signals. Start Python's
+    # resource tracker first, because its start with the first child would unblock them.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     while not over.is_set():

@@ -1,4 +1,4 @@
-"""The two kinds of places, and how each is opened."""
+"""The two backends of the upload store: a folder and an S3 bucket."""
 
 import asyncio
 from datetime import timedelta
@@ -11,19 +11,19 @@ from app.core.errors import ConfigurationError
 
 
 class Folder:
-    """A folder, private to its owner, that is made when it is first needed.
+    """A folder, private to its owner, which is created on first use.
 
-    A service that takes no uploads needs no place to write to, as in a read-only container.
+    A service that receives no uploads can therefore run in a read-only container.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     async def store(self) -> LocalStore:
-        """The opened folder.
+        """Create the folder if necessary and return it as an object store.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the folder cannot be created.
         """
         return await asyncio.to_thread(self._opened)
 
@@ -34,10 +34,10 @@ class Folder:
 
 
 class Bucket:
-    """A bucket, or a prefix in one; credentials and region come from the `AWS_` variables.
+    """A bucket or a prefix in a bucket, with credentials and region from the `AWS_` variables.
 
     Raises:
-        ConfigurationError: the URL or one of the variables cannot be used.
+        ConfigurationError: the URL or one of the variables is invalid.
     """
 
     def __init__(self, url: str, endpoint: str | None) -> None:
@@ -47,10 +47,10 @@ class Bucket:
                 config={} if endpoint is None else {"endpoint": endpoint},
                 client_options={
                     "connect_timeout": timedelta(seconds=3),
-                    # A whole file may take long; a peer that says nothing may not.
+                    # A transfer may take an hour in total, but only 30 seconds without any data.
                     "read_timeout": timedelta(seconds=30),
                     "timeout": timedelta(hours=1),
-                    # Whether there is TLS is said by the endpoint's own scheme.
+                    # The scheme of the endpoint URL decides whether TLS is used.
                     "allow_http": True,
                 },
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
@@ -60,5 +60,5 @@ class Bucket:
             raise ConfigurationError(f"wrong settings: UPLOADS_URL: {reason}") from error
 
     async def store(self) -> S3Store:
-        """The bucket; nothing is sent yet."""
+        """Return the bucket as an object store, without sending a request."""
         return self._store

@@ -1,4 +1,4 @@
-"""Blocks on their way from who has them to who writes them, in another task."""
+"""A channel that passes blocks of a file from a producer task to a consumer task."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class AbandonedError(Exception):
-    """What the reading side gets when the writing side gave up; nobody else sees it."""
+    """An error for the consumer when the producer has given up."""
 
 
 class _Mark(Enum):
@@ -15,11 +15,11 @@ class _Mark(Enum):
 
 
 class BlockChannel:
-    """A channel for one block at a time, so that memory holds no more than that.
+    """A channel that holds at most one block, to limit memory.
 
-    The storage library undoes a write when its source raises, but not when its task is cancelled.
-    This is therefore its source: whatever becomes of the writer of the feed, also by cancellation,
-    the library gets an exception that it can act upon.
+    The storage library rolls a write back if its source raises an exception, but not if its task is
+    cancelled. It therefore reads from this channel, which raises an exception if the producer fails
+    or is cancelled.
     """
 
     def __init__(self) -> None:
@@ -27,23 +27,23 @@ class BlockChannel:
         self._closed = False
 
     async def send(self, block: bytes) -> bool:
-        """Wait for room and hand over `block`; False when nobody reads any more."""
+        """Wait for room and send `block`; return False if the channel is closed."""
         if not self._closed:
             await self._blocks.put(block)
         return not self._closed
 
     async def end(self) -> None:
-        """That was all."""
+        """Signal the end of the file to the consumer."""
         if not self._closed:
             await self._blocks.put(_Mark.END)
 
     def abandon(self) -> None:
-        """There will be no more, and what there was is not to be kept."""
+        """Make the consumer's next read raise `AbandonedError`, so that it discards the file."""
         self._drop()
         self._blocks.put_nowait(_Mark.ABANDONED)
 
     def close(self) -> None:
-        """The reader is gone: nobody may wait for it."""
+        """Close the channel after the consumer has ended, so that no producer waits for it."""
         self._closed = True
         self._drop()
 

@@ -1,4 +1,4 @@
-"""From what the storage library and the disk raise to what the service says."""
+"""Conversion of errors of the storage library and the disk to errors of the service."""
 
 import errno
 import logging
@@ -12,17 +12,17 @@ from app.core.errors import AppError, StorageFullError, StorageUnavailableError
 
 logger = logging.getLogger(__name__)
 
-# No room on the disk, over the user's quota, over the limit of a file's size.
+# The disk is full, the quota is exceeded, or the file is too large for the file system.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# The library has one error for all that a disk can say; its number is in the text alone.
+# The library has a single error class for disk errors, with the error number only in the message.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Turn a failure of the storage inside the block into an `AppError`.
+    """Convert a storage error inside the block to an `AppError`.
 
-    Paths, bucket and address stay in the log: the client learns what it can act upon.
+    The log has the details. Clients see no paths, bucket names or addresses.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where uploaded files wait until they are loaded: a folder, or a bucket of the S3 kind."""
+"""The store of uploaded files that wait for their load: a folder or an S3 bucket."""
 
 import asyncio
 import hashlib
@@ -19,22 +19,22 @@ from app.storage.backends import Bucket, Folder
 from app.storage.block_channel import AbandonedError, BlockChannel
 from app.storage.errors import storage_errors
 
-# What one upload holds in memory is PARTS of these, and a block on its way. S3 takes 10,000 parts
-# of an object, which is why MAX_UPLOAD_BYTES ends at 64 GiB.
+# An upload holds at most PARTS parts and one block in memory. S3 accepts at most 10,000 parts per
+# object, and MAX_UPLOAD_BYTES is therefore at most 64 GiB.
 PART_BYTES = 8 * 1024 * 1024
 PARTS = 2
 BLOCK_BYTES = 1024 * 1024
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}", re.ASCII)
-# Marks what is the service's own: housekeeping touches nothing else, should others use the place.
+# Suffix of all files of the service. Housekeeping ignores other files in a shared folder or bucket.
 _SUFFIX = ".upload"
-# The library writes to such a file beside the true one, and renames it when it is whole.
+# The library writes to a temporary file with such a name and renames it when it is complete.
 _UNFINISHED = re.compile(r"(.+)\.upload#\d+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A file as it was stored or fetched: its size in bytes, and its SHA-256 in hexadecimal."""
+    """The size of a stored or fetched file in bytes, and its SHA-256 in hexadecimal."""
 
     bytes: int
     sha256: str
@@ -54,22 +54,22 @@ class _Measure:
 
 
 class UploadStore:
-    """Files by name, written once and whole or not at all.
+    """A store of files by name; each file is written once and atomically.
 
-    A name is one to 200 letters, digits, `-` and `_`, chosen by the service and used once: it is
-    no name that a client gave. Every method raises `StorageUnavailableError` when the place does
-    not answer or refuses, and those that write `StorageFullError` when it has no room.
+    The service chooses a unique name of one to 200 letters, digits, `-` and `_`. Names of clients
+    are never used. Every method raises `StorageUnavailableError` if the storage does not answer or
+    refuses a request. Methods that write raise `StorageFullError` if the storage is full.
     """
 
     def __init__(self, place: Folder | Bucket) -> None:
         self._place = place
 
     async def put(self, name: str, content: AsyncIterator[bytes]) -> Stored:
-        """Store what `content` yields, in blocks of up to 1 MiB: they are hashed in between.
+        """Store and hash the blocks that `content` yields, each of up to 1 MiB.
 
-        When `content` raises, the task is cancelled or the storage fails, nothing is kept: the
-        object appears with its last byte only, and what was sent of it is taken back. A process
-        that is killed cannot do so; `older_than` and the bucket's own rules are for that.
+        Nothing is kept if `content` raises, the task is cancelled or the storage fails. The file
+        becomes visible only when it is complete. A killed process can leave an incomplete file,
+        which `older_than` finds in a folder and a lifecycle rule removes in a bucket.
         """
         path = _path(name)
         feed = BlockChannel()
@@ -85,7 +85,7 @@ class UploadStore:
             await asyncio.shield(writing)
         except BaseException:
             feed.abandon()
-            # To the end, whoever cancels this once more.
+            # Complete the cleanup even if this task is cancelled again.
             await asyncio.shield(asyncio.create_task(self._undo(name, writing)))
             raise
         return measure.result()
@@ -98,18 +98,18 @@ class UploadStore:
     async def _undo(self, name: str, writing: asyncio.Task[None]) -> None:
         await asyncio.wait([writing])
         if writing.exception() is None:
-            # The last byte was on its way already.
+            # The write had already completed.
             await self.remove(name)
         elif not isinstance(writing.exception(), AbandonedError):
-            # The library takes back what it can; what a failing disk has left is a file.
+            # The library has cleaned up, but a failing disk may keep a temporary file.
             with suppress(Exception):
                 await self.remove(name)
 
     async def fetch(self, name: str, target: Path) -> Stored:
-        """Copy the file to `target`, which is replaced; a copy that fails is removed.
+        """Copy the file to `target` and replace it; remove the copy if an error occurs.
 
         Raises:
-            NotFoundError: there is no such file.
+            NotFoundError: the store has no file of this name.
         """
         path = _path(name)
         with storage_errors():
@@ -128,7 +128,7 @@ class UploadStore:
                 raise
 
     async def remove(self, name: str) -> None:
-        """Remove the file, and what an interrupted `put` of it has left; none is fine."""
+        """Remove the file and the remains of an interrupted `put`; ignore a missing file."""
         path = _path(name)
         with storage_errors():
             store = await self._place.store()
@@ -138,10 +138,11 @@ class UploadStore:
                 await asyncio.to_thread(_remove_unfinished, self._place.path, name)
 
     async def older_than(self, when: datetime, limit: int) -> list[str]:
-        """Up to `limit` names of files that were last written before `when`, which has a zone.
+        """Return up to `limit` names of files that were last written before `when`.
 
-        With those that a killed process has begun and not finished, where they are files; what it
-        has left in a bucket is invisible there, and removed by a rule of the bucket.
+        `when` must have a time zone. In a folder the result includes incomplete files of killed
+        processes. In a bucket incomplete uploads are invisible, and a lifecycle rule must remove
+        them.
         """
         names: dict[str, None] = {}
         with storage_errors():
@@ -179,11 +180,11 @@ async def _copied(content: AsyncIterator[bytes], file: BinaryIO) -> Stored:
 
 
 def _unfinished(folder: Path) -> list[tuple[str, float]]:
-    """Names of files that were begun, and when something was last written to each."""
+    """Return the names of incomplete files and the times of their last writes."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            # Another process may finish it at this moment.
+            # Another process may complete and rename the file at this moment.
             with suppress(FileNotFoundError):
                 if match := _UNFINISHED.fullmatch(entry.name):
                     found.append((match[1], entry.stat().st_mtime))
@@ -198,10 +199,10 @@ def _remove_unfinished(folder: Path, name: str) -> None:
 
 
 def upload_store(settings: Settings) -> UploadStore:
-    """The store of these settings; that it can be reached is first known when it is used.
+    """Return the upload store of these settings, without connecting to it.
 
     Raises:
-        ConfigurationError: `UPLOADS_URL`, or an `AWS_` variable with it, cannot be used.
+        ConfigurationError: `UPLOADS_URL` or one of its `AWS_` variables is invalid.
     """
     if settings.uploads_url is None:
         return UploadStore(Folder(settings.data_dir / "uploads"))

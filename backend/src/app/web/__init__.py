@@ -1,1 +1,1 @@
-"""What people look at in a browser, beside the API that programs call."""
+"""HTML pages for people, in addition to the API for programs."""

@@ -1,6 +1,7 @@
-"""The files that pages load, all from this service: no page asks another host for anything.
+"""Static files of the pages; pages load no file from another host.
 
-Ours are in `static/`; those in `vendor/` come from npm and are copied by `scripts/vendor.py`.
+The service's own files are in `static/`. `scripts/vendor.py` copies the files in `vendor/` from npm
+packages.
 """
 
 import hashlib
@@ -20,13 +21,13 @@ _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "static", _HERE / "vendor")
 _SUFFIXES = {".css", ".js", ".svg"}
 
-# The type in RFC 9239. Python 3.11 and some systems have an older one.
+# The media type of RFC 9239. Python 3.11 and some systems use an older one.
 mimetypes.add_type("text/javascript", ".js")
 
 
 @cache
 def _addresses() -> dict[str, str]:
-    """Return by file name the rest of its address: a digest of the content, and the name."""
+    """Return a map of file names to their paths, which contain a digest of the content."""
     return {
         name: f"{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}/{name}"
         for folder in _FOLDERS
@@ -37,16 +38,16 @@ def _addresses() -> dict[str, str]:
 
 
 def asset(name: str) -> str:
-    """Return the address of a file, for templates: `htmx.org/htmx.min.js`, `pages.css`.
+    """Return the path of a file such as `pages.css` or `htmx.org/htmx.min.js`, for templates.
 
     Raises:
-        LookupError: there is no such file.
+        LookupError: the file does not exist.
     """
     return f"/static/{_addresses()[name]}"
 
 
 class _ImmutableFiles:
-    """Starlette's static files, at addresses that change with the content."""
+    """An ASGI application for static files at paths that change with the content."""
 
     def __init__(self) -> None:
         self._files = StaticFiles(packages=[("app.web", folder.name) for folder in _FOLDERS])

@@ -1,4 +1,4 @@
-"""Deals in a table, with every filter and order of the API."""
+"""The page of deals: a table with all filters and sort orders of the API."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +13,7 @@ from app.web.queries import ParsedQuery, SortLink, parse_and_query, sort_link
 
 PATH = "/dashboard"
 
-# More than these are no help to who types a city.
+# The maximum number of cities in the suggestions of the form.
 _MAX_SUGGESTIONS = 300
 _SORT_NAMES = {
     "id": "number",
@@ -23,14 +23,14 @@ _SORT_NAMES = {
     "checkin_date": "check-in",
     "created_at": "time of entry",
 }
-# What one wants to see the highest of first.
+# Columns that a first click sorts in descending order.
 _DESCENDING_FIRST = frozenset({"discount_percent", "star_rating", "created_at"})
 _PAGE_SIZES = ("10", "20", "50", "100")
 
 
 @html_page
 async def browse(request: Request) -> Response:
-    """Every part by itself: what is wrong with the filters hides the table, and nothing else."""
+    """Return the page of deals; invalid filters hide only the table."""
     services = service_state(request)
     asked, found = await parse_and_query(
         ParsedQuery.of(DealQuery, request.query_params), services.deals.page
@@ -53,7 +53,10 @@ async def browse(request: Request) -> Response:
 
 
 def _sorts(asked: ParsedQuery[DealQuery]) -> list[tuple[str, str]]:
-    """Orders to choose from, and their names; one that only an address can say is kept."""
+    """Return the sort orders of the form and their labels.
+
+    A sort order from the URL that the form does not offer is added.
+    """
     known = [
         (f"{sign}{name}", f"{_SORT_NAMES[name]}, {'descending' if sign else 'ascending'}")
         for name in SORT_FIELDS
@@ -71,7 +74,7 @@ def _sort_link(asked: ParsedQuery[DealQuery], name: str) -> SortLink:
 def _pages(
     asked: ParsedQuery[DealQuery], found: PaginatedResponse[DealResponse] | None
 ) -> dict[str, str]:
-    """Where `first`, `previous`, `next` and `last` are, of a page that has them."""
+    """Return the URLs of the first, previous, next and last page, as far as they exist."""
     if found is None:
         return {}
     skip, limit, total = found["skip"], found["limit"], found["total"]

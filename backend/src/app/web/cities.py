@@ -1,4 +1,4 @@
-"""What cities cost: a chart, and the table behind it."""
+"""The page of average prices by city: a chart and a table."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -24,19 +24,19 @@ _COLUMNS: dict[str, Callable[[CityStatsResponse], Any]] = {
 
 
 class CitiesQuery(StatisticsQuery):
-    """The API's query, and how the page shows what it finds."""
+    """Query parameters of the page: those of the API, the sort order and the chart."""
 
     sort: Literal["city", "-city", "avg_price", "-avg_price", "deal_count", "-deal_count"] = (
         "-deal_count"
     )
-    chart: Annotated[Literal["avg_price", "deal_count"], Field(description="What the bars are")] = (
-        "avg_price"
-    )
+    chart: Annotated[
+        Literal["avg_price", "deal_count"], Field(description="Values of the bars")
+    ] = "avg_price"
 
 
 @html_page
 async def cities(request: Request) -> Response:
-    """All cities at once: they are few, and sorting them needs no database."""
+    """Return the page of all cities, sorted in memory because they are few."""
     asked = ParsedQuery.of(CitiesQuery, request.query_params)
     rows = None
     if (query := asked.query) is not None:

@@ -1,4 +1,4 @@
-"""Pages as responses: rendered by Jinja, escaped, compressed, and allowed to load our own only."""
+"""HTML responses, rendered by Jinja with escaping, compression and a Content-Security-Policy."""
 
 import gzip
 from collections.abc import Awaitable, Callable
@@ -13,8 +13,8 @@ from app.core.errors import AppError
 from app.http.content_negotiation import takes_gzip
 from app.web.assets import asset
 
-# No inline script or style, no other host, no frame around it. `data:` pictures are what the
-# vendored stylesheets bring along.
+# The policy forbids inline scripts and styles, other hosts and framing. The vendored stylesheets
+# contain `data:` images.
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -45,7 +45,7 @@ def page(
     status: int = 200,
     policy: dict[str, str] = POLICY,
 ) -> Response:
-    """The page that `template` makes of `context`; `policy` is its Content-Security-Policy."""
+    """Render `template` with `context` to a response; `policy` is its Content-Security-Policy."""
     content = _environment.get_template(template).render(context).encode()
     headers = {
         "Content-Type": "text/html; charset=utf-8",
@@ -63,7 +63,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def html_page(handler: Handler) -> Handler:
-    """Answer a service's error with a page that says what it is."""
+    """Wrap a handler so that it returns an error page for an `AppError`."""
 
     @wraps(handler)
     async def answer(request: Request) -> Response:

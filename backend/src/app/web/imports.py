@@ -1,4 +1,4 @@
-"""Files that are imported: how it goes, and which of their rows were rejected."""
+"""The pages of imports: their progress and their rejected rows."""
 
 import re
 
@@ -21,16 +21,17 @@ from app.web.queries import ParsedQuery, parse_and_query
 
 PATH = "/dashboard/imports"
 
-# A browser keeps few connections to one host, and each that is watched takes one.
+# The maximum number of imports that a page follows live. Each needs a connection, and a browser
+# opens few connections to a host.
 _WATCHED = 3
 _REJECTS_SHOWN = 50
-# Of one field; a row that was rejected may have any.
+# Characters of a field that a page shows. A field of a rejected row has no maximum length.
 _MAX_TEXT = 200
 
 
 @html_page
 async def imports(request: Request) -> Response:
-    """The latest imports; without a key where one is needed, the way to give one."""
+    """Return the page of the latest imports, or a form for the API key if one is required."""
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)
@@ -53,7 +54,7 @@ async def imports(request: Request) -> Response:
 
 @html_page
 async def one_import(request: Request) -> Response:
-    """One import with its counts, and the first of its rejected rows."""
+    """Return the page of an import with its counters and its first rejected rows."""
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)
@@ -73,14 +74,20 @@ async def one_import(request: Request) -> Response:
 
 
 def _import_id(text: str) -> int:
-    """Not by a convertor of the route: Python refuses to read a number of thousands of digits."""
+    """Parse the id of an import.
+
+    Starlette's `int` convertor would raise an unhandled error for a number of thousands of digits.
+
+    Raises:
+        NotFoundError: the text is not a possible id.
+    """
     if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) or int(text) >= BIGINT_END:
-        raise NotFoundError("There is no such import")
+        raise NotFoundError("The import does not exist")
     return int(text)
 
 
 async def _refusal(request: Request) -> AppError | None:
-    """Why this client may not see imports, if so."""
+    """Return the error for a client that may not read imports, otherwise None."""
     try:
         await require_import_read(request)
     except (UnauthorizedError, ForbiddenError) as refusal:
@@ -89,7 +96,7 @@ async def _refusal(request: Request) -> AppError | None:
 
 
 def _locked(request: Request, refusal: AppError) -> Response:
-    """Not a 401: what is sent is what the client may see, a form."""
+    """Return a form for the API key, with status 200 because this page is public."""
     presented = not {"authorization", "x-api-key"}.isdisjoint(request.headers)
     message = refusal.message if presented else None
     return page(request, "locked.html", {"section": "imports", "message": message, "path": PATH})
@@ -104,7 +111,7 @@ def _next(
 
 
 async def _rejects(request: Request, found: ImportResponse) -> list[list[str]]:
-    """The header and the first rows of the rejects, what is too long for a page shortened."""
+    """Return the header and the first rejected rows, with long fields shortened."""
     rows = await service_state(request).imports.first_rejects(found["id"], _REJECTS_SHOWN)
     return [[_short(text) for text in row] for row in rows]
 

@@ -1,4 +1,4 @@
-"""What a page's address asks for, checked by the very models that check the API's requests."""
+"""Query strings of pages, validated by the pydantic models of the API."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -20,21 +20,21 @@ _PLACES = frozenset({"skip", "cursor"})
 
 @dataclass(frozen=True)
 class ParsedQuery(Generic[M]):
-    """A query as it came, what it means, and what is wrong with it.
+    """The parameters of a query string, their validated values, and their errors.
 
-    A form sends the fields that nobody has filled in, too: an empty one is as good as absent.
+    Empty parameters are ignored, because a form sends all its fields.
     """
 
     model: type[M]
-    # In the order they came; the fields of a form may be there several times.
+    # Names and values in the order of the query string. A name can occur several times.
     given: tuple[tuple[str, str], ...]
-    # None: it is refused.
+    # The validated query, or None if it is invalid.
     query: M | None
     problems: tuple[ErrorDetail, ...] = field(default=())
 
     @classmethod
     def of(cls, model: type[M], parameters: QueryParams) -> Self:
-        """Check the parameters as the API does."""
+        """Validate the parameters as the API does."""
         given = tuple((name, value) for name, value in parameters.multi_items() if value)
         values: dict[str, str | list[str]] = dict(given)
         for name in _lists(model) & values.keys():
@@ -47,28 +47,31 @@ class ParsedQuery(Generic[M]):
             return cls(model, given, None, tuple(found))
 
     def refused(self, problems: Sequence[ErrorDetail]) -> Self:
-        """The same query, found wrong by a service."""
+        """Return this query with errors that a service has found."""
         return replace(self, query=None, problems=tuple(problems))
 
     def value(self, name: str) -> str:
-        """What was typed into a field, right or wrong."""
+        """Return the text of a field, valid or not."""
         return dict(self.given).get(name, "")
 
     def values(self, name: str) -> list[str]:
-        """The same, of a field that may be there several times."""
+        """Return all texts of a field that can occur several times."""
         return [value for each, value in self.given if each == name]
 
     def is_checked(self, name: str) -> bool:
-        """Whether a box is ticked: it is there, and unless all is refused it does not say no."""
+        """Return whether to tick a checkbox: its parameter is present and not false.
+
+        In an invalid query any value ticks the checkbox.
+        """
         return bool(self.value(name) and (self.query is None or getattr(self.query, name)))
 
     def errors_for(self, name: str) -> list[str]:
-        """What is wrong with a field; a rule about two fields is told beside both."""
+        """Return the errors of a field; an error about two fields belongs to both."""
         return [each.message for each in self.problems if name in self._fields(each)]
 
     @property
     def form_errors(self) -> list[ErrorDetail]:
-        """What is wrong with no field of the form: unknown names, the place of the page."""
+        """Return the errors that belong to no field of the form, such as unknown parameters."""
         shown = self.model.model_fields.keys() - _PLACES - {"count"}
         return [each for each in self.problems if not self._fields(each) & shown]
 
@@ -79,9 +82,9 @@ class ParsedQuery(Generic[M]):
         return self.model.model_fields.keys() & set(re.findall(r"\w+", problem.message))
 
     def address(self, path: str, **changes: str | int | None) -> str:
-        """The page's own address with some parameters changed, None for left out.
+        """Return the URL of the page with some parameters changed; None removes a parameter.
 
-        It leads to the first page unless the change says to which.
+        The URL leads to the first page unless the changes contain `skip` or `cursor`.
         """
         kept = [
             (name, value)
@@ -94,7 +97,7 @@ class ParsedQuery(Generic[M]):
 
 @dataclass(frozen=True)
 class SortLink:
-    """A column's header: where it leads, and the order it stands for now."""
+    """The link in a column header, and the current sort order of the column."""
 
     href: str
     # The value of `aria-sort`.
@@ -104,7 +107,7 @@ class SortLink:
 def sort_link(
     asked: ParsedQuery[M], path: str, name: str, now: str, *, descending_first: bool
 ) -> SortLink:
-    """The header of the column `name` of a page sorted by `now`; it turns the order round."""
+    """Return the link of column `name` on a page sorted by `now`; it reverses the order."""
     order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
     descending_next = descending_first if order == "none" else order == "ascending"
     return SortLink(asked.address(path, sort=f"{'-' if descending_next else ''}{name}"), order)
@@ -113,7 +116,7 @@ def sort_link(
 async def parse_and_query(
     asked: ParsedQuery[M], ask: Callable[[M], Awaitable[T]]
 ) -> tuple[ParsedQuery[M], T | None]:
-    """What a service finds; nothing if the query is wrong, or the service says that it is."""
+    """Return the query and the result of a service, or None if the query is invalid."""
     if asked.query is None:
         return asked, None
     try:
@@ -128,7 +131,7 @@ def _address(path: str, parameters: Iterable[tuple[str, str]]) -> str:
 
 
 def _lists(model: type[BaseModel]) -> set[str]:
-    """Fields that may be there several times."""
+    """Return the names of fields that can occur several times."""
     return {
         name
         for name, each in model.model_fields.items()

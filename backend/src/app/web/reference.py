@@ -1,13 +1,14 @@
-"""The API's reference as two pages, `/docs` to try it and `/redoc` to read it."""
+"""The API reference in two pages: `/docs` for trying requests and `/redoc` for reading."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.web.html import POLICY, page
 
-# ReDoc makes its styles in two <style> elements. One stays empty, its rules are added by script,
-# which is no inline style; the other has these few rules of perfect-scrollbar. By their hashes, so
-# that no other inline style is allowed: a ReDoc with another text fails tests/browser.
+# ReDoc adds two <style> elements. The first is empty, and a script adds its rules, which the policy
+# does not count as inline style. The second has a few rules of perfect-scrollbar. The policy allows
+# both by their hashes, so that it forbids other inline styles. If a new version of ReDoc changes
+# the rules, tests/browser fails.
 _REDOC_POLICY = {
     **POLICY,
     "style-src": " ".join(
@@ -21,7 +22,7 @@ _REDOC_POLICY = {
 
 
 async def swagger(request: Request) -> Response:
-    """Swagger UI, which tries requests out."""
+    """Return the page with Swagger UI, for trying requests."""
     context = {
         "title": "Swagger UI",
         "path": "/docs",
@@ -32,7 +33,7 @@ async def swagger(request: Request) -> Response:
 
 
 async def redoc(request: Request) -> Response:
-    """ReDoc, everything on one page to read."""
+    """Return the page with ReDoc, which shows the whole reference."""
     context = {
         "title": "ReDoc",
         "path": "/redoc",

@@ -1,4 +1,4 @@
-"""Every address of `web/`: all of them are read, none is in the OpenAPI document."""
+"""The routes of all pages; they support GET only and are not in the OpenAPI document."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from app.web.html import html_page
 
 @html_page
 async def _nothing(_: Request) -> Response:
-    raise NotFoundError("There is no such page")
+    raise NotFoundError("The page does not exist")
 
 
 routes: list[Route] = [
