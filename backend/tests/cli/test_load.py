@@ -38,7 +38,7 @@ def _load_twice(run: Command | RunDeals, folder: Path) -> None:
     assert json.loads(first.stdout)["inserted"] == 300
     assert again.returncode == 0
     assert "0 inserted, 0 updated, 300 unchanged, 0 duplicates, 0 rejected" in again.stdout
-    assert (verified.returncode, verified.stdout) == (0, "every derived number is right\n")
+    assert (verified.returncode, verified.stdout) == (0, "every derived number is correct\n")
     assert not (folder / "deals.csv.rejects.csv").exists()
 
 

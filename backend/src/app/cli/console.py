@@ -23,7 +23,7 @@ stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
 @contextmanager
 def rows_bar(description: str, rows: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar of rows; yield a function that sets the number of rows so far."""
+    """Show a progress bar of rows. Yield a function that sets the number of rows so far."""
     with _bar(MofNCompleteColumn()) as progress:
         task = progress.add_task(description, total=rows)
         yield lambda done: progress.update(task, completed=done)
@@ -31,7 +31,7 @@ def rows_bar(description: str, rows: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def load_bar(description: str) -> Iterator[Callable[[LoadProgress], None]]:
-    """Show a progress bar of bytes and rows; yield a function that sets the progress so far."""
+    """Show a progress bar of bytes and rows. Yield a function that sets the progress so far."""
     with _bar(DownloadColumn(), TextColumn("{task.fields[rows]:,} rows")) as progress:
         task = progress.add_task(escape(description), total=None, rows=0)
 
@@ -44,7 +44,7 @@ def load_bar(description: str) -> Iterator[Callable[[LoadProgress], None]]:
 
 
 def _bar(*columns: ProgressColumn) -> Progress:
-    """Return a progress bar on stderr, so that scripts can read stdout; it is hidden in a pipe."""
+    """Return a progress bar on stderr, so that scripts can read stdout. It is hidden in a pipe."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -41,14 +41,14 @@ class Later(TyperCommand):
 
 app = TyperGroup(
     name="deals",
-    help="Hotel deals: load a CSV of deals, serve them over HTTP.",
+    help="Hotel deals: load deals from CSV files and serve them over HTTP.",
     no_args_is_help=True,
     commands=[
         Later("demo", "Start a database with generated deals, the API and a worker."),
         Later("serve", "Serve the API."),
         Later("worker", "Run background jobs: imports of uploaded files, and housekeeping."),
         Later("generate", "Write a CSV file of random deals."),
-        Later("load", "Load deals from a CSV file; a repeated load changes nothing."),
+        Later("load", "Load deals from a CSV file. A repeated load changes nothing."),
         Later("migrate", "Upgrade the database schema to the latest revision."),
         Later("verify", "Recompute every derived number and report differences."),
         Later("doctor", "Diagnose database problems and suggest fixes."),
@@ -58,7 +58,7 @@ app = TyperGroup(
 
 
 def main() -> NoReturn:
-    """Run the command; print an expected error as one line and exit with its status."""
+    """Run the command. Print an expected error as one line and exit with its status."""
     # SIGTERM from a service manager ends a command like Ctrl-C, so that `with` blocks clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -20,7 +20,7 @@ def start() -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database; migrate it to the latest revision if it is embedded."""
+    """Open the database. Migrate it to the latest revision if it is embedded."""
     await asyncio.to_thread(upgrade_if_embedded, settings)
     async with (
         provision_database_async(settings) as urls,

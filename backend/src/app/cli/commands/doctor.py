@@ -44,7 +44,9 @@ def doctor(
     ] = 1,
     kill: Annotated[
         int | None,
-        typer.Option("--kill", metavar="PID", help="End the session of this PID; run no checks."),
+        typer.Option(
+            "--kill", metavar="PID", help="End the session of this PID and run no checks."
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="End the session without asking.")] = False,
 ) -> None:
@@ -76,7 +78,7 @@ def doctor(
 
 @asynccontextmanager
 async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[DiagnosticConnection]:
-    """Connect for diagnostics; unlike other commands, do not migrate an embedded database."""
+    """Connect for diagnostics. Unlike other commands, do not migrate an embedded database."""
     async with provision_database_async(settings) as found:
         if replica and found.pooled:
             raise ConfigurationError(

@@ -24,7 +24,7 @@ _INDENT = " " * 9
 
 @dataclass(frozen=True)
 class Report:
-    """All findings of a run; `status` is the worst severity among them."""
+    """All findings of a run. `status` is the worst severity among them."""
 
     database: Target
     looked_at: datetime
@@ -34,7 +34,7 @@ class Report:
 
     @classmethod
     def of(cls, target: Target, findings: Sequence[Finding]) -> Self:
-        """Return a report with the current time; `findings` are sorted, the worst first."""
+        """Return a report with the current time. `findings` are sorted, the worst first."""
         counted = Counter(finding.severity for finding in findings)
         counts = {severity: counted[severity] for severity in SEVERITIES}
         return cls(target, datetime.now(UTC), findings[0].severity, counts, findings)

@@ -13,12 +13,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def generate(
     out: Annotated[
-        Path, typer.Option(help="File to write; gzip-compressed if its name ends in .gz.")
+        Path, typer.Option(help="File to write, gzip-compressed if its name ends in .gz.")
     ],
     rows: Rows = 50_000,
     seed: Annotated[
         int,
-        typer.Option(min=0, help="Seed of the random data; the same seed writes the same bytes."),
+        typer.Option(min=0, help="Seed of the random data. The same seed writes the same bytes."),
     ] = DEFAULT_SEED,
 ) -> None:
     """Write a CSV file of random deals."""

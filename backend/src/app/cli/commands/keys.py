@@ -25,11 +25,11 @@ def create_key(
     scopes: Annotated[
         list[str],
         typer.Option(
-            "--scope", help=f"Permission of the key; repeatable. One of {', '.join(SCOPES)}."
+            "--scope", help=f"Permission of the key, one of {', '.join(SCOPES)}. Repeatable."
         ),
     ],
 ) -> None:
-    """Create a key and print it; it is shown only once."""
+    """Create a key and print it. It is shown only once."""
     chosen = [scope for scope in SCOPES if scope in scopes]
     if unknown := set(scopes) - set(SCOPES):
         raise typer.BadParameter(

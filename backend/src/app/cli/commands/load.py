@@ -26,11 +26,11 @@ def load(
     *,
     strict: Annotated[bool, typer.Option(help="Load nothing if a row is rejected.")] = False,
     dry_run: Annotated[
-        bool, typer.Option(help="Report what a load would do; store nothing.")
+        bool, typer.Option(help="Report what a load would do and store nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Load deals from a CSV file; a repeated load changes nothing.
+    """Load deals from a CSV file. A repeated load changes nothing.
 
     Exit status: 0 all rows are loaded, 1 some rows were rejected (with --strict nothing is loaded),
     2 the file is invalid, 3 the load failed.

@@ -26,13 +26,15 @@ def verify(
     settings = start()
     drift = asyncio.run(_verify(settings, fix=fix))
     if not drift:
-        console.stdout.print("every derived number is right")
+        console.stdout.print("every derived number is correct")
         return
     table = Table("of", "key", "number", "stored", "actual")
     for item in drift:
         table.add_row(item.what, item.key, item.name, str(item.stored), str(item.actual))
     console.stdout.print(table)
-    console.stdout.print(f"{len(drift)} numbers {'mended' if fix else 'are off'}")
+    console.stdout.print(
+        f"derived numbers {'corrected' if fix else 'that are wrong'}: {len(drift)}"
+    )
     if not fix:
         raise typer.Exit(EXIT_REJECTED)
 
