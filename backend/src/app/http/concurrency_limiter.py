@@ -39,7 +39,7 @@ class ConcurrencyLimiter:
         )
 
     def try_acquire(self) -> bool:
-        """Take a slot for one request; return False if none is free."""
+        """Take a slot for one request. Return False if none is free."""
         if self.in_progress >= self._most:
             metrics.requests_shed.inc()
             return False

@@ -49,7 +49,7 @@ _Range = tuple[str, dict[str, str], float]
 
 
 def _weighted(header: str) -> list[_Range]:
-    """Return names, parameters and weights of a header's elements; skip malformed elements."""
+    """Return names, parameters and weights of a header's elements. Skip malformed elements."""
     found = []
     for element in header.lower().split(","):
         name, *rest = (part.strip() for part in element.split(";"))

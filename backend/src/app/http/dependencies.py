@@ -19,7 +19,7 @@ from app.services.support.preconditions import VersionPrecondition
 
 
 async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
-    """Yield a session; commit after the route has run and before the response is sent."""
+    """Yield a session. Commit after the route has run and before the response is sent."""
     async with service_state(request).uow.begin() as session:
         yield session
 
@@ -46,7 +46,7 @@ async def get_actor(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     header: Annotated[str | None, Security(_header)],
 ) -> Actor:
-    """Return the actor of the request's API key; in development a key is optional.
+    """Return the actor of the request's API key. In development a key is optional.
 
     Raises:
         UnauthorizedError: the key is invalid, or missing in production.

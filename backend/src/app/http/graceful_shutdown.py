@@ -51,7 +51,7 @@ class SignalRelay:
         self._servers: dict[int, Callable[[int, FrameType | None], object]] = {}
 
     def listen(self, number: signal.Signals) -> bool:
-        """Replace the handler of a signal; return False and change nothing if there is none."""
+        """Replace the handler of a signal. Return False and change nothing if there is none."""
         handler = signal.signal(number, self._receive)
         if callable(handler):
             self._servers[number] = handler

@@ -93,7 +93,7 @@ class _Slot:
         await self._to_client(message)
 
     def release(self) -> None:
-        """Release the slot once; later calls do nothing."""
+        """Release the slot once. Later calls do nothing."""
         if self._held:
             self._held = False
             self._limiter.release()

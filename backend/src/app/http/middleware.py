@@ -78,7 +78,7 @@ class RequestMiddleware:
         self._larger_bodies = larger_bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one HTTP request; pass on other ASGI scopes."""
+        """Handle one HTTP request. Pass on other ASGI scopes."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -189,7 +189,7 @@ class _RequestContext:
         return time.perf_counter() - self._started
 
     def _timing(self) -> str:
-        """Return the value of `Server-Timing`, in milliseconds; a write has committed by now."""
+        """Return the value of `Server-Timing`, in milliseconds. A write has committed by now."""
         return (
             f"db;dur={self.statistics.milliseconds};"
             f'desc="SQL statements: {self.statistics.statements}", '

@@ -63,7 +63,7 @@ class FilePart:
             raise InvalidInputError(f"The form has no part named {FILE!r}")
 
     async def content(self) -> AsyncIterator[bytes]:
-        """Yield the blocks of the file; raise an error if the file is cut off."""
+        """Yield the blocks of the file. Raise an error if the file is cut off."""
         for found in self._taken():
             yield found
         async for block in self._body:

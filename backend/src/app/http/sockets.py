@@ -19,7 +19,7 @@ _LONGEST_STALL = 2**31 - 1
 def listen(
     host: str, port: int, setting: str, *, shared: bool = False, stall_timeout: float | None = None
 ) -> list[socket.socket]:
-    """Listen on each address of the host; clients can connect before the server starts.
+    """Listen on each address of the host. Clients can connect before the server starts.
 
     With `shared`, other processes of the service can listen on the same port. If a client reads
     nothing for `stall_timeout` seconds while data waits for it, Linux ends its connection.

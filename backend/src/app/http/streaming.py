@@ -79,7 +79,7 @@ class StreamedResponse(Response):
 
 
 def _report(work: asyncio.Future[None], body: "_Body", request_id: str) -> None:
-    """Raise an error from before the start of the response; log a later one."""
+    """Raise an error from before the start of the response. Log a later one."""
     error = work.exception()
     if error is None:
         return

@@ -44,7 +44,7 @@ class UploadedFile:
 
 
 async def uploaded_file(request: Request) -> UploadedFile:
-    """Return the file of a request; in a form, read up to the content of the file.
+    """Return the file of a request. In a form, read up to the content of the file.
 
     Raises:
         UnsupportedMediaTypeError: the body has an unsupported media type or encoding.

@@ -43,7 +43,7 @@ DEFAULTS = WorkerOptions()
 
 
 async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions = DEFAULTS) -> None:
-    """Run jobs until `stop` is set; while the database is unavailable, wait for it.
+    """Run jobs until `stop` is set. While the database is unavailable, wait for it.
 
     Raises:
         ConfigurationError: the settings of the upload store are invalid.

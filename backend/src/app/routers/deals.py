@@ -160,7 +160,7 @@ async def get_deal(request: Request, deal_id: DealId) -> Response:
 async def create_deal(
     request: Request, body: DealCreate, once: IdempotentRequestDep, _: NoQueryParameters
 ) -> Response:
-    """Create a deal and return it; `Location` is its path."""
+    """Create a deal and return it. `Location` is its path."""
 
     async def create(session: DB) -> Response:
         deal = await DealWriteService.on(session).create(body)
@@ -187,7 +187,7 @@ async def change_deal(
     expected: IfMatchVersions,
     _: NoQueryParameters,
 ) -> Response:
-    """Change the fields that the body contains; keep the others.
+    """Change the fields that the body contains. Keep the others.
 
     With `If-Match` the change succeeds only if the deal has that version. Without it, if another
     request changes the deal at the same time, one of the two gets a 409.

@@ -36,7 +36,7 @@ _CONTENT: dict[str, Any] = {
         "example": to_json(DEAL_EXAMPLE).decode() + "\n",
     },
 }
-_DESCRIPTION = "All deals; incomplete if the connection closes before the last chunk"
+_DESCRIPTION = "All deals. The export is incomplete if the connection closes before the last chunk."
 
 
 @router.get(

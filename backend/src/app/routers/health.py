@@ -42,7 +42,7 @@ async def get_health(request: Request, _: NoQueryParameters) -> Response:
     openapi_extra=PUBLIC,
 )
 async def get_liveness(_: NoQueryParameters) -> Response:
-    """Return `ok` without asking the database; a process that does not answer needs a restart."""
+    """Return `ok` without asking the database. A process that does not answer needs a restart."""
     return _dump({"status": "ok"})
 
 

@@ -123,7 +123,7 @@ async def get_hotel(
 async def create_hotel(
     request: Request, body: HotelCreate, once: IdempotentRequestDep, _: NoQueryParameters
 ) -> Response:
-    """Create a hotel and return it; `Location` is its path."""
+    """Create a hotel and return it. `Location` is its path."""
 
     async def create(session: DB) -> Response:
         hotel = await HotelService(session).create(body)
@@ -150,7 +150,7 @@ async def change_hotel(
     expected: IfMatchVersions,
     _: NoQueryParameters,
 ) -> Response:
-    """Change the fields that the body contains; keep the others.
+    """Change the fields that the body contains. Keep the others.
 
     With `If-Match` the change succeeds only if the hotel has that version. Without it, if another
     request changes the hotel at the same time, one of the two gets a 409.

@@ -213,7 +213,7 @@ async def get_import(request: Request, import_id: _ImportId, _: NoQueryParameter
     summary="Cancel an import",
 )
 async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParameters) -> Response:
-    """Cancel an import that has not ended; rows that are already stored are kept and counted."""
+    """Cancel an import that has not ended. Rows that are already stored are kept and counted."""
     return _dump(await service_state(request).imports.cancel(import_id))
 
 
@@ -265,7 +265,7 @@ async def get_import_rejects(
 
 
 async def _changes(request: Request, import_id: _ImportId) -> AsyncIterator[ImportResponse]:
-    """Return the changes of an import; read it first, so that an unknown import gets a 404."""
+    """Return the changes of an import. Read it first, so that an unknown import gets a 404."""
     imports = service_state(request).imports
     await imports.get(import_id)
     return imports.changes(import_id)
@@ -277,7 +277,7 @@ async def _changes(request: Request, import_id: _ImportId) -> AsyncIterator[Impo
     responses={
         200: {
             **success_response(
-                200, description="Server-Sent Events; the `data` of each is an `ImportResponse`"
+                200, description="Server-Sent Events with an `ImportResponse` as `data`"
             )[200],
             "content": {"text/event-stream": {"example": _EVENT}},
         },

@@ -25,7 +25,7 @@ BulkBody = Annotated[
 
 BULK_BODY_EXAMPLES: dict[str, Any] = {
     "two": {
-        "summary": "Two deals; each is created, or replaces the deal with its `external_id`",
+        "summary": "Two deals, which are created or replace the deals with their `external_id`",
         "value": [
             NEW_DEAL_EXAMPLE,
             {**NEW_DEAL_EXAMPLE, "external_id": 70002, "room_type": "double"},
@@ -78,17 +78,17 @@ class BulkError(_BulkErrorRequired, total=False):
 
     details: Annotated[
         list[ErrorDetailBody],
-        Field(description="Invalid fields of the item; present only if single fields are invalid"),
+        Field(description="The invalid fields of the item, if single fields are invalid"),
     ]
 
 
 class BulkResult(TypedDict):
-    """The result for an item; `error` is null unless `status` is "error"."""
+    """The result for an item. `error` is null unless `status` is "error"."""
 
     index: Annotated[int, Field(ge=0, description="Position of the item in the request, from 0")]
     status: Literal["created", "updated", "unchanged", "error"]
     id: Annotated[
-        int | None, Field(description="`id` of the deal; null if the item was not stored")
+        int | None, Field(description="`id` of the deal, or null if the item was not stored")
     ]
     error: BulkError | None
 

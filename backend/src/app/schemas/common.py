@@ -66,12 +66,12 @@ AverageStars = Annotated[
 CURSOR = "Nv1L7IRZ_Z-vrVxnoNjei1tbIm4iLCI4NTIuMDYiXSxbImkiLDM0MjU1XV0"
 NextCursor = Annotated[
     str | None,
-    Field(description="`cursor` of the next page; null on the last page", examples=[CURSOR]),
+    Field(description="`cursor` of the next page, or null on the last page", examples=[CURSOR]),
 ]
 Skipped = Annotated[
     int | None,
     Field(
-        description="Number of items before this page; null if the request had a `cursor`",
+        description="Number of items before this page, or null if the request had a `cursor`",
         examples=[0],
     ),
 ]
@@ -80,7 +80,7 @@ Id = Annotated[int, Field(ge=1, lt=BIGINT_END)]
 
 
 def normalize_text(value: Any) -> Any:
-    """Refuse NUL, compose letters (NFC) and strip white space; leave other types unchanged.
+    """Refuse NUL, compose letters (NFC) and strip white space. Leave other types unchanged.
 
     PostgreSQL cannot store NUL. White space is as `str.strip` defines it, which includes U+001C to
     U+001F, so that requests and loads agree. This runs before the length check, because NFC changes
@@ -130,7 +130,9 @@ class PaginatedResponse(TypedDict, Generic[T]):
     """A page of a collection."""
 
     items: list[T]
-    total: Annotated[int | None, Field(description="Number of all matches; null with `count=none`")]
+    total: Annotated[
+        int | None, Field(description="Number of all matches, or null with `count=none`")
+    ]
     skip: Skipped
     limit: PageLimit
     next_cursor: NextCursor
@@ -155,7 +157,7 @@ class PageQuery(BaseModel):
         Field(
             ge=0,
             lt=BIGINT_END,
-            description="Number of items to skip, 0 if left out; not allowed with `cursor`",
+            description="Number of items to skip, by default 0. Not allowed with `cursor`.",
             examples=[40],
         ),
         # A factory keeps the default out of the document. Generated clients would send `skip=0`,
@@ -168,8 +170,8 @@ class PageQuery(BaseModel):
         OptionalParam[str],
         Field(
             max_length=1000,
-            description="`next_cursor` of the previous page; the sort and the filters must be the "
-            "same; not allowed with `skip`",
+            description="`next_cursor` of the previous page. The sort and the filters must be the "
+            "same. Not allowed with `skip`.",
             examples=[CURSOR],
         ),
     ] = None
@@ -235,7 +237,7 @@ class ErrorBody(_ErrorRequired, total=False):
 
     details: Annotated[
         list[ErrorDetailBody],
-        Field(description="Invalid fields; present only if single fields are invalid"),
+        Field(description="The invalid fields, if single fields are invalid"),
     ]
 
 

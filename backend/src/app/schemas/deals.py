@@ -90,7 +90,9 @@ class DealResponse(TypedDict):
     id: Id
     external_id: Annotated[
         int | None,
-        Field(description="Id of the deal in its source, such as a CSV file; null if it has none"),
+        Field(
+            description="Id of the deal in its source, such as a CSV file, or null if it has none"
+        ),
     ]
     hotel_id: Id
     room_type: Annotated[str, Field(examples=["suite"])]
@@ -107,7 +109,7 @@ class DealResponse(TypedDict):
         list[str], Field(description="Sorted by name", examples=[["boutique", "luxury"]])
     ]
     version: Annotated[
-        int, Field(ge=1, description="Version of the deal; every change increments it")
+        int, Field(ge=1, description="Version of the deal, incremented by every change")
     ]
     created_at: Timestamp
     updated_at: Timestamp
@@ -120,7 +122,7 @@ class DealCreate(Body):
     model_config = openapi_examples(NEW_DEAL_EXAMPLE, _NEW)
 
     external_id: Annotated[
-        EntityId | None, Field(description="Id of the deal in its source; unique among all deals")
+        EntityId | None, Field(description="Id of the deal in its source, unique among all deals")
     ] = None
     hotel_id: Annotated[EntityId, Field(description="`id` of an existing hotel")]
     room_type: RoomType
@@ -143,7 +145,7 @@ class DealCreate(Body):
 
 
 class DealPatch(Body):
-    """The fields of a deal to change; fields that are left out keep their values."""
+    """The fields of a deal to change. Fields that are left out keep their values."""
 
     model_config = openapi_examples(
         {"price_per_night": "150.00", "discount_percent": 39}, {"is_available": False}
@@ -174,7 +176,7 @@ AvailableOnly = Annotated[bool, Field(description="Only deals that are not sold"
 
 
 class DealFilters(BaseModel):
-    """Filters of deals; a filter that is left out matches every deal."""
+    """Filters of deals. A filter that is left out matches every deal."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -195,7 +197,7 @@ class DealFilters(BaseModel):
         OptionalParam[list[SearchText]],
         Field(
             max_length=MAX_CATEGORY_FILTERS,
-            description="Deals in any of these categories; repeat the parameter for several",
+            description="Deals in any of these categories. Repeat the parameter for several.",
             examples=[["luxury", "beach"]],
         ),
     ] = None
@@ -248,8 +250,8 @@ class DealQuery(DealFilters, PageQuery):
         str,
         Field(
             pattern=SORT_PATTERN,
-            description="Comma-separated fields, `-` before a field for descending order; ties are "
-            "sorted by `id`",
+            description="Comma-separated fields, with `-` before a field for descending order. "
+            "Ties are sorted by `id`.",
             examples=["-discount_percent,price_per_night"],
         ),
     ] = "id"

@@ -26,7 +26,7 @@ COLUMNS = (*_FIRST, *_BEFORE_CATEGORIES, CATEGORIES, "created_at")
 
 
 def csv_example(**fields: str) -> str:
-    """Return a CSV file with one row; `fields` replace columns or add columns at the end."""
+    """Return a CSV file with one row. `fields` replace columns or add columns at the end."""
     example: dict[str, Any] = {
         **{name: DEAL_EXAMPLE[column] for name, column in DEAL_COLUMNS.items()},
         **{name: DEAL_EXAMPLE["hotel"][column] for name, column in HOTEL_COLUMNS.items()},

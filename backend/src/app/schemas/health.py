@@ -9,5 +9,5 @@ class HealthResponse(TypedDict):
 
     status: Annotated[
         Literal["ok"],
-        Field(description="Always `ok`; a failed check returns 503", examples=["ok"]),
+        Field(description="Always `ok`, because a failed check returns 503", examples=["ok"]),
     ]

@@ -50,7 +50,7 @@ class HotelResponse(HotelSummaryResponse):
 
     deal_count: Annotated[int, Field(description="Number of the hotel's deals")]
     version: Annotated[
-        int, Field(ge=1, description="Version of the hotel; every change increments it")
+        int, Field(ge=1, description="Version of the hotel, incremented by every change")
     ]
     created_at: Timestamp
     updated_at: Timestamp
@@ -68,7 +68,7 @@ class HotelCreate(Body):
 
 
 class HotelPatch(Body):
-    """The fields of a hotel to change; fields that are left out keep their values."""
+    """The fields of a hotel to change. Fields that are left out keep their values."""
 
     model_config = openapi_examples({"phone": "+41-44-555-0102"})
 

@@ -25,12 +25,12 @@ class ImportLinks(TypedDict):
     events: Annotated[str, Field(description="Path of the event stream of this import")]
     rejects: Annotated[
         str | None,
-        Field(description="Path of the rejected rows as CSV; null if there are none"),
+        Field(description="Path of the rejected rows as CSV, or null if there are none"),
     ]
 
 
 class RowWarning(TypedDict):
-    """A warning about rows that were read; the rows may be loaded or rejected."""
+    """A warning about rows that were read. The rows may be loaded or rejected."""
 
     code: Annotated[
         str, Field(description="Stable code for programs", examples=["surplus_empty_fields"])
@@ -128,10 +128,10 @@ class ImportResponse(TypedDict):
     created_by: Annotated[str, Field(description="Name of the API key of the upload")]
     created_at: Timestamp
     started_at: Annotated[
-        Timestamp | None, Field(description="Start of the first attempt; null before it")
+        Timestamp | None, Field(description="Start of the first attempt, or null before it")
     ]
     finished_at: Annotated[
-        Timestamp | None, Field(description="End of the import; null until it has ended")
+        Timestamp | None, Field(description="End of the import, or null until it has ended")
     ]
     links: ImportLinks
 

@@ -27,7 +27,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 class Body(BaseModel):
-    """The base of all request bodies; it refuses unknown fields, so that typos are not ignored."""
+    """The base of all request bodies. It refuses unknown fields, so that typos are not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -103,8 +103,8 @@ CategoryNames = Annotated[
     list[CategoryName],
     Field(
         max_length=limits.MAX_CATEGORIES,
-        description="Names of categories, stored in lower case without duplicates; new categories "
-        "are created",
+        description="Names of categories, stored in lower case without duplicates. The "
+        "service creates new categories.",
         examples=[["boutique", "luxury"]],
     ),
 ]

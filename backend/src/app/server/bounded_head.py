@@ -126,7 +126,7 @@ class _Arrival:
         self._in_head, self._in_body = False, True
 
     def end(self) -> None:
-        """Record the end of a request; its bytes do not count for the next head."""
+        """Record the end of a request. Its bytes do not count for the next head."""
         self._in_body = False
         self._received = 0
 

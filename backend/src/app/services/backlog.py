@@ -7,7 +7,7 @@ from app.services.support.single_flight import SingleFlight
 
 
 class BacklogService:
-    """The backlog of background work, for metrics; a process has one instance.
+    """The backlog of background work, for metrics. A process has one instance.
 
     A query that takes longer than `patience` seconds fails, because a scrape has a time limit.
     """

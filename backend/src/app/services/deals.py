@@ -28,7 +28,7 @@ class DealReadService:
         self._cursors = cursors
 
     async def page(self, query: DealQuery) -> PaginatedResponse[DealResponse]:
-        """Return the page of deals for `query`; a page past the end has a total but no items.
+        """Return the page of deals for `query`. A page past the end has a total but no items.
 
         Raises:
             InvalidInputError: the cursor is invalid or belongs to another query.
@@ -86,7 +86,7 @@ class DealWriteService:
     async def change(
         self, deal_id: int, patch: DealPatch, expected: VersionPrecondition
     ) -> DealResponse:
-        """Store the fields of `patch` that differ; without a difference the version stays.
+        """Store the fields of `patch` that differ. Without a difference the version stays.
 
         Raises:
             NotFoundError: the deal does not exist, or the hotel (which the database detects).

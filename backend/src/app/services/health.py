@@ -9,7 +9,7 @@ from app.services.support.single_flight import SingleFlight
 
 
 class HealthService:
-    """A service that checks the database for health endpoints; a process has one instance.
+    """A service that checks the database for health endpoints. A process has one instance.
 
     A database that does not answer within `patience` seconds counts as unavailable.
     """

@@ -19,7 +19,7 @@ class HotelReadService:
         self._cursors = cursors
 
     async def page(self, query: HotelQuery) -> PaginatedResponse[HotelResponse]:
-        """Return the page of hotels for `query`; a page past the end has a total but no items.
+        """Return the page of hotels for `query`. A page past the end has a total but no items.
 
         Raises:
             InvalidInputError: the cursor is invalid or belongs to another query.
@@ -60,7 +60,7 @@ class HotelService:
     async def change(
         self, hotel_id: int, patch: HotelPatch, expected: VersionPrecondition
     ) -> HotelResponse:
-        """Store the fields of `patch` that differ; without a difference the version stays.
+        """Store the fields of `patch` that differ. Without a difference the version stays.
 
         Raises:
             NotFoundError: the hotel does not exist.

@@ -60,7 +60,7 @@ class HousekeepingService:
         return len(names)
 
     async def _remove_orphans(self) -> int:
-        """Remove stored files that never became an import; return their number."""
+        """Remove stored files that never became an import. Return their number."""
         old = await self._uploads.older_than(datetime.now(UTC) - ORPHAN_AGE, BATCH * MOST_BATCHES)
         removed = 0
         for start in range(0, len(old), BATCH):

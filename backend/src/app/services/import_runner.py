@@ -65,7 +65,7 @@ class _Attempt:
 
 
 class ImportRunner:
-    """A service that runs attempts at imports; any process can run the next attempt."""
+    """A service that runs attempts at imports. Any process can run the next attempt."""
 
     def __init__(
         self, database: Database, uploads: UploadStore, *, chunk_rows: int = CHUNK_ROWS
@@ -168,7 +168,7 @@ class ImportRunner:
 
 
 async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:
-    """Claim the next attempt at an import; return None if there is none.
+    """Claim the next attempt at an import. Return None if there is none.
 
     All connections of an attempt have the name of its import. They are ended first, so that a
     worker that hangs or is unreachable keeps neither the load lock nor row locks.
@@ -216,7 +216,7 @@ async def _requeue(attempt: _Attempt, error: str) -> None:
 
 
 async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
-    """Store the final state; if the database is unavailable, leave the import for a new attempt."""
+    """Store the final state. If the database is unavailable, leave the import for a new attempt."""
     try:
         async with attempt.database.uow.begin() as session:
             await _store(session, attempt).end(state, error)

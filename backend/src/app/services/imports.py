@@ -60,7 +60,7 @@ class ImportService:
         self._listener = listener
 
     async def submit(self, upload: Upload, options: ImportOptions) -> tuple[ImportResponse, bool]:
-        """Store a file and queue its import; return the import and whether it is new.
+        """Store a file and queue its import. Return the import and whether it is new.
 
         An earlier import of the same bytes is returned instead, unless it has failed or was
         cancelled, or `force` is set. A dry run always creates a new import, because its result
@@ -116,7 +116,7 @@ class ImportService:
         return _import(await self._stored(import_id))
 
     async def cancel(self, import_id: int) -> ImportResponse:
-        """Cancel an import; rows that the response counts as stored are kept, and no more follow.
+        """Cancel an import. Rows that the response counts as stored are kept, and no more follow.
 
         Raises:
             NotFoundError: no import has this id.
@@ -202,7 +202,7 @@ class ImportService:
 async def _enqueue(
     session: AsyncSession, name: str, stored: Stored, upload: Upload, options: ImportOptions
 ) -> tuple[int, bool]:
-    """Create an import and its job, or find an earlier import; return its id and whether it is new.
+    """Create an import and its job, or find an earlier import. Return its id and whether it is new.
 
     An earlier import of the same bytes is used unless `force` or `dry_run` is set.
     """

@@ -1,4 +1,4 @@
-"""API keys: an operator creates and revokes them, and every write requires one.
+"""API keys: an operator creates and revokes them. In production every write requires one.
 
 A key is `hd_<lookup>_<secret>`. The lookup finds the row of the key. The database stores only the
 SHA-256 of the secret, which is 32 random bytes, and the service compares it in constant time. A key
@@ -58,7 +58,7 @@ class KeyService:
         self._keys = ApiKeyRepository(session)
 
     async def create(self, name: str, scopes: Sequence[Scope]) -> str:
-        """Create a key and return it; it cannot be recovered later.
+        """Create a key and return it. It cannot be recovered later.
 
         Raises:
             ConflictError: another key has this name; the database detects it.
@@ -79,7 +79,7 @@ class KeyService:
         return await self._keys.all()
 
     async def revoke(self, name: str) -> None:
-        """Revoke a key; all processes refuse it within `CACHE_SECONDS`.
+        """Revoke a key. All processes refuse it within `CACHE_SECONDS`.
 
         Raises:
             NotFoundError: no key has this name, or the key is already revoked.
@@ -91,7 +91,7 @@ class KeyService:
 
 
 class ApiKeyAuthenticator:
-    """A checker of requests' keys, with a cache; a process has one instance."""
+    """A checker of requests' keys, with a cache. A process has one instance."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow

@@ -12,7 +12,7 @@ LoadMode = Literal["rows", "strict", "dry-run"]
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """The progress of a load; bytes refer to the file on disk, which may be compressed."""
+    """The progress of a load. Bytes refer to the file on disk, which may be compressed."""
 
     bytes_read: int
     bytes_total: int

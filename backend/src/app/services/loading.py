@@ -49,7 +49,7 @@ class LoadingService:
         progress: Callable[[LoadProgress], None] | None = None,
         chunk_rows: int = CHUNK_ROWS,
     ) -> LoadSummary:
-        """Load the valid rows of `path`; a repeated load completes an interrupted one.
+        """Load the valid rows of `path`. A repeated load completes an interrupted one.
 
         In strict mode rows are stored only if no row is rejected. In a dry run nothing is stored,
         and the summary says what a load would do. Rejected rows are written to `rejects` if it is

@@ -27,7 +27,7 @@ class BlockChannel:
         self._closed = False
 
     async def send(self, block: bytes) -> bool:
-        """Wait for room and send `block`; return False if the channel is closed."""
+        """Wait for room and send `block`. Return False if the channel is closed."""
         if not self._closed:
             await self._blocks.put(block)
         return not self._closed

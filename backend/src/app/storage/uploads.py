@@ -54,7 +54,7 @@ class _Measure:
 
 
 class UploadStore:
-    """A store of files by name; each file is written once and atomically.
+    """A store of files by name. Each file is written once and atomically.
 
     The service chooses a unique name of one to 200 letters, digits, `-` and `_`. Names of clients
     are never used. Every method raises `StorageUnavailableError` if the storage does not answer or
@@ -106,7 +106,7 @@ class UploadStore:
                 await self.remove(name)
 
     async def fetch(self, name: str, target: Path) -> Stored:
-        """Copy the file to `target` and replace it; remove the copy if an error occurs.
+        """Copy the file to `target` and replace it. Remove the copy if an error occurs.
 
         Raises:
             NotFoundError: the store has no file of this name.
@@ -128,7 +128,7 @@ class UploadStore:
                 raise
 
     async def remove(self, name: str) -> None:
-        """Remove the file and the remains of an interrupted `put`; ignore a missing file."""
+        """Remove the file and the remains of an interrupted `put`. Ignore a missing file."""
         path = _path(name)
         with storage_errors():
             store = await self._place.store()

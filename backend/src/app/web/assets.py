@@ -1,4 +1,4 @@
-"""Static files of the pages; pages load no file from another host.
+"""Static files of the pages. Pages load no file from another host.
 
 The service's own files are in `static/`. `scripts/vendor.py` copies the files in `vendor/` from npm
 packages.

@@ -30,7 +30,7 @@ _PAGE_SIZES = ("10", "20", "50", "100")
 
 @html_page
 async def browse(request: Request) -> Response:
-    """Return the page of deals; invalid filters hide only the table."""
+    """Return the page of deals. Invalid filters hide only the table."""
     services = service_state(request)
     asked, found = await parse_and_query(
         ParsedQuery.of(DealQuery, request.query_params), services.deals.page

@@ -66,7 +66,7 @@ class ParsedQuery(Generic[M]):
         return bool(self.value(name) and (self.query is None or getattr(self.query, name)))
 
     def errors_for(self, name: str) -> list[str]:
-        """Return the errors of a field; an error about two fields belongs to both."""
+        """Return the errors of a field. An error about two fields belongs to both."""
         return [each.message for each in self.problems if name in self._fields(each)]
 
     @property
@@ -82,7 +82,7 @@ class ParsedQuery(Generic[M]):
         return self.model.model_fields.keys() & set(re.findall(r"\w+", problem.message))
 
     def address(self, path: str, **changes: str | int | None) -> str:
-        """Return the URL of the page with some parameters changed; None removes a parameter.
+        """Return the URL of the page with some parameters changed. None removes a parameter.
 
         The URL leads to the first page unless the changes contain `skip` or `cursor`.
         """
@@ -107,7 +107,7 @@ class SortLink:
 def sort_link(
     asked: ParsedQuery[M], path: str, name: str, now: str, *, descending_first: bool
 ) -> SortLink:
-    """Return the link of column `name` on a page sorted by `now`; it reverses the order."""
+    """Return the link of column `name` on a page sorted by `now`. It reverses the order."""
     order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
     descending_next = descending_first if order == "none" else order == "ascending"
     return SortLink(asked.address(path, sort=f"{'-' if descending_next else ''}{name}"), order)

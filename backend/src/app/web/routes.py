@@ -1,4 +1,4 @@
-"""The routes of all pages; they support GET only and are not in the OpenAPI document."""
+"""The routes of all pages. They support GET only and are not in the OpenAPI document."""
 
 from starlette.requests import Request
 from starlette.responses import Response

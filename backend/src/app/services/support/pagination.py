@@ -48,7 +48,7 @@ class PageRequest:
         return cls(filters, place, binding, codec)
 
     def page(self, items: list[T], sort_value: Callable[[T, str], Any]) -> Page[T]:
-        """Return a page; one item beyond the limit means that a next page exists.
+        """Return a page. One item beyond the limit means that a next page exists.
 
         `sort_value` returns the value of an item in a sort field.
         """

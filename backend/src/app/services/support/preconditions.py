@@ -5,7 +5,7 @@ from app.core.errors import AppError, ConflictError, PreconditionFailedError
 
 @dataclass(frozen=True)
 class VersionPrecondition:
-    """The versions of a resource that a client expects; None for any.
+    """The versions of a resource that a client expects, or None for any version.
 
     With expected versions, another version is a failed precondition. Without them, a concurrent
     change between the read and the write is a conflict, and the client can retry.

@@ -39,7 +39,7 @@ class SingleFlight(Generic[T]):
         return found
 
     async def _answer(self) -> T | AppError:
-        """Run the query; return an error instead of raising it.
+        """Run the query. Return an error instead of raising it.
 
         If all callers have timed out, asyncio would log a raised error as never retrieved.
         """
