@@ -10,24 +10,24 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.core.errors import ConfigurationError
 
 _PROJECT = Path(__file__).resolve().parents[3]
-# A checkout keeps its data beside its code; an installed package has no such place.
+# A checkout keeps its data beside its code. An installed package uses the working folder.
 _HOME = _PROJECT if (_PROJECT / "pyproject.toml").is_file() else Path.cwd()
 
-# Credentials are no part of it, and neither is a query: either would be ignored.
+# The pattern of an S3 URL. It rejects credentials and a query, which would be ignored.
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII)
 
-# As browsers write it: in lower case, without a path.
+# The pattern of a CORS origin, as browsers send it: in lower case, without a path.
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 
 _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
 
 
 class Settings(BaseSettings):
-    """Everything an operator can set, read once at start from the environment and `.env`.
+    """The operator's settings, read once at start from the environment and `.env`.
 
-    Frozen and passed in: no layer reads the environment by itself, so a test or a second
-    application in one process can have other settings. Each field is documented, with its
-    default, in `.env.example`; a test keeps the two in step.
+    Settings are frozen and passed to the code that needs them. No layer reads the environment by
+    itself, so a test or a second application in one process can have other settings.
+    `.env.example` documents each field with its default, and a test keeps the two equal.
     """
 
     model_config = SettingsConfigDict(env_file=_HOME / ".env", frozen=True, extra="ignore")
@@ -37,7 +37,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     read_database_url: SecretStr | None = None
-    # Whether the two are PgBouncer's, in transaction mode; the database's own is then needed, too.
+    # Whether both URLs above lead to PgBouncer in transaction mode. The direct URL is then needed.
     db_pgbouncer: bool = False
     direct_database_url: SecretStr | None = None
     embedded_postgres_version: Literal[16, 18] = 18
@@ -50,47 +50,48 @@ class Settings(BaseSettings):
     db_read_timeout: Annotated[float, Field(gt=0)] = 3.0
     db_statement_timeout: Annotated[float, Field(gt=0)] = 10.0
     db_lock_timeout: Annotated[float, Field(gt=0)] = 5.0
-    # For the questions of who watches the service; one without an answer by then is down.
+    # Seconds that the database has to answer health checks and the queries of /metrics.
     db_health_timeout: Annotated[float, Field(gt=0)] = 1.0
 
     export_concurrency: Annotated[int, Field(ge=1, le=100)] = 2
     export_timeout: Annotated[float, Field(gt=0)] = 3600.0
     export_stall_timeout: Annotated[float, Field(gt=0)] = 60.0
 
-    # Signs cursors. Production must set it, the same for all that answer for each other.
+    # Signs cursors. Production must set it, to the same value in all processes of the service.
     signing_key: Annotated[SecretStr | None, Field(min_length=32)] = None
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     max_upload_bytes: Annotated[int, Field(ge=1024, le=64 * 1024**3)] = 1024**3
 
-    # A bucket for uploaded files; without one they are in a folder of data_dir.
+    # A bucket for uploaded files. Without one, they are stored in a folder of data_dir.
     uploads_url: str | None = None
-    # The one of the AWS variables with which the storage library would fail late, and unclearly.
+    # Checked here because the storage library reports a wrong value late and unclearly.
     aws_endpoint_url: str | None = None
 
-    # Seconds between two signs of life of a worker; one that misses three is taken for dead.
+    # Seconds between two heartbeats of a worker. A worker that misses three is considered dead.
     worker_heartbeat: Annotated[float, Field(gt=0, le=300)] = 5.0
-    # Days after an import's end; its counters stay.
+    # Days after an import's end. Its counters are kept.
     upload_retention_days: Annotated[float, Field(ge=0)] = 7.0
     rejects_retention_days: Annotated[float, Field(ge=0)] = 30.0
 
-    # In one process; what comes beyond is refused at once.
+    # The limit of one process. Requests beyond it are refused immediately (load shedding).
     max_requests_in_progress: Annotated[int, Field(ge=1)] = 128
-    # Seconds that a request may take to arrive, head and body; of an upload, each piece.
+    # Seconds to receive a request's head and body, or each piece of an upload.
     request_arrival_timeout: Annotated[float, Field(gt=0)] = 20.0
-    # Seconds from SIGTERM to the moment when nothing new is taken.
+    # Seconds from SIGTERM until the process refuses new requests.
     drain_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
 
-    # Where Prometheus finds the metrics; empty: nowhere. With a port, there and not beside the API.
+    # Path of the Prometheus metrics. An empty path serves none beside the API. With a port, they
+    # are served on that port instead of beside the API.
     metrics_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._/-]*)?$")] = "/metrics"
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
 
-    # Whose pages may ask; none without.
+    # CORS: the origins whose pages may use the API.
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    # How long browsers are to come by https only; 0: nothing is said of it.
+    # Strict-Transport-Security: seconds for which browsers must use HTTPS. 0 omits the header.
     hsts_seconds: Annotated[int, Field(ge=0)] = 0
-    # The proxies whose word on who a client is is taken.
+    # The trusted proxies: the client's address is read from their X-Forwarded-For.
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = ()
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -106,7 +107,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """One that ends in a slash, or has a path, would never be equal to a browser's."""
+        """Reject origins with a path or a trailing slash, which never equal a browser's origin."""
         if value != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in value):
             raise ValueError("must look like https://host:port,https://other, or be *")
         return value
@@ -135,15 +136,15 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _empty_means_unset(cls, value: Any) -> Any:
-        """`DATABASE_URL=` in a compose or `.env` file is how people say "none"."""
+        """Read an empty value, such as `DATABASE_URL=` in a `.env` file, as unset."""
         return None if value == "" else value
 
     @field_validator("database_url", "read_database_url", "direct_database_url")
     @classmethod
     def _postgres_with_asyncpg(cls, value: SecretStr | None) -> SecretStr | None:
-        """Accept the two common spellings of a PostgreSQL URL, and speak asyncpg to both.
+        """Accept the common spellings of a PostgreSQL URL and make each use asyncpg.
 
-        SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg, which the service does not use.
+        SQLAlchemy 2.1 uses psycopg for a bare `postgresql://`, and the service has no psycopg.
         """
         if value is None:
             return None
@@ -169,13 +170,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _sessions_are_possible(self) -> Self:
-        """LISTEN and session locks would seem to work through a pooler, and do nothing."""
+        """Require a direct URL beside PgBouncer, where LISTEN and session locks have no effect."""
         if self.db_pgbouncer and not (self.database_url and self.direct_database_url):
             raise ValueError("DB_PGBOUNCER needs DATABASE_URL and DIRECT_DATABASE_URL")
         return self
 
     def with_command_timeouts(self) -> "Settings":
-        """For commands: a load or a check of everything may take what a request may not."""
+        """Return the settings of commands, which may run longer than requests: up to an hour."""
         return self.model_copy(
             update=dict.fromkeys(("db_read_timeout", "db_statement_timeout"), 3600.0)
         )
@@ -187,15 +188,15 @@ class Settings(BaseSettings):
 
 
 def is_traced() -> bool:
-    """Whether there is a collector for traces: a variable of OpenTelemetry's names it.
+    """Return whether an OTEL_EXPORTER_OTLP variable of OpenTelemetry names a trace collector.
 
-    Without one nobody is asked, for each request, whether there is a trace.
+    Without a collector, log lines are written without looking for a trace.
     """
     return any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings of this process.
+    """Return the settings of this process.
 
     Raises:
         ConfigurationError: one line for the operator, naming each variable and its rule.

@@ -1,8 +1,8 @@
-"""Every error the service raises on purpose.
+"""The errors that the service raises on purpose.
 
-Services raise subclasses of `AppError`; `app.http.exception_handlers` turns them into the HTTP
-envelope, the CLI into one line and an exit code. A status is an HTTP number, but no HTTP library is
-imported here: it is the vocabulary that clients, routes (`responses=`) and logs share.
+Services raise subclasses of `AppError`. `app.http.exception_handlers` turns them into the HTTP
+error envelope, and the CLI into one line and an exit code. `status` is an HTTP status code, because
+clients, routes (`responses=`) and logs share that vocabulary. The module imports no HTTP library.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 
 class DealsError(Exception):
-    """Base of all errors a person is meant to read; the message is one clear line."""
+    """The base of all errors that are shown to users. The message is one clear line."""
 
 
 class ConfigurationError(DealsError):
-    """The service cannot start with these settings."""
+    """Settings, or an installation, with which the service cannot start."""
 
 
 class EmbeddedPostgresError(DealsError):
-    """The embedded PostgreSQL cannot be started here; the message says why and what to do."""
+    """A failed start of the embedded PostgreSQL. The message says why and what to do."""
 
 
 class DatabaseUnreachableError(DealsError):
-    """No connection, or none any more; the message says where to, for how long, and why.
+    """A missing or lost connection to a database. The message says where to, how long, and why.
 
-    `kind` is one word or two for scripts: refused, timeout, authentication, ...
+    `kind` is a short name for scripts: refused, timeout, authentication, ...
     """
 
     def __init__(self, message: str, kind: str, advice: str) -> None:
@@ -34,31 +34,31 @@ class DatabaseUnreachableError(DealsError):
 
 
 class NotSeenError(DealsError):
-    """Something of the database could not be looked at; the message says why."""
+    """A failed query of the doctor about the database. The message says why it failed."""
 
 
 class LoadStoppedError(DealsError):
-    """A load is not to go on: it was cancelled, or another process has taken it over."""
+    """A load that must stop: it was cancelled, or another process has taken it over."""
 
 
 class TemporaryFileError(DealsError):
-    """A temporary file of this process cannot be written: the disk is full, say."""
+    """A failed write to a temporary file, for example because the disk is full."""
 
 
 class InvalidFileError(DealsError):
-    """A deals.csv that cannot be loaded at all; nothing of it was."""
+    """A deals.csv that cannot be read as a file of deals."""
 
 
 @dataclass(frozen=True)
 class ErrorDetail:
-    """One wrong field: where, in the client's terms, and what is wrong with it."""
+    """One wrong field: its path in the request, and the rule that its value breaks."""
 
     field: str
     message: str
 
 
 class AppError(DealsError):
-    """An error a client gets, in the error envelope."""
+    """An error that a client receives in the error envelope."""
 
     status: int = 500
     code: str = "INTERNAL_ERROR"
@@ -71,7 +71,7 @@ class AppError(DealsError):
 
 
 class InvalidInputError(AppError):
-    """What the client sent breaks a rule; `details` say which field and which rule."""
+    """A request that breaks validation rules. `details` name each field and its rule."""
 
     status = 422
     code = "VALIDATION_ERROR"
@@ -79,7 +79,7 @@ class InvalidInputError(AppError):
 
 
 class NotFoundError(AppError):
-    """The path or a reference names something that does not exist."""
+    """A path or a reference to a resource that does not exist."""
 
     status = 404
     code = "NOT_FOUND"
@@ -87,7 +87,7 @@ class NotFoundError(AppError):
 
 
 class ConflictError(AppError):
-    """Another row, or another request at this moment, stands against it."""
+    """A request that conflicts with a stored row or with a concurrent request."""
 
     status = 409
     code = "CONFLICT"
@@ -95,13 +95,13 @@ class ConflictError(AppError):
 
 
 class TransactionConflictError(ConflictError):
-    """Another transaction stood against this one, which is undone; made anew it may go through."""
+    """A transaction rolled back because of a concurrent one. A retry may succeed."""
 
     default_message = "Another request changed the same data, try again"
 
 
 class UnauthorizedError(AppError):
-    """There is no valid key with the request; which of the two is not told."""
+    """A request whose API key is missing or invalid. The response does not say which."""
 
     status = 401
     code = "UNAUTHORIZED"
@@ -109,7 +109,7 @@ class UnauthorizedError(AppError):
 
 
 class ForbiddenError(AppError):
-    """The key is valid but may not do this."""
+    """A request whose API key is valid but lacks the required scope."""
 
     status = 403
     code = "FORBIDDEN"
@@ -117,7 +117,7 @@ class ForbiddenError(AppError):
 
 
 class NotAcceptableError(AppError):
-    """The client takes none of the formats there are."""
+    """A request whose `Accept` header allows none of the available formats."""
 
     status = 406
     code = "NOT_ACCEPTABLE"
@@ -125,7 +125,7 @@ class NotAcceptableError(AppError):
 
 
 class PreconditionFailedError(AppError):
-    """The row is no longer what the client's `If-Match` says it is."""
+    """A failed precondition: the row's version differs from the client's `If-Match`."""
 
     status = 412
     code = "PRECONDITION_FAILED"
@@ -133,7 +133,7 @@ class PreconditionFailedError(AppError):
 
 
 class UnsupportedMediaTypeError(AppError):
-    """The body is in a format that the route does not read."""
+    """A body in a format that the route does not accept."""
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
@@ -141,7 +141,7 @@ class UnsupportedMediaTypeError(AppError):
 
 
 class PayloadTooLargeError(AppError):
-    """The body is larger than the service reads."""
+    """A body larger than the configured limit."""
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"
@@ -149,7 +149,7 @@ class PayloadTooLargeError(AppError):
 
 
 class URITooLongError(AppError):
-    """The request's target is longer than the service reads."""
+    """A request target longer than the limit."""
 
     status = 414
     code = "URI_TOO_LONG"
@@ -157,7 +157,7 @@ class URITooLongError(AppError):
 
 
 class RequestHeadersTooLargeError(AppError):
-    """The request has more headers, or longer ones, than the service reads."""
+    """A request with more or longer headers than the limits allow."""
 
     status = 431
     code = "REQUEST_HEADER_FIELDS_TOO_LARGE"
@@ -165,7 +165,7 @@ class RequestHeadersTooLargeError(AppError):
 
 
 class ServiceUnavailableError(AppError):
-    """The database does not answer now; the same request may succeed in `retry_after` seconds."""
+    """A temporary failure of the database. A retry after `retry_after` seconds may succeed."""
 
     status = 503
     code = "SERVICE_UNAVAILABLE"
@@ -174,14 +174,14 @@ class ServiceUnavailableError(AppError):
 
 
 class StorageUnavailableError(ServiceUnavailableError):
-    """Where uploaded files are kept does not answer now, or refuses the service."""
+    """A storage of uploaded files that does not answer or refuses access."""
 
     code = "STORAGE_UNAVAILABLE"
     default_message = "The storage of uploaded files is not available, try again shortly"
 
 
 class StorageFullError(AppError):
-    """There is no room for the uploaded file; the same request succeeds once there is."""
+    """A storage without space for the uploaded file. A retry may succeed once space is free."""
 
     status = 507
     code = "STORAGE_FULL"
@@ -189,20 +189,20 @@ class StorageFullError(AppError):
 
 
 class TooManyExportsError(ServiceUnavailableError):
-    """As many exports are running as may."""
+    """An export beyond the limit of concurrent exports."""
 
     default_message = "Too many exports are running, try again later"
     retry_after = 10
 
 
 class OverloadedError(ServiceUnavailableError):
-    """As many requests are in progress as one process carries."""
+    """A request beyond the limit of concurrent requests of one process."""
 
     default_message = "Too many requests are in progress, try again shortly"
 
 
 class RequestTimeoutError(AppError):
-    """The request did not arrive in time, or not all of it."""
+    """A request whose head or body did not arrive in time."""
 
     status = 408
     code = "REQUEST_TIMEOUT"

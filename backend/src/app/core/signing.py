@@ -1,4 +1,4 @@
-"""The key that signs what clients carry between requests."""
+"""The key that signs the cursors that clients send back."""
 
 import os
 import secrets
@@ -11,10 +11,10 @@ _KEY_BYTES = 32
 
 
 def signing_key(settings: Settings) -> bytes:
-    """The key of the settings or, in development, one generated once and kept in DATA_DIR.
+    """Return the configured key or, in development, one generated once and kept in DATA_DIR.
 
     Raises:
-        ConfigurationError: production has none set, or the folder cannot keep one.
+        ConfigurationError: no key is set in production, or the key cannot be written to DATA_DIR.
     """
     if settings.signing_key is not None:
         return settings.signing_key.get_secret_value().encode()
@@ -30,7 +30,10 @@ def signing_key(settings: Settings) -> bytes:
 
 
 def _kept(path: Path) -> bytes:
-    """The key in the file; whoever comes first makes it, for several workers starting at once."""
+    """Return the key in the file, and create it if it is missing.
+
+    `os.link` never replaces a file, so processes that start together all read the first key.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         made = path.with_name(f"{path.name}.{secrets.token_hex(8)}")

@@ -1,8 +1,8 @@
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
-# Every constraint gets the name it would get by hand, so that a migration can drop it by name,
-# autogenerate sees no difference, and `app.db.errors` can map it to what a client should read.
+# Every constraint has a predictable name, so that a migration can drop it, autogenerate sees no
+# difference, and `app.db.errors` can map it to an error message.
 NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
@@ -13,6 +13,6 @@ NAMING_CONVENTION = {
 
 
 class Base(DeclarativeBase):
-    """Root of the tables; one `MetaData`, one naming convention."""
+    """The base class of the models, with one `MetaData` and one naming convention."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)

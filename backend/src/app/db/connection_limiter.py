@@ -1,24 +1,24 @@
-"""A limit on the connections in use, fair to those that wait."""
+"""A limit on the connections in use that serves its waiters in order."""
 
 import asyncio
 import time
 
 from app.observability.metrics import PoolState
 
-# Seconds: longer than a busy process keeps a connection for a quick statement, and hardly noticed
-# when all connections are kept by slow ones.
+# In seconds. A busy process keeps a connection for less than this for a quick statement, and the
+# wait is hardly noticeable when slow statements keep all connections.
 PATIENCE = 0.05
 
 
 class ConnectionLimiter:
-    """Places for connections, taken by `async with` in the order of asking.
+    """A semaphore for connections, acquired by `async with` in first-in, first-out order.
 
-    The pools of SQLAlchemy and asyncpg let a newcomer overtake those that were woken and have not
-    run yet: with 128 clients on 10 connections some wait for seconds, while others pass them by.
+    The pools of SQLAlchemy and asyncpg let a new task overtake tasks that were woken and have not
+    run yet. With 128 clients on 10 connections, some tasks then wait for seconds.
 
-    There are `size` places. A wait of 50 ms adds one, up to `overflow` more, which goes when
-    nothing waits any longer: each new connection is a new process of PostgreSQL, and with 16
-    clients `POST /deals` is half as fast where every burst opens some and closes them again.
+    The limit starts at `size`. A wait of 50 ms raises it by one, up to `overflow` more, and it
+    falls again once no task waits. Each new connection is a new process of PostgreSQL: with 16
+    clients, `POST /deals` is half as fast if every burst opens connections and closes them again.
     """
 
     def __init__(self, size: int, overflow: int, timeout: float) -> None:
@@ -33,10 +33,10 @@ class ConnectionLimiter:
         self._wait_seconds = 0.0
 
     async def __aenter__(self) -> None:
-        """Take a place.
+        """Acquire the right to use a connection.
 
         Raises:
-            TimeoutError: there was none in time.
+            TimeoutError: no connection became free in time.
         """
         if self._places.locked():
             await self._wait()
@@ -52,7 +52,7 @@ class ConnectionLimiter:
             self._places.release()
 
     def state(self, idle: int) -> PoolState:
-        """Return the state of the pool behind the limiter, which has so many idle connections."""
+        """Return the state of the limited pool, which has `idle` idle connections."""
         return PoolState(self._in_use, idle, self._waiting, self._waits, self._wait_seconds)
 
     async def _wait(self) -> None:

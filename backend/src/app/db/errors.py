@@ -1,4 +1,4 @@
-"""From what the database driver raises to what the service says."""
+"""The translation of the database driver's errors to the service's errors."""
 
 import logging
 from collections.abc import Iterator
@@ -20,18 +20,18 @@ from app.db.driver import CONNECTION_ERRORS
 
 logger = logging.getLogger(__name__)
 
-# SQLSTATE classes and codes (PostgreSQL documentation, appendix A) after which the same request may
-# succeed: connection exceptions, insufficient resources, operator intervention, system errors,
-# a standby that cannot write, a transaction that was idle or open for too long, and a plan that a
-# migration has just made invalid.
+# SQLSTATE classes and codes (PostgreSQL documentation, appendix A) after which a retry may succeed:
+# connection exceptions, insufficient resources, operator intervention, system errors, a standby
+# that cannot write, a transaction that was idle or open for too long, and a cached plan that a
+# migration has just invalidated.
 _UNAVAILABLE = ("08", "28", "3D", "53", "57", "58", "25006", "25P03", "25P04", "0A000")
 _CHECK_VIOLATION = "23514"
 _LOCK_NOT_AVAILABLE = "55P03"
-# Serialization failure, deadlock detected: PostgreSQL itself asks for the transaction once more.
+# Serialization failure and deadlock detected: PostgreSQL's documentation asks for a retry.
 _RACES = ("40001", "40P01")
-# Values the schemas let through but the column cannot hold; a client's fault, never ours.
+# Values that pass the schemas but do not fit the column. They are client errors.
 _DATA_EXCEPTIONS = ("22", "54")
-# Undefined table, column, function.
+# Undefined table, column and function.
 _OTHER_SCHEMA = ("42P01", "42703", "42883")
 
 
@@ -39,7 +39,7 @@ _OTHER_SCHEMA = ("42P01", "42703", "42883")
 def database_errors() -> Iterator[None]:
     """Turn a failure of the database inside the block into an `AppError`.
 
-    SQL and its parameters stay in the log: the client learns what it can act upon.
+    The client's message contains neither SQL nor parameters. The server's log has the cause.
     """
     try:
         yield
@@ -47,8 +47,8 @@ def database_errors() -> Iterator[None]:
         raise _translated(error) from error
 
 
-# A violated constraint, by its name, in the client's words (docs/adr/0004). A reference may also
-# be violated from the other side, by removing what it refers to: whoever removes says so itself.
+# Maps the names of constraints to errors in the client's terms (docs/adr/0004). Deleting a
+# referenced row violates a foreign key as well. The code that deletes raises its own error.
 _CONSTRAINTS: dict[str, AppError] = {
     "uq_deals_external_id": ConflictError("Another deal has this external_id"),
     "uq_hotels_phone": ConflictError("Another hotel has this phone"),
@@ -67,7 +67,7 @@ _CONSTRAINTS: dict[str, AppError] = {
 
 
 def _constraint_error(code: str, name: str) -> AppError | None:
-    """Clashes, dangling references, and what a CHECK refuses although the schema let it pass."""
+    """Return the error for a violated constraint, or None if the constraint is unknown."""
     known = _CONSTRAINTS.get(name)
     if known is not None:
         return type(known)(known.message, known.details)
@@ -83,7 +83,7 @@ def _translated(error: Exception) -> Exception:
     code = str(getattr(cause, "sqlstate", None) or "")
     answer: AppError | None = None
     if isinstance(cause, asyncpg.DataError) or code.startswith(_DATA_EXCEPTIONS):
-        # Found by the server, or by the driver that could not even write the value.
+        # The server rejected the value, or the driver could not encode it.
         answer = InvalidInputError("A value is outside what can be stored")
     elif code in _OTHER_SCHEMA:
         answer = ServiceUnavailableError("The database has another schema; run `deals migrate`")

@@ -1,4 +1,4 @@
-"""Running and inspecting the schema's history from Python."""
+"""Functions that run and inspect the migrations from Python."""
 
 import asyncio
 import threading
@@ -12,22 +12,22 @@ from alembic.util.exc import CommandError
 from app.core.errors import ConfigurationError, InvalidInputError
 from app.db.errors import database_errors
 
-# Any number, as long as nothing else in the database uses it for an advisory lock.
+# The key of an advisory lock. It is arbitrary, and no other lock in the database uses it.
 MIGRATION_LOCK = 7_364_201_101
-# How long a migration waits for a table before it gives up, in PostgreSQL's units.
+# The time that a migration waits for a table lock, in PostgreSQL's format.
 LOCK_TIMEOUT = "5s"
 
-# Alembic keeps its context in module globals: two threads would migrate each other's database.
+# Alembic keeps its context in module globals: two threads would migrate each other's databases.
 _ONE_AT_A_TIME = threading.Lock()
 
 _CONFIG_FILE = Path(__file__).resolve().parents[3] / "alembic.ini"
 
 
 def alembic_config(url: str | None = None) -> Config:
-    """Alembic's configuration of this checkout, for `url` or, without one, for the settings'.
+    """Return Alembic's configuration for `url` or, without it, for the URL of the settings.
 
     Raises:
-        ConfigurationError: the installation carries no migrations.
+        ConfigurationError: the installation contains no migrations.
     """
     if not _CONFIG_FILE.is_file():
         raise ConfigurationError(f"the migrations are not installed: {_CONFIG_FILE} is missing")
@@ -39,12 +39,13 @@ def alembic_config(url: str | None = None) -> Config:
 def upgrade(url: str, revision: str = "head") -> None:
     """Migrate the database at `url` up to `revision`.
 
-    Safe to call from several processes at once; must be called where no event loop runs.
+    Several processes may call this function at the same time. The calling thread must not run an
+    event loop.
 
     Raises:
-        ConfigurationError: the database is not one this code can migrate: newer, or not UTF8.
-        ServiceUnavailableError: it does not answer.
-        ConflictError: a long transaction holds what a migration must change.
+        ConfigurationError: this code cannot migrate the database: it is newer, or not UTF8.
+        ServiceUnavailableError: the database does not answer.
+        ConflictError: a long transaction locks a table that a migration must change.
     """
     try:
         with _ONE_AT_A_TIME, database_errors():
@@ -57,12 +58,12 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 
 async def upgrade_async(url: str, revision: str = "head") -> None:
-    """`upgrade`, for callers inside an event loop."""
+    """Run `upgrade` in a thread, for callers inside an event loop."""
     await asyncio.to_thread(upgrade, url, revision)
 
 
 def known_revisions() -> list[str]:
-    """Every revision that this code has, the oldest first; none where it carries no migrations."""
+    """Return the revisions of this installation, oldest first; none if it has no migrations."""
     try:
         scripts = ScriptDirectory.from_config(alembic_config())
     except ConfigurationError:
@@ -71,7 +72,7 @@ def known_revisions() -> list[str]:
 
 
 def head_revision() -> str:
-    """The revision this code is written for."""
+    """Return the revision that this code requires."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if head is None:
         raise ConfigurationError("the schema's history is empty")

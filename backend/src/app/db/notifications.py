@@ -1,4 +1,4 @@
-"""Hearing of what others have committed: PostgreSQL's LISTEN, on a connection of its own."""
+"""Notifications of committed changes: PostgreSQL's LISTEN, on a dedicated connection."""
 
 import asyncio
 import logging
@@ -19,17 +19,20 @@ _PAUSE_SECONDS = 1.0
 
 
 class Subscription:
-    """Something of interest may have happened since the last look."""
+    """A wake-up signal for one task that waits for notifications."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
     def wake(self) -> None:
-        """Have the next, or the current, `wait` end."""
+        """End the current `wait`, or the next one."""
         self._event.set()
 
     async def wait(self, seconds: float) -> None:
-        """Until woken since the last `wait`, or for so long."""
+        """Wait until `wake` is called, at most for so many seconds.
+
+        A call of `wake` since the last `wait` counts.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._event.wait()
@@ -37,11 +40,11 @@ class Subscription:
 
 
 class Listener:
-    """Wakes those who wait for a message of one channel; connected only while somebody waits.
+    """A listener on one channel that wakes subscriptions, connected only while there are any.
 
-    `url` is the database's own: through a pooler that lends connections nothing would be heard.
-    What was sent while there was no connection is lost, so whoever is woken looks for himself, and
-    all are woken when a connection has been made.
+    `url` must bypass PgBouncer, because LISTEN does not work in transaction mode. Notifications
+    sent while the listener is not connected are lost. Therefore each new connection wakes all
+    subscriptions, and a woken task must query the current state itself.
     """
 
     def __init__(self, url: str, channel: str) -> None:
@@ -62,12 +65,12 @@ class Listener:
 
     @property
     def closed(self) -> bool:
-        """Whether the process is about to end, so that nobody should wait any more."""
+        """Return whether the process is shutting down, so that tasks should stop waiting."""
         return self._closed
 
     @contextmanager
     def subscribed(self, payload: str) -> Iterator[Subscription]:
-        """Be woken by messages of that payload inside the block."""
+        """Yield a subscription that messages with `payload` wake, inside the block."""
         subscription = Subscription()
         self._subscribers[payload].add(subscription)
         if self._task is None or self._task.done():
@@ -82,12 +85,12 @@ class Listener:
                 self._lost.set()
 
     def close(self) -> None:
-        """Wake everybody, for good."""
+        """Mark the listener as closed and wake all subscriptions."""
         self._closed = True
         self._wake_all()
 
     async def aclose(self) -> None:
-        """Close, and wait until the connection is."""
+        """Close the listener and wait until its connection is closed."""
         self.close()
         if self._task is not None:
             self._task.cancel()
@@ -112,7 +115,7 @@ class Listener:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _listen_once(self) -> None:
-        """Until the connection is lost or nobody is left."""
+        """Listen until the connection is lost or no subscription is left."""
         async with self._engine.connect() as connection:
             raw = await connection.get_raw_connection()
             driver_connection: Any = raw.driver_connection

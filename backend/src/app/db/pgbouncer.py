@@ -1,9 +1,9 @@
-"""Connections through PgBouncer in transaction mode, where a server's connection is only lent.
+"""Connections through PgBouncer in transaction mode.
 
-It is lent for one transaction, so nothing may stay on it: no prepared statement, no setting.
-PgBouncer also refuses most settings at a connection's start. They are made at the beginning of each
-transaction instead, in the same round trip as `BEGIN`, and end with it. A statement outside of any
-transaction gets one, for the settings to hold.
+PgBouncer lends a server connection for one transaction, so a client must leave no state on it: no
+prepared statement and no session setting. PgBouncer also rejects most settings when a client
+connects. Instead, each transaction begins with `SET LOCAL`, in the same round trip as `BEGIN`. A
+statement outside a transaction gets a transaction of its own, so that the settings apply.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ import asyncpg
 
 from app.db.driver import DriverConnection
 
-# PgBouncer sets these by itself, for each of its clients.
+# Settings that PgBouncer itself tracks for each client.
 _TRACKED = {"application_name", "timezone", "datestyle"}
-# What is about transactions to come, and what says the same of the one that begins.
+# Maps a setting for future transactions to the equivalent setting for the current one.
 _OF_A_TRANSACTION = {"default_transaction_read_only": "transaction_read_only"}
 
 
 def transaction_pooling_args(server_settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return arguments of asyncpg's `connect`, for settings that hold all the same."""
+    """Return arguments of asyncpg's `connect` that apply the settings through PgBouncer."""
     local = {name: value for name, value in server_settings.items() if name not in _TRACKED}
     statements = "".join(
         f"; SET LOCAL {_OF_A_TRANSACTION.get(name, name)} = '{value}'"
@@ -31,31 +31,31 @@ def transaction_pooling_args(server_settings: Mapping[str, str]) -> dict[str, An
         "connection_class": type(
             "TransactionPooledConnection", (TransactionPooledConnection,), {"settings": statements}
         ),
-        # Statements then have no name, and end with the next one.
+        # Without a cache, asyncpg uses unnamed prepared statements, which the next one replaces.
         "statement_cache_size": 0,
     }
 
 
 class TransactionPooledConnection(DriverConnection):
-    """What every transaction begins with is `settings`, as SQL that follows `BEGIN`."""
+    """A connection whose transactions begin with the SQL in `settings`, sent with `BEGIN`."""
 
     settings = ""
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - the driver's
-        """As the driver's, which begins transactions by it, too."""
+        """Execute a query, and append `settings` to the `BEGIN` that asyncpg sends here."""
         if query.startswith("BEGIN"):
             query = query.rstrip(";") + self.settings
         return await super().execute(query, *args, timeout=timeout)
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
-        """As the driver's, in a transaction of its own when there is none."""
+        """Fetch rows, in a new transaction if none is open."""
         if self.is_in_transaction():
             return await super().fetch(query, *args, **options)
         await self.execute("BEGIN")
         try:
             rows = await super().fetch(query, *args, **options)
         except asyncpg.PostgresError:
-            # Anything else leaves a connection that is of no use any more, as without a pooler.
+            # After any other error the connection is unusable, with and without PgBouncer.
             await self.execute("ROLLBACK")
             raise
         await self.execute("COMMIT")

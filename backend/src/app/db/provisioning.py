@@ -1,4 +1,4 @@
-"""Where the database is: at DATABASE_URL, or embedded in DATA_DIR when that is unset."""
+"""The location of the database: DATABASE_URL or, if unset, an embedded PostgreSQL in DATA_DIR."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,14 +11,14 @@ from app.embedded.server import embedded_postgres
 
 @dataclass(frozen=True)
 class DatabaseUrls:
-    """SQLAlchemy URLs of the database that takes writes and of the one that answers reads."""
+    """The SQLAlchemy URLs of the primary and of its replica."""
 
-    # Passwords and all, so not to be printed by whoever prints what has them.
+    # The URLs contain passwords, so repr() leaves them out.
     primary: str = field(repr=False)
     replica: str = field(repr=False)
-    # Past a pooler of connections, for what needs a session; without one, `primary` again.
+    # Bypasses PgBouncer, for work that needs a session. Without PgBouncer it equals `primary`.
     direct: str = field(default="", repr=False)
-    # Whether `primary` and `replica` are PgBouncer's.
+    # Whether `primary` and `replica` lead to PgBouncer.
     pooled: bool = False
 
     def __post_init__(self) -> None:
@@ -27,23 +27,23 @@ class DatabaseUrls:
 
     @property
     def exports(self) -> str:
-        """Where long reads go: to the replica, if there is one, or else past the pooler."""
+        """Return the URL for long reads: the replica's if there is one, or else the direct URL."""
         return self.direct if self.replica == self.primary else self.replica
 
     def past_pooler(self) -> "DatabaseUrls":
-        """For processes that hold sessions and long transactions: workers and commands."""
+        """Return URLs for workers and commands, which hold sessions and long transactions."""
         return DatabaseUrls(self.direct, self.direct if self.pooled else self.replica)
 
 
 @contextmanager
 def provision_database(settings: Settings) -> Iterator[DatabaseUrls]:
-    """The database's URLs, valid inside the block.
+    """Yield the database's URLs, valid inside the block.
 
-    Starts the embedded PostgreSQL when no URL is set and keeps it for the length of the block;
-    it stops with its last user in any process.
+    If no URL is set, start the embedded PostgreSQL and keep it for the length of the block. The
+    server stops when the last process that uses it leaves.
 
     Raises:
-        EmbeddedPostgresError: it cannot run here.
+        EmbeddedPostgresError: the embedded PostgreSQL cannot run here.
     """
     if settings.database_url is not None:
         primary = settings.database_url.get_secret_value()
@@ -63,7 +63,7 @@ def provision_database(settings: Settings) -> Iterator[DatabaseUrls]:
 
 @asynccontextmanager
 async def provision_database_async(settings: Settings) -> AsyncIterator[DatabaseUrls]:
-    """`provision_database`, with its waiting done in a thread."""
+    """Run `provision_database` without blocking the event loop."""
     block = provision_database(settings)
     urls = await asyncio.to_thread(block.__enter__)
     try:

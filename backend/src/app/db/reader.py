@@ -1,7 +1,7 @@
-"""Statements that read: one round trip each, on a connection taken for that long.
+"""Read statements: one round trip each, on a connection that is held only for that time.
 
-An `AsyncSession` costs seven times the CPU time of asyncpg's pool for one deal, and keeps its
-connection until the request is over. These reads need none of what it does (docs/adr/0008).
+For one deal, an `AsyncSession` costs seven times the CPU time of asyncpg's pool, and keeps its
+connection until the request ends. These reads need none of its features (docs/adr/0008).
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from app.observability.metrics import PoolState
 from app.observability.sql_statistics import statement_statistics
 from app.observability.tracing import begin_statement, end_statement
 
-# A row by position, its values as asyncpg decodes them; SQLAlchemy's rows are one, too.
+# A row with access by position: asyncpg's records and SQLAlchemy's rows both qualify.
 AnyRow = Sequence[Any]
 
-# The time that `close` gives to reads that have not ended.
+# The time that `close` waits for running reads.
 _CLOSE_SECONDS = 5.0
 
 
 class Reader:
-    """Reads, autocommit and read-only at the server; may be answered by a replica.
+    """A pool for autocommit, read-only statements, which may lead to a replica.
 
-    Its pool opens a connection when there is a place and no idle connection, and closes one that
-    was idle for `idle_lifetime` seconds, with 0 never.
+    The pool opens a connection when the limiter allows it and none is idle. It closes a connection
+    after `idle_lifetime` idle seconds, or never if that is 0.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Reader:
         self._pool: asyncpg.Pool[asyncpg.Record]
 
     async def open(self) -> None:
-        """Make the pool, in the running event loop; no connection is opened yet."""
+        """Create the pool in the running event loop, without opening a connection."""
         self._pool = await asyncpg.create_pool(
             min_size=0,
             max_size=self._limiter.most,
@@ -57,7 +57,7 @@ class Reader:
         )
 
     async def close(self) -> None:
-        """Close all connections, and cut off the reads that do not end within seconds."""
+        """Close all connections. Reads that do not end within seconds are cut off."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._pool.close()
@@ -69,13 +69,13 @@ class Reader:
     async def rows(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[AnyRow]:
-        """The rows of a statement.
+        """Return the rows of a statement.
 
-        The statement is compiled when it first comes, so build it once and bind what changes.
+        A statement object is compiled once and cached. Build it once and bind the values.
 
         Args:
-            statement: without "expanding" parameters; an array does what they do.
-            parameters: by the names of the statement's bound parameters.
+            statement: a statement without "expanding" parameters. Bind an array instead.
+            parameters: values by the names of the statement's bound parameters.
 
         Raises:
             ServiceUnavailableError: the database does not answer.
@@ -102,13 +102,13 @@ class Reader:
     async def row(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> AnyRow | None:
-        """The only row of a statement, or None when there is none."""
+        """Return the first row of a statement, or None if it has no rows."""
         rows = await self.rows(statement, parameters)
         return rows[0] if rows else None
 
 
 async def _keep_session(_connection: object) -> None:
-    """Leave the session as it is: an autocommit, read-only statement changes nothing of it."""
+    """Skip asyncpg's session reset: an autocommit, read-only statement leaves no session state."""
 
 
 async def _fetch(
@@ -117,25 +117,25 @@ async def _fetch(
     try:
         return cast("Sequence[AnyRow]", await connection.fetch(sql, *arguments))
     except asyncio.CancelledError:
-        # Nothing waits for the answer: there is time to have the server end the statement.
+        # The request is over, so waiting for the server to cancel the statement delays no client.
         await connection.close()
         raise
     except CONNECTION_ERRORS:
-        # Timed out or cut: the answer may still be on its way. `close` would wait for a server that
-        # hangs.
+        # The answer may still arrive on this connection, so it cannot be used again. `close` would
+        # wait for a server that hangs.
         connection.terminate()
         raise
 
 
 def prepared(statement: Executable, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """A statement as asyncpg takes it: its SQL, and its parameters by position."""
+    """Return the SQL of a statement and its parameters by position, as asyncpg expects them."""
     found = _prepare(statement)
     return found.sql, found.arguments(parameters)
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What of a statement does not change from one time to the next."""
+    """The compiled form of a statement, without the values of its parameters."""
 
     sql: str
     names: tuple[str, ...]
@@ -143,7 +143,7 @@ class _Prepared:
     processors: Mapping[str, Callable[[Any], Any]]
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """Values in the order of the statement's placeholders."""
+        """Return the values in the order of the statement's placeholders."""
         values = {**self.constants, **parameters}
         for name, process in self.processors.items():
             values[name] = process(values[name])

@@ -1,4 +1,4 @@
-"""The database of one process: its engines, and what works on them."""
+"""The database access of one process: its connection pools and their settings."""
 
 from typing import Any, Self, cast
 
@@ -19,14 +19,14 @@ from app.observability.metrics import PoolState
 from app.observability.sql_statistics import count_statements
 
 _IDLE_SECONDS = 30.0
-# How much later than the server the driver gives up, for a server that hangs.
+# The driver's timeout exceeds the server's by this. The driver's only matters if the server hangs.
 _GRACE_SECONDS = 0.5
 
 
 class Database:
-    """The connection pools of one process, for the length of an `async with`.
+    """The connection pools of one process, open inside an `async with` block.
 
-    `name` is by which the server's list of connections knows them.
+    `name` is the `application_name` of their connections in `pg_stat_activity`.
     """
 
     def __init__(self, urls: DatabaseUrls, settings: Settings, name: str = "hotel-deals") -> None:
@@ -54,11 +54,11 @@ class Database:
         await self.write_engine.dispose()
 
     def with_application_name(self, name: str) -> "Database":
-        """Return the same database by connections of another name."""
+        """Return the same database, with another `application_name` for its connections."""
         return Database(self._urls, self._settings, name)
 
     def pools(self) -> dict[str, PoolState]:
-        """Return the states of the pools, by their names."""
+        """Return the state of each pool by its name."""
         idle = cast("QueuePool", self.write_engine.pool).checkedin()
         return {"read": self.reader.pool_state(), "write": self._write_limiter.state(idle)}
 
@@ -91,10 +91,10 @@ def _create_engine(urls: DatabaseUrls, settings: Settings, name: str) -> AsyncEn
         urls.primary,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
-        # 0 is never, as for asyncpg's pool.
+        # 0 means never for asyncpg's pool, and -1 means never for SQLAlchemy's.
         pool_recycle=settings.db_pool_recycle or -1,
         pool_use_lifo=True,
-        # Logs and errors show no values.
+        # Keeps the values of parameters out of logs and errors.
         hide_parameters=True,
         connect_args=arguments,
     )
@@ -103,17 +103,18 @@ def _create_engine(urls: DatabaseUrls, settings: Settings, name: str) -> AsyncEn
 
 
 def _export_arguments(urls: DatabaseUrls, settings: Settings) -> dict[str, Any]:
-    """Return how the connection of an export is opened, with an export's time limit.
+    """Return asyncpg's arguments for an export's connection, with an export's time limit.
 
-    An export on one core of the database's is slow enough for requests not to notice.
+    Parallel query is off, so that an export uses one core of the database and does not slow down
+    requests.
     """
     server_settings = {
         "application_name": "hotel-deals-export",
         "default_transaction_read_only": "on",
-        # PostgreSQL may have written all while a slow client has some pieces still to read.
+        # PostgreSQL may have sent all rows while a slow client still reads buffered ones.
         "idle_in_transaction_session_timeout": _milliseconds(10 * settings.export_stall_timeout),
         "max_parallel_workers_per_gather": "0",
-        # How COPY writes dates.
+        # Determines how COPY writes dates.
         "datestyle": "ISO",
     }
     pooled = urls.pooled and urls.exports != urls.direct
@@ -132,8 +133,8 @@ def _connect_args(
         "jit": "off",
         "timezone": "UTC",
         "statement_timeout": _milliseconds(statement_timeout),
-        # Nothing here leaves a transaction open on purpose; should a process freeze in the
-        # middle of one, its locks are not for ever.
+        # The service leaves no transaction open on purpose. The timeout frees the locks of a
+        # process that freezes in the middle of one.
         "idle_in_transaction_session_timeout": _milliseconds(max(statement_timeout, _IDLE_SECONDS)),
         "lock_timeout": _milliseconds(settings.db_lock_timeout),
         **server_settings,
@@ -155,9 +156,9 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-    """Have the pool connect anew, as `pool_pre_ping` does, without a round trip.
+    """Make the pool replace a closed connection, as `pool_pre_ping` does, without a round trip.
 
-    asyncpg has seen the end of the socket of a server that restarted.
+    If the server has restarted, asyncpg has already noticed that the socket was closed.
     """
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError

@@ -1,7 +1,7 @@
-"""Reads whose result is too large to hold: COPY, in one snapshot, on a connection of its own.
+"""Streamed reads: COPY in one snapshot, on a dedicated connection.
 
-COPY has PostgreSQL write the text: a row costs the process nothing but passing it on, and the
-driver takes no more from the socket until what it has was passed on.
+PostgreSQL writes the text of each row, so the process only forwards bytes. The driver reads no more
+from the socket until it has passed on its data (backpressure).
 """
 
 import time
@@ -18,7 +18,7 @@ from app.db.errors import database_errors
 from app.db.reader import prepared
 from app.observability.sql_statistics import StatementStatistics, statement_statistics
 
-# Takes the next bytes; returns when more may come.
+# Consumes the next bytes, and returns when it is ready for more.
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -26,7 +26,7 @@ _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 @dataclass(frozen=True)
 class Lines:
-    """How COPY's CSV format separates and quotes; PostgreSQL's `DELIMITER`, `QUOTE`, `HEADER`."""
+    """The options of COPY's CSV format: `DELIMITER`, `QUOTE` and `HEADER`."""
 
     delimiter: str = ","
     quote: str = '"'
@@ -34,13 +34,13 @@ class Lines:
 
 
 class Snapshot:
-    """One moment of the database, however long reading it takes and whoever writes meanwhile."""
+    """A consistent view of the database, which concurrent writes do not change."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
 
     async def value(self, statement: Executable) -> Any:
-        """The first column of the only row of a statement without parameters."""
+        """Return the first column of the only row of a statement without parameters."""
         answered = _count_statement()
         found = await self._connection.fetchval(prepared(statement, {})[0])
         answered()
@@ -51,13 +51,13 @@ class Snapshot:
     ) -> None:
         """Pass the rows of a statement to `write`, some kilobytes at a time.
 
-        Cancelled, or when `write` raises, the statement is cancelled at the server.
+        If this call is cancelled or `write` raises, the server cancels the statement.
 
         Args:
-            statement: as for `Reader.rows`; the server quotes the values and puts them in.
-            parameters: by the names of the statement's bound parameters.
-            lines: how the rows are written.
-            write: slows PostgreSQL down when it is slow.
+            statement: a statement as for `Reader.rows`. The server quotes and inserts the values.
+            parameters: values by the names of the statement's bound parameters.
+            lines: the output format.
+            write: the consumer. A slow consumer slows PostgreSQL down.
         """
         sql, arguments = prepared(statement, parameters)
         answered = _count_statement()
@@ -78,7 +78,7 @@ class Snapshot:
 
 
 class SnapshotConnections:
-    """Snapshots, so many at a time, each on a connection that nobody has to wait for."""
+    """A limited number of concurrent snapshots, each on a connection outside the pools."""
 
     def __init__(self, limit: int, connect_arguments: Mapping[str, Any]) -> None:
         self._connect_arguments = connect_arguments
@@ -87,11 +87,11 @@ class SnapshotConnections:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """A snapshot for the length of the block.
+        """Yield a snapshot, valid inside the block.
 
         Raises:
-            TooManyExportsError: the limit is reached; at once, because they take long.
-            ServiceUnavailableError: the database does not answer, now or later on.
+            TooManyExportsError: the limit is reached. Exports are long, so callers do not wait.
+            ServiceUnavailableError: the database does not answer, at the start or later.
         """
         if self._open >= self._limit:
             raise TooManyExportsError
@@ -104,16 +104,17 @@ class SnapshotConnections:
                     yield Snapshot(connection)
                     await connection.execute("COMMIT")
                 finally:
-                    # Has the server end a COPY whose client has gone.
+                    # Cancels a COPY on the server if its client has disconnected.
                     await connection.close()
         finally:
             self._open -= 1
 
 
 def _count_statement() -> Callable[[], None]:
-    """Count one for the request; what is returned notes the time until it is first called.
+    """Count a statement of the request, and return a callback that records its duration.
 
-    Not until the last row: the pace of those is the client's.
+    The first call of the callback stops the clock. The time of later rows depends on the client's
+    pace and is not counted.
     """
     statistics = statement_statistics.get() or StatementStatistics()
     statistics.statements += 1

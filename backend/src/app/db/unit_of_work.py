@@ -1,4 +1,4 @@
-"""Transactions: the only commit of the service, and what is retried after a lost race."""
+"""The unit of work: the only place that commits, with a retry after a transaction conflict."""
 
 import asyncio
 import random
@@ -14,18 +14,18 @@ from app.db.connection_limiter import ConnectionLimiter
 from app.db.errors import database_errors
 
 ATTEMPTS = 3
-# In seconds, times the number of the attempt. The pause is random, so that two transactions that
-# met once do not meet again.
+# The longest back-off in seconds, multiplied by the attempt's number. The actual back-off is
+# random, so that two conflicting transactions do not conflict again.
 LONGEST_PAUSE = 0.05
 
 T = TypeVar("T")
 
 
 class UnitOfWork:
-    """Transactions on the primary, for requests, jobs and commands alike.
+    """Transactions on the primary, for requests, jobs and commands.
 
-    A session flushes. Only its unit of work commits. A transaction has its place in the pool from
-    the beginning, so one inside another takes a second place.
+    A session flushes, and only the unit of work commits. A transaction counts against the pool's
+    limit from its beginning, so a nested transaction counts as a second one.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class UnitOfWork:
         """Commit the work of the block when it ends, or roll all of it back when it raises.
 
         Raises:
-            AppError: the database refused the work, at a statement or at the commit, or does not
-                answer. Nothing of the work is stored.
+            AppError: the database does not answer, or refused a statement or the commit. The
+                transaction is rolled back.
         """
         with database_errors():
             async with self._limiter, self._sessions() as session:
@@ -48,21 +48,21 @@ class UnitOfWork:
                     yield session
                     await session.commit()
                 except BaseException:
-                    # Closing the session would roll back as well, and lose the connection when
-                    # that fails: a driver that was cut off in the middle of a COPY refuses.
+                    # Closing the session would roll back as well, and lose the connection if the
+                    # rollback failed, as it does after an interrupted COPY.
                     with suppress(DBAPIError):
                         await session.rollback()
                     raise
 
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        """Return the result of `work(session)`, whose transaction is committed.
+        """Run `work(session)` in a transaction, commit it, and return its result.
 
         PostgreSQL undoes a transaction that deadlocks or cannot be serialized, at a statement or at
         the commit. `work` then runs again, up to `ATTEMPTS` times in all, so the transaction must
         be its only effect. No other conflict is retried.
 
         Raises:
-            TransactionConflictError: every attempt lost its race.
+            TransactionConflictError: every attempt conflicted with another transaction.
             AppError: as `begin`, or raised by `work`.
         """
         for attempt in range(1, ATTEMPTS):

@@ -1,7 +1,7 @@
-"""What the service counts about itself, as Prometheus reads it.
+"""The metrics of the service, in Prometheus' format.
 
-The instruments are the process's, as Prometheus has them. Where a server has several workers,
-`share` makes them write to one folder, and whichever is asked answers for all.
+Each process has its own instruments. If a server has several worker processes, `share` makes them
+write to one folder, and the worker that answers a scrape reports the sums of all workers.
 """
 
 import os
@@ -25,19 +25,19 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-# The library's own name for it; it is read when the library is imported.
+# The variable by which prometheus_client finds the shared folder.
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
-# Seconds: from a read by id to what a statement may take at most.
+# In seconds: from the time of a read by id to the time limit of a statement.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# When a series began is not known where several processes share it.
+# The time at which a series began is unknown if several processes share the series.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _registry = CollectorRegistry()
 
 _requests = Histogram(
     "deals_http_request_duration_seconds",
-    "From a request's head to the end of its response",
+    "Time from a request's head to the end of its response",
     ("method", "route", "status"),
     buckets=_BUCKETS,
     registry=_registry,
@@ -50,62 +50,62 @@ _statements = Counter(
 )
 _sql_seconds = Counter(
     "deals_http_request_sql_seconds",
-    "Time that requests have waited for the database's answers",
+    "Time that requests waited for answers of the database",
     ("method", "route"),
     registry=_registry,
 )
 requests_shed = Counter(
     "deals_http_requests_shed",
-    "Requests that were refused because too many were in progress",
+    "Requests refused because too many were in progress",
     registry=_registry,
 )
 in_progress = Gauge(
     "deals_http_requests_in_progress",
-    "Requests that were let in and have not ended, as of the last look",
+    "Admitted requests in progress, as of the last sample",
     registry=_registry,
     multiprocess_mode="livesum",
 )
 _pool_connections = Gauge(
     "deals_db_pool_connections",
-    "Connections of a pool, as of the last look",
+    "Connections of a pool, as of the last sample",
     ("pool", "state"),
     registry=_registry,
     multiprocess_mode="livesum",
 )
 _pool_waiting = Gauge(
     "deals_db_pool_waiting",
-    "Who waits for a connection, as of the last look",
+    "Requests waiting for a connection, as of the last sample",
     ("pool",),
     registry=_registry,
     multiprocess_mode="livesum",
 )
 _pool_waits = Counter(
     "deals_db_pool_waits",
-    "How often a connection had to be waited for",
+    "Number of waits for a connection",
     ("pool",),
     registry=_registry,
 )
 _pool_wait_seconds = Counter(
     "deals_db_pool_wait_seconds",
-    "How long connections were waited for",
+    "Time spent waiting for connections",
     ("pool",),
     registry=_registry,
 )
 _lag = Histogram(
     "deals_event_loop_lag_seconds",
-    "By how much a timer was late: what every request waits for, too",
+    "Delay of a timer of the event loop, by which every request is delayed",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
     registry=_registry,
 )
 _memory = Gauge(
     "deals_resident_memory_bytes",
-    "RAM of the processes that serve",
+    "Resident memory of the processes that serve requests",
     registry=_registry,
     multiprocess_mode="livesum",
 )
 _build = Gauge(
     "deals_build_info",
-    "1 for each process that serves",
+    "1 for each process that serves requests",
     ("version", "python"),
     registry=_registry,
     multiprocess_mode="livesum",
@@ -113,7 +113,7 @@ _build = Gauge(
 
 
 class PoolState(NamedTuple):
-    """A pool at one moment: connections in use and idle, who waits, and what was waited so far."""
+    """The state of a pool: connections in use and idle, current waiters, and the waits so far."""
 
     in_use: int
     idle: int
@@ -123,21 +123,21 @@ class PoolState(NamedTuple):
 
 
 def share(folder: Path) -> None:
-    """Have the processes that are started from here on count together, in an empty folder."""
+    """Make processes started from now on share their metrics in `folder`, which must be empty."""
     os.environ[_SHARED] = str(folder)
 
 
 def observe_request(
     method: str, route: str | None, status: int | None, seconds: float, sql: tuple[int, float]
 ) -> None:
-    """Count a request that has ended.
+    """Count a finished request.
 
     Args:
-        method: of any kind; those that no route has are one.
-        route: the template of its path, or None: whatever else was asked for.
-        status: or None when the client went before the response.
-        seconds: how long it took.
-        sql: how many SQL statements it has cost, and the seconds of them.
+        method: the HTTP method. Methods without a route are counted as "other".
+        route: the template of the path, or None if no route matched.
+        status: the status code, or None if the client disconnected before the response.
+        seconds: the duration of the request.
+        sql: the number of its SQL statements, and their duration in seconds.
     """
     duration, statements, sql_seconds = _instruments(
         method if method in _METHODS else "other",
@@ -160,7 +160,7 @@ def _instruments(method: str, route: str, status: str) -> tuple[Histogram, Count
 
 
 class PoolGauges:
-    """A pool's figures, from one look to the next."""
+    """The metrics of one connection pool, updated from samples of its state."""
 
     def __init__(self, name: str) -> None:
         self._in_use = _pool_connections.labels(name, "in_use")
@@ -171,7 +171,7 @@ class PoolGauges:
         self._before = PoolState(0, 0, 0, 0, 0.0)
 
     def set(self, now: PoolState) -> None:
-        """Take over what a pool is like now."""
+        """Update the metrics to the pool's current state."""
         self._in_use.set(now.in_use)
         self._idle.set(now.idle)
         self._waiting.set(now.waiting)
@@ -181,17 +181,17 @@ class PoolGauges:
 
 
 def observe_lag(seconds: float) -> None:
-    """Note by how much a timer of the event loop was late."""
+    """Record the delay of a timer of the event loop."""
     _lag.observe(max(seconds, 0.0))
 
 
 def announce() -> None:
-    """Note that this process serves, and what it is."""
+    """Set the build information of this process."""
     _build.labels(version("hotel-deals"), platform.python_version()).set(1)
 
 
 def observe_process() -> None:
-    """Note how large this process is."""
+    """Record the resident memory of this process."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -200,7 +200,7 @@ def observe_process() -> None:
 
 
 def exposition(*more: Collector) -> bytes:
-    """Everything, of all processes that share, and what else there is; Prometheus' text format."""
+    """Return the metrics of all sharing processes and of the collectors `more`, as text."""
     folder = os.environ.get(_SHARED)
     registry = _registry
     if folder:
@@ -214,7 +214,7 @@ def exposition(*more: Collector) -> bytes:
 
 
 def _forget_the_dead(folder: Path) -> None:
-    """A worker that was killed has not said so; what it counted stays, how it was does not."""
+    """Remove the gauges of killed workers, which did not sign off. Their counters are kept."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if not Path("/proc", pid).exists() and Path("/proc").exists():

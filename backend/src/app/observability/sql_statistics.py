@@ -1,4 +1,4 @@
-"""How many SQL statements the current request has run and how long they took."""
+"""The number and duration of the SQL statements of the current request."""
 
 import time
 from contextvars import ContextVar
@@ -12,7 +12,7 @@ from app.observability.tracing import begin_statement, end_statement
 
 @dataclass(slots=True)
 class StatementStatistics:
-    """Counters of one request; `seconds` includes the wait for the database's answer."""
+    """Counters of one request. `seconds` includes the wait for the database's answer."""
 
     statements: int = 0
     seconds: float = 0.0
@@ -20,7 +20,7 @@ class StatementStatistics:
 
     @property
     def milliseconds(self) -> float:
-        """`seconds` as logs and headers have them."""
+        """Return the duration in milliseconds, for logs and headers."""
         return round(self.seconds * 1000, 2)
 
 
@@ -30,11 +30,11 @@ statement_statistics: ContextVar[StatementStatistics | None] = ContextVar(
 
 
 def count_statements(engine: Engine) -> None:
-    """Count every statement of `engine` for whoever has set `statement_statistics`."""
+    """Count each statement of `engine` in the `statement_statistics` of its context, if set."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def _before(_connection: Any, _cursor: Any, sql: str, *rest: Any) -> None:
-        # After the parameters.
+        # `rest` holds the parameters, the execution context, and the executemany flag.
         context = rest[1]
         context.span = begin_statement(sql)
         statistics = statement_statistics.get()

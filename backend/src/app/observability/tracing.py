@@ -1,9 +1,9 @@
-"""SQL statements as spans of the request that they are for.
+"""Spans of SQL statements, inside the span of their request.
 
-FastAPI makes a span of each request when OTEL_EXPORTER_OTLP_ENDPOINT is set; without one nothing
-is made here either. OpenTelemetry's own instrumentations do not fit: that of SQLAlchemy (0.66b1)
-refuses version 2.1, and that of asyncpg writes the server's message, which quotes values, into
-the span of a statement that fails.
+FastAPI creates a span of each request if OTEL_EXPORTER_OTLP_ENDPOINT is set. Without a span of the
+request, this module creates none. OpenTelemetry's own instrumentations do not fit: the one for
+SQLAlchemy (0.66b1) refuses version 2.1, and the one for asyncpg copies the server's message, which
+quotes values, into the span of a failed statement.
 """
 
 from opentelemetry import trace
@@ -13,10 +13,10 @@ _tracer = trace.get_tracer("hotel-deals")
 
 
 def begin_statement(sql: str) -> Span | None:
-    """A span for a statement, if the request has one; `end_statement` ends it.
+    """Start a span for a statement if the request has a span. `end_statement` ends it.
 
-    Values are bound, so none is in it. Attributes are named as OpenTelemetry's semantic
-    conventions for databases name them.
+    The SQL text holds no values, because values are bound. The attributes follow OpenTelemetry's
+    semantic conventions for databases.
     """
     if not trace.get_current_span().is_recording():
         return None
@@ -30,7 +30,7 @@ def begin_statement(sql: str) -> Span | None:
 
 
 def end_statement(span: Span | None, error: BaseException | None = None) -> None:
-    """The statement has ended, well or not."""
+    """End the span of a statement, and mark it as failed if there was an error."""
     if span is None:
         return
     if error is not None:
