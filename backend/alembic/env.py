@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: the service's own settings, one transaction, one at a time."""
+"""Alembic's environment: the service's settings, one transaction, one migration at a time."""
 
 import asyncio
 
@@ -15,30 +15,30 @@ from app.db.base import Base
 from app.db.provisioning import provision_database
 from app.models import access, catalog, derived, idempotency, imports
 
-# Importing the models is what fills Base.metadata.
+# Importing the models registers their tables in Base.metadata.
 MODELS = (access, catalog, derived, idempotency, imports)
 
 
 def number(
     migration_context: MigrationContext, _revision: object, directives: list[MigrationScript]
 ) -> None:
-    """Name a new revision by the next number, so that a folder's listing is the history."""
+    """Give a new revision the next number, so that the sorted file names are the history."""
     heads = migration_context.get_current_heads()
     for directive in directives:
         directive.rev_id = f"{int(heads[0] if heads else 0) + 1:04}"
 
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Whether models are to be compared with it: the job queue's tables are its library's."""
+    """Return whether autogenerate compares an object: the job queue's library owns its tables."""
     return not (kind == "table" and (name or "").startswith("procrastinate_"))
 
 
 def run(connection: Connection) -> None:
-    """Bring the schema where Alembic was told to, all or nothing.
+    """Migrate the schema to the requested revision in one transaction.
 
-    The advisory lock makes a second starter wait until the first has committed, then find nothing
-    to do. `lock_timeout` is for the tables: behind a long transaction a migration gives up with a
-    clear error instead of holding up every request that queues behind its lock.
+    The advisory lock makes a second process wait until the first has committed. It then finds
+    nothing to do. `lock_timeout` limits the wait for table locks: a migration behind a long
+    transaction fails with a clear error instead of blocking every request that needs the table.
     """
     require_utf8(connection)
     context.configure(
@@ -55,7 +55,7 @@ def run(connection: Connection) -> None:
 
 
 def require_utf8(connection: Connection) -> None:
-    """Refuse a database that cannot hold every name.
+    """Refuse a database whose encoding cannot store every name.
 
     Raises:
         ConfigurationError: the database's encoding is not UTF8.
@@ -69,7 +69,7 @@ def require_utf8(connection: Connection) -> None:
 
 
 async def run_with_own_engine(url: str) -> None:
-    """Migrate over one connection of our own."""
+    """Migrate the database at `url` over a new connection."""
     engine = create_async_engine(url, poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
@@ -77,7 +77,7 @@ async def run_with_own_engine(url: str) -> None:
 
 
 def main() -> None:
-    """Use what the caller handed over, or find the database as the service would."""
+    """Migrate the caller's connection or URL, or the database of the service's settings."""
     given = context.config.attributes.get("connection")
     if isinstance(given, Engine):
         with given.connect() as connection:

@@ -1,7 +1,7 @@
-"""hotels and deals, with the categories of a deal as comma-separated text
+"""create hotels and deals, with the categories of a deal as comma-separated text
 
-Everything a plain `DataFrame.to_sql("hotels" | "deals", if_exists="append", index=False)` does not
-name has a server default, so that a notebook can fill these tables.
+Columns that a plain `DataFrame.to_sql("hotels" | "deals", if_exists="append", index=False)` does
+not name have server defaults, so that a notebook can fill these tables.
 
 Revision ID: 0001
 Revises:
@@ -74,8 +74,8 @@ def upgrade() -> None:
         """
     )
     op.execute("CREATE INDEX ix_deals_hotel_id_id ON deals (hotel_id, id)")
-    # Whoever changes a row leaves its mark, psql included: a version that a plain UPDATE does not
-    # raise would let two writers overwrite each other unseen.
+    # Triggers track the changes of every writer, psql included. If a plain UPDATE did not increment
+    # the version, two writers could overwrite each other's changes unnoticed.
     op.execute(
         """
         CREATE FUNCTION touch_hotel() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,8 +1,8 @@
-"""hotels.star_rating, filled from the deals there are, and the indexes behind the filters
+"""add hotels.star_rating, computed from the existing deals, and the indexes behind the filters
 
-Searches that ignore case compare `fold_case()` of a text. PostgreSQL's own `lower()` depends on the
-locale a database was made with: under "C" it leaves "ZÜRICH" as "zÜrich". These two functions carry
-Unicode's one-to-one case mappings with them and give the same answer in every database.
+Case-insensitive searches compare `fold_case()` of a text. The result of PostgreSQL's own `lower()`
+depends on the database's locale: under "C" it turns "ZÜRICH" into "zÜrich". `lower_case()` and
+`fold_case()` contain Unicode's one-to-one case mappings and return the same in every database.
 
 Revision ID: 0002
 Revises: 0001
@@ -29,11 +29,12 @@ INDEXES = {
 
 
 def case_mappings() -> tuple[dict[str, str], dict[str, str]]:
-    """Unicode's one-to-one mappings beyond ASCII: to lower case, and to a form without case.
+    """Return Unicode's one-to-one mappings beyond ASCII, to lower case and to case-folded form.
 
-    From the Unicode Character Database of the running Python. They differ in letters with two
-    lower-case forms ("ς" folds to "σ", "ſ" to "s"). One-to-many mappings ("ß" to "ss") are left
-    out, because `translate()` maps single characters; "İ" becomes "i" as in Unicode's simple one.
+    The source is the Unicode Character Database of the running Python. The two mappings differ in
+    letters with two lower-case forms ("ς" folds to "σ", "ſ" to "s"). One-to-many mappings ("ß" to
+    "ss") are left out, because `translate()` maps single characters. "İ" becomes "i", as in
+    Unicode's simple mapping.
     """
     lower = {"İ": "i"}
     folded = {"İ": "i"}
@@ -55,9 +56,9 @@ def case_mappings() -> tuple[dict[str, str], dict[str, str]]:
 
 
 def create_case_function(name: str, mapping: dict[str, str]) -> None:
-    """In plpgsql, so that a plan holds a call and not a copy of 3,000 characters.
+    """Create a case function in plpgsql, so that plans hold a call instead of 3,000 characters.
 
-    Text that is all ASCII skips the long mapping: 1 µs for a city's name instead of 40.
+    ASCII text skips the long mapping, which takes 1 µs for a city's name instead of 40 µs.
     """
     op.execute(
         f"""

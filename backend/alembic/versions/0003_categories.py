@@ -1,7 +1,7 @@
-"""categories as many-to-many, split from the comma-separated text
+"""make categories many-to-many, split from the comma-separated text
 
-Set-based both ways. The text was free: names are trimmed, lower-cased and deduplicated here; the
-downgrade writes them back sorted, comma-separated, null for none.
+Both directions are set-based. The upgrade trims, lower-cases and deduplicates the names of the free
+text. The downgrade writes them back as sorted, comma-separated text, or null if there are none.
 
 Revision ID: 0003
 Revises: 0002

@@ -1,7 +1,8 @@
-"""derived numbers kept exact for every writer
+"""add derived numbers that stay exact for every writer
 
-Counts and sums live on the hotel; triggers on `deals` note what a statement changed, and a deferred
-trigger adds it up when the transaction commits. Why so: docs/adr/0002.
+A hotel stores the counts and sums of its deals. Triggers on `deals` record the changes of each
+statement, and a deferred trigger adds them to the totals at the commit. For the reasons see
+docs/adr/0002.
 
 Revision ID: 0004
 Revises: 0003
@@ -14,7 +15,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# How one deal, times +1 or -1, counts in its hotel's numbers.
+# The contribution of one deal, times +1 or -1, to its hotel's numbers.
 CONTRIBUTION = """
     hotel_id,
     {sign}1 AS deal_count,
@@ -127,8 +128,8 @@ def fill_numbers() -> None:
         WHERE hotels.id = numbers.hotel_id
         """
     )
-    # A category gets its stripes with its row: were they made by the first writers who need
-    # them, two of those would wait for each other's insert.
+    # A trigger creates a category's stripes together with its row. If the first writers created
+    # them, two writers could wait for each other's insert.
     op.execute(
         """
         CREATE FUNCTION add_category_stripes() RETURNS trigger
@@ -221,9 +222,10 @@ def note_category_changes(event: str, referencing: str, parts: list[tuple[str, s
 
 
 def note_truncation() -> None:
-    """TRUNCATE fires no row or transition trigger; its table lock excludes every other writer.
+    """Record the changes of TRUNCATE, which fires neither row triggers nor transition tables.
 
-    What is noted takes the numbers to zero together with what this transaction noted before.
+    Its table lock excludes all other writers. The recorded changes replace the earlier ones of the
+    transaction and set the numbers to zero.
     """
     op.execute(
         """
@@ -262,13 +264,13 @@ def note_truncation() -> None:
 
 
 def apply_at_commit() -> None:
-    """Add what a transaction noted to the totals, as the last thing it does.
+    """Add a transaction's recorded changes to the totals at its commit.
 
-    One function for both kinds: hotels before categories, each in key order, is the one order in
-    which anybody locks a total. Locking and adding are two statements, because the second then
-    sees what the first had to wait for. The first event of a transaction does the work of all;
-    the others find their note gone, by its key: looking for what is left would pass by every note
-    that the first has deleted, in each of them.
+    One function handles both tables, so that all writers lock totals in the same order: hotels
+    before categories, each by key. Locking and adding are two statements, so that the second sees
+    the commits that the first had to wait for. The first event of a transaction applies all
+    changes. Each later event looks up its own change by key and finds it deleted. A search for
+    remaining changes would scan all deleted rows in each event.
     """
     op.execute(
         """

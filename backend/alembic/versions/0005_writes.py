@@ -1,7 +1,7 @@
-"""what safe writes through the API need
+"""add the version of hotels and ensure_categories() for writes through the API
 
-A version for hotels, as deals have; and one function that turns category names into ids, making
-those that are new, so that a deal with its categories is written in one statement.
+Hotels get a version for optimistic locking, as deals have. `ensure_categories()` turns category
+names into ids and creates missing categories, so that one statement writes a deal with categories.
 
 Revision ID: 0005
 Revises: 0004
@@ -30,8 +30,8 @@ def upgrade() -> None:
         $$
         """
     )
-    # Names that exist, nearly all, cost a look-up and no lock that another writer could wait for.
-    # The look-up after the insert sees what a concurrent writer has made in the meantime.
+    # Nearly all names exist. They cost a look-up and no lock that another writer could wait for.
+    # The look-up after the insert sees categories that a concurrent writer has created meanwhile.
     op.execute(
         """
         CREATE FUNCTION ensure_categories(names text[]) RETURNS SETOF bigint

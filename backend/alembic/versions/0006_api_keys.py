@@ -1,6 +1,6 @@
-"""API keys: who may write
+"""add API keys, which authorize writes
 
-A key is 32 random bytes, so that SHA-256 is enough to store it by: there is nothing to guess.
+A key is 32 random bytes. SHA-256 is a sufficient hash for it, because it cannot be guessed.
 
 Revision ID: 0006
 Revises: 0005

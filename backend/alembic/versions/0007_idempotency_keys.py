@@ -1,4 +1,4 @@
-"""idempotency keys: the first response to a POST, for whoever sends it again
+"""add idempotency keys, with the stored response for a repeated POST
 
 Revision ID: 0007
 Revises: 0006

@@ -1,7 +1,8 @@
-"""indexes for descending order, where many deals share a value
+"""add indexes for descending orders of columns in which many deals share a value
 
-A page sorted by `-discount_percent` has its ties in ascending order of id. The ascending index,
-read backwards, has them descending: all deals of the first value would be sorted for one page.
+A page sorted by `-discount_percent` has its ties in ascending order of id. The ascending index read
+backwards has them in descending order, so PostgreSQL would sort all deals of the first value for
+one page.
 
 Revision ID: 0008
 Revises: 0007
@@ -14,7 +15,7 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-# Of a price, or of a moment, there are few deals at a time; sorting those costs nothing.
+# Few deals share a price or a creation time. Sorting those costs next to nothing.
 COLUMNS = ("star_rating", "discount_percent", "checkin_date")
 
 

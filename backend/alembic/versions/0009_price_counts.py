@@ -1,6 +1,6 @@
-"""how many deals of a hotel are below round prices
+"""add each hotel's counts of deals below round prices
 
-What an exact count between two prices adds up from. Why so: docs/adr/0010.
+Exact counts between two prices are computed from these. For the reasons see docs/adr/0010.
 
 Revision ID: 0009
 Revises: 0008
@@ -13,7 +13,7 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-# 64 of them, denser where prices are.
+# 64 prices, denser in the usual range.
 ROUND_PRICES = [
     *range(10, 200, 10),
     *range(200, 500, 25),
@@ -23,7 +23,7 @@ ROUND_PRICES = [
     *(10_000, 20_000, 50_000, 100_000, 1_000_000, 10_000_000),
 ]
 
-# As in 0004, and in which step the price is.
+# The contribution of a deal as in revision 0004, with the step of its price.
 CONTRIBUTION = """
     hotel_id,
     price_step(price_per_night)::smallint AS step,
@@ -50,7 +50,7 @@ def upgrade() -> None:
         note_hotel_changes(event, parts)
     note_truncation()
     apply_at_commit()
-    # What is in a step that a bound divides is counted from here alone.
+    # Deals in a step that a price bound divides are counted by an index-only scan of this index.
     op.execute(
         "CREATE INDEX ix_deals_hotel_id_price_per_night"
         " ON deals (hotel_id, price_per_night) INCLUDE (is_available)"
@@ -58,7 +58,11 @@ def upgrade() -> None:
 
 
 def create_price_steps() -> None:
-    """Step n holds the prices from the nth round price to below the next; 0 those below all."""
+    """Create the functions of price steps.
+
+    Step n holds the prices from the nth round price to below the next one. Step 0 holds the prices
+    below the first.
+    """
     steps = ",".join(map(str, ROUND_PRICES))
     op.execute(
         f"""
@@ -135,7 +139,7 @@ def fill_columns() -> None:
 
 
 def note_hotel_changes(event: str, parts: list[tuple[str, str]]) -> None:
-    """Two prices of a hotel may change places without any sum telling: hence `bool_or`."""
+    """Record changes of steps by `bool_or`: two swapped prices of a hotel change no sum."""
     contributions = " UNION ALL ".join(
         f"SELECT {CONTRIBUTION.format(sign=sign)} FROM {table}" for table, sign in parts
     )
@@ -206,10 +210,10 @@ def note_truncation() -> None:
 
 
 def apply_at_commit() -> None:
-    """As in 0004, but for the steps: what they add to a hotel's counts is one more subquery.
+    """Extend the function of revision 0004 by the steps, which need one more subquery.
 
-    And by index only: `hotel_changes` is empty whenever the planner looks, so it would read all
-    of it, and all hotels, at each commit: dead rows by the thousand for one that is alive.
+    The function turns sequential scans off. The planner always finds `hotel_changes` empty, so it
+    would read all of it and all hotels at each commit, with thousands of dead rows for a live one.
     """
     op.execute(
         """
@@ -330,7 +334,7 @@ def apply_at_commit() -> None:
 
 
 def downgrade() -> None:
-    """Take away what this revision made, and have 0004 make its functions again."""
+    """Remove the objects of this revision and create the functions of revision 0004 again."""
     op.execute("DROP INDEX ix_deals_hotel_id_price_per_night")
     for event in HOTEL_TRANSITIONS:
         op.execute(f"DROP FUNCTION note_hotel_changes_of_{event}() CASCADE")

@@ -1,7 +1,7 @@
-"""imports: uploaded files, and what became of their rows
+"""add imports of uploaded files, and the results of their chunks
 
-A chunk is noted in the transaction that stores its rows, so that what the counters say is what was
-done, and a worker that takes an import over goes on where the last one stopped.
+The transaction that stores a chunk's rows also records the chunk. The counters therefore match the
+stored rows, and a worker that takes over an import continues after the last stored chunk.
 
 Revision ID: 0010
 Revises: 0009

@@ -1,9 +1,9 @@
-"""jobs: the tables, types and functions of procrastinate
+"""add the job queue: the tables, types and functions of procrastinate
 
-It is the library's own schema, as of the installed version. Its numbered migrations would be the
-history of it, but PostgreSQL 16 does not run them in one transaction (an enum's new value cannot
-be used before a commit). So a later revision that runs one of those migrations must ask first
-whether this one has brought its result already.
+This revision runs the library's own schema script, as of the installed version. It does not run the
+library's numbered migrations, because PostgreSQL 16 cannot run them in one transaction: a new value
+of an enum cannot be used before a commit. A later revision that runs one of those migrations must
+therefore first check whether this script has already made its change.
 
 Revision ID: 0011
 Revises: 0010
@@ -27,12 +27,12 @@ def downgrade() -> None:
 
 
 def _run(script: str) -> None:
-    """Many statements as one, which is what drivers take; a colon is no parameter's."""
+    """Run a script of many statements as one statement, with its colons escaped."""
     one = f"DO $run$ BEGIN EXECUTE $script${script}$script$; END $run$"
     op.execute(one.replace(":", r"\:"))
 
 
-# Everything has the library's prefix; it has no script of its own for this.
+# The library has no script that removes its schema. All its objects have the library's prefix.
 _DROP = """
 DROP TABLE procrastinate_events, procrastinate_periodic_defers, procrastinate_jobs,
     procrastinate_workers CASCADE;

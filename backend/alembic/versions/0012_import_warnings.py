@@ -1,6 +1,6 @@
-"""import warnings: what was odd about rows that were loaded all the same
+"""add warnings about loaded rows to import chunks
 
-A chunk's warnings are the numbers of such rows by code, as in {"surplus_empty_fields": 3}.
+A chunk's warnings map codes to numbers of rows, as in {"surplus_empty_fields": 3}.
 
 Revision ID: 0012
 Revises: 0011

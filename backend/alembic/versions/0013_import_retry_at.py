@@ -1,7 +1,8 @@
-"""imports.retry_at: when an import whose attempt has failed is tried again
+"""add imports.retry_at, the time of the next attempt after a failed one
 
-Until then it has no job, so that it holds up no other import. The time counts only while the import
-is queued. No constraint says so, because the workers of the last release do not know the column.
+Until that time the import has no job, so that it blocks no other import. The column is meaningful
+only while the import is queued. No constraint enforces that, because the workers of the previous
+release do not know the column.
 
 Revision ID: 0013
 Revises: 0012

@@ -1,4 +1,4 @@
-"""Who may write."""
+"""API keys, which authorize writes."""
 
 from datetime import datetime
 
@@ -21,7 +21,10 @@ from app.models.checks import trimmed_text
 
 
 class ApiKey(Base):
-    """A key without its secret: `lookup` is its public half, `secret_hash` SHA-256 of the rest."""
+    """An API key without its secret.
+
+    `lookup` is the public half of the key. `secret_hash` is the SHA-256 hash of its secret half.
+    """
 
     __tablename__ = "api_keys"
     __table_args__ = (

@@ -1,8 +1,7 @@
 """The catalog: hotels, their deals, and the deals' categories.
 
-The three belong together (a deal means nothing without its hotel), so they share a file; a second
-bounded context gets a second file. Relationships raise when touched unloaded: what a query loads
-is decided in its repository, never by an attribute access.
+The three models form one bounded context, so they share a file (docs/adr/0005). Access to an
+unloaded relationship raises an error: the repository decides what a query loads.
 """
 
 from datetime import date, datetime
@@ -37,20 +36,21 @@ from app.models.checks import trimmed_text
 MONEY = Numeric(limits.PRICE_DIGITS, limits.PRICE_PLACES)
 NO_PRICES = text("array_fill(0, ARRAY[cardinality(price_steps())])")
 
-# Lexemes are the words as they stand, split at spaces: a prefix search over them needs no
-# text-search configuration, whose parser would depend on the database's locale.
+# The lexemes are the folded words, split at spaces. A prefix search over them needs no text-search
+# configuration, whose parser would depend on the database's locale.
 SEARCH_WORDS = (
     "array_to_tsvector(array_remove(string_to_array(fold_case(name || ' ' || city), ' '), ''))"
 )
 
 
 class Hotel(Base):
-    """A hotel, and what its deals add up to.
+    """A hotel with the totals of its deals.
 
-    The columns from `deal_count` on are derived: triggers keep them equal to the deals of every
-    writer (docs/adr/0002). `prices_below[n]` is how many deals cost less than the nth of the
-    database's `price_steps()` (docs/adr/0010). `city_folded`, `country_folded` and `search_words`
-    are what searches that ignore case compare with (docs/adr/0003).
+    The columns from `deal_count` on are derived numbers. Triggers keep them equal to the deals for
+    every writer, and `star_rating` is generated from two of them (docs/adr/0002).
+    `prices_below[n]` is the number of deals cheaper than the nth of the database's `price_steps()`
+    (docs/adr/0010). Case-insensitive searches use the generated columns `city_folded`,
+    `country_folded` and `search_words` (docs/adr/0003).
     """
 
     __tablename__ = "hotels"
@@ -98,13 +98,14 @@ class Hotel(Base):
         ARRAY(Integer), server_default=NO_PRICES
     )
 
-    # The database keeps a hotel with deals, and no flush sets the `hotel_id` of its deals to null.
+    # A foreign key prevents the deletion of a hotel with deals. "all" keeps a flush from setting
+    # the `hotel_id` of its deals to null.
     deals: Mapped[list["Deal"]] = relationship(
         back_populates="hotel", lazy="raise", passive_deletes="all"
     )
 
-    # A trigger raises the version for writers that do not. With eager_defaults each statement
-    # returns what the server sets: an access cannot load it later.
+    # A trigger increments the version for writers that do not. With eager_defaults, each statement
+    # returns the values that the server sets, because an async session cannot load them on access.
     __mapper_args__ = {  # noqa: RUF012 - SQLAlchemy declares it so
         "version_id_col": version_id,
         "eager_defaults": True,
@@ -123,8 +124,8 @@ deal_categories = Table(
 class Deal(Base):
     """An offer of one room type of a hotel for given nights.
 
-    `external_id` is the id in the file it was loaded from, null when made through the API.
-    `version_id` counts changes, whoever makes them: what optimistic locking compares.
+    `external_id` is an optional id from outside the service, such as the id in a deals.csv.
+    `version_id` counts the changes of every writer, and optimistic locking compares it.
     """
 
     __tablename__ = "deals"
@@ -148,8 +149,8 @@ class Deal(Base):
         Index(None, "discount_percent", "id"),
         Index(None, "star_rating", "id"),
         Index(None, "checkin_date", "id"),
-        # Ties are in ascending order of id, in a descending order too; where many deals share a
-        # value, that takes an index of its own.
+        # Ties are sorted by ascending id, even in a descending order. Where many deals share a
+        # value, a descending order therefore needs its own index.
         Index("ix_deals_discount_percent_desc_id", text("discount_percent DESC"), "id"),
         Index("ix_deals_star_rating_desc_id", text("star_rating DESC"), "id"),
         Index("ix_deals_checkin_date_desc_id", text("checkin_date DESC"), "id"),
@@ -173,14 +174,14 @@ class Deal(Base):
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     hotel: Mapped[Hotel] = relationship(back_populates="deals", lazy="raise")
-    # The database deletes a deal's links with it.
+    # The database cascades the deletion of a deal to its links.
     categories: Mapped[list["Category"]] = relationship(
         secondary=deal_categories, back_populates="deals", lazy="raise", passive_deletes=True
     )
 
 
 class Category(Base):
-    """A label deals share; its name is trimmed and lower-case, so that it exists once."""
+    """A label of deals. Its name is unique, trimmed and in lower case."""
 
     __tablename__ = "categories"
     __table_args__ = (

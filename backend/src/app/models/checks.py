@@ -1,9 +1,9 @@
-"""CHECK constraints that several tables have."""
+"""CHECK constraints shared by several tables."""
 
 from sqlalchemy import CheckConstraint
 
 
 def trimmed_text(column: str, max_length: int) -> CheckConstraint:
-    """Allow 1 to `max_length` characters without space around them."""
+    """Return a CHECK constraint for 1 to `max_length` characters without surrounding spaces."""
     rule = f"{column} = btrim({column}) AND char_length({column}) BETWEEN 1 AND {max_length}"
     return CheckConstraint(rule, name=column)

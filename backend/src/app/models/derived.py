@@ -1,7 +1,7 @@
-"""Tables the database keeps for itself: the workings of the derived numbers.
+"""The tables behind the derived numbers.
 
-Triggers write them (docs/adr/0002), and `deals verify --fix` mends them; no other code does. They
-are declared here so that autogenerate knows them.
+Only triggers (docs/adr/0002) and `deals verify --fix` write to them. They are declared here so that
+Alembic's autogenerate knows them.
 """
 
 from sqlalchemy import (
@@ -19,8 +19,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.db.base import Base
 
-# With one row a category, all writers of "luxury" deals would queue behind one row lock and its
-# fsync; striped by deal id they meet one time in sixteen, and a reader adds up sixteen rows.
+# With one row per category, all writers of "luxury" deals would wait for the same row lock until
+# its holder has committed. Sixteen stripes by deal id make two writers collide one time in sixteen,
+# and a reader adds up sixteen rows.
 category_totals = Table(
     "category_totals",
     Base.metadata,
@@ -29,9 +30,9 @@ category_totals = Table(
     Column("deal_count", BigInteger, nullable=False, server_default=text("0")),
 )
 
-# What the running transaction has changed and not yet added to the totals. A row lives from a
-# statement to the commit of the same transaction: nobody else ever sees one, and none has to
-# survive a crash, hence UNLOGGED.
+# The changes that a running transaction has not yet added to the totals. A row exists only inside
+# its transaction, which deletes it before the commit. No other transaction sees it and it need not
+# survive a crash, so the table is UNLOGGED.
 hotel_changes = Table(
     "hotel_changes",
     Base.metadata,
@@ -43,7 +44,8 @@ hotel_changes = Table(
     Column("star_sum", BigInteger, nullable=False),
     Column("price_sum", Numeric(20, 2), nullable=False),
     Column("available_price_sum", Numeric(20, 2), nullable=False),
-    # In which price steps, and by how many deals each; null when in none (docs/adr/0010).
+    # The affected price steps and the change of the deal count in each (docs/adr/0010). Null if no
+    # step is affected.
     Column("steps", ARRAY(SmallInteger)),
     Column("step_counts", ARRAY(Integer)),
     Column("available_step_counts", ARRAY(Integer)),

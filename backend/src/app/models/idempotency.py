@@ -1,4 +1,4 @@
-"""First responses to POSTs that carry an Idempotency-Key."""
+"""The stored responses to POST requests with an Idempotency-Key."""
 
 from sqlalchemy import Column, DateTime, Index, LargeBinary, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB

@@ -1,4 +1,4 @@
-"""Uploaded files, and what became of their rows."""
+"""Imports of uploaded files, and the results of their chunks."""
 
 from datetime import datetime
 
@@ -24,13 +24,14 @@ from app.db.base import Base
 
 
 class Import(Base):
-    """One upload. Its counters are the sums of its chunks'.
+    """The import of one uploaded file. Its counters are the sums over its chunks.
 
-    `attempt` counts the times that a worker has taken it up: only the last one may store anything
-    for it. `failures` counts those that failed and may go better later. `retry_at` is the time of
-    the next attempt while the import is queued, and there is no job before that. `chunk_rows` is
-    what a chunk was in the first attempt, and so is in all. `columns` are the file's, as soon as it
-    was opened. `object_name` is null once the upload has been removed.
+    `attempt` counts the attempts of workers. Only the latest attempt may store anything for the
+    import. `failures` counts the attempts that ended with a temporary failure. `retry_at` is the
+    earliest time of the next attempt of a queued import, which has no job before that time.
+    `chunk_rows` is the chunk size of the first attempt, which all later ones use. `columns` are the
+    file's columns, null until a worker has opened the file. `object_name` is null once the stored
+    upload has been deleted.
     """
 
     __tablename__ = "imports"
@@ -47,7 +48,7 @@ class Import(Base):
         CheckConstraint("bytes_total > 0", name="bytes_total"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256"),
         Index(None, "sha256"),
-        # For what is removed some time after the end; a few at any moment.
+        # Finds the uploads to delete after their retention time. Few imports match at any moment.
         Index(
             "ix_imports_finished_at_stored",
             "finished_at",
@@ -76,10 +77,11 @@ class Import(Base):
 
 
 class ImportChunk(Base):
-    """What became of a chunk of an upload, stored together with its rows.
+    """The result of one chunk of an import.
 
-    `rejects` are the rejected rows as gzip-compressed CSV, null once they have been removed;
-    `rejected_lines` the physical lines they start in. `warnings` are numbers of rows by code.
+    `rejects` holds the rejected rows as gzip-compressed CSV. It is null if there are none or they
+    have been deleted. `rejected_lines` holds the physical lines in which these rows start.
+    `warnings` maps warning codes to numbers of rows.
     """
 
     __tablename__ = "import_chunks"
