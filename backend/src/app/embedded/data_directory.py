@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL's folders: where things are and who may enter.
+"""The embedded PostgreSQL's folders and their access rules.
 
-Two rules shape this file. Nothing outside DATA_DIR changes, so no parent folder's mode is ever
-touched; and the only way in is a socket in a folder that is private to the owner of DATA_DIR.
-See docs/adr/0001-embedded-postgresql.md.
+Two rules shape this module. It changes nothing outside DATA_DIR, so no parent folder gets another
+mode. The only access to the server is a socket in a folder that is private to the owner of
+DATA_DIR. See docs/adr/0001-embedded-postgresql.md.
 """
 
 import fcntl
@@ -22,14 +22,14 @@ LOG_FILE = Path("log", "postgresql.log")
 INSTEAD = "or set DATABASE_URL"
 
 _SOCKET_PATH_BYTES = 107
-# What no driver, URL or PostgreSQL's list of socket folders takes for its own syntax.
+# Characters without a special meaning in drivers, URLs and PostgreSQL's list of socket folders.
 _PLAIN_PATH = re.compile(r"[\w/. +=@~-]+")
 _LOG_KEPT_BYTES = 10 * 1024 * 1024
 _OWN_ENTRIES = re.compile(r"lost\+found|postgres|uploads|signing\.key.*|demo-.*|deals-.*")
 
 
 def open_home(data_dir: Path) -> Path:
-    """The private folder of everything PostgreSQL, created where missing."""
+    """Return PostgreSQL's private folder in DATA_DIR, and create it if it is missing."""
     root = data_dir.expanduser().resolve()
     if any(ord(character) < ord(" ") for character in str(root)):
         raise EmbeddedPostgresError(f"DATA_DIR {str(root)!r} has a control character in its name")
@@ -52,7 +52,7 @@ def open_home(data_dir: Path) -> Path:
 
 
 def _refuse_common_folder(root: Path, mode: int) -> None:
-    """Making /tmp, /var or a home folder private would break more than this service."""
+    """Refuse a shared folder such as /tmp, /var or a home folder, which must not become private."""
     common = mode & stat.S_ISVTX or root in {Path("/"), Path.home()}
     if root.parent == Path("/"):  # a mounted volume is fine, a system folder is not
         common = common or any(not _OWN_ENTRIES.fullmatch(entry.name) for entry in root.iterdir())
@@ -69,7 +69,7 @@ def _make_private(folder: Path, owner: int) -> None:
 
 
 def open_lock(path: Path) -> int:
-    """As the supervisor's, and usable by the owner of the folder even when root came first."""
+    """Open a lock file that the folder's owner can use even if root created it."""
     descriptor = supervisor.open_lock(path)
     owner = path.parent.stat().st_uid
     if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner:
@@ -78,7 +78,7 @@ def open_lock(path: Path) -> int:
 
 
 def user_name(uid: int) -> str:
-    """The name of a user, or its number when the system has none."""
+    """Return the name of a user, or the number if the system has no name for it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -86,7 +86,7 @@ def user_name(uid: int) -> str:
 
 
 def data_version(home: Path, wanted: int) -> int:
-    """The major version to run: what the data was made with, however it is asked for."""
+    """Return the major version that created the data or, without data, the wanted one."""
     data = home / supervisor.DATA
     try:
         return int((data / "PG_VERSION").read_text().strip())
@@ -105,7 +105,7 @@ def data_version(home: Path, wanted: int) -> int:
 
 
 def write_access_rules(home: Path) -> None:
-    """The kernel tells PostgreSQL who connects; the owner of DATA_DIR and root are let in."""
+    """Allow access to the owner of DATA_DIR and to root, by the kernel's peer authentication."""
     owner = home.stat().st_uid
     names = sorted({user_name(owner), user_name(0)})
     quoted = ('"' + name.replace('"', '""') + '"' for name in names)
@@ -118,7 +118,7 @@ def write_access_rules(home: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing, and never through a link somebody left there."""
+    """Write a file atomically, and never through a symbolic link at its path."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = open_lock(draft)
@@ -130,7 +130,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def find_socket_folder(home: Path) -> Path | None:
-    """Where the server's socket is: beside the data, or elsewhere where that path is too long."""
+    """Return the socket's folder: beside the data, or a recorded one if that path is too long."""
     if _fits(home / "run"):
         return home / "run"
     try:
@@ -141,7 +141,7 @@ def find_socket_folder(home: Path) -> Path | None:
 
 
 def make_socket_folder(home: Path) -> Path:
-    """A private folder with a short path, written down for the other users of the server."""
+    """Create a private folder with a short path, and record it for the server's other users."""
     # Not XDG_RUNTIME_DIR: it vanishes when its user logs out, however long the service runs.
     for base in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - private inside
         if _fits(Path(base, supervisor.SOCKET_PREFIX + "_" * 8)) and os.access(base, os.W_OK):
@@ -158,21 +158,21 @@ def _fits(folder: Path) -> bool:
 
 
 def rotate_log(home: Path) -> None:
-    """Move a big log aside, once; only while no server writes to it."""
+    """Rename a large log, replacing the previous one. No server may be writing to it."""
     path = home / LOG_FILE
     if path.exists() and path.stat().st_size > _LOG_KEPT_BYTES:
         path.replace(path.with_name(f"{path.name}.1"))
 
 
 def open_log(home: Path) -> int:
-    """For appending, because a server and its next supervisor write to it independently."""
+    """Open the log for appending, because a server and its next supervisor both write to it."""
     descriptor = open_lock(home / LOG_FILE)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
     return descriptor
 
 
 def is_dying(pid: int) -> bool:
-    """Whether a process has no memory any more; where there is no /proc, it is not said to."""
+    """Return whether a process has freed its memory already; False on systems without /proc."""
     try:
         return not Path(f"/proc/{pid}/cmdline").read_bytes()
     except ProcessLookupError:
@@ -182,7 +182,7 @@ def is_dying(pid: int) -> bool:
 
 
 def server_is_alive(home: Path) -> bool:
-    """Whether any process of the server, which all share its lock, is left."""
+    """Return whether any process of the server is alive. All of them share the server's lock."""
     descriptor = open_lock(home / supervisor.SERVER_LOCK)
     try:
         return not supervisor.try_lock(descriptor, fcntl.LOCK_SH)

@@ -1,15 +1,15 @@
-"""PostgreSQL without a server to install: what runs when DATABASE_URL is unset.
+"""The embedded PostgreSQL, which runs if DATABASE_URL is unset.
 
-All processes that use one DATA_DIR share one server. It starts with the first of them and stops
-with the last, however that one ends. Five locks of the kernel carry this, and nothing else:
+All processes that use one DATA_DIR share one server. It starts with the first process and stops
+with the last, even if that one is killed. Five file locks of the kernel coordinate this:
 
-* `users.lock`: shared by every user; whoever gets it exclusively knows that nobody is left.
-* `start.lock`: one starter at a time. `leave.lock`: one leaver at a time.
-* `supervisor.lock`: held by the supervisor for its life, handed to it by who starts it.
-* `server.lock`: held by PostgreSQL and its children, handed to them by the supervisor.
+* `users.lock`: held shared by each process that uses the server. Only the last can get it alone.
+* `start.lock`: one process starts the server at a time. `leave.lock`: one leaves at a time.
+* `supervisor.lock`: held by the supervisor for its life, and inherited from its starter.
+* `server.lock`: held by PostgreSQL and its children, and inherited from the supervisor.
 
-A starter takes start.lock and then users.lock, a leaver leave.lock and then users.lock, and the
-supervisor only users.lock, so nobody can wait in a circle.
+A starter locks start.lock and then users.lock. A leaver locks leave.lock and then users.lock. The
+supervisor locks only users.lock. This order excludes deadlocks.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ if sys.platform != "win32":
     from app.embedded.commands import Installation, environment, lets_us_in, start_failure
 
 _POLL = 0.01
-_START_LIMIT = 60.0  # crash recovery of a busy database takes its time
-_START_ATTEMPTS = 5  # a supervisor that was killed had no reason to fail
-_STOP_LIMIT = 90.0  # a last checkpoint on a slow disk does, too
+_START_LIMIT = 60.0  # crash recovery of a busy database takes long
+_START_ATTEMPTS = 5  # a killed supervisor is no failure of PostgreSQL
+_STOP_LIMIT = 90.0  # the last checkpoint on a slow disk takes long
 _TURN_LIMIT = _START_LIMIT + _STOP_LIMIT
 _ANNOUNCE_LIMIT = 2.0
 
@@ -45,14 +45,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A running server, good for as long as the `with` block that gave it."""
+    """A running server, valid inside the `with` block of `embedded_postgres`."""
 
     socket_dir: Path
     version: int
     log_file: Path
 
     def url(self, database: str = "deals", driver: str = "asyncpg") -> str:
-        """SQLAlchemy's URL of a database; the port is there so that PGPORT cannot change it."""
+        """Return the SQLAlchemy URL of a database. Its port overrides PGPORT."""
         folder = quote(str(self.socket_dir), safe="/")
         where = f"deals@/{quote(database, safe='')}?host={folder}&port={data_directory.PORT}"
         return f"postgresql+{driver}://{where}"
@@ -62,13 +62,13 @@ class EmbeddedServer:
 def embedded_postgres(
     data_dir: Path, *, version: int = 18, options: Mapping[str, str] | None = None
 ) -> Iterator[EmbeddedServer]:
-    """Use the PostgreSQL of `data_dir`, starting it when nobody has; it stops with its last user.
+    """Use the PostgreSQL in `data_dir`, and start it if it is not running. This call blocks.
 
-    Blocking. `options` are server settings for the case that this call starts the server. A
-    folder made by another major version runs that one.
+    The server stops with the last process that uses it. `options` are server settings, used only
+    if this call starts the server. Existing data is run by the major version that created it.
 
     Raises:
-        EmbeddedPostgresError: it cannot run here; one line that says why and what to do.
+        EmbeddedPostgresError: PostgreSQL cannot run here. The message says why and what to do.
     """
     if sys.platform == "win32":
         raise EmbeddedPostgresError(
@@ -96,7 +96,7 @@ def _one_line_errors(data_dir: Path) -> Iterator[None]:
 
 
 class _Use:
-    """One user's stay: from taking a share of `users.lock` to giving it back."""
+    """The use of the server by one process, which holds `users.lock` shared for that time."""
 
     def __init__(self, home: Path, version: int, options: dict[str, str]) -> None:
         self._home = home
@@ -112,7 +112,7 @@ class _Use:
         return EmbeddedServer(sockets, self._version, self._home / data_directory.LOG_FILE)
 
     def _start(self, turn: int) -> Path:
-        """Where the server answers, once it does; it gets a supervisor when it has none."""
+        """Return the socket folder once the server answers. Start a supervisor if none runs."""
         log = self._home / data_directory.LOG_FILE
         deadline = time.monotonic() + _START_LIMIT
         attempts = log_start = 0
@@ -136,9 +136,9 @@ class _Use:
             time.sleep(_POLL)
 
     def _supervise(self, lock: int, turn: int | None) -> None:
-        """Start a supervisor for the server that is running, or else for a new one.
+        """Start a supervisor for the running server, or for a new one.
 
-        A new one needs the turn of a starter: only that one may write beside the data.
+        A new server requires `turn`, the start lock: only its holder may write beside the data.
         """
         installation = Installation.for_home(self._home, self._version)
         if turn is not None and not data_directory.server_is_alive(self._home):
@@ -153,7 +153,7 @@ class _Use:
         self._spawn(lock, command)
 
     def _spawn(self, lock: int, command: list[str]) -> None:
-        """Hand the lock over, so that there is no moment in which nobody seems responsible."""
+        """Start a supervisor that inherits the lock, so that the lock is held without a gap."""
         supervisor.write_state(lock, "")
         script = [sys.executable, "-I", "-S", supervisor.__file__, str(lock), str(self._home)]
         log = data_directory.open_log(self._home)
@@ -164,18 +164,18 @@ class _Use:
                 stdout=log,
                 stderr=log,
                 pass_fds=(lock,),
-                start_new_session=True,  # Ctrl-C in a terminal is for the user, not the server
+                start_new_session=True,  # Ctrl-C in a terminal must not stop the server
                 cwd="/",
                 env=environment(),
-                check=False,  # the caller sees whether the lock is held, and tries again
+                check=False,  # the caller retries if the lock is not held
             )
         finally:
             os.close(log)
 
     def leave(self) -> None:
-        """Give the share back and, as the last user, see the server out.
+        """Release the shared lock and, as the last process, stop the server.
 
-        Whatever goes wrong here, the supervisor notices the missing share and stops by itself.
+        If this fails, the supervisor still notices the released lock and stops the server.
         """
         share, self._share = self._share, None
         if share is None:
@@ -193,7 +193,7 @@ class _Use:
                 os.close(share)
 
     def _see_out(self) -> bool:
-        """True when others stay or nothing of the server is left; False when that takes long."""
+        """Return True once other processes stay or the server has stopped; False on a timeout."""
         deadline = time.monotonic() + _STOP_LIMIT
         probe = data_directory.open_lock(self._home / supervisor.USERS_LOCK)
         try:
@@ -201,17 +201,17 @@ class _Use:
                 if supervisor.try_lock(probe, fcntl.LOCK_EX):
                     if self._stop(deadline):
                         return True
-                    fcntl.flock(probe, fcntl.LOCK_UN)  # the supervisor may take it and stop
+                    fcntl.flock(probe, fcntl.LOCK_UN)  # the supervisor may lock it and stop
                 elif supervisor.try_lock(probe, fcntl.LOCK_SH):
                     self._keep_supervised()
                     return True
-                time.sleep(_POLL)  # a supervisor that has the lock is stopping the server
+                time.sleep(_POLL)  # a supervisor that holds the lock is stopping the server
         finally:
             os.close(probe)
         return False
 
     def _stop(self, deadline: float) -> bool:
-        """Stop the server; the caller has users.lock for itself, so nobody can come in."""
+        """Stop the server. The caller holds users.lock exclusively, so no process can join."""
         told = 0
         announced_by = time.monotonic() + _ANNOUNCE_LIMIT
         while time.monotonic() < deadline:
@@ -231,13 +231,13 @@ class _Use:
         return False
 
     def _keep_supervised(self) -> None:
-        """For the users who stay: without a supervisor the server would outlive them all."""
+        """Replace a missing supervisor, without which the server would outlive all its users."""
         deadline = time.monotonic() + _ANNOUNCE_LIMIT
         while True:
             with self._supervision() as lock:
                 if lock is not None and data_directory.server_is_alive(self._home):
                     self._supervise(lock, None)
-            # A process that is being killed keeps its locks for a moment longer than its memory.
+            # A killed process frees its memory slightly before its locks.
             dying = lock is None and data_directory.is_dying(self._supervisor_state()[0])
             if not dying or time.monotonic() > deadline:
                 return
@@ -245,7 +245,7 @@ class _Use:
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[int]:
-        """Alone among those who want the same; unlocked for any child that shares the lock, too."""
+        """Hold a lock exclusively. Unlocking also releases it for children that inherited it."""
         descriptor = self._wait_for_lock(name, fcntl.LOCK_EX)
         try:
             yield descriptor
@@ -274,7 +274,7 @@ class _Use:
 
     @contextmanager
     def _supervision(self) -> Iterator[int | None]:
-        """The supervisor's lock when nobody has it; a child that inherited it keeps it."""
+        """Yield the supervisor's lock if it is free, or None. A child that inherits it keeps it."""
         descriptor = data_directory.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
         try:
             yield descriptor if supervisor.try_lock(descriptor, fcntl.LOCK_EX) else None
@@ -282,12 +282,12 @@ class _Use:
             os.close(descriptor)
 
     def _supervisor_state(self) -> tuple[int, str]:
-        """What the holder of the supervisor's lock says; (0, "") before it says anything."""
+        """Return the supervisor's process id and state; (0, "") before it has written them."""
         words = (self._home / supervisor.SUPERVISOR_LOCK).read_text().split()
         return (int(words[0]), words[1]) if len(words) == len(("pid", "state")) else (0, "")
 
     def _answers(self, sockets: Path) -> bool:
-        """Whether its supervisor calls the server ready, before and after it lets us in."""
+        """Return whether the server accepts a login and its supervisor reports it as running."""
 
         def running() -> bool:
             return self._supervisor_state()[1] == supervisor.RUNNING

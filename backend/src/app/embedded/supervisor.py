@@ -1,13 +1,13 @@
-"""The process that owns a running embedded PostgreSQL and outlives whoever started it.
+"""The supervisor process of the embedded PostgreSQL, which outlives the process that starts it.
 
-It starts `postgres`, restarts it when it dies while somebody uses it, and stops it when nobody
-does. "Somebody" is a question for the kernel: each user holds a shared lock on `users.lock` and
-the supervisor waits for the exclusive one, which it gets when the last user is gone, even by
-`kill -9`. "Is a server alive?" is answered the same way: `postgres` and all its children inherit
-a lock on `server.lock`, so no process id is ever trusted on its own.
+It starts `postgres`, restarts it when it dies while processes use it, and stops it when none does.
+The kernel counts the users: each one holds a shared lock on `users.lock`, and the supervisor waits
+for the exclusive lock. It gets that lock when the last user has ended, even by `kill -9`. The
+kernel also tells whether a server is alive: `postgres` and all its children inherit a lock on
+`server.lock`, so the supervisor never relies on a process id alone.
 
-`app.embedded.server` runs this file as a script with `python -I -S`: standard library only, so that
-it is up in milliseconds and no package of the service can break it.
+`app.embedded.server` runs this file as a script with `python -I -S` and only the standard library,
+so that it starts in milliseconds and no package of the service can break it.
 """
 
 import contextlib
@@ -40,12 +40,12 @@ _FIRST_BACKOFF = 0.2
 
 
 def open_lock(path: Path) -> int:
-    """A descriptor to lock; refuses a link, because root may work in somebody else's folder."""
+    """Open a lock file. Refuse a symbolic link, because root may work in another user's folder."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def try_lock(descriptor: int, operation: int) -> bool:
-    """Whether the flock was free just now."""
+    """Return whether the lock was acquired, without waiting."""
     try:
         fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -54,7 +54,7 @@ def try_lock(descriptor: int, operation: int) -> bool:
 
 
 def private_folder_of(owner: int, folder: Path) -> bool:
-    """Whether nobody but `owner` can list, enter or replace what is in `folder`."""
+    """Return whether `folder` is a folder of `owner` without access for other users."""
     try:
         status = folder.lstat()
     except OSError:
@@ -64,13 +64,13 @@ def private_folder_of(owner: int, folder: Path) -> bool:
 
 
 def write_state(descriptor: int, state: str) -> None:
-    """Overwrite in place and never truncate: that needs no new block, so a full disk is fine."""
+    """Overwrite the state in place, which needs no new block and works on a full disk."""
     with contextlib.suppress(OSError):
         os.pwrite(descriptor, f"{state:<{STATE_BYTES - 1}}\n".encode(), 0)
 
 
 class Supervisor:
-    """One run over the PostgreSQL of one folder; no command means: only stop what is there."""
+    """A supervisor of the PostgreSQL in one folder. Without a command it stops a running server."""
 
     def __init__(self, lock: int, home: Path, command: list[str]) -> None:
         self._lock = lock
@@ -91,7 +91,7 @@ class Supervisor:
             self._announce(RUNNING)
         failures = 0
         while True:
-            fcntl.flock(server, fcntl.LOCK_EX)  # granted when no process of a server is left
+            fcntl.flock(server, fcntl.LOCK_EX)  # granted when all processes of a server have ended
             if self._process is not None:
                 self._process.wait()
             if self._stopping:
@@ -108,7 +108,8 @@ class Supervisor:
             failures = 0 if ready else failures + 1
             server = open_lock(self._home / SERVER_LOCK)
         self._remove_socket_folder()
-        # Before users.lock, which the exit releases: who sees no users must see no supervisor.
+        # Released before users.lock, which the exit releases: a process that finds users.lock free
+        # must find the supervisor's lock free.
         os.close(self._lock)
         return 0 if self._stopping else 1
 
@@ -116,7 +117,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        # A handler that does nothing, because SIG_IGN would be inherited by PostgreSQL.
+        # An empty handler, because PostgreSQL would inherit SIG_IGN.
         signal.signal(signal.SIGHUP, lambda *_: None)
         self._announce(STARTING)
         if not self._command:
@@ -126,7 +127,7 @@ class Supervisor:
 
     def _wait_for_no_users(self) -> None:
         users = open_lock(self._home / USERS_LOCK)
-        fcntl.flock(users, fcntl.LOCK_EX)  # kept until exit: new users wait for the end
+        fcntl.flock(users, fcntl.LOCK_EX)  # kept until exit, so that new users wait
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _on_stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
@@ -135,7 +136,7 @@ class Supervisor:
             self._stop_deadline = time.monotonic() + _FAST_SHUTDOWN_LIMIT
             self._announce(STOPPING)
         self._signal_server(signal.SIGINT)
-        # Repeated, because a server still in its first milliseconds can miss a signal.
+        # Repeat the signal, because a server in its first milliseconds can miss it.
         signal.setitimer(signal.ITIMER_REAL, _STOP_SIGNAL_EVERY, _STOP_SIGNAL_EVERY)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
@@ -155,7 +156,7 @@ class Supervisor:
             time.sleep(_POLL)
 
     def _start_server(self, server: int) -> bool:
-        """Start it with the held lock as its inheritance; whether it got ready for clients."""
+        """Start the server, which inherits the lock, and return whether it became ready."""
         if self._process is not None:
             self._log(f"PostgreSQL died (exit status {self._process.returncode}); restarting it")
             self._announce(STARTING)
@@ -165,11 +166,11 @@ class Supervisor:
         )
         self._process = process
         os.close(server)
-        if self._stopping:  # asked to while there was nothing to signal yet
+        if self._stopping:  # the request to stop came before there was a process to signal
             self._signal_server(signal.SIGINT)
         while process.poll() is None and not self._stopping:
             if self._recorded_pid() == process.pid and self._recorded_status() == "ready":
-                # Users believe this and not the server, so both know that it was ready once.
+                # Users rely on the announced state, so both sides agree that the server was ready.
                 self._announce(RUNNING)
                 return True
             time.sleep(_POLL)
@@ -177,7 +178,7 @@ class Supervisor:
 
     def _announce(self, state: str) -> None:
         write_state(self._lock, f"{os.getpid()} {state}")
-        if self._stopping:  # the signal may have come just before this overwrote it
+        if self._stopping:  # the signal may have arrived just before the write above
             write_state(self._lock, f"{os.getpid()} {STOPPING}")
 
     def _pid_file(self) -> list[str]:
@@ -194,21 +195,21 @@ class Supervisor:
         return "".join(self._pid_file()[7:8]).strip()
 
     def _works_in_data(self, pid: int) -> bool:
-        """Whether the process can be a server of this folder: those work inside it."""
+        """Return whether the process may be a server of this folder, by its working folder."""
         if not Path("/proc/self").exists():
             return True
         try:
             return Path(f"/proc/{pid}/cwd").samefile(self._data)
         except FileNotFoundError:
             return False
-        except OSError:  # not ours to look at, so it may be one
+        except OSError:  # access denied, so the process may be one
             return True
 
     def _drop_stale_files(self) -> None:
-        """After a crash the recorded id can be another program's, or a zombie's where nobody reaps.
+        """Remove the files of a crashed server, which would keep PostgreSQL from starting.
 
-        PostgreSQL would refuse to start then. A server somebody started by hand keeps its files,
-        and ours says that it exists.
+        The recorded process id may now belong to another program or to a zombie. The files of a
+        live server, such as one started by hand, are kept, and PostgreSQL reports that it exists.
         """
         pid = self._recorded_pid()
         if pid and self._works_in_data(pid):
@@ -219,7 +220,7 @@ class Supervisor:
                 leftover.unlink(missing_ok=True)
 
     def _temporary_socket_folder(self) -> Path | None:
-        """The one that a deep data folder needs, if it is there and still ours alone."""
+        """Return the recorded socket folder of a long data path, if it exists and is private."""
         try:
             folder = Path(os.fsdecode((self._home / SOCKET_RECORD).read_bytes()))
             owner = self._home.stat().st_uid
@@ -243,7 +244,7 @@ class Supervisor:
 
 
 def main(arguments: list[str]) -> int:
-    """Leave the parent at once, so that nobody has to reap the supervisor, then serve."""
+    """Fork and end the parent, so that no process must reap the supervisor, then supervise."""
     lock, home, *command = arguments
     os.set_inheritable(int(lock), False)  # noqa: FBT003 - the standard library's signature
     if os.fork():
