@@ -1,7 +1,7 @@
-"""Many deals in a constant number of statements, however many they are.
+"""Bulk writes of deals, in a constant number of statements.
 
-Rows travel as one JSON document. Locks are taken in the house's order: hotels by id, deals by
-`external_id`.
+Rows are sent as one JSON document. As in all code of the service, hotels are locked in order of
+`id` and deals in order of `external_id`, so that writers do not deadlock.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -45,7 +45,7 @@ _INSERT = text(
     RETURNING id
     """  # noqa: S608 - constants
 ).bindparams(bindparam("rows", type_=JSONB))
-# The version rises here and not only by the trigger, which does not see categories.
+# Increments the version, because the trigger ignores changes of categories.
 _UPDATE = text(
     f"""
     UPDATE deals SET
@@ -75,33 +75,33 @@ _LINK = text(
 
 
 class BulkRepository:
-    """Writing many deals in one transaction."""
+    """The bulk writes of one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def lock_hotels(self, ids: Collection[int]) -> set[int]:
-        """Which of the hotels exist; they stay until the commit."""
+        """Lock those of the hotels that exist until the commit, and return their ids."""
         rows = await self._session.execute(_LOCK_HOTELS, {"ids": sorted(ids)})
         return set(rows.scalars())
 
     async def lock_deals(self, external_ids: Collection[int]) -> Sequence[Mapping[str, Any]]:
-        """The deals there are of these, nobody else's to change until the commit."""
+        """Lock the existing deals with these ids until the commit, and return them."""
         parameters = {"external_ids": sorted(external_ids)}
         rows = await self._session.execute(_LOCK_DEALS, parameters)
         return [dict(row) for row in rows.mappings()]
 
     async def lower_case(self, names: Collection[str]) -> dict[str, str]:
-        """Names as the database stores them."""
+        """Return each name with its lower-case form, as the database stores it."""
         rows = await self._session.execute(_LOWER_CASE, {"names": sorted(names)})
         return {row.name: row.lower_case for row in rows}
 
     async def new_ids(self, count: int) -> list[int]:
-        """Ids for deals to come."""
+        """Reserve ids for new deals."""
         return list((await self._session.execute(_NEW_IDS, {"count": count})).scalars())
 
     async def insert(self, rows: list[dict[str, Any]]) -> set[int]:
-        """Insert deals; the ids of those whose `external_id` nobody has taken meanwhile."""
+        """Insert deals, skip those whose `external_id` exists, and return the inserted ids."""
         return set((await self._session.execute(_INSERT, {"rows": rows})).scalars())
 
     async def update(self, rows: list[dict[str, Any]]) -> None:
@@ -109,7 +109,7 @@ class BulkRepository:
         await self._session.execute(_UPDATE, {"rows": rows})
 
     async def replace_categories(self, rows: list[dict[str, Any]], names: Collection[str]) -> None:
-        """Give deals just these categories; those that are new are made."""
+        """Replace the categories of deals, and create missing categories."""
         await self._session.execute(_ENSURE_CATEGORIES, {"names": sorted(names)})
         await self._session.execute(_UNLINK, {"rows": rows})
         await self._session.execute(_LINK, {"rows": rows})

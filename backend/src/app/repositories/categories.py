@@ -10,7 +10,7 @@ DEAL_COUNT = (
     .scalar_subquery()
     .cast(BigInteger)
 )
-# "C" orders by code point, in every database alike.
+# The collation "C" sorts by code point in every database.
 BY_NAME = Category.name.collate("C")
 
 _ALL = select(Category.name, DEAL_COUNT).order_by(BY_NAME)
@@ -23,6 +23,6 @@ class CategoryRepository:
         self._session = session
 
     async def all(self) -> list[CategoryResponse]:
-        """Return every category with its number of deals, by name."""
+        """Return every category with its number of deals, sorted by name."""
         found = await self._session.execute(_ALL)
         return [{"name": name, "deal_count": count} for name, count in found]

@@ -1,4 +1,4 @@
-"""What has had its time: found and removed in batches, so that no statement holds others up."""
+"""Removal of expired data, in batches, so that no statement locks many rows for long."""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -47,29 +47,29 @@ _REMOVE_KEYS = text(
 
 
 class HousekeepingRepository:
-    """One transaction of tidying up; each method does a batch at most and says how much it was."""
+    """The housekeeping statements of one transaction. Each method handles one batch."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def expired_uploads(self, age: timedelta, batch: int) -> Sequence[str]:
-        """Stored files of imports that ended longer ago than `age`."""
+        """Return the stored files of imports that ended longer ago than `age`."""
         parameters = {"age": age, "batch": batch}
         return (await self._session.scalars(_EXPIRED_UPLOADS, parameters)).all()
 
     async def uploads_removed(self, names: Collection[str]) -> None:
-        """Note that these files are stored no more."""
+        """Record that these files have been removed from the storage."""
         await self._session.execute(_UPLOADS_REMOVED, {"names": list(names)})
 
     async def known_uploads(self, names: Collection[str]) -> set[str]:
-        """Which of the files belong to an import."""
+        """Return those of the files that belong to an import."""
         return set(await self._session.scalars(_KNOWN_UPLOADS, {"names": list(names)}))
 
     async def remove_rejects(self, age: timedelta, batch: int) -> int:
-        """Remove the rejected rows of chunks whose import ended longer ago than `age`."""
+        """Remove the rejects of imports that ended longer ago than `age`; return their number."""
         found = await self._session.execute(_REMOVE_REJECTS, {"age": age, "batch": batch})
         return len(found.all())
 
     async def remove_idempotency_keys(self, batch: int) -> int:
-        """Remove keys whose 24 hours are over."""
+        """Remove idempotency keys older than 24 hours, and return their number."""
         return len((await self._session.execute(_REMOVE_KEYS, {"batch": batch})).all())

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 @dataclass(frozen=True)
 class KeyIdentity:
-    """Whose key for which route; the same key elsewhere is another one."""
+    """The identity of an idempotency key: a key is unique for a route and an actor."""
 
     route: str
     actor: str
@@ -16,13 +16,13 @@ class KeyIdentity:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The columns of the primary key."""
+        """Return the columns of the primary key."""
         return {"route": self.route, "actor": self.actor, "key": self.key}
 
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """What was answered, and the hash of the body it was the answer to."""
+    """A stored response, with the hash of its request's body."""
 
     body_hash: bytes
     status: int
@@ -30,8 +30,8 @@ class StoredResponse:
     body: bytes
 
 
-# A try and not a wait: while the first request runs, the second is told so. The lock goes with the
-# transaction, so that nothing is left of a request that failed or a server that died.
+# Does not wait for the lock: while the first request runs, a second one gets an error. The lock
+# ends with the transaction, so a failed request or a dead server leaves no lock.
 _CLAIM = text(
     """
     SELECT pg_try_advisory_xact_lock(
@@ -44,8 +44,8 @@ _CLAIM = text(
     """
 )
 
-# A key whose 24 hours are over may be used anew. Each use also removes a few that are, so that the
-# table stays as large as a day and no job is needed for it.
+# Replaces a key older than 24 hours. Each call also removes a few expired keys, so the table holds
+# about one day of keys without a job that removes them.
 _STORE = text(
     """
     WITH expired AS (
@@ -76,19 +76,19 @@ _STORE = text(
 
 
 class IdempotencyRepository:
-    """The idempotency keys of one transaction, which is that of the effect."""
+    """The idempotency keys in the transaction of the request's effect."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def claim(self, identity: KeyIdentity) -> tuple[bool, StoredResponse | None]:
-        """Whether no other request with the key is running, and what was answered to an earlier."""
+        """Claim a key; return whether no other request holds it, and a stored response if any."""
         row = (await self._session.execute(_CLAIM, identity.parameters)).one()
         stored = StoredResponse(*row[1:]) if row.status is not None else None
         return row.free, stored
 
     async def store(self, identity: KeyIdentity, response: StoredResponse) -> bool:
-        """Keep the response; False when another request has kept one since `claim`."""
+        """Store the response, and return False if another request stored one since `claim`."""
         parameters = {
             **identity.parameters,
             "body_hash": response.body_hash,

@@ -1,6 +1,7 @@
 """The SQL on procrastinate's tables and functions, except for that of `deals doctor`.
 
-docs/adr/0011-background-jobs.md says what it is for and which test notices a change of theirs.
+docs/adr/0011-background-jobs.md explains it, and names the test that notices changes in the
+library's schema.
 """
 
 import json
@@ -14,15 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.schemas.backlog import Backlog
 
 QUEUE = "deals"
-# The tasks that requests ask for, by the names that workers know them under.
+# The names under which workers register the tasks.
 LOAD_IMPORT = "load_import"
-# Stored with jobs, and known to the workers of other releases: it stays as it was.
+# Stored jobs and the workers of other releases use this name, so it must not change.
 HOUSEKEEPING = "keep_house"
 
-# A worker that has said nothing for so many heartbeats is dead.
+# The number of missed heartbeats after which a worker is considered dead.
 MISSED_HEARTBEATS = 3
 
-# Two loads of one database would only wait for each other.
+# The lock of the queue that makes load jobs run one at a time. Two loads of one database would only
+# wait for each other.
 LOADING_LOCK = "loading"
 
 _DEFER = text(
@@ -33,9 +35,9 @@ _DEFER = text(
     """
 )
 
-# For the queue's own driver. A job rises in `attempts` whenever it is given back, so that the
-# number it was taken with says whether it is still the taker's. Who waits for its lock is told, as
-# of a new job; otherwise he would know at his next look only.
+# SQL for the queue's own driver. Each requeue of a job increments `attempts`, so the number at the
+# claim tells whether the worker still owns the job (fencing). The notification wakes workers for
+# jobs that wait for the same lock, which would otherwise start at the next poll.
 _OWN = """
 WITH own AS MATERIALIZED (
     SELECT id, queue_name FROM procrastinate_jobs
@@ -58,7 +60,7 @@ SELECT procrastinate_retry_job_v2(id, %(retry_at)s, NULL, NULL, NULL), {_TELL} F
 """  # noqa: S608 - of constants
 
 
-# For a statement over `imports`.
+# A condition for statements that read `imports`.
 _WITHOUT_JOB = """NOT EXISTS (
     SELECT FROM procrastinate_jobs
     WHERE task_name = :task AND status IN ('todo', 'doing')
@@ -73,7 +75,8 @@ _FIND_ORPHANED = text(
     """  # noqa: S608 - of constants
 ).bindparams(task=LOAD_IMPORT)
 
-# One round trip. Finished jobs are removed every hour; chunks are of thousands of rows.
+# The tables are small enough to count in one round trip: housekeeping removes finished jobs every
+# hour, and a chunk holds thousands of rows.
 _BACKLOG = text(
     f"""
     SELECT
@@ -114,25 +117,25 @@ _BACKLOG = text(
 
 
 class JobQueue:
-    """Asks for background jobs, in the transaction of what needs them (docs/adr/0011)."""
+    """A queue of background jobs, filled in the transaction that needs them (docs/adr/0011)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def load_import(self, import_id: int) -> None:
-        """Have a worker load an upload, when no other one is being loaded."""
+        """Queue the job that loads an import. A worker runs it when no other load is running."""
         await self._defer(LOAD_IMPORT, {"import_id": import_id}, lock=LOADING_LOCK)
 
     async def find_orphaned_imports(self) -> Sequence[Row[Any]]:
         """Return `id` and `retried` of imports that are due and have no job.
 
-        `retried` are those whose pause after a failed attempt is over; the others were lost. Two
-        workers never get the same one at once.
+        `retried` is true if the import waited for its retry time after a failed attempt. Otherwise
+        its job was lost. The rows are locked, so two workers never get the same import.
         """
         return (await self._session.execute(_FIND_ORPHANED)).all()
 
     async def _defer(self, task: str, arguments: Mapping[str, Any], *, lock: str | None) -> None:
-        """Have a worker run `task`; never at the same time as another job with the `lock`."""
+        """Queue a job for `task`, which never runs at the same time as another job with `lock`."""
         await self._session.execute(
             _DEFER,
             {"queue": QUEUE, "task": task, "lock": lock, "arguments": json.dumps(arguments)},
@@ -140,11 +143,11 @@ class JobQueue:
 
 
 class BacklogRepository:
-    """Background work in numbers, by one transaction."""
+    """The numbers of background jobs and imports, read in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def now(self, silence: timedelta) -> Backlog:
-        """Return the numbers of this moment; a worker that has been silent for longer is none."""
+        """Return the current numbers. Workers silent for longer than `silence` do not count."""
         return Backlog(*(await self._session.execute(_BACKLOG, {"silence": silence})).one())

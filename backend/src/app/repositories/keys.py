@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import ApiKey
 
-# How old the time of last use may get before it is written again.
+# `last_used_at` is written only if it is older than this.
 LAST_USE_PRECISION = timedelta(minutes=1)
 
 
@@ -17,11 +17,11 @@ class ApiKeyRepository:
         self._session = session
 
     async def all(self) -> Sequence[ApiKey]:
-        """Every key, revoked ones too, by name."""
+        """Return every key, including revoked ones, sorted by name."""
         return (await self._session.scalars(select(ApiKey).order_by(ApiKey.name))).all()
 
     async def valid(self, lookup: str) -> ApiKey | None:
-        """The key of that public half, unless it is revoked."""
+        """Return the key with the public half `lookup`, or None if it is unknown or revoked."""
         statement = select(ApiKey).where(ApiKey.lookup == lookup, ApiKey.revoked_at.is_(None))
         return (await self._session.scalars(statement)).one_or_none()
 
@@ -35,7 +35,7 @@ class ApiKeyRepository:
         await self._session.flush()
 
     async def revoke(self, name: str) -> bool:
-        """Make the key useless; whether there was one that was not."""
+        """Revoke the key, and return whether a valid key of this name existed."""
         statement = (
             update(ApiKey)
             .where(ApiKey.name == name, ApiKey.revoked_at.is_(None))
@@ -45,7 +45,7 @@ class ApiKeyRepository:
         return await self._session.scalar(statement) is not None
 
     async def used(self, key_id: int) -> None:
-        """Note that it was used now, unless that was noted lately."""
+        """Record the use of a key, unless a use within `LAST_USE_PRECISION` is recorded."""
         stale = ApiKey.last_used_at < func.now() - LAST_USE_PRECISION
         await self._session.execute(
             update(ApiKey)

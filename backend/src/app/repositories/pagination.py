@@ -1,7 +1,7 @@
-"""One statement for a page and its total.
+"""Pagination: one statement for a page and its total.
 
-A page past the end has no row that could carry the total, so the total is the row and the page is
-joined to it: `SELECT total, page.* FROM (total) LEFT JOIN (page) ON true`.
+An empty page has no row that could contain the total. Therefore the statement left-joins the page
+to the total: `SELECT total, page.* FROM (total) LEFT JOIN (page) ON true`.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,19 +31,19 @@ from app.schemas.common import BIGINT_END, PageQuery
 
 USUAL_LIMIT: int = PageQuery.model_fields["limit"].default
 
-# However many columns of whatever types.
+# A SELECT with any number of columns of any types.
 AnySelect = Select[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class PagePosition:
-    """Where in a list a page is, and in which order.
+    """The position of a page in a sorted list.
 
     Attributes:
-        sort: comma-separated fields, `-` for descending; ties by `id`.
-        skip: how many rows to pass over, for an offset page.
-        after: what the row before the page sorts by, for a cursor page.
-        limit: how many rows the page has at most.
+        sort: comma-separated fields, with a leading `-` for descending. Ties are sorted by `id`.
+        skip: the number of rows before an offset page.
+        after: the sort values of the row before a cursor page.
+        limit: the maximum number of rows on the page.
     """
 
     sort: str
@@ -53,12 +53,12 @@ class PagePosition:
 
     @property
     def fields(self) -> list[tuple[str, bool]]:
-        """Fields and whether they descend, down to `id`; what follows it could change nothing."""
+        """Return the sort fields up to `id`, each with True for a descending order."""
         return sort_fields(self.sort)
 
     @property
     def shape(self) -> "PageStatementKey":
-        """What of this place is in the statement; the rest is in `parameters`."""
+        """Return the part of the position that is in the statement, not in `parameters`."""
         start: PageStart = "first" if self.skip == 0 else "skip"
         usual = self.limit == USUAL_LIMIT
         return PageStatementKey(
@@ -67,7 +67,7 @@ class PagePosition:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What `apply_page` has bound."""
+        """Return the values of the parameters that `apply_page` binds."""
         limit = {} if self.limit == USUAL_LIMIT else {"limit": self.limit + 1}
         if self.after is not None:
             return {**limit, **{f"after_{n}": value for n, value in enumerate(self.after)}}
@@ -79,11 +79,11 @@ PageStart = Literal["first", "skip", "after"]
 
 @dataclass(frozen=True)
 class PageStatementKey:
-    """A kind of page that has a statement of its own.
+    """The key of a page's cached statement.
 
-    The usual limit belongs to it: PostgreSQL takes a tenth of the table for a limit it does not
-    know, and then plans anew each time for the one it gets, which takes as long as the page itself.
-    Not every limit does, because each statement that is kept takes 0.4 MB.
+    The default limit is part of the statement. For a bound limit, PostgreSQL assumes a tenth of the
+    table and plans each execution again, which takes as long as the page itself. Other limits are
+    bound, because each cached statement takes 0.4 MB.
     """
 
     sort: str
@@ -92,7 +92,10 @@ class PageStatementKey:
 
 
 def sort_fields(sort: str) -> list[tuple[str, bool]]:
-    """The fields of a `sort` and whether they descend, ending with `id`."""
+    """Return the fields of a `sort` up to `id`, each with True for a descending order.
+
+    Fields after `id` are dropped, because `id` is unique.
+    """
     fields: list[tuple[str, bool]] = []
     for field in [*sort.split(","), "id"]:
         fields.append((field.removeprefix("-"), field.startswith("-")))
@@ -102,7 +105,7 @@ def sort_fields(sort: str) -> list[tuple[str, bool]]:
 
 
 def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
-    """`columns` in the order of `sort`."""
+    """Return the ORDER BY expressions of `sort`."""
     return [
         columns[name].desc() if descending else columns[name].asc()
         for name, descending in sort_fields(sort)
@@ -110,10 +113,10 @@ def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
 
 
 def apply_page(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """`rows` in order, narrowed to a page whose place is bound: `PagePosition.parameters`.
+    """Sort `rows` and limit them to the page that `PagePosition.parameters` selects.
 
-    One row more than the limit tells whether there is a next page. Behind a cursor the page is put
-    together from one stretch of an index for each field of the sort.
+    The statement returns one row more than the limit, which tells whether there is a next page. A
+    cursor page combines one index range scan for each field of the sort.
     """
     if shape.start != "after":
         return _cut(rows, columns, shape)
@@ -132,14 +135,13 @@ def merge_index_scans(
     whole: Callable[[NamedFromClause], AnySelect],
     shape: PageStatementKey,
 ) -> AnySelect:
-    """A page in the order of `id` that is merged from what several rows each contribute.
+    """Build a page in the order of `id`, merged from one index scan for each outer row.
 
     Args:
-        ways: the contribution of one of them, correlated to it; of several ways to find it, all
-            but one find nothing.
-        columns: `id`, by that name, as the index of the parts has it.
-        whole: joins them to the part.
-        shape: the page; its sort is `id` or `-id`.
+        ways: alternative scans of one outer row, correlated to it. Only one of them finds rows.
+        columns: the column `id`, by that name, as the scanned index has it.
+        whole: a function that joins the outer rows to the scan.
+        shape: the page. Its sort is `id` or `-id`.
     """
     where = keyset_conditions(shape, columns)[0] if shape.start == "after" else []
     found = [_reach(way.where(*where), columns, shape) for way in ways]
@@ -148,11 +150,11 @@ def merge_index_scans(
 
 
 def keyset_conditions(shape: PageStatementKey, columns: Any) -> list[list[ColumnElement[bool]]]:
-    """The rows after the bound place, in stretches, the nearest first.
+    """Return the conditions of the rows after the cursor, as index ranges with the nearest first.
 
-    They are `a = x AND b = y AND id > z`, `a = x AND b > y`, and `a > x`. As one condition, or-ed
-    together, an index would be read from the beginning of `a = x`, which for a field of few values
-    is most of the table.
+    They are `a = x AND b = y AND id > z`, `a = x AND b > y`, and `a > x`. Combined by OR into one
+    condition, they would read an index from the beginning of `a = x`. For a field with few
+    different values that is most of the table.
     """
     fields = [
         (columns[name], descending, bindparam(f"after_{n}", type_=columns[name].type))
@@ -166,16 +168,16 @@ def keyset_conditions(shape: PageStatementKey, columns: Any) -> list[list[Column
 
 
 def _reach(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """`rows` in order, as far as they can be on the page."""
+    """Sort `rows` and keep those that can be on the page, including the skipped ones."""
     reach = _one_more(shape)
     if shape.start == "skip":
-        # No row is that far, and the sum must be a bigint.
+        # The cap, which no row reaches, keeps the sum in the range of a bigint.
         reach += func.least(bindparam("skip", type_=BigInteger), literal(BIGINT_END // 2))
     return rows.order_by(*ordering(shape.sort, columns)).limit(reach)
 
 
 def _cut(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """`rows` in order, the page's and one more."""
+    """Sort `rows` and keep those of the page, and one more."""
     if shape.start == "skip":
         rows = rows.offset(bindparam("skip", type_=BigInteger))
     return rows.order_by(*ordering(shape.sort, columns)).limit(_one_more(shape))
@@ -200,12 +202,12 @@ def with_total(
     total: ScalarSelect[int] | ColumnElement[Any],
     order: Sequence[ColumnElement[Any]],
 ) -> AnySelect:
-    """A statement whose rows are `(total, *page columns)`, at least one row.
+    """Build a statement that returns rows of `(total, *page columns)`, at least one.
 
     Args:
-        page: the rows of the page; its first column is never null.
-        total: how many rows there are in all.
-        order: the page's order, in columns of `page`; a join promises none.
+        page: the rows of the page. The first column must never be null.
+        total: the number of rows on all pages.
+        order: the order of the page by columns of `page`, because a join guarantees no order.
     """
     counted = select(literal(1).label("one"), total.label("total")).subquery("counted")
     return (
@@ -216,6 +218,6 @@ def with_total(
 
 
 def split_total(rows: Sequence[AnyRow]) -> tuple[int | None, Sequence[AnyRow]]:
-    """The total and the page's rows of a `with_total` result."""
+    """Split the result of a `with_total` statement into the total and the page's rows."""
     total = rows[0][0]
     return total, [] if rows[0][1] is None else rows

@@ -1,4 +1,4 @@
-"""The derived numbers against a recomputation from the rows (docs/adr/0002)."""
+"""Verification of the derived numbers: a comparison with a recomputation (docs/adr/0002)."""
 
 from decimal import Decimal
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.repositories.deals.columns import assigned, qualified
 
-# What each total of a hotel adds up.
+# The definition of each total of a hotel.
 _TOTALS = {
     "deal_count": "count(deals.id)",
     "available_count": "count(deals.id) FILTER (WHERE is_available)",
@@ -24,7 +24,7 @@ _NUMBERS = ", ".join(
     f"('{name}', hotels.{name}::numeric, actual.{name}::numeric)" for name in _TOTALS
 )
 
-# How many deals of each hotel each price step holds, for all steps, empty ones too.
+# Counts the deals of each hotel in each price step, including empty steps.
 _IN_STEP = """
     SELECT hotels.id, n AS step,
         coalesce(found.deal_count, 0) AS deal_count,
@@ -38,7 +38,7 @@ _IN_STEP = """
     ) AS found ON found.hotel_id = hotels.id AND found.step = n
 """
 
-# Rows of `Drift`.
+# Returns the rows of `Drift`.
 _DRIFT = text(
     f"""
     WITH hotel_numbers AS (
@@ -126,7 +126,7 @@ _FIX_CATEGORIES = text(
 
 
 class Drift(NamedTuple):
-    """A derived number that differs from what its rows add up to."""
+    """A derived number that differs from its recomputed value."""
 
     what: str
     key: str
@@ -136,23 +136,23 @@ class Drift(NamedTuple):
 
 
 class VerificationRepository:
-    """Recomputing what triggers maintain."""
+    """The verification and repair of derived numbers, in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def lock_writers(self) -> None:
-        """Wait for the writers under way and keep new ones waiting until the commit."""
+        """Wait for running writers, and block new ones until the commit."""
         await self._session.execute(
             text("LOCK TABLE hotels, deals, deal_categories IN SHARE ROW EXCLUSIVE MODE")
         )
 
     async def drift(self) -> list[Drift]:
-        """Return every number that is off."""
+        """Return every derived number that is wrong."""
         return [Drift(*row) for row in await self._session.execute(_DRIFT)]
 
     async def repair(self) -> None:
-        """Set every derived number to what the rows say."""
+        """Set every derived number to its recomputed value."""
         await self._session.execute(_FIX_HOTELS)
         await self._session.execute(_FIX_PRICES)
         await self._session.execute(_FIX_CATEGORIES)

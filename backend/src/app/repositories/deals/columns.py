@@ -1,6 +1,6 @@
-"""The columns of a deal: each list of them in SQL derives from `Deal.__table__` and the schemas.
+"""The columns of a deal in SQL, derived from `Deal.__table__` and the schemas.
 
-No other file knows the position of a column in a row.
+Only this module depends on the position of a column in a row.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ TABLE = Deal.metadata.tables[Deal.__tablename__]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _TYPES = {column.name: column.type.compile(_DIALECT) for column in TABLE.c}
 
-# A client sets these.
+# The columns that a client sets.
 SETTABLE = tuple(name for name in DealCreate.model_fields if name in _TYPES)
 
 _SHOWN = tuple(name for name in DealResponse.__annotations__ if name != "hotel")
@@ -30,29 +30,29 @@ _PRICES = {column.name for column in TABLE.c if isinstance(column.type, Numeric)
 
 
 def declared(names: Iterable[str]) -> str:
-    """Return the columns with their types, for a table of the same columns."""
+    """Return the columns with their types, as a column list of CREATE TABLE."""
     return ", ".join(f"{name} {_TYPES[name]}" for name in names)
 
 
 def qualified(source: str, names: Iterable[str]) -> str:
-    """Return the columns of `source`."""
+    """Return the columns qualified with `source`, as a select list."""
     return ", ".join(f"{source}.{name}" for name in names)
 
 
 def assigned(source: str, names: Iterable[str]) -> str:
-    """Return the assignments of an UPDATE from the columns of `source`."""
+    """Return the assignments of an UPDATE that copies the columns of `source`."""
     return ", ".join(f"{name} = {source}.{name}" for name in names)
 
 
 def parameter(name: str) -> str:
-    """Return the bound parameter of a column, with its type."""
+    """Return a bound parameter with the name and the type of a column."""
     return f"CAST(:{name} AS {_TYPES[name]})"
 
 
 def deal_columns(
     deal: Any, average: ColumnElement[Any] = read.AVERAGE_STARS
 ) -> list[ColumnElement[Any]]:
-    """Return what a deal is shown with: its columns, its categories, its hotel with its stars."""
+    """Return the columns of a `DealResponse`: the deal, its categories, and its hotel."""
     names = (
         select(Category.name)
         .join(deal_categories, deal_categories.c.category_id == Category.id)
@@ -63,14 +63,14 @@ def deal_columns(
     other = {"categories": func.array(names, type_=ARRAY(Text)), "version": deal.version_id}
     return [
         *(other[name].label(name) if name in other else getattr(deal, name) for name in _SHOWN),
-        # Two tables have an `id`; in a subquery each column needs a name of its own.
+        # Both tables have an `id`, and the columns of a subquery need unique names.
         *(column.label(f"hotel.{column.name}") for column in read.IDENTITY),
         average.label("hotel.avg_star_rating"),
     ]
 
 
 def deal_columns_of(deal: str, hotel: str, categories: str, average: str) -> str:
-    """Return `deal_columns` of the rows `deal` and `hotel` as SQL, with the prices as text."""
+    """Return `deal_columns` as SQL text over the rows `deal` and `hotel`, with prices as text."""
     other = {
         "categories": categories,
         "version": f"{deal}.version_id",
@@ -81,9 +81,10 @@ def deal_columns_of(deal: str, hotel: str, categories: str, average: str) -> str
 
 
 def with_prices_as_text(statement: AnySelect) -> AnySelect:
-    """Cast the prices that `statement` returns, as `deal_response` takes them.
+    """Cast the prices that `statement` returns to text, as `deal_response` expects them.
 
-    Otherwise the driver makes a decimal of each, and the response makes a text of that.
+    Without the cast, the driver would convert each price to a decimal, and the response would
+    convert it back to text.
     """
     return statement.with_only_columns(
         *(
@@ -94,10 +95,10 @@ def with_prices_as_text(statement: AnySelect) -> AnySelect:
 
 
 def deal_response(row: Iterable[Any]) -> DealResponse:
-    """Shape a row of a null or total and `deal_columns`, with the prices as text."""
+    """Return the response of a row: a total or null, then `deal_columns` with prices as text."""
     values = iter(row)
     next(values)
-    # Each takes as many values as it has names.
+    # Each zip() consumes as many values as it has names.
     deal: Any = dict(zip(_SHOWN, values, strict=False))
     deal["hotel"] = dict(zip(_SHOWN_OF_HOTEL, values, strict=False))
     response: DealResponse = deal

@@ -1,7 +1,7 @@
-"""How many deals of some hotels are between two prices, without looking at those deals.
+"""Counts of the deals between two prices, without reading those deals.
 
-Each hotel knows how many of its deals are below each of 64 round prices (docs/adr/0010). What is
-between a bound and the round price below it is counted, from one index.
+Each hotel stores the number of its deals below each of 64 round prices (docs/adr/0010). The deals
+between a price bound and the round price below it are counted from one index.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, cast, func, literal
 from app.models import Deal, Hotel
 from app.models.catalog import MONEY
 
-# Deals on a page, about.
+# The approximate number of deals on a page.
 _PAGE = 20
 
 PRICE_BOUNDS = frozenset({"price_min", "price_max"})
@@ -21,9 +21,9 @@ PRICE_BOUNDS = frozenset({"price_min", "price_max"})
 def count_by_price(
     filters: frozenset[str], on_hotels: Sequence[ColumnElement[bool]]
 ) -> ColumnElement[Any]:
-    """The number of deals of the hotels `on_hotels` that pass the price bounds among `filters`.
+    """Return the number of deals that pass the price bounds among `filters`.
 
-    Of other filters only `available_only` is looked at here.
+    `on_hotels` selects the hotels. `available_only` is the only other filter that applies here.
     """
     available = "available_only" in filters
     passing: Any = Hotel.available_count if available else Hotel.deal_count
@@ -36,10 +36,11 @@ def count_by_price(
 
 
 def many_between(bounds: frozenset[str]) -> ColumnElement[bool]:
-    """Whether a hotel has its first page of deals between the bounds sooner by walking its deals.
+    """Return whether a scan of a hotel's deals in page order is cheaper than one by price.
 
-    With `m` of its `n` deals between them, walking passes some `PAGE * n / m` deals, and an index
-    on the price finds all `m`, to be sorted. `m` is taken between round prices.
+    If `m` of its `n` deals are between the bounds, a scan in page order reads about `_PAGE * n / m`
+    deals for the first page. A scan by price reads all `m` deals and sorts them. `m` is estimated
+    from round prices.
     """
     between: Any = Hotel.deal_count
     if "price_max" in bounds:
@@ -53,7 +54,7 @@ def many_between(bounds: frozenset[str]) -> ColumnElement[bool]:
 
 
 def _up_to(name: str, *, available: bool, inclusive: bool) -> ColumnElement[Any]:
-    """How many deals of the hotel of a row are below the bound `name`, or at it too."""
+    """Return the number of a hotel's deals below the bound `name`, or up to it if `inclusive`."""
     bound = bindparam(name, type_=MONEY)
     start = func.price_step_start(bound)
     below = Hotel.available_prices_below if available else Hotel.prices_below
@@ -62,7 +63,7 @@ def _up_to(name: str, *, available: bool, inclusive: bool) -> ColumnElement[Any]
         select(func.count())
         .select_from(Deal)
         .where(Deal.hotel_id == Hotel.id, price >= start)
-        # The bounds' own comparison is looked at once: at a round price nothing is read.
+        # For an exclusive bound at a round price, `start < bound` is false and no deal is read.
         .where(*((price <= bound,) if inclusive else (price < bound, start < bound)))
         .where(*((Deal.is_available,) if available else ()))
         .correlate(Hotel)

@@ -1,4 +1,4 @@
-"""All deals that pass some filters, each export in one snapshot."""
+"""Exports: all deals that pass the filters, each export in one snapshot."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +10,9 @@ from app.db.streaming import Lines, SnapshotConnections, Write
 from app.repositories.deals.export_lines import file_stretches, json_lines
 from app.repositories.deals.filters import bind_parameters
 
-# The last of as many unused ids as there may be deals, the highest such: `2**63 - 1` unless files
-# with such ids were loaded. A deal that has no id from a file gets one of these in a file.
+# Returns the last id of the highest block of unused file ids that is large enough for all deals. It
+# is `2**63 - 1` unless files with such ids were loaded. An exported deal without an `external_id`
+# gets an id from this block.
 _LAST_FREE_ID = text(
     f"""
     WITH RECURSIVE tried (last) AS (
@@ -28,18 +29,18 @@ _LAST_FREE_ID = text(
     """  # noqa: S608 - a constant
 )
 
-# JSON has neither of these characters, so that COPY has nothing to quote.
+# JSON text contains neither of these characters, so COPY quotes nothing.
 _AS_THEY_ARE = Lines(delimiter="\x02", quote="\x01")
 
 
 class ExportRepository:
-    """Deals without pages."""
+    """The exports of deals."""
 
     def __init__(self, streams: SnapshotConnections) -> None:
         self._streams = streams
 
     async def csv(self, filters: Mapping[str, Any], write: Write) -> None:
-        """A header, and the deals as a load reads them, in the order of their id in the file."""
+        """Write a header and the deals in the format of a deals.csv, by their id in the file."""
         stretches = file_stretches(frozenset(filters))
         async with self._streams.snapshot() as snapshot:
             parameters = {**bind_parameters(filters), "last": await snapshot.value(_LAST_FREE_ID)}
@@ -47,7 +48,7 @@ class ExportRepository:
                 await snapshot.copy(statement, parameters, Lines(header=number == 0), write)
 
     async def ndjson(self, filters: Mapping[str, Any], write: Write) -> None:
-        """A line for each deal, to the letter as the API shows it, in the order of its id."""
+        """Write one JSON line for each deal, identical to its API response, in order of `id`."""
         statement = json_lines(frozenset(filters))
         async with self._streams.snapshot() as snapshot:
             await snapshot.copy(statement, bind_parameters(filters), _AS_THEY_ARE, write)

@@ -1,8 +1,8 @@
-"""Deals as lines of text that PostgreSQL writes: a statement for each combination of filters.
+"""Statements by which PostgreSQL writes deals as lines of text, one for each set of filters.
 
-Where all deals pass, they are read by an index in the order of the file, so that nothing is sorted
-before the first line. Each hotel is looked up by itself (`OFFSET 0` keeps PostgreSQL from joining
-in another order) and remembered for the next deal of it.
+Without filters, an index provides the deals in the order of the file, so that the first line needs
+no sort. Each hotel is looked up separately and cached for its next deal. `OFFSET 0` keeps
+PostgreSQL from joining in another order.
 """
 
 from collections.abc import Sequence
@@ -42,10 +42,11 @@ from app.schemas.deals_csv import CATEGORIES, COLUMNS, DEAL_COLUMNS, HOTEL_COLUM
 
 @lru_cache(maxsize=128)
 def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
-    """Statements for a file's columns that follow each other in the order of its ids.
+    """Return the statements whose results, one after the other, are a file in order of its ids.
 
-    Bound is `last`, the last of the ids that deals get which are from no file: deals with lower
-    ids than those, these deals, the last one first, and deals with higher ids.
+    Deals without an `external_id` get ids up to the bound parameter `last`. The first statement
+    returns the deals with lower ids, the second returns those deals from the last to the first,
+    and the third returns the deals with higher ids.
     """
     last = bindparam("last", type_=BigInteger)
     given: ColumnElement[Any] = TABLE.c.external_id
@@ -60,7 +61,7 @@ def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
 
 @lru_cache(maxsize=128)
 def json_lines(filters: frozenset[str]) -> AnySelect:
-    """A statement whose one column is a deal in JSON, as pydantic-core writes a `DealResponse`."""
+    """Return a statement of deals as JSON text, as pydantic-core writes a `DealResponse`."""
     hotel = _hotel(_hotel_json())
     others: dict[str, Sequence[Any]] = {
         "categories": ["[", _categories(cast(func.to_json(Category.name), Text)), "]"],
@@ -76,9 +77,9 @@ def json_lines(filters: frozenset[str]) -> AnySelect:
 
 
 def _file_columns(file_id: ColumnElement[Any]) -> AnySelect:
-    """The columns of a deals.csv in its usual order and spelling."""
+    """Return the columns of a deals.csv in their usual order and format."""
     hotel = _hotel(*(Hotel.__table__.c[column] for column in HOTEL_COLUMNS.values()))
-    # A category with a comma is quoted, as a field with one is; so is what would look quoted.
+    # A category is quoted if it contains a comma or starts with a quote.
     quoted = func.concat('"', func.replace(Category.name, '"', '""'), '"')
     special = (func.strpos(Category.name, ",") > 0) | (func.left(Category.name, 1) == '"')
     categories = _categories(case((special, quoted), else_=Category.name))
@@ -94,7 +95,7 @@ def _file_columns(file_id: ColumnElement[Any]) -> AnySelect:
 
 
 def _csv(column: Column[Any]) -> ColumnElement[Any]:
-    """A column as files have it."""
+    """Return a column in the format of a deals.csv."""
     match column.type:
         case Boolean():
             return case((column, _literal("True")), else_=_literal("False"))
@@ -107,7 +108,7 @@ def _csv(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def _json(column: Column[Any]) -> Sequence[Any]:
-    """A column as pydantic-core writes it, in parts."""
+    """Return a column in pydantic-core's JSON format, as parts to concatenate."""
     parts: list[Any]
     match column.type:
         case Text():
@@ -128,7 +129,7 @@ def _json(column: Column[Any]) -> Sequence[Any]:
 
 
 def _hotel(*columns: Any) -> LateralFromClause:
-    """Something of a deal's hotel."""
+    """Return a lateral subquery of columns of the deal's hotel."""
     return (
         select(*columns)
         .where(Hotel.id == Deal.hotel_id)
@@ -139,7 +140,7 @@ def _hotel(*columns: Any) -> LateralFromClause:
 
 
 def _hotel_json() -> ColumnElement[Any]:
-    # 4.0 is a JSON number as Python writes it, 4.00 is not.
+    # Python writes the JSON number 4.0, and PostgreSQL would write 4.00.
     average = func.regexp_replace(cast(func.round(Hotel.star_rating, 2), Text), "0$", "")
     shown = select(*read.IDENTITY, cast(average, JSON).label("avg_star_rating"))
     row = shown.correlate_except().subquery("shown")
@@ -148,7 +149,7 @@ def _hotel_json() -> ColumnElement[Any]:
 
 
 def _categories(name: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The deal's categories, each written as `name`, with commas between."""
+    """Return the deal's categories, each formatted by `name`, separated by commas."""
     names = (
         select(name)
         .join(deal_categories, deal_categories.c.category_id == Category.id)
@@ -161,13 +162,13 @@ def _categories(name: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _day(column: Any) -> ColumnElement[Any]:
-    """As reads show it: the driver takes the first and the last day of Python for infinities."""
+    """Return a date in the range of Python, to which the driver maps infinite dates."""
     first, last = (cast(_literal(str(day)), Date) for day in (date.min, date.max))
     return func.least(func.greatest(column, first), last)
 
 
 def _moment(column: Any) -> ColumnElement[Any]:
-    """UTC in ISO 8601, with microseconds if there are any."""
+    """Return a timestamp in UTC and ISO 8601, with microseconds unless they are zero."""
     whole = func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
     return func.replace(whole, ".000000", "")
 
@@ -177,6 +178,6 @@ def _concat(parts: Sequence[Any]) -> ColumnElement[str]:
 
 
 def _literal(text: str) -> ColumnElement[str]:
-    """Part of the statement and not of its parameters; code only, never anything from outside."""
+    """Return a literal inside the SQL text. It must be a constant of the code, never user input."""
     quoted = text.replace("'", "''")
     return literal_column(f"'{quoted}'", Text)

@@ -1,7 +1,7 @@
-"""What each filter of `GET /deals` means in SQL, and how to count what passes.
+"""The filters of `GET /deals` in SQL, and the counts of the deals that pass them.
 
-The total comes from the hotels' or the categories' own counts wherever the filters allow it,
-because those do not grow with the deals (docs/adr/0002, docs/adr/0010).
+Where the filters allow it, the total is computed from the stored counts of hotels or categories,
+whose number does not grow with the deals (docs/adr/0002, docs/adr/0010).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,21 +28,21 @@ from app.repositories.deals.counts import PRICE_BOUNDS, count_by_price
 from app.repositories.hotels import read
 from app.repositories.pagination import NO_TOTAL, count_rows
 
-# How many deals an estimated count looks at, about.
+# The approximate number of deals in the sample of an estimated count.
 SAMPLE_SIZE = 10_000
 
 _wanted_names = select(func.lower_case(func.unnest(bindparam("category", type_=ARRAY(Text)))))
 
 
 def wanted_categories() -> ColumnElement[bool]:
-    """The condition of the filter `category` on the categories themselves."""
+    """Return the condition by which the filter `category` selects categories."""
     return Category.name.in_(_wanted_names)
 
 
 _wanted_ids = select(Category.id).where(wanted_categories())
 
 
-# The bound parameter has the filter's name.
+# Maps each filter to its condition. The condition's bound parameter has the filter's name.
 _CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
     "price_min": lambda deal: deal.price_per_night >= bindparam("price_min"),
     "price_max": lambda deal: deal.price_per_night <= bindparam("price_max"),
@@ -62,7 +62,7 @@ _COUNTED_BY_HOTEL = frozenset(read.CONDITIONS) | {"hotel_id", "available_only"}
 
 
 def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[bool]]:
-    """The filters as conditions on `deal`; those on hotels become one set of hotel ids."""
+    """Return the filters as conditions on `deal`. Filters on hotels become one set of hotel ids."""
     names = frozenset(filters)
     on_deals = [_CONDITIONS[name](deal) for name in sorted(names) if name in _CONDITIONS]
     if on_hotels := read.conditions(names):
@@ -71,7 +71,7 @@ def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[b
 
 
 def bind_parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """What the conditions of these filters have bound."""
+    """Return the values of the bound parameters of these filters."""
     parameters = {name: value for name, value in filters.items() if name != "available_only"}
     if "q" in parameters:
         parameters["q"] = read.prefix_query(parameters["q"])
@@ -79,7 +79,7 @@ def bind_parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def total(filters: frozenset[str], count: str, *, single_category: bool) -> ColumnElement[Any]:
-    """How many deals pass, as an expression of one number; null for a `count` of "none"."""
+    """Return an expression for the number of deals that pass; null if `count` is "none"."""
     if count == "none":
         return NO_TOTAL
     if filters <= _COUNTED_BY_HOTEL:
@@ -118,8 +118,8 @@ def _by_category() -> ColumnElement[Any]:
 def _by_sample(filters: frozenset[str]) -> ColumnElement[Any]:
     """Count in randomly chosen blocks that hold about `SAMPLE_SIZE` deals, and scale up.
 
-    The same blocks each time (REPEATABLE), so that a reload does not change the figure; all of
-    them, and so exact, while the table is no larger than the sample.
+    Each call samples the same blocks (REPEATABLE), so that a reload does not change the count. A
+    table no larger than the sample is read completely, so its count is exact.
     """
     share = 100.0 * SAMPLE_SIZE / func.greatest(1, func.sum(Hotel.deal_count))
     percentage = select(cast(func.least(100, share), Numeric)).scalar_subquery()

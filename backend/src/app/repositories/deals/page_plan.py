@@ -1,9 +1,9 @@
-"""Which deals are on a page: found through an index that has them in the page's order.
+"""The plan that finds the deals of a page, through an index in the page's order.
 
-In the order of `id` a page is merged from what narrows it: the first deals of each matching hotel,
-or of each category. That costs a few rows for each of them, however many deals there are; walking
-all deals until enough have passed costs more the fewer pass, and nothing passing costs the table.
-Other orders have one index each over all deals.
+In the order of `id`, a page is merged from the first deals of each matching hotel or category. That
+reads a few rows for each of them, independent of the number of deals. A scan of all deals by id
+would read more the fewer deals pass, and the whole table if none passes. Each other order has one
+index over all deals.
 """
 
 from types import SimpleNamespace
@@ -24,20 +24,20 @@ from app.repositories.pagination import (
     merge_index_scans,
 )
 
-# The price as no index has it, for walking deals in the order of their ids. PostgreSQL, which knows
-# no price when it makes a plan for all, takes any two bounds of one expression for narrow ones, and
-# would sort half a hotel for a page of it; so it is a different expression for each bound.
+# The price as expressions without an index, for scans of deals in the order of their ids. A generic
+# plan knows no prices, and PostgreSQL assumes that two bounds of one expression select few rows. It
+# would then sort half a hotel for one page. Therefore each bound uses a different expression.
 _NO_INDEX = {
     "price_min": SimpleNamespace(price_per_night=Deal.price_per_night + 0),
     "price_max": SimpleNamespace(price_per_night=Deal.price_per_night - 0),
 }
 
-# Filters that a few hotels pass; `min_stars` alone lets many pass.
+# Filters that few hotels pass. `min_stars` is not among them, because many hotels pass it.
 _FEW_HOTELS = frozenset({"city", "country", "q"})
 
 
 def page_rows(filters: frozenset[str], shape: PageStatementKey) -> AnySelect:
-    """The deals of the page, one more than its limit, in its order."""
+    """Return a statement of the page's deals in order, with one row more than the limit."""
     if shape.sort.removeprefix("-") == "id":
         if filters & _FEW_HOTELS:
             return _of_hotels(filters, shape)
@@ -69,8 +69,9 @@ def _of_categories(filters: frozenset[str], shape: PageStatementKey) -> AnySelec
     links = deal_categories.c
     on_deals = conditions(filters - {"category"})
     if shape.start == "after":
-        # The deals' ids are the links', but PostgreSQL concludes that of equal ids only, not of
-        # larger ones: told of one of the two, it may read the other from the beginning.
+        # A deal's id equals its links' deal_id. PostgreSQL derives conditions from that for equal
+        # ids but not for greater ones. Without this second condition, it may read the deals from
+        # the beginning.
         [after] = keyset_conditions(shape, Deal.__table__.c)
         on_deals += after
     of_one = (
@@ -81,7 +82,7 @@ def _of_categories(filters: frozenset[str], shape: PageStatementKey) -> AnySelec
     )
 
     def of_all(part: NamedFromClause) -> AnySelect:
-        # A deal may be in several of the categories.
+        # Removes duplicates, because a deal may be in several of the categories.
         parts = select(*part.c).join_from(Category, part, true()).where(wanted_categories())
         return parts.ext(distinct_on(part.c.id))
 

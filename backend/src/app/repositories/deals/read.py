@@ -1,4 +1,4 @@
-"""Reading deals: hot, so each statement is built once per combination of filters, and bound."""
+"""Reads of deals. Each combination of filters has one cached statement with bound parameters."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -26,7 +26,7 @@ from app.schemas.deals import CityStatsResponse, DealResponse
 
 
 class DealReadRepository:
-    """The deals in SQL."""
+    """The read queries of deals."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -34,16 +34,17 @@ class DealReadRepository:
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, list[DealResponse]]:
-        """A page of deals and how many there are in all, in one round trip.
+        """Return a page of deals and their total, in one round trip.
 
         Args:
-            filters: values by the names of `DealFilters`' fields; absent ones do not filter.
-            place: which page, in which order.
+            filters: values by the names of the fields of `DealFilters`. Absent fields do not
+                filter.
+            place: the position, order and limit of the page.
             count: "exact", "estimated" or "none".
 
         Returns:
-            The total, None for "none", and the deals with their categories and hotels, one more
-            than the limit when more come.
+            The total, or None for "none", and the deals with their categories and hotels. If there
+            is a next page, the list has one deal more than the limit.
         """
         statement = _page_statement(
             frozenset(filters),
@@ -56,7 +57,7 @@ class DealReadRepository:
         return in_all, [deal_response(row) for row in rows]
 
     async def get(self, deal_id: int) -> DealResponse | None:
-        """Return a deal."""
+        """Return a deal, or None if it does not exist."""
         row = await self._reader.row(_ONE, {"deal_id": deal_id})
         return deal_response(row) if row else None
 
@@ -72,7 +73,7 @@ class DealReadRepository:
 def _page_statement(
     filters: frozenset[str], shape: PageStatementKey, count: str, *, single_category: bool
 ) -> AnySelect:
-    """Pick the deals of the page by index, then join hotel and categories to those few."""
+    """Build a statement that finds the page's deals by index and joins hotels and categories."""
     deal = aliased(Deal, page_rows(filters, shape).subquery("picked"))
     page = select(*deal_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
     in_all = total(filters, count, single_category=single_category)
@@ -80,7 +81,7 @@ def _page_statement(
 
 
 def sort_value(deal: DealResponse, field: str) -> Any:
-    """Return what the database sorts a deal by; in a response, prices are text."""
+    """Return the value by which the database sorts a deal. Prices in a response are text."""
     if field == "price_per_night":
         return Decimal(deal["price_per_night"])
     return {**deal}[field]

@@ -1,7 +1,7 @@
-"""Writing deals: each write is one statement, its categories included.
+"""Writes of deals: each is one statement that includes the categories.
 
-Set-based SQL rather than ORM objects: a deal with categories would be three flushes and a load of
-the collection (docs/adr/0007).
+The statements are set-based SQL. By ORM objects, a deal with categories would need three flushes
+and a load of the collection (docs/adr/0007).
 """
 
 from collections.abc import Mapping
@@ -24,17 +24,17 @@ from app.repositories.hotels.read import average_with_pending
 from app.repositories.pagination import NO_TOTAL
 from app.schemas.deals import DealResponse
 
-# The categories that the statement links, which it cannot read yet.
+# The names of the new deal's categories. The statement cannot read the links that it inserts.
 _LINKED = """ARRAY(
             SELECT DISTINCT lower_case(btrim(name)) COLLATE "C" AS name
             FROM unnest(CAST(:categories AS text[])) AS name ORDER BY name
         )"""
-# The average that the commit will make.
+# The hotel's average after the commit.
 _AVERAGE = """CAST(
             round((hotel.star_sum + added.star_rating)::numeric / (hotel.deal_count + 1), 2)
             AS double precision
         )"""
-# The hotel is held so that the foreign key's check cannot fail after this has found it.
+# The lock on the hotel ensures that the foreign key's later check cannot fail.
 _INSERT = text(
     f"""
     WITH hotel AS (
@@ -65,13 +65,13 @@ _ONE = with_prices_as_text(
 
 
 class DealWriteRepository:
-    """The deals of one transaction."""
+    """The writes of deals in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def add(self, values: Mapping[str, Any]) -> DealResponse | None:
-        """Insert a deal and its categories; return it, or None when there is no such hotel.
+        """Insert a deal with its categories and return it, or None if its hotel does not exist.
 
         Raises:
             IntegrityError: another deal has its `external_id`.
@@ -80,35 +80,35 @@ class DealWriteRepository:
         return deal_response(row) if row else None
 
     async def get(self, deal_id: int) -> DealResponse | None:
-        """Return a deal as this transaction would leave it, its hotel's average included."""
+        """Return a deal with this transaction's changes, including its hotel's future average."""
         row = (await self._session.execute(_ONE, {"id": deal_id})).one_or_none()
         return deal_response(row) if row else None
 
     async def version(self, deal_id: int) -> int | None:
-        """The deal's version; None when there is no such deal."""
+        """Return the deal's version, or None if the deal does not exist."""
         version: int | None = await self._session.scalar(_VERSION, {"id": deal_id})
         return version
 
     async def change(self, deal_id: int, version: int, values: Mapping[str, Any]) -> bool:
-        """Change the given columns, `categories` among them, of the deal in that version.
+        """Change columns of a deal, or its `categories`, if it still has the given version.
 
         Returns:
-            Whether it was still in that version.
+            Whether the deal had that version and was changed.
 
         Raises:
-            IntegrityError: there is no such hotel, or another deal has its `external_id`.
+            IntegrityError: the hotel does not exist, or another deal has the `external_id`.
         """
         parameters = {**values, "id": deal_id, "version": version}
         return await self._session.scalar(_update(values), parameters) is not None
 
     async def remove(self, deal_id: int, version: int) -> bool:
-        """Delete the deal in that version; whether it was still there in that version."""
+        """Delete a deal if it still has the given version, and return whether it had."""
         parameters = {"id": deal_id, "version": version}
         return await self._session.scalar(_DELETE, parameters) is not None
 
 
 def _update(values: Mapping[str, Any]) -> TextClause:
-    """The version rises here and not only by the trigger, which does not see categories."""
+    """Build an UPDATE that increments the version, because the trigger ignores categories."""
     changes = [f"{name} = {parameter(name)}" for name in values if name in SETTABLE]
     links = _RELINK if "categories" in values else ""
     return text(

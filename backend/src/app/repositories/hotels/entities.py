@@ -1,4 +1,4 @@
-"""One hotel at a time, as an object of the ORM."""
+"""Single hotels as ORM objects."""
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,13 +17,13 @@ _CENT = Decimal("0.01")
 
 
 class HotelRepository:
-    """The hotels of one transaction; `version_id_col` compares a hotel's version at each flush."""
+    """The hotels of one transaction. Each flush compares a hotel's version (`version_id_col`)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def get(self, hotel_id: int) -> Hotel | None:
-        """Return a hotel."""
+        """Return a hotel, or None if it does not exist."""
         return await self._session.get(Hotel, hotel_id)
 
     async def add(self, values: Mapping[str, Any]) -> Hotel:
@@ -38,22 +38,22 @@ class HotelRepository:
         return hotel
 
     async def change(self, hotel: Hotel, values: Mapping[str, Any]) -> bool:
-        """Set attributes of a hotel; return whether it was still in the version that was read.
+        """Set attributes of a hotel, and return whether it still had the version that was read.
 
-        Values that the hotel has already are no change, and write nothing.
+        Unchanged values write nothing.
 
         Raises:
-            IntegrityError: as `add`.
+            IntegrityError: another hotel has its phone, or its name in its city and country.
         """
         for name, value in values.items():
             setattr(hotel, name, value)
         return await self._is_flushed()
 
     async def remove(self, hotel: Hotel) -> bool:
-        """Delete a hotel; return whether it was still in the version that was read.
+        """Delete a hotel, and return whether it still had the version that was read.
 
         Raises:
-            ConflictError: it has deals.
+            ConflictError: the hotel has deals.
         """
         await self._session.delete(hotel)
         try:
@@ -70,7 +70,7 @@ class HotelRepository:
 
 
 def entity_response(hotel: Hotel) -> HotelResponse:
-    """Shape a hotel, with its average rounded as PostgreSQL rounds the averages of a page."""
+    """Return the response of a hotel, with the average rounded as PostgreSQL's round() does."""
     stars = hotel.star_rating
     return {
         "id": hotel.id,

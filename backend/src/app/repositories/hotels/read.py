@@ -30,11 +30,11 @@ COLUMNS: tuple[ColumnElement[Any], ...] = tuple(
 IDENTITY = tuple(
     getattr(Hotel, name) for name in HotelSummaryResponse.__annotations__ if name not in _OTHER
 )
-# Hotels come in one order only.
+# Hotels are sorted in this order only.
 ORDER = "id"
 
-# How a filter of a query narrows the hotels; the parameter has the filter's name. Deals use the
-# same: what narrows their hotels narrows them.
+# Maps each filter to its condition on hotels. The bound parameter has the filter's name. Queries of
+# deals use the same conditions on the deals' hotels.
 CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "city": Hotel.city_folded == func.fold_case(bindparam("city")),
     "country": Hotel.country_folded == func.fold_case(bindparam("country")),
@@ -46,24 +46,24 @@ CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 
 def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
-    """Those of the filters that are on hotels."""
+    """Return the conditions of those filters that apply to hotels."""
     return [CONDITIONS[name] for name in sorted(filters) if name in CONDITIONS]
 
 
 def prefix_query(words: str) -> str:
-    """The tsquery for hotels that have, for each of the words, one that starts with it.
+    """Return a tsquery for hotels in which each of the words is the prefix of a word.
 
-    Words are split at spaces, as `search_words` is, and quoted: `%`, `_`, `'` and `&` mean
-    themselves.
+    Words are split at spaces, as in `search_words`, and quoted, so that `%`, `_`, `'` and `&` have
+    no special meaning.
     """
     quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split(" ") if word)
     return " & ".join(f"'{word}':*" for word in quoted)
 
 
 def average_with_pending() -> ColumnElement[Any]:
-    """A hotel's average as it will be once the running transaction has committed.
+    """Return a hotel's average including the changes of the running transaction.
 
-    Until then what the transaction changed waits in `hotel_changes`; see docs/adr/0002.
+    These changes are in `hotel_changes` until the commit adds them to the totals (docs/adr/0002).
     """
 
     def pending(column: ColumnElement[int]) -> ColumnElement[Any]:
@@ -81,7 +81,7 @@ def average_with_pending() -> ColumnElement[Any]:
 
 
 class HotelReadRepository:
-    """Pages of hotels."""
+    """The read queries of hotels."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -97,7 +97,7 @@ class HotelReadRepository:
 
 
 def _response(row: AnyRow) -> HotelResponse:
-    """Shape a row of `COLUMNS`."""
+    """Return the response of a row of `COLUMNS`."""
     return cast("HotelResponse", dict(zip(HotelResponse.__annotations__, row, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""Imports in SQL: what a client sees of them."""
+"""Reads of imports for clients."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -33,7 +33,7 @@ from app.repositories.pagination import (
 )
 from app.schemas.imports import ImportState
 
-# Latest first.
+# The latest import comes first.
 ORDER = "-id"
 
 _COUNTERS = (
@@ -47,10 +47,10 @@ _COUNTERS = (
 
 
 class ImportRow(NamedTuple):
-    """An import, with what its chunks add up to; in the order of the statements' columns.
+    """An import with the sums over its chunks, in the order of the statements' columns.
 
-    `warnings` is a JSON array of the chunks' warnings, None when there are none; `seconds` is None
-    before the import is begun.
+    `warnings` is a JSON array of the chunks' warnings, or None if there are none. `seconds` is None
+    until the import starts.
     """
 
     id: int
@@ -83,7 +83,7 @@ _OWN = tuple(getattr(Import, name) for name in ImportRow._fields if name in Impo
 
 
 class RejectsChunk(NamedTuple):
-    """The rejects of a chunk, as gzip-compressed CSV."""
+    """The rejected rows of a chunk, as gzip-compressed CSV."""
 
     number: int
     compressed: bytes
@@ -93,7 +93,7 @@ _FILTERS: Mapping[str, ColumnElement[bool]] = {"state": Import.state == bindpara
 
 
 class ImportReadRepository:
-    """The imports of one transaction, read."""
+    """The reads of imports in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -109,20 +109,20 @@ class ImportReadRepository:
         return total, [ImportRow(*row[1:]) for row in rows]
 
     async def get(self, import_id: int) -> ImportRow | None:
-        """Return an import."""
+        """Return an import, or None if it does not exist."""
         found = await self._session.execute(_ONE, {"import_id": import_id})
         row = found.one_or_none()
         return ImportRow(*row) if row else None
 
     async def next_rejects(self, import_id: int, after: int) -> RejectsChunk | None:
-        """Return the rejects of the first chunk behind number `after` that has any."""
+        """Return the rejects of the first chunk after number `after` that has rejects."""
         parameters = {"import_id": import_id, "after": after}
         row = (await self._session.execute(_NEXT_REJECTS, parameters)).one_or_none()
         return RejectsChunk(*row) if row else None
 
 
 def _with_counters(imports: AnySelect) -> AnySelect:
-    """`imports`, rows of `_OWN`, with what their chunks add up to."""
+    """Extend a SELECT of `_OWN` columns by the sums over the imports' chunks."""
     found = imports.subquery("found")
     sums = (
         select(
@@ -131,12 +131,13 @@ def _with_counters(imports: AnySelect) -> AnySelect:
                 for column in _COUNTERS
             ),
             func.coalesce(func.max(ImportChunk.bytes_read), 0).label("bytes_read"),
-            # They are removed in batches, and some of them would look like all.
+            # True only if all are kept: housekeeping removes rejects in batches, and an incomplete
+            # file would look complete.
             func.coalesce(
                 func.bool_and(ImportChunk.rejects.is_not(None)).filter(ImportChunk.rejected > 0),
                 false(),
             ).label("rejects_kept"),
-            # A JSON array of each chunk's: to add them up by code is the service's.
+            # A JSON array of the chunks' warnings, which the service adds up by code.
             func.jsonb_agg(ImportChunk.warnings)
             .filter(ImportChunk.warnings != literal_column("'{}'::jsonb"))
             .cast(Text)

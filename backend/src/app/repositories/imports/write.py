@@ -43,14 +43,14 @@ _BEGIN = text(
     """
 ).bindparams(bindparam("columns", type_=ARRAY(Text)))
 
-# The lock makes a cancellation or a takeover wait for this transaction's commit, and this one find
-# out about theirs: what is told to whoever cancels is what stays.
+# The lock makes a cancellation or a takeover wait for this transaction's commit, and makes this
+# transaction see an earlier one. The counters in the answer to a cancellation are therefore final.
 _RUNNING = """
     SELECT id FROM imports
     WHERE id = :import_id AND attempt = :attempt AND state = 'running' FOR SHARE
 """
 
-# In the transaction of the rows, which may have begun long ago.
+# Uses clock_timestamp(), because the transaction of the rows may have begun long ago.
 _NOTE_MERGED = text(
     """
     WITH ended AS (
@@ -114,7 +114,7 @@ _END_CONNECTIONS = text(
 
 @dataclass(frozen=True)
 class NewImport:
-    """What is known of an upload when it is complete."""
+    """A completed upload, to be queued as an import."""
 
     strict: bool
     dry_run: bool
@@ -136,7 +136,7 @@ _ADD = text(
 
 @dataclass(frozen=True)
 class ChunkRecord:
-    """The row of a chunk."""
+    """The result of a chunk, as a row of `import_chunks`."""
 
     number: int
     rows_read: int
@@ -167,15 +167,15 @@ _NOTE = text(
 
 
 class ImportWriteRepository:
-    """The imports of one transaction."""
+    """The writes of imports in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def find_same(self, sha256: bytes, *, strict: bool) -> int | None:
-        """The last import of the same bytes that has not come to nothing.
+        """Return the last import of the same bytes that is queued, running or succeeded.
 
-        Until the transaction ends, no other one with these bytes passes here.
+        An advisory lock blocks other transactions with the same bytes until this one ends.
         """
         await self._session.execute(_ONE_AT_A_TIME, {"sha256_hex": sha256.hex()})
         same: int | None = await self._session.scalar(
@@ -184,20 +184,20 @@ class ImportWriteRepository:
         return same
 
     async def add(self, new: NewImport) -> int:
-        """Insert a queued import; its id."""
+        """Insert a queued import and return its id."""
         added: int = await self._session.scalar(_ADD, asdict(new))
         return added
 
     async def claim_attempt(self, import_id: int, chunk_rows: int) -> Row[Any] | None:
-        """Begin the next attempt; None when there is none to be made.
+        """Begin the next attempt of an import, and return None if the import has ended.
 
-        Of the first one, `chunk_rows` is kept: chunks are known by their numbers.
+        All attempts use the `chunk_rows` of the first one, because chunks are identified by number.
         """
         parameters = {"import_id": import_id, "chunk_rows": chunk_rows}
         return (await self._session.execute(_CLAIM_ATTEMPT, parameters)).one_or_none()
 
     async def rejected_lines(self, import_id: int) -> Mapping[int, Collection[int]]:
-        """By number, the lines of the rejects of each chunk that was noted."""
+        """Return the lines of the rejects of each stored chunk, by the chunk's number."""
         found = await self._session.execute(_REJECTED_LINES, {"import_id": import_id})
         return {row.number: row.rejected_lines for row in found}
 
@@ -206,11 +206,11 @@ class ImportWriteRepository:
         await self._session.execute(_DELETE_CHUNKS, {"import_id": import_id})
 
     async def end_connections(self, name: str) -> None:
-        """Cut the connections of that `application_name`: a process that hangs gives up no lock."""
+        """End the connections of an `application_name`, because a hung process keeps its locks."""
         await self._session.execute(_END_CONNECTIONS, {"name": name})
 
     async def cancel(self, import_id: int) -> bool:
-        """End an import that has not ended; from now on nothing is stored for it."""
+        """Cancel an unfinished import, after which no attempt can store anything for it."""
         return await self._found(_CANCEL, {"import_id": import_id})
 
     async def _found(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
@@ -218,7 +218,10 @@ class ImportWriteRepository:
 
 
 class AttemptRepository:
-    """One attempt at an import, in one transaction; each method says whether it is the last one."""
+    """One attempt at an import, in one transaction.
+
+    Each method returns False, and stores nothing, if the attempt is no longer the current one.
+    """
 
     def __init__(self, session: AsyncSession, import_id: int, attempt: int) -> None:
         self._session = session
@@ -229,27 +232,28 @@ class AttemptRepository:
         return await self._done(_BEGIN, {"columns": list(columns)})
 
     async def note(self, chunk: ChunkRecord) -> bool:
-        """Store what became of a chunk."""
+        """Store the result of a chunk."""
         return await self._done(_NOTE, asdict(chunk))
 
     async def note_merged(self, inserted: int, updated: int, unchanged: int) -> bool:
-        """Store what became of the rows of all chunks, in the first one's row, and the end.
+        """Store the totals of all chunks in the first chunk's row, and end the import.
 
-        An import that had stored its rows and not its end would be loaded once more.
+        Both belong to the transaction of the rows. Without its end, the import would be loaded
+        again.
         """
         merged = {"inserted": inserted, "updated": updated, "unchanged": unchanged}
         return await self._done(_NOTE_MERGED, merged)
 
     async def end(self, state: str, error: str | None = None) -> bool:
-        """Give the import its last state."""
+        """Give the import its final state."""
         return await self._done(_END, {"state": state, "error": error})
 
     async def requeue(self, error: str) -> bool:
-        """Leave the import to a later attempt, and say why."""
+        """Put the import back into the queue, with the reason as its error."""
         return await self._done(_REQUEUE, {"error": error})
 
     async def retry_later(self, error: str, seconds: float) -> bool:
-        """Count a failure, and leave the import to an attempt in so many seconds."""
+        """Count a failure, and schedule the next attempt in `seconds`."""
         return await self._done(_RETRY_LATER, {"error": error, "seconds": seconds})
 
     async def _done(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
