@@ -1,6 +1,6 @@
-"""Columns of text as Arrow arrays: the few operations that checks, COPY and the generator share.
+"""Operations on columns of text as Arrow arrays, shared by the checks, COPY and the generator.
 
-Arrow's compute functions are typed more narrowly than they are; this module is where that ends.
+The type hints of Arrow's compute functions are too narrow. This module hides that from its callers.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _compute: Any = pyarrow.compute
 
 
 def column_of(values: "Sequence[str] | pd.Series[str]") -> Texts:
-    """One array, whatever the values came as."""
+    """Convert values to one contiguous Arrow array."""
     array: Any = _arrow.array(values, _TEXT)
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -29,59 +29,59 @@ def column_of(values: "Sequence[str] | pd.Series[str]") -> Texts:
 
 
 def numerals(numbers: NDArray[np.int64]) -> Texts:
-    """Integers in decimal."""
+    """Convert integers to decimal texts."""
     column: Texts = _arrow.array(numbers).cast(_TEXT)
     return column
 
 
 def numbers(column: Texts) -> NDArray[np.int64]:
-    """The integers that the texts, all of them, are."""
+    """Convert texts, which must all be decimal integers, to integers."""
     values: NDArray[np.int64] = _compute.cast(column, _arrow.int64()).to_numpy()
     return values
 
 
 def join(separator: str, *columns: Texts) -> Texts:
-    """Row by row, the columns' texts with `separator` between them."""
+    """Concatenate the columns row by row, with `separator` between the texts."""
     column: Texts = _compute.binary_join_element_wise(*columns, _arrow.scalar(separator, _TEXT))
     return column
 
 
 def end_with(column: Texts, ending: str) -> Texts:
-    """Each text with `ending` after it."""
+    """Append `ending` to each text."""
     nothing = _arrow.scalar("", _TEXT)
     return join(ending, column, nothing)
 
 
 def matches(column: Texts, pattern: str) -> NDArray[np.bool_]:
-    """Where `pattern` (RE2) occurs."""
+    """Return a mask of the texts in which `pattern` (RE2) occurs."""
     return _mask(_compute.match_substring_regex(column, pattern))
 
 
 def not_greater(left: Texts, right: Texts) -> NDArray[np.bool_]:
-    """Where `left` sorts before `right` or is equal, byte by byte."""
+    """Return a mask of the rows in which `left` <= `right`, compared byte by byte."""
     return _mask(_compute.less_equal(left, right))
 
 
 def replaced(column: Texts, where: NDArray[np.bool_], replacements: Texts) -> Texts:
-    """`column` with `replacements`, in order, where the mask is set."""
+    """Replace the texts at which the mask is set by `replacements`, in order."""
     result: Texts = _compute.replace_with_mask(column, _arrow.array(where), replacements)
     return result
 
 
 def pick(column: Texts, places: NDArray[np.integer[Any]]) -> Texts:
-    """The texts at `places`, in their order."""
+    """Return the texts at `places`, in that order."""
     result: Texts = column.take(_arrow.array(places))
     return result
 
 
 def encode(column: Texts) -> tuple[list[str], NDArray[np.int64]]:
-    """The different texts of a column, in order of appearance, and which one each row has."""
+    """Return the distinct texts in order of appearance, and the index of each row's text."""
     encoded: Any = column.dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
 def content(column: Texts) -> bytes:
-    """The texts end to end, as Arrow keeps them."""
+    """Return the concatenated bytes of all texts."""
     _, offsets, characters = column.buffers()
     if not len(column) or offsets is None or characters is None:
         return b""

@@ -1,4 +1,4 @@
-"""The 15 columns of a deals.csv, in the order in which a row's first problem is looked for."""
+"""The 15 columns of a deals.csv, in the order that decides which problem of a row is the first."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,8 @@ from app.core import limits
 from app.ingestion import rules
 from app.schemas.deals_csv import CATEGORIES
 
-# A day of a month: any up to the 28th, the 29th and 30th outside February, the 31st where it is.
+# A month and a day: up to the 28th in every month, the 29th and 30th except in February, and the
+# 31st in the months that have one.
 _DAY = (
     "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     "|(?:0[13-9]|1[0-2])-(?:29|30)"
@@ -16,12 +17,12 @@ _DAY = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's rule and, for columns of mostly different values, its usual spelling.
+    """The rule of a column and, for a column of mostly distinct values, its usual format.
 
-    `usual` is a regular expression (RE2) of fields that are their own canonical text, so that a
-    whole column passes without a Python call per value. It may only match what `rule` would
-    return unchanged. The one exception are prices, whose canonical text has two decimal places:
-    a usual one may have one, to which a zero is added.
+    `usual` is a regular expression (RE2) of fields that are already canonical, so that a whole
+    column passes without a Python call per value. It may match only values that `rule` would
+    return unchanged. Prices are the one exception: their canonical text has two decimal places, and
+    a matching price may have one, to which a zero is appended.
     """
 
     name: str
@@ -36,7 +37,7 @@ ID = "id"
 HOTEL_PHONE = "hotel_phone"
 CHECKIN_DATE = "checkin_date"
 CHECKOUT_DATE = "checkout_date"
-# In the order of `validated_chunk.Hotel`.
+# In the order of the fields of `validated_chunk.Hotel`.
 HOTEL = (HOTEL_PHONE, "hotel_name", "hotel_city", "hotel_country")
 
 _BEFORE_CATEGORIES = (
@@ -60,6 +61,6 @@ _CREATED_AT = Column(
     rf"^[12][0-9]{{3}}-{_DAY} (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$",
 )
 
-# Categories have a check of their own: how their case is folded is the database's to say.
+# Without the categories, which have a separate check, because the database folds their case.
 SCALARS = (*_BEFORE_CATEGORIES, _CREATED_AT)
 NAMES = (*(column.name for column in _BEFORE_CATEGORIES), CATEGORIES, _CREATED_AT.name)

@@ -1,7 +1,7 @@
-"""A deals.csv of the usual shape, made up: whole columns of random numbers, turned into text.
+"""A generator of deals.csv files with random but realistic deals.
 
-The same seed makes the same bytes: rows come in chunks of one fixed size from one stream of random
-numbers, and a gzip header carries no time.
+The same seed generates the same bytes: rows are generated in chunks of one fixed size from one
+stream of random numbers, and the gzip header contains no time.
 """
 
 import gzip
@@ -24,7 +24,7 @@ HEADER = f"{','.join(COLUMNS)}\n".encode()
 HOTELS = 150
 CHUNK_ROWS = 100_000
 
-# City, country, and how its telephone numbers begin.
+# City, country, and prefix of its telephone numbers.
 _CITIES = (
     ("New York", "United States", "+1-212"),
     ("Los Angeles", "United States", "+1-310"),
@@ -72,12 +72,13 @@ def generate(
     seed: int = 20261120,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write `rows` deals to `path`, compressed when its name ends in `.gz`.
+    """Write `rows` deals to `path`, compressed if its name ends in `.gz`.
 
-    The file appears whole or not at all. `progress` hears of the rows written so far.
+    The file is renamed into place once it is complete. `progress` receives the number of rows
+    written so far.
 
     Raises:
-        DealsError: it cannot be written.
+        DealsError: the file cannot be written.
     """
     random = np.random.default_rng(seed)
     hotels = _hotels(random)
@@ -100,7 +101,7 @@ def generate(
 
 @contextmanager
 def _output(path: Path, *, compressed: bool) -> Iterator[Callable[[bytes], object]]:
-    """How to write to the file at `path`."""
+    """Open the file at `path`, and yield its `write` function."""
     with path.open("wb") as raw:
         if not compressed:
             yield raw.write
@@ -110,9 +111,9 @@ def _output(path: Path, *, compressed: bool) -> Iterator[Callable[[bytes], objec
 
 
 def _hotels(random: np.random.Generator) -> tuple[Texts, Texts]:
-    """The text of each hotel before its deal's stars, and its phone.
+    """Return the name, city and country of each hotel as CSV text, and the phones.
 
-    Names differ within a city and phones everywhere; a name can return in another city.
+    Names are unique within a city, and phones are unique.
     """
     names = [f"{first} {second}" for first in _FIRST for second in _SECOND]
     places: list[str] = []
@@ -130,7 +131,7 @@ def _hotels(random: np.random.Generator) -> tuple[Texts, Texts]:
 def _lines(
     random: np.random.Generator, hotels: tuple[Texts, Texts], first_id: int, count: int
 ) -> bytes:
-    """Rows from `first_id` on, as text."""
+    """Return `count` rows with ids from `first_id` on, as CSV text."""
     hotel = random.integers(HOTELS, size=count)
     discount = random.integers(_LEAST_DISCOUNT, _MOST_DISCOUNT + 1, size=count)
     original, price = _prices(random, discount)
@@ -158,10 +159,10 @@ def _lines(
 
 
 def _prices(random: np.random.Generator, discount: Numbers) -> tuple[Numbers, Numbers]:
-    """Original prices and what the discount leaves of them, in cents.
+    """Return original and discounted prices in cents.
 
-    An original price whose discounted one would end in exactly half a cent goes up by a cent: the
-    pair is then right however halves are rounded.
+    An original price is raised by a cent if its discounted price would end in exactly half a cent.
+    The pair is then correct under every rounding rule.
     """
     original = random.integers(_LEAST_CENTS, _MOST_CENTS + 1, size=len(discount))
     original += original * (100 - discount) % 100 == 50  # noqa: PLR2004 - half of 100
@@ -169,7 +170,7 @@ def _prices(random: np.random.Generator, discount: Numbers) -> tuple[Numbers, Nu
 
 
 def _categories(random: np.random.Generator, count: int) -> Texts:
-    """One to three different categories a deal, in any order."""
+    """Return one to three distinct categories per deal, in random order."""
     choices: list[str] = []
     starts = [0]
     for number in range(1, len(_CATEGORY_COUNTS) + 1):
@@ -199,6 +200,6 @@ def _days(first: date, count: int) -> list[str]:
 
 
 def _money(cents: Numbers) -> Texts:
-    """As Python prints such a float: two decimal places, or one where the second would be 0."""
+    """Return amounts as Python prints floats: two decimal places, or one if the second is 0."""
     fractions = column_of([f"{c // 10}" if c % 10 == 0 else f"{c:02d}" for c in range(100)])
     return join(".", numerals(cents // 100), pick(fractions, cents % 100))

@@ -1,7 +1,8 @@
-"""What one value of a column may be: plain functions, the definition that every faster path obeys.
+"""The rules of single fields: plain functions that define the result of every faster path.
 
-A rule takes a field as it came and returns either the canonical text that PostgreSQL reads, or a
-`RejectReason`. Two fields with one canonical text are the same value ("1.5" and "1.50").
+A rule takes the field as it is in the file. It returns either the canonical text that PostgreSQL
+reads, or a `RejectReason`. Fields with equal canonical texts have the same value ("1.5" and
+"1.50").
 """
 
 import re
@@ -17,7 +18,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CLOCK = r"(?:[01][0-9]|2[0-3])(?::?[0-5][0-9](?::?[0-5][0-9](?:[.,][0-9]+)?)?)?"
-# ISO 8601 in its extended and basic forms; a date alone names no moment.
+# ISO 8601 in its extended and basic formats. A date without a time is not a timestamp.
 _TIMESTAMP = re.compile(
     r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}|[0-9]{4}-?W[0-9]{2}-?[1-7])"
     rf"[Tt ]{_CLOCK}(?:[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?"
@@ -26,14 +27,14 @@ _BOOLEANS = {
     **dict.fromkeys(("True", "true", "1", "yes"), "t"),
     **dict.fromkeys(("False", "false", "0", "no"), "f"),
 }
-# A name as it is; or in quotes, with quotes inside doubled, as CSV does it, so that a comma may be
-# in it.
+# A plain name, or a name in quotes as in CSV, with inner quotes doubled. A quoted name may contain
+# a comma.
 _CATEGORY = re.compile(r'\s*"((?:[^"]|"")*+)"\s*(?:,|\Z)|([^,]*)(?:,|\Z)')
 
 
 @dataclass(frozen=True, slots=True)
 class RejectReason:
-    """Why a field was rejected: a stable code for programs, a message for people."""
+    """The reason for rejecting a field: a stable code for programs and a message for users."""
 
     code: str
     message: str
@@ -52,7 +53,7 @@ CATEGORY_TOO_LONG = RejectReason(
 
 
 def required(rule: Rule) -> Rule:
-    """`rule` for the trimmed field, when there is one."""
+    """Return a rule that rejects an empty field and applies `rule` to the trimmed field."""
 
     def checked(value: str) -> RuleResult:
         if "\0" in value:
@@ -64,9 +65,10 @@ def required(rule: Rule) -> Rule:
 
 
 def text(longest: int) -> Rule:
-    """1 to `longest` characters after trimming, composed (NFC) as the API's are.
+    """Return a rule for 1 to `longest` characters after trimming and composition (NFC).
 
-    Otherwise "Zürich" from a file and "Zürich" from a client would be two cities.
+    The API composes texts in the same way. Otherwise "Zürich" from a file and "Zürich" from a
+    client could be two cities.
     """
     too_long = RejectReason("too_long", f"must have at most {longest} characters")
 
@@ -78,7 +80,10 @@ def text(longest: int) -> Rule:
 
 
 def integer(least: int, most: int) -> Rule:
-    """A decimal integer, `least` to `most`; leading zeros and a sign are fine, "3.0" is not."""
+    """Return a rule for integers from `least` to `most`.
+
+    Leading zeros and a sign are allowed. A decimal point, as in "3.0", is not.
+    """
     not_an_integer = RejectReason("not_an_integer", "must be an integer")
     out_of_range = RejectReason("out_of_range", f"must be between {least} and {most}")
     most_digits = len(str(most))
@@ -86,7 +91,7 @@ def integer(least: int, most: int) -> Rule:
     def checked(value: str) -> RuleResult:
         if not _INTEGER.fullmatch(value):
             return not_an_integer
-        # Python refuses to convert thousands of digits; zeros in front do not count.
+        # Python refuses to convert thousands of digits. Leading zeros are dropped first.
         digits = value.lstrip("+-").lstrip("0")
         if len(digits) > most_digits:
             return out_of_range
@@ -97,7 +102,10 @@ def integer(least: int, most: int) -> Rule:
 
 
 def price() -> Rule:
-    """More than 0, less than 10^8, at most two places; never a binary float on the way."""
+    """Return a rule for prices more than 0 and less than 10^8, with at most two decimal places.
+
+    The value is parsed as a decimal, never as a binary float.
+    """
     not_a_decimal = RejectReason("not_a_decimal", "must be a decimal number such as 199.50")
     too_many = RejectReason("too_many_decimals", "must have at most two decimal places")
     out_of_range = RejectReason("out_of_range", f"must be more than 0 and less than {PRICE_END}")
@@ -114,7 +122,7 @@ def price() -> Rule:
 
 
 def calendar_date() -> Rule:
-    """A day that exists, as `YYYY-MM-DD`."""
+    """Return a rule for existing days in the format `YYYY-MM-DD`."""
     not_a_date = RejectReason("not_a_date", "must be a date as YYYY-MM-DD")
 
     def checked(value: str) -> RuleResult:
@@ -129,7 +137,7 @@ def calendar_date() -> Rule:
 
 
 def boolean() -> Rule:
-    """The eight spellings of the specification, and no other."""
+    """Return a rule that accepts only the eight spellings of the specification."""
     not_a_boolean = RejectReason(
         "not_a_boolean", "must be one of True, False, true, false, 1, 0, yes, no"
     )
@@ -137,7 +145,10 @@ def boolean() -> Rule:
 
 
 def timestamp() -> Rule:
-    """A moment, in UTC when the field names no zone; digits past the microsecond are dropped."""
+    """Return a rule for timestamps, which are in UTC unless they name another zone.
+
+    Digits after the microseconds are dropped.
+    """
     not_a_timestamp = RejectReason(
         "not_a_timestamp", "must be a timestamp as YYYY-MM-DD HH:MM:SS or in ISO 8601"
     )
@@ -157,7 +168,7 @@ def timestamp() -> Rule:
 
 
 def category_names(value: str) -> list[str] | RejectReason:
-    """The names in a field, trimmed, in whatever case they came."""
+    """Return the trimmed names in a field, in their original case."""
     if "\0" in value:
         return INVALID_CHARACTER
     parts = (
@@ -168,7 +179,7 @@ def category_names(value: str) -> list[str] | RejectReason:
 
 
 def category_set(names: list[str]) -> tuple[str, ...] | RejectReason:
-    """The set that a deal's lower-cased names are, sorted; the limits are for what is left."""
+    """Return a deal's lower-case names sorted and without duplicates, and apply the limits."""
     distinct = sorted(set(names))
     if any(len(name) > MAX_CATEGORY_LENGTH for name in distinct):
         return CATEGORY_TOO_LONG

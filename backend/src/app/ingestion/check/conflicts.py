@@ -1,4 +1,4 @@
-"""Which of the checked rows may be stored, given the rows before them and the hotels there are."""
+"""The decision which valid rows are stored, given the earlier rows and the stored hotels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ HOTEL_CONFLICT = RejectReason(
 
 @dataclass(slots=True)
 class KnownHotels:
-    """The hotels, stored or claimed by an earlier row, that a chunk's rows could mean or offend."""
+    """The stored hotels and those claimed by earlier rows, which a chunk is compared with."""
 
     by_phone: dict[str, Hotel]
     by_identity: dict[tuple[str, str, str], Hotel]
@@ -30,7 +30,7 @@ class KnownHotels:
 
     @classmethod
     def stored(cls, ids: Mapping[Hotel, int]) -> "KnownHotels":
-        """What the database says."""
+        """Return the hotels that the database has, from their ids."""
         return cls(
             {hotel.phone: hotel for hotel in ids},
             {hotel.identity: hotel for hotel in ids},
@@ -38,7 +38,7 @@ class KnownHotels:
         )
 
     def conflict(self, hotel: Hotel) -> ColumnReason | None:
-        """What forbids `hotel`; a phone's owner is looked at before an identity's."""
+        """Return what `hotel` conflicts with, or None. A conflict of phones comes first."""
         if self.by_phone.get(hotel.phone, hotel) != hotel:
             return columns.HOTEL_PHONE, PHONE_CONFLICT
         if self.by_identity.get(hotel.identity, hotel) != hotel:
@@ -46,14 +46,14 @@ class KnownHotels:
         return None
 
     def claim(self, hotel: Hotel) -> None:
-        """Give a phone and an identity to `hotel`."""
+        """Register the phone and the identity of `hotel`."""
         self.by_phone[hotel.phone] = hotel
         self.by_identity[hotel.identity] = hotel
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Indices into the checked rows that may be stored, and what is said of the others."""
+    """The indices of the rows to store, and the duplicates and rejects among the others."""
 
     accepted: NDArray[np.int64]
     duplicates: int
@@ -61,10 +61,11 @@ class Decision:
 
 
 def decide(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int]) -> Decision:
-    """As if the rows were taken one after the other.
+    """Decide which rows to store, with the same result as one row after the other.
 
-    An accepted row takes its id, and its phone and identity for its hotel; a rejected one takes
-    nothing. `seen` has the hashes of the chunk's ids that earlier chunks took.
+    An accepted row claims its id, and the phone and identity of its hotel. A rejected row claims
+    nothing. `seen` maps those ids of the chunk that earlier chunks claimed to the hashes of their
+    rows.
     """
     repeats = len(np.unique(checked.ids)) != len(checked.ids)
     if seen or repeats or _quarrel(checked.used_hotels(), known):
@@ -81,7 +82,7 @@ def decide(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int])
 
 
 def _quarrel(hotels: list[Hotel], known: KnownHotels) -> bool:
-    """Whether new hotels contradict each other, so that their rows' order decides."""
+    """Return whether new hotels contradict each other, so that the order of rows decides."""
     new = [h for h in hotels if h not in known.ids and known.conflict(h) is None]
     phones = {hotel.phone for hotel in new}
     identities = {hotel.identity for hotel in new}

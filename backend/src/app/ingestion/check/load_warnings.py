@@ -1,4 +1,4 @@
-"""Warnings: oddities of rows, counted by code, that keep no row from being loaded."""
+"""Warnings: anomalies of rows that do not prevent loading, counted by code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _MESSAGES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class LoadWarning:
-    """A kind of oddity, and in how many rows it was found."""
+    """A kind of anomaly, with the number of affected rows."""
 
     code: str
     message: str
@@ -20,7 +20,7 @@ class LoadWarning:
 
 
 def load_warnings(rows_by_code: Mapping[str, int]) -> list[LoadWarning]:
-    """Return the warnings in order of their codes; an unknown code is its own message."""
+    """Return the warnings in order of their codes. An unknown code is used as its message."""
     return [
         LoadWarning(code, _MESSAGES.get(code, code), rows)
         for code, rows in sorted(rows_by_code.items())

@@ -1,4 +1,4 @@
-"""The rows a load left out, as they came, with where and why."""
+"""Rejects: the rows that a load did not store, unchanged, with line and reason."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ REASONS = ("line", "column", "code", "message")
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that was not loaded: the line it starts in, its first problem, its fields."""
+    """A record that was not loaded, with the line in which it starts and its first problem."""
 
     line: int
     column: str
@@ -23,10 +23,10 @@ class Reject:
 
 
 class RejectsLayout:
-    """A CSV beside which nothing else is needed to mend the rows and load them again.
+    """The CSV format of a rejects file, which can be corrected and loaded again.
 
-    It has the file's columns and then `line`, `column`, `code` and `message`; columns of these
-    names in the file (it was a rejects file itself) give way.
+    It has the file's columns, followed by `line`, `column`, `code` and `message`. If the loaded
+    file is itself a rejects file, its columns of these names are replaced.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -35,18 +35,18 @@ class RejectsLayout:
 
     @property
     def header(self) -> list[str]:
-        """The first row."""
+        """Return the header row."""
         return [*(self._names[i] for i in self._kept), *REASONS]
 
     def rows(self, rejects: Iterable[Reject]) -> Iterator[list[str]]:
-        """A row for each, in order of their lines."""
+        """Yield a row for each reject, in order of their lines."""
         for reject in sorted(rejects, key=lambda reject: reject.line):
             problem = reject.problem
             reasons = (str(reject.line), reject.column, problem.code, problem.message)
             yield [*self._fitted(reject.fields), *reasons]
 
     def _fitted(self, fields: Sequence[str]) -> list[str]:
-        """As many fields as there are columns: absent ones empty, surplus ones in the last."""
+        """Fit the fields to the columns: missing ones become empty, surplus ones join the last."""
         width = len(self._names)
         fitted = [*fields[: width - 1], ",".join(fields[width - 1 :])]
         fitted += [""] * (width - len(fitted))
@@ -54,13 +54,13 @@ class RejectsLayout:
 
 
 def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
-    """The rows as lines of a rejects file."""
+    """Return rows as lines of a rejects file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
 def first_rows(content: bytes, most: int) -> list[list[str]]:
-    """The first of whole lines of a rejects file, the reasons before the fields."""
+    """Return up to `most` rows of complete lines of a rejects file, with the reasons first."""
     rows = islice(csv_records(io.StringIO(content.decode(), newline="")), most)
     return [[*row[-len(REASONS) :], *row[: -len(REASONS)]] for row in rows]

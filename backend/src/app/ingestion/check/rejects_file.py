@@ -1,4 +1,4 @@
-"""The file of rejected rows, which replaces nothing but an earlier rejects file."""
+"""The file of rejected rows, which never replaces any file except an earlier rejects file."""
 
 import csv
 import fcntl
@@ -17,7 +17,7 @@ from app.ingestion.check.rejects import REASONS, Reject, RejectsLayout
 from app.ingestion.read.csv_records import csv_records
 from app.ingestion.read.header import Header
 
-# A header of 200 columns is shorter; what has a longer first line is another file.
+# A header of 200 columns is shorter. A file with a longer first line is not a rejects file.
 _MAX_HEADER_CHARACTERS = 1 << 16
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -29,13 +29,13 @@ _KINDS = {
 
 
 def check_rejects_path(path: Path, source: Path) -> None:
-    """Refuse a path at which the rejected rows would replace or remove anything else.
+    """Refuse a path at which the rejected rows would replace any other file.
 
-    Nothing is there, or an empty file, or a file that begins with the header of a rejects file. A
-    symbolic link stands for what it points to.
+    The path may be unused, or lead to an empty file or a file with the header of a rejects file.
+    For a symbolic link, its target is checked.
 
     Raises:
-        DealsError: one line that says what is there.
+        DealsError: the path is in use. The message says by what.
     """
     try:
         status = path.stat()
@@ -55,7 +55,7 @@ def check_rejects_path(path: Path, source: Path) -> None:
 
 
 def _is_rejects_file(path: Path) -> bool:
-    """Return whether the first row ends with the columns that only a rejects file has."""
+    """Return whether the first row ends with the columns of a rejects file."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = iter(lambda: file.readline(_MAX_HEADER_CHARACTERS), "")
@@ -68,10 +68,11 @@ def _is_rejects_file(path: Path) -> bool:
 
 
 class RejectsFile(AbstractContextManager["RejectsFile"]):
-    """Rejects on disk, in `RejectsLayout`.
+    """A file of rejects in `RejectsLayout`, complete once the `with` block ends without an error.
 
-    They are written to a new file beside it, which takes the name when the block ends well. With no
-    rejects, an older rejects file of the name goes. What `check_rejects_path` refuses stays.
+    Rows are written to a temporary file beside the path, which is renamed at the end. Without
+    rejects, an older rejects file at the path is removed. A file that `check_rejects_path` refuses
+    is never changed.
     """
 
     def __init__(self, path: Path | None, header: Header, source: Path) -> None:
@@ -82,14 +83,14 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         self._partial: Path | None = None
         self._file: TextIO | None = None
         self.count = 0
-        # Chunks are decided in threads, and a chunk that lost a race once more on the loop.
+        # Threads write the rejects of chunks, and the event loop those of retried chunks.
         self._one_writer = Lock()
 
     def __enter__(self) -> Self:
-        """Open it now: that it cannot be written shall not be learnt after an hour's load."""
+        """Open the file before the load, so that an unwritable path fails at once."""
         if self._path:
             check_rejects_path(self._path, self._source)
-            # Not the link itself is replaced.
+            # The target of a symbolic link is replaced, not the link.
             self._target = self._path.resolve()
             self._partial = self._target.with_name(
                 f".{self._target.name}.{secrets.token_hex(4)}.part"
@@ -103,10 +104,10 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         return self
 
     def write(self, rejects: Iterable[Reject]) -> None:
-        """Append rejects, in order of their lines.
+        """Append rejects in order of their lines.
 
         Raises:
-            DealsError: the disk is full, say.
+            DealsError: the file cannot be written, for example because the disk is full.
         """
         chosen = list(rejects)
         with self._one_writer:
@@ -130,7 +131,7 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
             self._remove_older(self._target)
 
     def _take_name(self, target: Path, partial: Path) -> None:
-        """Replace an older file, unless something else has come there during the load."""
+        """Replace an older rejects file, unless another file was created there during the load."""
         try:
             check_rejects_path(target, self._source)
             partial.replace(target)
@@ -155,19 +156,19 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
 
 
 def _open_locked(partial: Path) -> TextIO:
-    """Make a file that `_remove_abandoned` leaves alone, on file systems that have locks."""
+    """Create a locked file, which `_remove_abandoned` keeps on file systems with locks."""
     while True:
         file = partial.open("x", encoding="utf-8", newline="")
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         if os.fstat(file.fileno()).st_nlink:
             return file
-        # Another load has removed it between the two calls.
+        # Another load removed the file between its creation and its lock.
         file.close()
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove what loads that were killed have left beside the file: nobody holds its lock."""
+    """Remove the temporary files of killed loads, whose locks are free."""
     for partial in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         with suppress(OSError), partial.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

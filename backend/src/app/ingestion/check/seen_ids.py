@@ -1,4 +1,4 @@
-"""Which ids a load has taken so far, and with what content: exact, on disk, in bounded memory."""
+"""The ids that a load has accepted so far: exact, on disk, and in bounded memory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Sorted ids and the hashes of their rows, in the file at `offset`, 16 bytes a row."""
+    """Sorted ids and the hashes of their rows, at `offset` in the file, with 16 bytes per row."""
 
     minimum: int
     maximum: int
@@ -28,11 +28,11 @@ class _Run:
 
 
 class SeenIds:
-    """The ids of accepted rows with a 64-bit keyed hash of each row.
+    """The ids of accepted rows, with a 64-bit keyed hash of each row.
 
-    At most `_RUN_ROWS` of them are in memory, older ones in sorted runs in a temporary file (80 MB
-    for five million rows). A lookup reads only runs whose range of ids it falls into: in a file
-    sorted by id, as most are, none.
+    Fewer than `_RUN_ROWS` rows stay in memory. Older ones are in sorted runs in a temporary file
+    (80 MB for five million rows). A look-up reads only the runs whose ranges include its ids. For a
+    file sorted by id, as most files are, it reads no run.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class SeenIds:
         self._file.close()
 
     def add(self, ids: Ids, hashes: Hashes) -> None:
-        """Remember rows; none of `ids` may have been added before.
+        """Add rows, whose ids must be new.
 
         Raises:
             TemporaryFileError: the disk of temporary files is full.
@@ -61,7 +61,7 @@ class SeenIds:
             self._write()
 
     def find(self, ids: Ids) -> dict[int, int]:
-        """The hash of each of `ids` that has been added."""
+        """Return the hashes of those of `ids` that have been added."""
         wanted = np.unique(ids)
         found: dict[int, int] = {}
         if not len(wanted):

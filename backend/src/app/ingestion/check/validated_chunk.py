@@ -1,4 +1,4 @@
-"""Rows that passed their columns' checks, on their way to being decided on and stored."""
+"""Rows that passed the checks of their columns and wait for the decision on conflicts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from app.ingestion.check.rejects import Reject
 from app.ingestion.read.chunks import Chunk
 from app.ingestion.rules import RejectReason
 
-# The column at fault and what is wrong with it.
+# The name of the invalid column, and the reason.
 ColumnReason = tuple[str, RejectReason]
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Hotel:
-    """What a row says of its hotel; ordered by phone, the order in which hotels are inserted."""
+    """The hotel of a row. Hotels are sorted by phone, the order in which they are inserted."""
 
     phone: str
     name: str
@@ -27,17 +27,17 @@ class Hotel:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What no two hotels share, besides the phone."""
+        """Return the columns that are unique together, besides the phone."""
         return (self.name, self.city, self.country)
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedChunk:
-    """The rows of a chunk whose every column is right, in the file's order, and the other rows.
+    """The valid rows of a chunk, in the file's order, and the rejects.
 
-    Per row i: `ids[i]`, `hashes[i]` (of all that the row says), `deals[i]` (the columns of a deal
-    as text for COPY, tab-separated: see `staging`), `hotels[hotel[i]]`,
-    `category_sets[category_set[i]]`, and `rows[i]`, its place in `chunk.frame`.
+    Row i consists of `ids[i]`, `hashes[i]` (of all its content), `deals[i]` (the columns of a deal
+    as tab-separated text for COPY, see `staging`), `hotels[hotel[i]]`,
+    `category_sets[category_set[i]]`, and `rows[i]`, its index in `chunk.frame`.
     """
 
     chunk: Chunk
@@ -52,7 +52,7 @@ class ValidatedChunk:
     rejects: list[Reject]
 
     def only(self, chosen: NDArray[np.int64]) -> "ValidatedChunk":
-        """Some of the rows, by their indices; nothing is rejected in the result."""
+        """Return a chunk of the rows at the given indices, without rejects."""
         return replace(
             self,
             rows=self.rows[chosen],
@@ -65,21 +65,21 @@ class ValidatedChunk:
         )
 
     def used_hotels(self) -> list[Hotel]:
-        """The hotels that some row names."""
+        """Return the hotels of the rows."""
         return [self.hotels[index] for index in np.unique(self.hotel)]
 
     def used_categories(self) -> set[str]:
-        """The categories that some row has."""
+        """Return the categories of the rows."""
         used = np.unique(self.category_set)
         return {name for index in used for name in self.category_sets[index]}
 
     def rejected(self, reasons: Mapping[int, ColumnReason]) -> list[Reject]:
-        """Rejects of good rows, for what other rows or the database hold against them."""
+        """Return rejects for valid rows that conflict with other rows or the database."""
         return rejects_of(self.chunk, {int(self.rows[row]): why for row, why in reasons.items()})
 
 
 def rejects_of(chunk: Chunk, reasons: Mapping[int, ColumnReason]) -> list[Reject]:
-    """The rows at the given places of a chunk, as they came, with the reason of each."""
+    """Return the unchanged rows at the given indices of a chunk as rejects with their reasons."""
     places = list(reasons)
     fields = chunk.frame.iloc[places].to_numpy().tolist()
     return [

@@ -1,7 +1,7 @@
-"""Whole columns checked at once: a raw chunk becomes rows PostgreSQL can take, and rejects.
+"""The validation of whole columns, which splits a raw chunk into valid rows and rejects.
 
-Each column is either passed by one regular expression over all its values, or by its rule applied
-once per *different* value: 50,000 rows have 150 phones and five star ratings.
+A column is checked by one regular expression over all its values, or by its rule applied once to
+each *distinct* value: 50,000 rows have 150 phones and five star ratings.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,11 +22,11 @@ from app.ingestion.rules import RejectReason, Rule
 from app.repositories.deals.columns import TABLE
 from app.schemas.deals_csv import CATEGORIES, DEAL_COLUMNS
 
-# Maps category names to lower case as the database does it; called from a worker thread.
+# Maps category names to lower case by the database's function. Called from a worker thread.
 FoldCategories = Callable[[Collection[str]], Mapping[str, str]]
 
 _ONE_PLACE = r"\.[0-9]$"
-# Only these can need escapes.
+# The only columns whose values may need escapes for COPY.
 _FREE_TEXT = {
     name for name, column in DEAL_COLUMNS.items() if isinstance(TABLE.c[column].type, Text)
 }
@@ -35,7 +35,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """Canonical texts ("" where there is a problem) and, by place, the problems."""
+    """A checked column: its canonical texts, "" for an invalid one, and the problems by index."""
 
     name: str
     texts: Texts
@@ -43,10 +43,10 @@ class _Column:
 
 
 def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> ValidatedChunk:
-    """Check all columns of `chunk`; a row is rejected for its first problem in table order.
+    """Check all columns of `chunk`, and reject each row for its first problem in column order.
 
-    `hash_key` (16 characters, secret, one per load) keys the rows' hashes, so that no file can be
-    made in which two different rows have one.
+    `hash_key` is a secret of 16 characters for one load. It keys the hashes of the rows, so that
+    nobody can craft a file in which two different rows have the same hash.
     """
     fields = {
         name: arrow_text.column_of(chunk.frame[str(place)])
@@ -106,7 +106,7 @@ def _by_distinct_value(values: Texts, rule: Rule) -> tuple[Texts, dict[int, Reje
 
 
 def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[int, RejectReason]:
-    """The problems among the outcomes of a column's different values, by place."""
+    """Map the problems of a column's distinct values to the indices of their rows."""
     bad = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, RejectReason)}
     if not bad:
         return {}
@@ -115,7 +115,7 @@ def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[in
 
 
 def _check_dates(checked: Mapping[str, _Column]) -> None:
-    """A stay has a night at least; ISO dates sort as text."""
+    """Require a checkout after the check-in. ISO dates compare correctly as text."""
     checkin, checkout = checked[columns.CHECKIN_DATE], checked[columns.CHECKOUT_DATE]
     for place in np.flatnonzero(arrow_text.not_greater(checkout.texts, checkin.texts)).tolist():
         if place not in checkin.problems:
@@ -125,7 +125,7 @@ def _check_dates(checked: Mapping[str, _Column]) -> None:
 def _check_categories(
     values: Texts, fold: FoldCategories
 ) -> tuple[_Column, list[tuple[str, ...]], NDArray[np.int64]]:
-    """The category sets there are, and which of them each row has."""
+    """Return the checked column, its distinct category sets, and the index of each row's set."""
     distinct, indices = arrow_text.encode(values)
     named = [rules.category_names(value) for value in distinct]
     folded = fold(
@@ -136,14 +136,14 @@ def _check_categories(
         for names in named
     ]
     sets = [() if isinstance(outcome, RejectReason) else outcome for outcome in outcomes]
-    # For the hash: NUL is in no name, as a comma may be.
+    # The separator in the hashed text is NUL, because names may contain commas but no NUL.
     joined = arrow_text.column_of(["\0".join(names) for names in sets])
     problems = _problems(outcomes, indices)
     return _Column(CATEGORIES, arrow_text.pick(joined, indices), problems), sets, indices
 
 
 def _hotels(good: Mapping[str, Texts]) -> tuple[list[Hotel], NDArray[np.int64]]:
-    """The different hotels of the rows, in order of appearance, and which one each row names."""
+    """Return the distinct hotels in order of appearance, and the index of each row's hotel."""
     frame = pd.DataFrame({name: arrow_text.encode(good[name])[1] for name in columns.HOTEL})
     hotel = np.asarray(frame.groupby(list(frame.columns), sort=False).ngroup(), dtype=np.int64)
     _, first = np.unique(hotel, return_index=True)
@@ -152,7 +152,7 @@ def _hotels(good: Mapping[str, Texts]) -> tuple[list[Hotel], NDArray[np.int64]]:
 
 
 def _deals(good: Mapping[str, Texts]) -> Texts:
-    """The columns of a deal as `staging` stages them."""
+    """Return the columns of a deal as tab-separated text for `staging`."""
     return arrow_text.join(
         "\t",
         *(_escaped(good[name]) if name in _FREE_TEXT else good[name] for name in DEAL_COLUMNS),
@@ -160,14 +160,17 @@ def _deals(good: Mapping[str, Texts]) -> Texts:
 
 
 def _escaped(texts: Texts) -> Texts:
-    """Texts of few different values as COPY reads them."""
+    """Escape texts for COPY, once per distinct value."""
     distinct, indices = arrow_text.encode(texts)
     escaped = arrow_text.column_of([value.translate(_ESCAPES) for value in distinct])
     return arrow_text.pick(escaped, indices)
 
 
 def _hashes(deals: Texts, good: Mapping[str, Texts], key: str) -> NDArray[np.uint64]:
-    """SipHash of all a row says; NUL, which no field has, keeps the parts apart."""
+    """Return the SipHash of each row's content, with its parts separated by NUL.
+
+    No field contains NUL.
+    """
     hotel = (good[name] for name in columns.HOTEL)
     whole = arrow_text.join("\0", deals, *hotel, good[CATEGORIES])
     values: NDArray[np.object_] = whole.to_numpy(zero_copy_only=False)

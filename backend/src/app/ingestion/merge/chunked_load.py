@@ -1,4 +1,4 @@
-"""The usual load: each chunk is a transaction of its own."""
+"""The default load: each chunk is a separate transaction."""
 
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,23 +17,24 @@ from app.ingestion.merge.task_limiter import TaskLimiter
 from app.ingestion.read.header import Header
 from app.ingestion.read.source import Source
 
-# Merges side by side: PostgreSQL is the slower half of a load and runs one connection on one core.
+# Concurrent merges, because PostgreSQL is the slower half of a load and uses one core for each
+# connection.
 CONCURRENT_MERGES = 2
 _ATTEMPTS = 5
 
 
 class _StaleHotelsError(Exception):
-    """Somebody else has made, renamed or deleted a hotel since it was looked up."""
+    """A hotel that another writer has created, renamed or deleted since the look-up."""
 
 
 class ChunkLoad(Load):
-    """Loads good rows, each chunk all or not at all; chunks may commit out of order."""
+    """A load of the valid rows. Each chunk is atomic, and chunks may commit out of order."""
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
-        """Load what the journal does not say is loaded.
+        """Load the chunks that the journal has not recorded.
 
-        Chunks that need no new hotel run side by side: nothing in one can decide over another.
-        One that brings hotels runs alone, so that "the later row is rejected" holds.
+        Chunks without new hotels run concurrently, because they cannot conflict with each other. A
+        chunk with new hotels runs alone, so that of two conflicting rows the later is rejected.
         """
         number = 0
         async with (
@@ -62,7 +63,7 @@ class ChunkLoad(Load):
             await merges.drain()
 
     def _retake(self, chunk: ValidatedChunk, rejected: NDArray[np.int64]) -> None:
-        """Take the ids that the chunk took when it was stored."""
+        """Add the ids that the chunk claimed when an earlier attempt stored it."""
         lines = chunk.chunk.lines[chunk.rows]
         taken = np.fromiter(self.seen.find(chunk.ids), np.int64)
         free = np.flatnonzero(~np.isin(lines, rejected) & ~np.isin(chunk.ids, taken))
@@ -70,10 +71,10 @@ class ChunkLoad(Load):
         self.seen.add(chunk.ids[free[first]], chunk.hashes[free[first]])
 
     async def _store(self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult) -> None:
-        """Merge accepted rows in a transaction of their own, again when another writer was first.
+        """Merge accepted rows in one transaction, and retry after conflicts with other writers.
 
         Raises:
-            ConflictError: another writer was first too often.
+            ConflictError: all attempts conflicted with other writers.
         """
         for _ in range(_ATTEMPTS):
             try:
@@ -94,7 +95,7 @@ class ChunkLoad(Load):
     async def _merge_alone(
         self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
     ) -> Merged:
-        """Store rows in a transaction of their own."""
+        """Merge rows in one transaction, together with the chunk's record in the journal."""
         async with self.database.uow.begin() as session:
             staging = await Staging.of(session)
             lines = await self.prepare(staging, work, known)
@@ -102,6 +103,6 @@ class ChunkLoad(Load):
                 raise _StaleHotelsError
             merged = await staging.merge(lines)
             await staging.settle()
-            # Last, because it is what a cancellation waits for.
+            # Last, because a cancellation waits for the lock that this statement takes.
             await self.journal.note(session, replace(outcome, merged=merged))
             return merged

@@ -1,4 +1,4 @@
-"""Rows as lines of COPY's text format."""
+"""Conversion of rows to COPY's text format."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from app.ingestion.check.validated_chunk import Hotel, ValidatedChunk
 def copy_lines(
     work: ValidatedChunk, hotel_ids: Mapping[Hotel, int], category_ids: Mapping[str, int]
 ) -> bytes:
-    """What `staging` stages of `work`: its deals, each with its hotel's and its categories' ids."""
+    """Return the lines that `staging` copies: each deal with its hotel's and categories' ids."""
     ids_of_hotels = np.array([hotel_ids.get(hotel, 0) for hotel in work.hotels], dtype=np.int64)
     used = set(np.unique(work.category_set).tolist())
     arrays = [
@@ -28,5 +28,5 @@ def copy_lines(
 
 
 def _array(names: tuple[str, ...], category_ids: Mapping[str, int]) -> str:
-    """A bigint[] as text, sorted, so that equal sets are equal arrays."""
+    """Return the ids as text of a bigint[], sorted, so that equal sets are equal arrays."""
     return "{" + ",".join(map(str, sorted(category_ids[name] for name in names))) + "}"

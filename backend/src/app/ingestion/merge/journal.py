@@ -1,4 +1,4 @@
-"""What a load notes of each chunk, in the transaction of the chunk's own rows."""
+"""The journal of a load, which records each chunk in the transaction of the chunk's rows."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from app.ingestion.read.header import Header
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """What has become of the rows of a chunk.
+    """The result of a chunk.
 
-    `number` counts the file's chunks from 0, so it means the same in every attempt with the same
-    file and the same chunk size.
+    `number` counts the file's chunks from 0. It identifies the same chunk in every attempt with the
+    same file and the same chunk size.
     """
 
     number: int
@@ -29,52 +29,52 @@ class ChunkResult:
 
     @property
     def warnings(self) -> dict[str, int]:
-        """Numbers of odd rows, by code; without zeros."""
+        """Return the numbers of anomalous rows by code, without zeros."""
         found = {SURPLUS_EMPTY_FIELDS: self.chunk.rows_with_surplus}
         return {code: rows for code, rows in found.items() if rows}
 
 
 class Journal(Protocol):
-    """Remembers chunks, so that a load that was cut off goes on instead of beginning again."""
+    """The record of a load's chunks, by which an interrupted load continues where it stopped."""
 
     @property
     def name(self) -> str:
-        """By which the server's list of connections knows the load."""
+        """Return the name of the load for the `application_name` of its connection."""
 
     async def begin(self, header: Header) -> None:
-        """Get to know the file's columns, before anything of it is loaded."""
+        """Record the file's columns before the first row is loaded."""
 
     def rejected_lines(self, number: int) -> Collection[int] | None:
-        """The lines of the rejects of a chunk that an earlier attempt stored; None if none did."""
+        """Return the rejected lines of a chunk that an earlier attempt stored, or None."""
 
     async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
-        """Remember a chunk, if the transaction of `session` commits.
+        """Record a chunk in the transaction of `session`.
 
         Raises:
-            LoadStoppedError: the load is not to go on.
+            LoadStoppedError: the load must stop.
         """
 
     async def note_merged(self, session: AsyncSession, merged: Merged) -> None:
-        """Remember what became of the good rows of all chunks: the load has come to its end.
+        """Record the totals of all chunks and the end of the load in the transaction of `session`.
 
         Raises:
-            LoadStoppedError: the load is not to go on.
+            LoadStoppedError: the load must stop.
         """
 
 
 class NoJournal:
-    """For a load that its user watches, and begins again where it was cut off."""
+    """A journal that records nothing, for loads from the command line, which do not continue."""
 
     name = "load"
 
     async def begin(self, header: Header) -> None:
-        """Nothing depends on it."""
+        """Record nothing."""
 
     def rejected_lines(self, number: int) -> None:
-        """Every chunk is new."""
+        """Return None, because no chunk was stored before."""
 
     async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
-        """Nothing is remembered."""
+        """Record nothing."""
 
     async def note_merged(self, session: AsyncSession, merged: Merged) -> None:
-        """Nothing is remembered."""
+        """Record nothing."""

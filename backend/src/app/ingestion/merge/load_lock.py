@@ -1,4 +1,4 @@
-"""A load's own connection: one load at a time in a database, and the database's word on case."""
+"""The lock that allows one load at a time, and the queries on the lock's connection."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ from app.ingestion.merge.staging import Staging
 
 logger = logging.getLogger(__name__)
 
-# Any number, as long as nothing else in the database uses it for an advisory lock.
+# The key of an advisory lock. It is arbitrary, and no other lock in the database uses it.
 LOAD_LOCK = 7_364_201_102
 _REMEMBERED_NAMES = 10_000
 _FOLD = "SELECT name, lower_case(name) FROM unnest(cast(:names AS text[])) AS name"
-# Other than a request's, a load may wait, be long and be idle.
+# Unlike a request, a load may wait for locks, take long and be idle.
 _SERVER_SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -29,7 +29,7 @@ _SERVER_SETTINGS = {
 
 
 class LoadLock:
-    """Held for the length of a load. When its process or connection dies, the server frees it."""
+    """The advisory lock of a load. The server frees it when the process or connection dies."""
 
     def __init__(self, connection: AsyncConnection, staging: Staging) -> None:
         self._connection = connection
@@ -38,17 +38,20 @@ class LoadLock:
         self._folded: dict[str, str] = {}
 
     async def find_hotels(self, hotels: Collection[Hotel]) -> dict[Hotel, int]:
-        """Committed hotels with a phone or an identity of `hotels`; fails if the lock is lost."""
+        """Return committed hotels with a phone or an identity of `hotels`, and their ids.
+
+        The query raises an error if the connection, and with it the lock, is lost.
+        """
         async with self._in_turn:
             with database_errors():
                 return await self._staging.find_hotels(list(hotels))
 
     async def check(self) -> None:
-        """Fail when the lock is lost."""
+        """Raise an error if the connection, and with it the lock, is lost."""
         await self.find_hotels([])
 
     async def fold_categories(self, names: Collection[str]) -> Mapping[str, str]:
-        """Names in lower case, by the function that the schema's own check uses."""
+        """Map names to lower case, by the function of the schema's CHECK constraint."""
         unknown = [name for name in names if name not in self._folded]
         if unknown:
             if len(self._folded) + len(unknown) > _REMEMBERED_NAMES:
@@ -62,16 +65,16 @@ class LoadLock:
 
 
 def connection_name(name: str) -> str:
-    """The `application_name` of the connection of a load."""
+    """Return the `application_name` of a load's connection."""
     return f"hotel-deals {name}"
 
 
 @asynccontextmanager
 async def exclusive_load(database: Database, name: str) -> AsyncIterator[LoadLock]:
-    """Wait until no other load runs in the database, and let none begin inside the block.
+    """Wait until no other load runs in the database, and block other loads inside the block.
 
-    The connection comes from no pool, so that closing it surely frees the lock. The server knows
-    it as `hotel-deals NAME`.
+    The connection is not pooled, so closing it frees the lock. Its `application_name` is
+    `hotel-deals NAME`.
 
     Raises:
         ServiceUnavailableError: the database does not answer.

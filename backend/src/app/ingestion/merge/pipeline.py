@@ -1,4 +1,4 @@
-"""What every load has in common: read → check → decide, and rows prepared for being stored."""
+"""The pipeline of every load: read, check and decide chunks, and prepare rows for storage."""
 
 import asyncio
 import secrets
@@ -27,7 +27,10 @@ OTHER_WRITERS = "Other writers keep changing the hotels that are being loaded"
 
 
 def is_race(error: AppError | DBAPIError) -> bool:
-    """Return whether another writer was first: a deadlock, a lock, a key just taken or dropped."""
+    """Return whether an error is a conflict with another writer.
+
+    Such an error is a deadlock, a lock timeout, or a key that was just inserted or deleted.
+    """
     if isinstance(error, AppError):
         return True
     return str(getattr(error.orig, "sqlstate", "")) in {"23503", "23505"}
@@ -35,7 +38,7 @@ def is_race(error: AppError | DBAPIError) -> bool:
 
 @dataclass(slots=True)
 class LoadCounters:
-    """What a load has done so far; only what is committed counts."""
+    """The counters of a load, which include only committed chunks."""
 
     rows: int = 0
     inserted: int = 0
@@ -46,7 +49,7 @@ class LoadCounters:
     warnings: Counter[str] = field(default_factory=Counter)
 
     def add(self, merged: Merged) -> None:
-        """Count rows that are stored."""
+        """Add the counts of merged rows."""
         self.inserted += merged.inserted
         self.updated += merged.updated
         self.unchanged += merged.unchanged
@@ -65,11 +68,11 @@ class Load:
     counters: LoadCounters = field(default_factory=LoadCounters)
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
-        """Load the file in chunks of about so many rows."""
+        """Load the file in chunks of about `rows` rows."""
         raise NotImplementedError
 
     async def refresh_statistics(self) -> None:
-        """For the queries that come next; only when the load has changed anything."""
+        """Analyze the tables for later queries, if the load has changed any deals."""
         if self.counters.inserted or self.counters.updated:
             async with self.database.uow.begin() as session:
                 await (await Staging.of(session)).analyze()
@@ -77,7 +80,7 @@ class Load:
     async def checked(
         self, source: Source, header: Header, rows: int
     ) -> AsyncGenerator[ValidatedChunk]:
-        """Checked chunks; the next one is made in a thread while the last one is merged."""
+        """Yield checked chunks. A thread prepares the next chunk while one is merged."""
         loop = asyncio.get_running_loop()
         hash_key = secrets.token_hex(8)
         records = chunks(source, header, rows)
@@ -96,12 +99,12 @@ class Load:
                 ahead = asyncio.create_task(asyncio.to_thread(following))
                 yield chunk
         finally:
-            # The thread reads from a file that is about to be closed; its error has been raised, or
-            # another one has come first.
+            # Waits for the thread, because the caller closes its file. The thread's error has been
+            # raised already, or an earlier error takes precedence.
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def decide_in_turn(self, checked: ValidatedChunk, known: KnownHotels) -> Decision:
-        """Take ids and note rejects: in the file's order, whatever order merges end in."""
+        """Decide on a chunk, and claim ids and write rejects in the file's order."""
 
         def work() -> Decision:
             decision = decide(checked, known, self.seen.find(checked.ids))
@@ -115,7 +118,7 @@ class Load:
     async def decide_again(
         self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
     ) -> tuple[ValidatedChunk, ChunkResult]:
-        """What is left of accepted rows now that the hotels are others; their ids stay taken."""
+        """Decide again on accepted rows after the hotels have changed. Their ids stay claimed."""
         decision = await asyncio.to_thread(decide, work, known, {})
         self.rejects.write(decision.rejects)
         rejects = outcome.rejects + decision.rejects
@@ -124,9 +127,9 @@ class Load:
     async def prepare(
         self, staging: Staging, work: ValidatedChunk, known: KnownHotels
     ) -> bytes | None:
-        """Rows as `staging` takes them, their hotels and categories made and held.
+        """Create and lock the hotels and categories of rows, and return the lines for `staging`.
 
-        None when the hotels are not, or not any more, as `known`.
+        Return None if the hotels in the database differ from `known`.
         """
         used = work.used_hotels()
         hotel_ids = await staging.lock_hotels([known.ids[h] for h in used if h in known.ids])
@@ -137,10 +140,10 @@ class Load:
         return await asyncio.to_thread(copy_lines, work, hotel_ids, category_ids)
 
     def count(self, outcome: ChunkResult) -> None:
-        """Say how far the load is, after what came of a chunk is committed."""
+        """Count a committed chunk, and report the progress of the load."""
         self.counters.rows += outcome.chunk.rows
         self.counters.duplicates += outcome.duplicates
         self.counters.warnings.update(outcome.warnings)
-        # Merges run side by side: the last chunk to be merged need not be the last that was read.
+        # Concurrent merges may end in another order than the chunks were read.
         self.counters.bytes_read = max(self.counters.bytes_read, outcome.chunk.bytes_read)
         self.progress(self.counters)

@@ -1,7 +1,7 @@
-"""The SQL of a load: staged rows become hotels, deals, categories and links, set-based.
+"""The merge of staged rows into hotels, deals, categories and links, by set-based SQL.
 
-All of it runs inside a transaction of `Database`, on its asyncpg connection: COPY is the driver's
-own, and a merge may take longer than the seconds a request's statement has.
+All statements run in the session's transaction, but directly on its asyncpg connection: COPY is a
+method of the driver, and a merge may take longer than the time limit of a request's statement.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,14 +19,14 @@ from app.core.limits import MAX_BIGINT
 from app.ingestion.check.validated_chunk import Hotel
 from app.ingestion.merge import statements as sql
 
-# What the driver waits for an answer; the server's own limit is the same.
+# The driver's timeout, equal to the server's `statement_timeout` of a load.
 STATEMENT_SECONDS = 3600
 _SLICE_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What became of staged rows."""
+    """The numbers of inserted, updated and unchanged rows of a merge."""
 
     inserted: int
     updated: int
@@ -44,10 +44,10 @@ NOTHING_MERGED = Merged(0, 0, 0)
 
 
 class Staging:
-    """One transaction's connection, with the statements of a load.
+    """The statements of a load on the connection of one transaction.
 
-    The errors are SQLAlchemy's, as of any other statement, so that `Database.transaction` can
-    translate them.
+    They raise SQLAlchemy's errors, as other statements do, so that the unit of work translates
+    them.
     """
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -55,46 +55,46 @@ class Staging:
 
     @classmethod
     async def of(cls, session: AsyncSession) -> "Staging":
-        """The staging of the session's transaction, with time for its statements."""
+        """Return a staging in the session's transaction, with the settings of a load."""
         await session.execute(text(sql.SETTINGS))
         return await cls.on(await session.connection())
 
     @classmethod
     async def on(cls, connection: AsyncConnection) -> "Staging":
-        """The staging of whatever transaction the connection is in."""
+        """Return a staging on a connection, in the transaction that it may have."""
         raw = await connection.get_raw_connection()
         driver_connection: Any = raw.driver_connection
         return cls(driver_connection)
 
     async def find_hotels(self, hotels: Sequence[Hotel]) -> dict[Hotel, int]:
-        """Stored hotels with a phone or an identity of `hotels`, and their ids."""
+        """Return stored hotels with a phone or an identity of `hotels`, and their ids."""
         phones, names, cities, countries = _parts(hotels)
         return _hotel_ids(await self._fetch(sql.FIND_HOTELS, phones, names, cities, countries))
 
     async def add_hotels(self, hotels: Sequence[Hotel]) -> dict[Hotel, int]:
-        """Insert hotels; those that somebody else has just made in part or whole are left out."""
+        """Insert hotels and return them. Skip those that conflict with another writer's hotels."""
         return _hotel_ids(await self._fetch(sql.ADD_HOTELS, *_parts(hotels))) if hotels else {}
 
     async def lock_hotels(self, ids: Collection[int]) -> dict[Hotel, int]:
-        """Keep hotels as they are until the transaction ends, and say how they are."""
+        """Lock hotels until the transaction ends, and return their current state."""
         return _hotel_ids(await self._fetch(sql.LOCK_HOTELS, sorted(ids)))
 
     async def lock_categories(self, names: Collection[str]) -> dict[str, int]:
-        """The ids of categories, made when there are none, kept until the transaction ends."""
+        """Create missing categories, lock all until the transaction ends, and return their ids."""
         wanted = sorted(names)
         await self._execute(sql.ADD_CATEGORIES, wanted)
         return {row["name"]: row["id"] for row in await self._fetch(sql.LOCK_CATEGORIES, wanted)}
 
     async def merge(self, lines: bytes) -> Merged:
-        """Stage rows, as lines of COPY's text format in the columns of `CREATE`, and merge them.
+        """Stage rows and merge them into the stored deals. Unchanged deals are not written.
 
-        Rows that are stored already and do not differ are not touched.
+        The lines are in COPY's text format, in the columns of `CREATE`.
         """
         await self._execute(sql.CREATE)
         return await self._merge_staged(await self._copy("staged_deals", lines))
 
     async def compare(self, lines: bytes) -> Merged:
-        """What `merge` would do with rows; nothing is stored and no deal is locked."""
+        """Return the result that `merge` would have, without storing or locking any deal."""
         await self._execute(sql.CREATE)
         count = await self._copy("staged_deals", lines)
         await self._execute("ANALYZE staged_deals")
@@ -103,15 +103,15 @@ class Staging:
         return Merged(count - stored, changed, stored - changed)
 
     async def hold(self, lines: bytes) -> None:
-        """Put rows, as of `merge`, aside until `merge_held`."""
+        """Keep rows, in the format of `merge`, in a temporary table for `merge_held`."""
         await self._create_held()
         await self._copy("held_deals", lines)
 
     async def merge_held(self) -> Merged:
-        """Merge all held rows, in slices in order of their ids.
+        """Merge all held rows in slices, in order of their ids.
 
-        So all deals of a transaction are locked in that order, and what the server keeps in memory
-        per row of a statement (foreign keys to check) stays bounded.
+        The transaction therefore locks deals in that order. The slices limit the memory that the
+        server needs for each row of a statement, for foreign keys to check.
         """
         await self._create_held()
         total = NOTHING_MERGED
@@ -125,7 +125,7 @@ class Staging:
         return total
 
     async def settle(self) -> None:
-        """Do now, with time for it, what is deferred to the commit."""
+        """Run the deferred triggers now, under the time limit of a load, not at the commit."""
         await self._execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     async def _create_held(self) -> None:
@@ -140,7 +140,7 @@ class Staging:
         return Merged(inserted, updated, count - inserted - updated)
 
     async def analyze(self) -> None:
-        """Tell the planner what the tables have become."""
+        """Update the planner's statistics of the tables."""
         with driver_errors():
             await self._connection.execute(sql.ANALYZE, timeout=STATEMENT_SECONDS)
 
@@ -156,7 +156,7 @@ class Staging:
     async def _copy(self, table: str, lines: bytes) -> int:
         with driver_errors():
             return _affected(
-                # No value is an empty text: an empty field is a null.
+                # An empty field is a null, because no column holds an empty text.
                 await self._connection.copy_to_table(
                     table, source=BytesIO(lines), null="", timeout=STATEMENT_SECONDS
                 )
@@ -177,7 +177,7 @@ class Staging:
 
 @contextmanager
 def driver_errors() -> Iterator[None]:
-    """What asyncpg raises, as what SQLAlchemy raises."""
+    """Convert asyncpg's errors to SQLAlchemy's."""
     try:
         yield
     except asyncpg.PostgresError as error:
@@ -187,7 +187,7 @@ def driver_errors() -> Iterator[None]:
 
 
 def _affected(status: str) -> int:
-    """The number of rows in a command's status, such as `INSERT 0 42`."""
+    """Return the number of rows in a command's status, such as `INSERT 0 42`."""
     return int(status.rpartition(" ")[2])
 
 

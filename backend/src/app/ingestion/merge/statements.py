@@ -1,27 +1,28 @@
-"""The statements of a merge, for asyncpg: `$1` is a parameter, a whole chunk is one statement.
+"""The SQL statements of a merge for asyncpg, with `$1` as a parameter.
 
-Locks are taken in the house's order: hotels by id or phone, categories by name, deals by
-`external_id`. Derived numbers are the triggers' business (docs/adr/0002).
+Each statement handles a whole chunk. As in all code of the service, locks are taken in a fixed
+order to avoid deadlocks: hotels by id or phone, categories by name, deals by `external_id`.
+Triggers maintain the derived numbers (docs/adr/0002).
 """
 
 from app.repositories.deals.columns import assigned, declared, qualified
 from app.schemas.deals_csv import DEAL_COLUMNS
 
-# For the rest of the transaction: a chunk may take longer than a request.
+# Settings for the rest of the transaction, because a chunk may take longer than a request.
 SETTINGS = """
 SELECT set_config('statement_timeout', '3600s', true),
     set_config('lock_timeout', '60s', true),
     set_config('work_mem', '32MB', true)
 """
 
-# Without it the planner takes the tables for empty until autovacuum's next round.
+# Without it, the planner assumes empty tables until autovacuum analyzes them.
 ANALYZE = "ANALYZE hotels, deals, categories, deal_categories"
 
 _STAGED = (*DEAL_COLUMNS.values(), "hotel_id")
 _COLUMNS = ", ".join(_STAGED)
 _COMPARED = [name for name in _STAGED if name != "external_id"]
 
-# The ids of categories are sorted.
+# `category_ids` is sorted, so that equal sets are equal arrays.
 CREATE = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_deals (
     {declared(_STAGED)}, category_ids bigint[]
@@ -46,7 +47,7 @@ ON CONFLICT DO NOTHING
 RETURNING id, phone, name, city, country
 """
 
-# Until the commit nobody deletes these hotels or gives them another name or phone.
+# Until the commit, no other transaction can delete or rename these hotels or change their phones.
 LOCK_HOTELS = """
 SELECT id, phone, name, city, country FROM hotels WHERE id = ANY($1::bigint[])
 ORDER BY id FOR KEY SHARE
@@ -64,12 +65,12 @@ LOCK_CATEGORIES = """
 SELECT id, name FROM categories WHERE name = ANY($1::text[]) ORDER BY id FOR KEY SHARE
 """
 
-# Where a strict load waits until it is known that no row is wrong.
+# Holds the rows of a strict load until the last row is known to be valid.
 CREATE_HELD = """
 CREATE TEMPORARY TABLE IF NOT EXISTS held_deals (LIKE staged_deals) ON COMMIT DROP
 """
 
-# The last id of each slice of $1 rows, in order of the ids.
+# Returns the last id of each slice of $1 rows, in order of the ids.
 HELD_SLICES = """
 SELECT external_id
 FROM (SELECT external_id, row_number() OVER (ORDER BY external_id) AS place FROM held_deals)
@@ -128,7 +129,7 @@ SELECT FROM deals WHERE external_id = ANY($1::bigint[])
 ORDER BY external_id FOR NO KEY UPDATE
 """
 
-# The version rises here and not only by the trigger, which does not see that categories differ.
+# Increments the version, because the trigger ignores changes of categories.
 UPDATE_CHANGED = f"""
 UPDATE deals SET
     {assigned("staged", _COMPARED)},

@@ -1,4 +1,4 @@
-"""Coroutines side by side, a fixed number at a time, with one error out of all of them."""
+"""A limiter that runs a fixed number of coroutines concurrently and raises their first error."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,7 +6,10 @@ from typing import Any, Self
 
 
 class TaskLimiter:
-    """At most `width` running; leaving the block waits for all, or ends all on an error."""
+    """A group of at most `width` running tasks.
+
+    The end of the block waits for all tasks. After an error in the block it cancels them.
+    """
 
     def __init__(self, width: int) -> None:
         self._width = width
@@ -25,7 +28,7 @@ class TaskLimiter:
             await asyncio.gather(*self._running, return_exceptions=True)
 
     async def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run `work` as soon as there is a free slot; an earlier task's error is raised here."""
+        """Start `work` once a slot is free. Raise the error of an earlier task that has failed."""
         while len(self._running) >= self._width:
             try:
                 await self._one()

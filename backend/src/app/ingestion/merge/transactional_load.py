@@ -1,4 +1,4 @@
-"""Loads that are one transaction: all rows or none, or what would become of them."""
+"""Loads in one transaction: the strict load, which is all or nothing, and the dry run."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -17,14 +17,14 @@ from app.ingestion.read.source import Source
 
 
 class _HeldBackError(Exception):
-    """Leave the transaction without storing anything."""
+    """A signal that rolls the transaction back."""
 
 
 class _WholeLoad(Load):
     async def _prepared(
         self, staging: Staging, source: Source, header: Header, rows: int
     ) -> AsyncGenerator[tuple[ChunkResult, bytes]]:
-        """Each chunk's outcome so far, and its accepted rows as `staging` takes them."""
+        """Yield each chunk's result before its merge, and its accepted rows for `staging`."""
         number = 0
         async with aclosing(self.checked(source, header, rows)) as checked:
             async for chunk in checked:
@@ -45,24 +45,24 @@ class _WholeLoad(Load):
         return outcome, lines
 
     async def _note_alone(self, outcome: ChunkResult) -> None:
-        """Now, so that progress shows before the one transaction ends."""
+        """Record a chunk in a separate transaction, so that clients see progress."""
         async with self.database.uow.begin() as session:
             await self.journal.note(session, outcome)
         self.count(outcome)
 
 
 class StrictLoad(_WholeLoad):
-    """Loads all rows or none: they are held until the last one is known to be right.
+    """A load of all rows or none, which holds the rows until the last one is known to be valid.
 
-    Once one is not, deals need not be held any more, but new hotels are still inserted, for later
-    rows may offend them; the transaction is rolled back.
+    After the first reject, no more deals are held. New hotels are still inserted, because later
+    rows may conflict with them. The transaction is rolled back at the end.
     """
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
         """Load the file, unless one of its rows is rejected.
 
         Raises:
-            ConflictError: another writer was first; the next attempt may go through.
+            ConflictError: another writer interfered. A retry may succeed.
         """
         try:
             await self._run(source, header, rows)
@@ -90,10 +90,10 @@ class StrictLoad(_WholeLoad):
 
 
 class DryRun(_WholeLoad):
-    """Finds out what a load would do, rejects and all; nothing is stored."""
+    """A load that determines its results, including rejects, but stores nothing."""
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
-        """Compare the file's rows with the stored ones, in a transaction that is rolled back."""
+        """Compare the file's rows with the stored deals, in a transaction that is rolled back."""
         with suppress(_HeldBackError):
             async with self.database.uow.begin() as session:
                 staging = await Staging.of(session)

@@ -1,4 +1,4 @@
-"""A deals.csv as chunks of raw text columns, by pandas; files that cannot be loaded are refused."""
+"""A reader of deals.csv files that yields chunks of raw text columns, parsed by pandas."""
 
 import io
 from collections import Counter
@@ -22,13 +22,13 @@ _INSPECTION_ROWS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive records of a file, untouched.
+    """Consecutive raw records of a file.
 
-    `frame` has one text column per field, named by position ("0", "1", …), and a row per record of
-    the right length; `lines[i]` is the physical line row i starts in. `rows_with_surplus` counts
-    the records of which blank fields past the header's width were dropped. Records with more or
-    fewer fields than the header are in `misshapen`. `bytes_read` is the file's position after the
-    chunk.
+    `frame` has one text column per field, named by position ("0", "1", …), and one row per record
+    with as many fields as the header. `lines[i]` is the physical line in which row i starts.
+    `rows_with_surplus` counts the records from which blank fields beyond the header's width were
+    dropped. `misshapen` holds the records with more or fewer fields than the header. `bytes_read`
+    is the file's position after the chunk.
     """
 
     frame: pd.DataFrame
@@ -39,18 +39,18 @@ class Chunk:
 
     @property
     def rows(self) -> int:
-        """How many records these are, whatever their shape."""
+        """Return the number of records, including misshapen ones."""
         return len(self.frame) + len(self.misshapen)
 
 
 def inspect(path: Path) -> Header:
-    """Go through the whole file once, so that what refuses it does so before anything is loaded.
+    """Read the whole file once, so that an invalid file is refused before any row is loaded.
 
-    Costs a decompression and a few passes over the bytes (a second for half a gigabyte); no field
-    is parsed.
+    The inspection decompresses the file and makes a few passes over its bytes, which takes a second
+    for half a gigabyte. It parses no fields.
 
     Raises:
-        InvalidFileError: the message names what is wrong and where.
+        InvalidFileError: the file is invalid. The message says why and where.
     """
     with opened(path) as source:
         cutter = RecordCutter(source)
@@ -61,10 +61,10 @@ def inspect(path: Path) -> Header:
 
 
 def chunks(source: Source, header: Header, rows: int) -> Iterator[Chunk]:
-    """The records after the header, about `rows` at a time; nothing is kept between chunks.
+    """Yield the records after the header, in chunks of about `rows` records.
 
     Raises:
-        InvalidFileError: the file is not what it was when it was inspected.
+        InvalidFileError: the file has changed since its inspection.
     """
     cutter = RecordCutter(source)
     if _header(source, cutter.first_record()) != header:
@@ -110,7 +110,7 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
         try:
             frame = _parse_simple(piece.text, width)
         except (ParserError, EmptyDataError):
-            # A record that is larger than the parser's blocks, for one.
+            # For example, a record is larger than the parser's blocks.
             records = _parse_lines(piece)
         else:
             lines = np.arange(piece.line, piece.line + len(frame), dtype=np.int64)
@@ -131,9 +131,9 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
 
 
 def _without_surplus(record: Record, width: int) -> Record:
-    """Drop the fields past the header's width when all of them are empty.
+    """Drop the fields beyond the header's width if all of them are empty.
 
-    A separator at the end of each line makes one; what a spreadsheet saves may have several.
+    A separator at the end of each line adds one such field, and a spreadsheet may add several.
     """
     if len(record.fields) <= width or any(field.strip() for field in record.fields[width:]):
         return record
@@ -141,7 +141,7 @@ def _without_surplus(record: Record, width: int) -> Record:
 
 
 def _frame(records: Sequence[Record], width: int) -> pd.DataFrame:
-    """Make the text columns of records that have `width` fields each; there may be none."""
+    """Build the text columns of records with `width` fields each. The list may be empty."""
     fields = [record.fields for record in records]
     columns = zip(*fields, strict=True) if fields else ((),) * width
     return pd.DataFrame(
@@ -153,16 +153,17 @@ def _frame(records: Sequence[Record], width: int) -> pd.DataFrame:
 
 
 def _parse_simple(text: bytes, width: int) -> pd.DataFrame:
-    """Read with the fastest engine of pandas, which has no `chunksize`: hence the pieces.
+    """Parse text with pandas' fastest engine, which has no `chunksize`.
 
-    Everything stays the text it is: no types are guessed, "NA" is a name.
+    All fields stay text: no types are guessed, and "NA" is a name.
     """
     return pd.read_csv(
         io.BytesIO(text),
         engine="pyarrow",
         header=None,
         names=_positions(width),
-        # Not a type per column: for a file without a header pandas guesses first, then converts.
+        # One type for all columns: with a type per column, pandas would guess types first and then
+        # convert, because the text has no header.
         dtype="str",
         keep_default_na=False,
         skip_blank_lines=False,

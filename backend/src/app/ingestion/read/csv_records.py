@@ -1,7 +1,7 @@
-"""A file's records by the csv module, of fields far larger than any row needs.
+"""CSV records with large fields, read by the csv module.
 
-The csv module gives up at 128 KiB a field, and has one limit for the whole process. What is too
-long for a row is for the checks to say, and what they have rejected can be read again.
+The csv module's default limit is 128 KiB per field, and its limit applies to the whole process. The
+higher limit lets the checks report an overlong field, and lets a rejects file with one be read.
 """
 
 import csv
@@ -12,7 +12,9 @@ csv.field_size_limit(MAX_FIELD_BYTES)
 
 
 def csv_records(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Each record's fields; the lines are those of a file opened with `newline=""`.
+    """Return an iterator over the fields of each record.
+
+    The lines must come from a file opened with `newline=""`.
 
     Raises:
         csv.Error: a field has more than `MAX_FIELD_BYTES` characters.

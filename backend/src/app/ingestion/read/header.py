@@ -1,13 +1,14 @@
-"""The first record of a deals.csv: what the others are read, and written again, by."""
+"""The header of a deals.csv, which maps its fields to columns."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Which field of a record is which column.
+    """The columns of a file.
 
-    `names` are all the file's columns, trimmed; `positions` where the 15 are; `ignored` the rest.
+    `names` are the trimmed names of all columns. `positions` maps the 15 known columns to their
+    positions. `ignored` are the names of the others.
     """
 
     names: tuple[str, ...]

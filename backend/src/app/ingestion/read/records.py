@@ -1,10 +1,10 @@
-"""Text cut into records, each with the number of the line it starts in.
+"""A cutter that splits text into records with the numbers of the lines in which they start.
 
-Nearly all of a file is *simple*: each record is one line, has as many fields as the header, and
-quotes stand where quotes belong. That is proven for a whole piece with a few passes of numpy, and
-the piece goes to a fast parser. A piece with anything else in it (a record of another width, a line
-break inside quotes, a stray quote, a blank line, NUL, a lone CR, a second byte order mark) goes
-record by record through the csv module, which then is the authority.
+Nearly all of a file is *simple*: each record is one line, has as many fields as the header, and has
+quotes only at the ends of fields. A few passes of numpy prove that for a whole piece, which then
+goes to a fast parser. Any other piece goes record by record through the csv module, whose result is
+authoritative. Such a piece has a record of another width, a line break inside quotes, a stray
+quote, a blank line, NUL, a lone CR or a second byte order mark.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from app.ingestion.read.csv_records import MAX_FIELD_BYTES, csv_records
 from app.ingestion.read.source import Source
 
-# Bounds the memory a piece can take.
+# Limits the memory of a piece.
 MAX_PIECE_BYTES = MAX_FIELD_BYTES
 _LF, _CR, _QUOTE, _COMMA = b'\n\r",'
 
@@ -29,7 +29,7 @@ _Places = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: the line it starts in (the file's first is 1) and its fields."""
+    """One record: its fields and the line in which it starts, counted from 1."""
 
     line: int
     fields: list[str]
@@ -37,7 +37,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive records: their text when it is simple, otherwise the records themselves."""
+    """Consecutive records: their text if it is simple, otherwise the parsed records."""
 
     line: int
     text: bytes
@@ -45,7 +45,7 @@ class Piece:
 
 
 class RecordCutter:
-    """Cuts a source into pieces of a given number of records."""
+    """A cutter of a source into pieces of a given number of records."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -56,10 +56,10 @@ class RecordCutter:
         self._buffer = self._buffer.removeprefix(codecs.BOM_UTF8)
 
     def first_record(self) -> Record | None:
-        """The header, or None where nothing but blank lines is.
+        """Return the header, or None if the file has only blank lines.
 
         Raises:
-            InvalidFileError: it never ends, or the source's own errors.
+            InvalidFileError: the header never ends, or the source cannot be read.
         """
         while self._buffer:
             if records := self._careful(1).records:
@@ -69,12 +69,12 @@ class RecordCutter:
         return None
 
     def pieces(self, rows: int, width: int | None = None) -> Iterator[Piece]:
-        """All that follows, `rows` records at a time or fewer where records are huge.
+        """Yield the remaining records in pieces of `rows` records, or fewer if records are huge.
 
-        Records of a simple piece have `width` fields each, or any number when that is None.
+        Records of a simple piece have `width` fields each, or any number if `width` is None.
 
         Raises:
-            InvalidFileError: a quote is never closed, or the source's own errors.
+            InvalidFileError: a quote is never closed, or the source cannot be read.
         """
         while piece := self._next(rows, width):
             yield piece
@@ -94,12 +94,12 @@ class RecordCutter:
         return piece
 
     def _line_end(self, rows: int) -> int:
-        """Where the line number `rows` of the buffer, or its last whole one, ends."""
+        """Return the end of line number `rows` of the buffer, or of its last complete line."""
         ends = np.flatnonzero(np.frombuffer(self._buffer, np.uint8) == _LF)
         return int(ends[min(rows, len(ends)) - 1]) + 1 if len(ends) else 0
 
     def _careful(self, rows: int) -> Piece:
-        """The next piece by the csv module; its text is not kept."""
+        """Return the next piece, parsed by the csv module and without its text."""
         while True:
             text, _ = codecs.utf_8_decode(self._buffer, "strict", False)  # noqa: FBT003
             lines = _Lines(text, may_end=self._at_end)
@@ -124,7 +124,7 @@ class RecordCutter:
             except StopIteration:
                 break
             except csv.Error as error:
-                # The one error a reader that is not strict has left: a field past its limit.
+                # A reader that is not strict raises only for a field beyond the size limit.
                 raise self._endless(line) from error
             if lines.starved:
                 if self._at_end:
@@ -136,7 +136,7 @@ class RecordCutter:
         return records
 
     def _more(self) -> int:
-        """Append a block to the buffer, never parting CR from LF; the line ends it brought."""
+        """Append a block to the buffer without splitting CR LF; return its number of newlines."""
         block = self._source.read()
         while block.endswith(b"\r") and (following := self._source.read()):
             block += following
@@ -155,10 +155,11 @@ class RecordCutter:
 
 
 class _Lines:
-    """The csv module's view of a buffer: whole lines, ended by LF, CR LF or CR, and no half one.
+    """An iterator over the complete lines of a buffer, ended by LF, CR LF or CR.
 
-    `taken` (characters) and `count` (lines) say how much was given; `starved` that more was asked
-    for than there is, which after a record means that the record is not complete.
+    `taken` and `count` are the numbers of characters and lines read so far. `starved` is set once
+    the reader asks for a line beyond the last complete one. The record it is reading is then
+    incomplete.
     """
 
     def __init__(self, text: str, *, may_end: bool) -> None:
@@ -182,17 +183,17 @@ class _Lines:
 
 
 def is_simple(text: bytes, width: int | None = None) -> bool:
-    """Return whether each line of `text` is one record, the same to every parser.
+    """Return whether each line of `text` is one record that every parser reads alike.
 
-    With a `width`, each record must have that many fields, too. Quotes are taken in turn as opening
-    and closing: each opens at the start of a field and closes at the end of one (two in a row are a
-    quote within the field), and both are in the same line.
+    If `width` is given, each record must have that many fields. Quotes alternate between opening
+    and closing. A quote must open at the start of a field and close at the end of one in the same
+    line. Two adjacent quotes are a quote within the field.
     """
     if b"\0" in text or text.count(b"\r") != text.count(b"\r\n"):
         return False
     if text.startswith((b"\n", b"\r\n")) or b"\n\n" in text or b"\n\r\n" in text:
         return False
-    # A fast parser takes it for a mark at the start of its input, and drops it.
+    # A fast parser would drop a byte order mark at the start of its input.
     if text.startswith(codecs.BOM_UTF8):
         return False
     if b'"' not in text and width is None:
@@ -206,7 +207,7 @@ def is_simple(text: bytes, width: int | None = None) -> bool:
 
 
 def _are_well_placed(characters: _Bytes, quotes: _Places, ends: _Places) -> bool:
-    """Return whether quotes come in pairs, at the ends of a field, both in one line."""
+    """Return whether quotes are in pairs, at both ends of a field, and in one line."""
     if len(quotes) % 2:
         return False
     opening, closing = quotes[::2], quotes[1::2]
@@ -218,7 +219,7 @@ def _are_well_placed(characters: _Bytes, quotes: _Places, ends: _Places) -> bool
 
 
 def _widths(characters: _Bytes, quotes: _Places, ends: _Places) -> NDArray[np.int64]:
-    """Return the number of fields of each line, whose quotes are well placed."""
+    """Return the number of fields of each line. The quotes must be well placed."""
     commas = np.flatnonzero(characters == _COMMA)
     separators = np.diff(np.searchsorted(commas, ends))
     before_opening, before_closing = np.searchsorted(commas, quotes).reshape(-1, 2).T

@@ -1,4 +1,4 @@
-"""The bytes of a file: opened, decompressed when they are gzip, and proven to be UTF-8."""
+"""The source of a file's text: it decompresses gzip and verifies UTF-8."""
 
 import codecs
 import gzip
@@ -12,8 +12,8 @@ from pathlib import Path
 from app.core.errors import InvalidFileError
 
 BLOCK_BYTES = 1 << 19
-# No file of deals is so much smaller when it is compressed; a bomb is 1,000 times. Below so many
-# bytes it does not matter.
+# The limit of gzip's expansion. No file of deals reaches it, and a decompression bomb expands 1,000
+# times. Text smaller than EXPANSION_FREE bytes is never refused.
 EXPANSION = 100
 EXPANSION_FREE = 1 << 28
 _GZIP = b"\x1f\x8b"
@@ -21,9 +21,9 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Source:
-    """Blocks of decompressed text, checked as they pass, and how far the file has been read.
+    """A reader of decompressed and verified blocks, which knows its position in the file.
 
-    Errors name the place in the decompressed text, which is what an editor shows.
+    Errors name the position in the decompressed text, as an editor shows it.
     """
 
     def __init__(self, path: Path, raw: BufferedReader, total: int) -> None:
@@ -38,14 +38,14 @@ class Source:
 
     @property
     def bytes_read(self) -> int:
-        """Position in the file on disk, compressed as it may be."""
+        """Return the position in the possibly compressed file on disk."""
         return min(self._raw.tell(), self.bytes_total)
 
     def read(self) -> bytes:
-        """The next block; empty at the end.
+        """Return the next block, which is empty at the end of the file.
 
         Raises:
-            InvalidFileError: damaged gzip, bytes that are not UTF-8, or the disk's own error.
+            InvalidFileError: the gzip data is damaged, the text is not UTF-8, or a read failed.
         """
         try:
             block = self._stream.read(BLOCK_BYTES)
@@ -57,7 +57,7 @@ class Source:
         return block
 
     def refusal(self, reason: str) -> InvalidFileError:
-        """The error that refuses this file."""
+        """Return an error that refuses this file."""
         return InvalidFileError(f"{self.path}: {reason}")
 
     def _check(self, block: bytes) -> None:
@@ -81,10 +81,10 @@ class Source:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Source]:
-    """The file at `path`, from its beginning.
+    """Open the file at `path`.
 
     Raises:
-        InvalidFileError: there is no such file, or none that can be read twice.
+        InvalidFileError: the file is missing, empty or not a regular file, which can be read twice.
     """
     try:
         status = path.stat()
