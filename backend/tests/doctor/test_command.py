@@ -165,9 +165,9 @@ class TestReport:
             )
 
         assert (primary.returncode, replica.returncode) == (1, 0), primary.stdout + replica.stderr
-        assert "it is a standby: every write is answered 503" in primary.stdout
+        assert "the server is a standby: every write is answered 503" in primary.stdout
         found = parse_report(replica).findings
-        assert "it is a standby, as it is to be" in {one.title for one in found}
+        assert "the server is a standby, as expected" in {one.title for one in found}
         assert not select_findings(found, "schema")
         assert not [one for one in found if one.severity == "unknown"]
 
@@ -203,7 +203,7 @@ class TestReport:
         )
         kill(worker)
         wait_for_sync(
-            lambda: reports("warning", "is dead, or hangs: silent for"),
+            lambda: reports("warning", "is dead or hangs: its last heartbeat was"),
             "the worker is reported dead",
         )
 
@@ -242,6 +242,9 @@ class TestKill:
         gone = doctor("--kill", pid, "--yes")
 
         assert foreign.returncode == gone.returncode == 3
-        assert "only sessions of this one are ended here" in foreign.stderr
+        assert "This command ends only sessions of its own database." in foreign.stderr
         assert done.returncode == 0, done.stderr
-        assert gone.stderr == f"deals: there is no session {pid}; deals doctor lists them\n"
+        assert gone.stderr == (
+            f"deals: there is no session {pid}. "
+            "Run `deals doctor` for the sessions with problems.\n"
+        )

@@ -60,8 +60,8 @@ class TestDiagnosticConnection:
 
         unseen = {one.check: one.title for one in findings if one.severity == "unknown"}
         assert set(unseen) == {"schema", "workers"}
-        assert "somebody has locked it" in unseen["schema"]
-        # The checks of tables read only catalogs, so the lock does not block them.
+        assert "another session held its lock" in unseen["schema"]
+        # The checks of tables read catalogs only, so the lock does not stop them.
         assert select_findings(findings, "sizes", "fine")[0].evidence["deals"]
 
     async def test_holds_no_locks_between_queries(self, url: URL) -> None:
@@ -155,7 +155,7 @@ class TestSessionTerminator:
             terminator = SessionTerminator(diagnostics)
             session = await terminator.find(client_connection.get_server_pid())
             await terminator.end(session)
-            with pytest.raises(NotFoundError, match="has ended by itself"):
+            with pytest.raises(NotFoundError, match="has already ended"):
                 await terminator.end(session)
             with pytest.raises(NotFoundError, match="there is no session"):
                 await terminator.find(session.pid)
@@ -177,9 +177,9 @@ class TestSessionTerminator:
                 )
                 with pytest.raises(ForbiddenError, match="this command's own"):
                     await terminator.find(own["pid"])
-                with pytest.raises(ForbiddenError, match="of no database"):
+                with pytest.raises(ForbiddenError, match="belongs to no database"):
                     await terminator.find(keeper["pid"])
-                with pytest.raises(ForbiddenError, match="only sessions of this one"):
+                with pytest.raises(ForbiddenError, match="only sessions of its own database"):
                     await terminator.find(foreign_connection.get_server_pid())
             assert await foreign_connection.fetchval("SELECT 1") == 1
         finally:

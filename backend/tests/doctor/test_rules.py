@@ -300,7 +300,7 @@ class TestIndexes:
         (ours,) = indexes.unused([make_index()], make_activity(), declared)
         (early,) = indexes.unused([make_index()], make_activity(days=6.9), [])
 
-        assert "in a revision" in ours.advice
+        assert "drop it in a revision" in ours.advice
         assert early.severity == "fine"
 
     def test_invalid_index_is_rebuilt_or_dropped(self) -> None:
@@ -409,7 +409,7 @@ class TestLocks:
 
         # PostgreSQL resolves a mutual wait by itself.
         assert {one.evidence["pid"]: one.evidence["waiting"] for one in found} == {7: 3, 0: 1}
-        assert "a prepared transaction keeps 1" in found[1].title
+        assert "a prepared transaction blocks 1 session," in found[1].title
 
 
 class TestBackgroundWork:
@@ -478,7 +478,7 @@ class TestFindings:
         assert by_severity([fine, bad]) == [bad, fine]
         assert many[0] == bad
         assert len(many) == MAX_FINDINGS + 1
-        assert many[-1].title == "6 more of the kind"
+        assert many[-1].title == "6 more findings of this kind"
 
     def test_sizes_and_durations_are_human_readable(self) -> None:
         assert [size(n) for n in (1, 2048, 3 * 1024**2, 5 * GB)] == [

@@ -1,4 +1,4 @@
-"""What a server says of itself, row by row; None is what the role's rights do not show."""
+"""The rows of the doctor's queries. None stands for values that the role's rights hide."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Server:
-    """Who answered, and what this role may see."""
+    """The server and the database, and the rights of the doctor's role."""
 
     version: str
     version_number: int
@@ -14,9 +14,9 @@ class Server:
     database: str
     standby: bool
     started: datetime
-    # Whether other sessions' states and statements are shown.
+    # Whether the role sees the states and statements of other sessions.
     sees_all: bool
-    # Of a standby that has not replayed all that it has received.
+    # The replica lag of a standby with WAL that it has received and not yet replayed, else None.
     replay_seconds: float | None
     role_limit: int
     database_limit: int
@@ -24,7 +24,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as a new connection finds it."""
+    """A setting, with the value that a new connection gets."""
 
     name: str
     value: str
@@ -33,28 +33,28 @@ class Setting:
 
     @property
     def bytes(self) -> int:
-        """The value of a setting that is a size."""
+        """Return the value of a size setting in bytes."""
         factors = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 1024**2, "GB": 1024**3}
         return int(self.value) * factors[self.unit or "B"]
 
 
 @dataclass(frozen=True)
 class Activity:
-    """The database's counters since `since`."""
+    """The database's counters, counted since `since`."""
 
     blocks_hit: int
     blocks_read: int
     temp_files: int
     temp_bytes: int
     deadlocks: int
-    # At the earliest; what was counted before is gone.
+    # The latest possible reset of the counters.
     since: datetime
     days: float
 
 
 @dataclass(frozen=True)
 class Age:
-    """How many transactions ago the oldest row of a database was frozen."""
+    """The age of a database's oldest unfrozen row, in transactions."""
 
     database: str
     transactions: int
@@ -63,7 +63,7 @@ class Age:
 
 @dataclass(frozen=True)
 class Slot:
-    """A replication slot: it keeps WAL, and maybe dead rows, for somebody."""
+    """A replication slot, which keeps WAL and possibly dead rows for a replica."""
 
     name: str
     active: bool
@@ -72,7 +72,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Table:
-    """A table's size, scans and dead rows."""
+    """A table with its size, scans and dead rows."""
 
     schema: str
     name: str
@@ -81,7 +81,7 @@ class Table:
     index_bytes: int
     seq_scan: int
     idx_scan: int
-    # Since yesterday.
+    # Whether a sequential scan ran within the last day.
     scanned_lately: bool
     seq_rows: int
     live: int
@@ -94,13 +94,13 @@ class Table:
 
     @property
     def identifier(self) -> str:
-        """As a statement names it."""
+        """Return the qualified and quoted name."""
         return identifier(self.schema, self.name)
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index, and what it is there for."""
+    """An index, with its use and its purpose."""
 
     schema: str
     table: str
@@ -110,22 +110,22 @@ class Index:
     table_scans: int
     valid: bool
     being_built: bool
-    # A primary key's, a unique one, or otherwise behind a constraint.
+    # Whether the index is unique or enforces another constraint.
     constrains: bool
-    # Its first column refers to another table, whose deletes look here.
+    # Whether the first column is a foreign key, so that deletes of its target search this index.
     behind_foreign_key: bool
-    # What two indexes of a table have in common that do the same.
+    # A description that is equal for equivalent indexes of a table.
     shape: str
 
     @property
     def identifier(self) -> str:
-        """As a statement names it."""
+        """Return the qualified and quoted name."""
         return identifier(self.schema, self.name)
 
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A reference from a table that has no index for it."""
+    """A foreign key without an index on its columns."""
 
     schema: str
     table: str
@@ -137,11 +137,11 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Connections:
-    """How many there are of a kind, on the whole server."""
+    """The number of connections of one kind on the whole server."""
 
     application: str
     state: str | None
-    # Of the database, of the role that examines; each may have a limit of its own.
+    # Whether they belong to the doctor's database and to its role. Both can have their own limits.
     here: bool
     of_role: bool
     count: int
@@ -149,7 +149,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class Session:
-    """A connection of this database; all but the first three are None without the rights."""
+    """A session. Without the rights, most values are None."""
 
     pid: int
     user: str | None
@@ -164,14 +164,14 @@ class Session:
     query: str | None
     started: datetime | None
     database: str | None
-    # Whether it is of the database that is examined, and whether it is the examination itself.
+    # Whether it belongs to the doctor's database, and whether it is the doctor's own session.
     here: bool
     own: bool
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A session that waits for a lock, and whom for."""
+    """A session that waits for a lock, with the sessions that block it."""
 
     pid: int
     lock: str
@@ -183,7 +183,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A transaction that was prepared for two-phase commit and left."""
+    """A transaction that was prepared for two-phase commit and has not ended."""
 
     gid: str
     owner: str
@@ -192,7 +192,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Queue:
-    """The jobs that wait, run and have failed."""
+    """The numbers of jobs that wait, run and have failed."""
 
     due: int
     later: int
@@ -204,7 +204,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker that has not said goodbye."""
+    """A registered worker, alive or dead."""
 
     id: int
     silent_seconds: float
@@ -213,21 +213,21 @@ class Worker:
 
 @dataclass(frozen=True)
 class OpenImport:
-    """An import that has not ended, and its job, if it has one."""
+    """An unfinished import, with the state of its job if it has one."""
 
     id: int
     state: str
     attempt: int
     failures: int
     error: str | None
-    # Until its next attempt, for which it gets a job; negative when that is due.
+    # The time until the next attempt, which gets a new job. Negative if it is due.
     retry_in_seconds: float | None
     seconds: float
     job: str | None
-    # Of the worker that has the job.
+    # The time since the last heartbeat of the job's worker.
     silent_seconds: float | None
 
 
 def identifier(*parts: str) -> str:
-    """A qualified name as a statement takes it, whatever is in it."""
+    """Return a qualified and quoted name for SQL."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)

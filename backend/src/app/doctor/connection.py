@@ -1,7 +1,7 @@
-"""Looking at a server that may be ill: one connection, short read-only transactions.
+"""The doctor's connection, which examines a server in short read-only transactions.
 
-The service's own connections set what the server is to be like (jit, timeouts); this one leaves the
-server's settings as every other client finds them.
+The service's other connections change settings such as jit and timeouts. This one keeps the
+server's settings, so that it sees the values that other clients get.
 """
 
 import re
@@ -22,14 +22,14 @@ from app.db.reader import prepared
 
 APPLICATION = "hotel-deals doctor"
 
-# Nothing here is worth more of a busy server's time, or of others' waiting behind us for a lock.
+# Limits that keep the doctor from slowing down a busy server or blocking other sessions.
 STATEMENT_SECONDS = 3.0
 LOCK_SECONDS = 0.3
 
 _PORT = 5432
 _WITH_PORT = re.compile(r":\d+$")
 
-# What the end of a connection looks like: of classes 08 and 57P, or to the driver.
+# Errors of a lost connection: SQLSTATE classes 08 and 57P, and errors of the driver.
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -37,21 +37,24 @@ _LOST = (
     *CONNECTION_ERRORS,
 )
 
-# By the SQLSTATE of a refusal: its kind, and what to look at.
+# Maps the SQLSTATE of a refused connection to its kind and an advice.
 _REFUSALS = {
-    "28000": ("authentication", "look at pg_hba.conf, and at the role in DATABASE_URL"),
-    "28P01": ("authentication", "look at the role and the password in DATABASE_URL"),
-    "3D000": ("no such database", "look at the end of DATABASE_URL, or make it: createdb"),
-    "42501": ("authentication", "the role may not connect to this database: GRANT CONNECT"),
-    "55000": ("not accepting", "ALTER DATABASE ... ALLOW_CONNECTIONS true, as superuser"),
-    "53300": ("too many connections", "stop a process of the service, or connect as superuser"),
-    "57P03": ("not ready", "it is starting, stopping or recovering: look at the server's log"),
+    "28000": ("authentication", "Check pg_hba.conf and the role in DATABASE_URL."),
+    "28P01": ("authentication", "Check the role and the password in DATABASE_URL."),
+    "3D000": (
+        "no such database",
+        "Check the name at the end of DATABASE_URL, or create the database by createdb.",
+    ),
+    "42501": ("authentication", "Allow the role to connect to this database by GRANT CONNECT."),
+    "55000": ("not accepting", "As a superuser, run ALTER DATABASE ... ALLOW_CONNECTIONS true."),
+    "53300": ("too many connections", "Stop a process of the service, or use a superuser's role."),
+    "57P03": ("not ready", "The server is starting, stopping or recovering. Check its log."),
 }
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a connection goes; of what a URL says the part that may be shown."""
+    """The target of a connection: the parts of its URL that may be shown."""
 
     hosts: tuple[str, ...]
     database: str
@@ -59,7 +62,7 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Of a SQLAlchemy URL; a folder among the hosts is one of sockets."""
+        """Return the target of a SQLAlchemy URL. A host may be a folder of Unix sockets."""
         parsed = make_url(url)
         port = str(parsed.port or parsed.query.get("port") or _PORT)
         given = parsed.query.get("host") or _bracketed(parsed.host or "localhost")
@@ -73,7 +76,7 @@ class Target:
 
     @property
     def local(self) -> bool:
-        """Whether the server is on this machine, as far as its address tells."""
+        """Return whether the address belongs to this machine."""
         return all(host.startswith(("/", "localhost:", "127.", "[::1]:")) for host in self.hosts)
 
     def __str__(self) -> str:
@@ -82,13 +85,13 @@ class Target:
 
 
 def _bracketed(host: str) -> str:
-    """An IPv6 address as it can be followed by a port."""
+    """Put an IPv6 address in brackets, so that a port can follow it."""
     return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A value, and between which moments of this machine's clock it was found."""
+    """A value, with the time of its query and the duration of the round trip."""
 
     value: Any
     asked: datetime
@@ -103,7 +106,7 @@ class DiagnosticConnection:
     ) -> None:
         self._connection = connection
         self.target = target
-        # How long it took to connect.
+        # The time to connect, in seconds.
         self.connected_in = seconds
 
     async def rows(
@@ -113,10 +116,11 @@ class DiagnosticConnection:
         *,
         seconds: float = STATEMENT_SECONDS,
     ) -> Sequence[Mapping[str, Any]]:
-        """The rows of a statement, by name.
+        """Return the rows of a statement as mappings by column name.
 
         Raises:
-            NotSeenError: not with this role's rights, not in that time, not at this moment.
+            NotSeenError: the query failed: the role lacks rights, it took too long, or a lock
+                blocked it.
             DatabaseUnreachableError: the connection is lost.
         """
         sql, arguments = prepared(statement, parameters or {})
@@ -134,11 +138,11 @@ class DiagnosticConnection:
             raise NotSeenError(_reason(error, seconds)) from error
 
     async def timed(self, statement: Executable) -> Answer:
-        """The value of a statement that needs neither rights nor time, and when it was asked."""
+        """Return the value of a fast statement, with the time of the query."""
         sql, _ = prepared(statement, {})
         try:
             await self._connection.fetchval(sql)
-            # From here on it is one round trip.
+            # The statement is prepared now, so the second execution is one round trip.
             asked, started = datetime.now(UTC), time.perf_counter()
             value = await self._connection.fetchval(sql)
         except _LOST as error:
@@ -151,14 +155,14 @@ async def open_diagnostics(url: str, patience: float) -> AsyncIterator[Diagnosti
     """Connect to the database at a SQLAlchemy URL, for the length of the block.
 
     Raises:
-        DatabaseUnreachableError: there is no connection within `patience` seconds.
+        DatabaseUnreachableError: the connection failed or took longer than `patience` seconds.
     """
     target = Target.of(url)
     options = {
         **driver_arguments(url),
         "connection_class": DriverConnection,
         "timeout": patience,
-        # The server's own timeout answers first; this one is for a server that hangs.
+        # The server's timeout is shorter. This one matters only if the server hangs.
         "command_timeout": 3 * STATEMENT_SECONDS,
         "server_settings": {"application_name": APPLICATION},
     }
@@ -175,9 +179,9 @@ async def open_diagnostics(url: str, patience: float) -> AsyncIterator[Diagnosti
 
 def _reason(error: asyncpg.PostgresError, seconds: float) -> str:
     if isinstance(error, asyncpg.QueryCanceledError):
-        return f"it takes longer than {seconds:g} s"
+        return f"the query took longer than {seconds:g} s"
     if isinstance(error, asyncpg.LockNotAvailableError):
-        return f"somebody has locked it for longer than {LOCK_SECONDS:g} s"
+        return f"another session held its lock for longer than {LOCK_SECONDS:g} s"
     return str(error)
 
 
@@ -185,7 +189,7 @@ def _lost(target: Target, error: BaseException) -> DatabaseUnreachableError:
     return DatabaseUnreachableError(
         f"the connection to {target} was lost: {str(error) or type(error).__name__}",
         "lost",
-        "look at the server's log, and run this again",
+        "Check the server's log, then run this command again.",
     )
 
 
@@ -193,7 +197,7 @@ def _unreachable(target: Target, error: BaseException, seconds: float) -> Databa
     kind, advice = _kind(error)
     said = str(error) or type(error).__name__
     return DatabaseUnreachableError(
-        f"cannot connect to PostgreSQL at {target}: {kind} after {seconds:.2f} s: {said}; {advice}",
+        f"cannot connect to PostgreSQL at {target}: {kind} after {seconds:.2f} s: {said}. {advice}",
         kind,
         advice,
     )
@@ -204,9 +208,9 @@ def _kind(error: BaseException) -> tuple[str, str]:
     if state in _REFUSALS:
         return _REFUSALS[state]
     if isinstance(error, TimeoutError):
-        return "timeout", "the machine, the network or the server hangs, or a firewall is between"
+        return "timeout", "The machine, network or server hangs, or a firewall drops packets."
     if isinstance(error, socket.gaierror):
-        return "unknown host", "look at the host in DATABASE_URL"
+        return "unknown host", "Check the host in DATABASE_URL."
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
-        return "refused", "nothing listens there: start the server, or look at host and port"
-    return "failed", "look at the server's log"
+        return "refused", "No server listens there. Start it, or check the host and the port."
+    return "failed", "Check the server's log."

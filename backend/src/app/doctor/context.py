@@ -1,4 +1,4 @@
-"""What of this machine and of the service's settings the rules need."""
+"""The context of a diagnosis: this machine and the service's settings."""
 
 import os
 from collections.abc import Sequence
@@ -7,27 +7,27 @@ from pathlib import Path
 
 from app.core.config import Settings
 
-# Where a container finds how much memory it may have (cgroup v2).
+# The file with a container's memory limit (cgroup v2).
 _LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
 class DiagnosisContext:
-    """Which database is examined, for which service."""
+    """The service's settings and environment, which the rules compare the database with."""
 
     settings: Settings
-    # Processes that `deals serve` runs.
+    # The number of processes of `deals serve`.
     processes: int
-    # Whether it is the one that answers reads only, by READ_DATABASE_URL.
+    # Whether the examined database is the replica at READ_DATABASE_URL.
     replica: bool
-    # Of the server's machine, in bytes, when it is this one.
+    # The memory of the database's machine in bytes. None if that is not this machine.
     memory: int | None
-    # The revisions that this code knows, the oldest first; none when it carries no migrations.
+    # The revisions of this code, oldest first. Empty if the installation has no migrations.
     revisions: Sequence[str]
 
 
 def memory_here() -> int:
-    """The memory of this machine or container, in bytes."""
+    """Return the memory of this machine or container in bytes."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = _LIMIT.read_text().strip()

@@ -1,4 +1,4 @@
-"""Looking at everything, one thing after the other; what cannot be seen keeps no other back."""
+"""The examination: it runs all checks, and a check that fails does not stop the others."""
 
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +18,7 @@ Look = Callable[[], Awaitable[list[Finding]]]
 
 
 class DoctorService:
-    """Examines one database by one connection."""
+    """The examination of one database over one connection."""
 
     def __init__(self, examination: DiagnosticConnection, situation: DiagnosisContext) -> None:
         self._examination = examination
@@ -27,7 +27,7 @@ class DoctorService:
         self._sessions = SessionDiagnostics(examination)
         self._tables = TableDiagnostics(examination)
         self._work = WorkDiagnostics(examination)
-        # What several checks need is asked for once, before them.
+        # Several checks need these values, which are queried once before the checks.
         self._about: Server
         self._settings: dict[str, Setting]
         self._activity: Activity
@@ -35,9 +35,9 @@ class DoctorService:
         self._at_head = False
 
     async def findings(self) -> list[Finding]:
-        """Everything there is to say, the worst first.
+        """Return all findings, the worst first.
 
-        A connection that is lost on the way is a finding, and the last one.
+        A lost connection ends the examination with a finding about the loss.
         """
         checks: tuple[tuple[str, Look], ...] = (
             ("server", self._look_at_server),
@@ -64,7 +64,8 @@ class DoctorService:
             for name, look in checks:
                 found += await _seen(name, look)
         except NotSeenError as error:
-            found.append(Finding("server", "unknown", f"the server tells nothing: {error}"))
+            title = f"the server's catalogs could not be read: {error}"
+            found.append(Finding("server", "unknown", title))
         except DatabaseUnreachableError as error:
             found.append(Finding("server", "problem", str(error), advice=error.advice))
         return by_severity(found)
@@ -133,7 +134,7 @@ class DoctorService:
 
     async def _look_at_indexes(self) -> list[Finding]:
         found, all_tables = await self._tables.indexes(), await self._tables.tables()
-        # An older schema lacks what later revisions bring, and a newer one has dropped some.
+        # The models match the schema only at the latest revision.
         declared = declared_indexes() if self._at_head else []
         kinds = [
             indexes.undone(found, all_tables, declared),
@@ -166,7 +167,7 @@ class DoctorService:
         return server.disk(self._situation.settings)
 
     async def _point_to_numbers(self) -> list[Finding]:
-        title = "totals and averages are not looked at here: that reads every deal"
+        title = "derived numbers are not checked here, because that reads every deal"
         return [Finding("numbers", "fine", title, remedy="deals verify")]
 
 
@@ -174,4 +175,4 @@ async def _seen(name: str, look: Look) -> list[Finding]:
     try:
         return await look()
     except NotSeenError as error:
-        return [Finding(name, "unknown", f"{name} could not be looked at: {error}")]
+        return [Finding(name, "unknown", f"{name} could not be checked: {error}")]

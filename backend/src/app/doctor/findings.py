@@ -1,4 +1,4 @@
-"""What the doctor says: one thing each, with the numbers and what to do about it."""
+"""The doctor's findings, each with its evidence and a remedy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,23 +6,23 @@ from datetime import datetime
 from typing import Literal
 
 Severity = Literal["problem", "warning", "unknown", "fine"]
-# The first is what to begin with.
+# In descending order of urgency.
 SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "unknown", "fine")
 
 Evidence = str | int | float | bool | datetime | None
 Facts = dict[str, Evidence]
 
-# Of one kind of finding so many are reported; the rest is a number.
+# The number of findings of one kind that are reported. The others are only counted.
 MAX_FINDINGS = 10
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, may become so, could not be looked at, or is fine.
+    """The result of a check: a problem, a warning, an unknown state, or a good state.
 
-    `evidence` is by name: names ending in `bytes` and `seconds` are in those units, `ratio` is of
-    1. `remedy` can be pasted: what begins with `deals`, or another command, into a shell, anything
-    else into psql. `advice` is a sentence.
+    `evidence` maps names to values. Names that end in `bytes` or `seconds` have these units, and a
+    `ratio` is a fraction of 1. `advice` consists of sentences. `remedy` can be pasted: `deals` and
+    other commands into a shell, and SQL into psql.
     """
 
     check: str
@@ -34,29 +34,29 @@ class Finding:
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first; of the same severity in the order of the checks."""
+    """Sort findings by severity, the worst first, and keep the order within a severity."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def bounded(findings: Sequence[Finding]) -> list[Finding]:
-    """The worst `MAX_FINDINGS` of one kind, and how many more there are."""
+    """Return the worst `MAX_FINDINGS` of one kind, and a finding that counts the others."""
     ordered = by_severity(findings)
     if len(ordered) <= MAX_FINDINGS:
         return ordered
     left = ordered[MAX_FINDINGS:]
     return [
         *ordered[:MAX_FINDINGS],
-        Finding(left[0].check, left[0].severity, f"{len(left)} more of the kind"),
+        Finding(left[0].check, left[0].severity, f"{len(left)} more findings of this kind"),
     ]
 
 
 def findings_or_ok(check: str, findings: Sequence[Finding], title: str) -> list[Finding]:
-    """The findings, bounded, or one that says that all is well."""
+    """Return the bounded findings or, without any, one with the severity fine."""
     return bounded(findings) or [Finding(check, "fine", title)]
 
 
 def size(value: float) -> str:
-    """Bytes for people."""
+    """Format a number of bytes."""
     for unit in ("bytes", "kB", "MB"):
         if abs(value) < 1024:  # noqa: PLR2004 - what the units are made of
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
@@ -65,7 +65,7 @@ def size(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Format a duration in seconds."""
     for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (129_600, 3600, "h")):
         if abs(seconds) < limit:
             return f"{seconds / divisor:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Ending a session that stands in the way."""
+"""The termination of a session that blocks others."""
 
 from app.core.errors import ConflictError, ForbiddenError, NotFoundError, NotSeenError
 from app.doctor.catalog_rows import Session
@@ -7,45 +7,57 @@ from app.doctor.questions.sessions import SessionDiagnostics
 
 
 class SessionTerminator:
-    """Finds a session and, once somebody has said yes, ends it."""
+    """A terminator of sessions. The caller asks the user between `find` and `end`."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._sessions = SessionDiagnostics(examination)
 
     async def find(self, pid: int) -> Session:
-        """The session of that number.
+        """Return the session with a process id.
 
         Raises:
-            NotFoundError: there is none.
-            ForbiddenError: it is not one to be ended here: of another database, PostgreSQL's own,
-                or the one that asks.
+            NotFoundError: the session does not exist.
+            ForbiddenError: the session belongs to another database, to PostgreSQL itself, or to
+                this command.
         """
         found = await self._sessions.these([pid])
         if not found:
-            raise NotFoundError(f"there is no session {pid}; deals doctor lists them")
+            raise NotFoundError(
+                f"there is no session {pid}. Run `deals doctor` for the sessions with problems."
+            )
         (session,) = found
         if session.own:
-            raise ForbiddenError(f"{pid} is this command's own session")
+            raise ForbiddenError(f"session {pid} is this command's own session")
         if not session.here:
-            where = f"of database {session.database}" if session.database else "of no database"
-            raise ForbiddenError(f"{pid} is {where}: only sessions of this one are ended here")
+            where = f"database {session.database}" if session.database else "no database"
+            raise ForbiddenError(
+                f"session {pid} belongs to {where}. "
+                "This command ends only sessions of its own database."
+            )
         if session.kind not in {None, "client backend"}:
-            raise ForbiddenError(f"{pid} is PostgreSQL's own ({session.kind}), not a client's")
+            raise ForbiddenError(
+                f"session {pid} is a process of PostgreSQL ({session.kind}), not a client's session"
+            )
         return session
 
     async def end(self, session: Session) -> None:
-        """End it; what its transaction has done is undone.
+        """End a session, which rolls back its transaction.
 
         Raises:
-            NotFoundError: it has ended meanwhile.
-            ForbiddenError: the role may not.
-            ConflictError: it was told to end and has not, yet.
+            NotFoundError: the session has ended meanwhile.
+            ForbiddenError: the role lacks the right to end it.
+            ConflictError: the session is still running after the request to end.
         """
         try:
             ended = await self._sessions.terminate(session.pid, session.started)
         except NotSeenError as error:
-            raise ForbiddenError(f"PostgreSQL refuses to end {session.pid}: {error}") from error
+            raise ForbiddenError(
+                f"PostgreSQL refuses to end session {session.pid}: {error}"
+            ) from error
         if ended is None:
-            raise NotFoundError(f"{session.pid} has ended by itself")
+            raise NotFoundError(f"session {session.pid} has already ended")
         if not ended:
-            raise ConflictError(f"{session.pid} was told to end, and goes on; look again")
+            raise ConflictError(
+                f"session {session.pid} is still running after the request to end it. "
+                "Run `deals doctor` again."
+            )

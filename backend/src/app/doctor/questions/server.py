@@ -1,4 +1,4 @@
-"""The server and the database as a whole."""
+"""Queries about the server and the whole database."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ _SERVER = text(
 
 _CLOCK = text("SELECT clock_timestamp()")
 
-# What a new connection gets: this one has set some for itself.
+# Returns the values that a new connection gets, because this connection has changed some.
 _SETTINGS = text(
     """
     SELECT name, reset_val AS value, unit, pending_restart FROM pg_settings
@@ -37,8 +37,8 @@ _SETTINGS = text(
     """
 ).bindparams(bindparam("names", type_=ARRAY(Text)))
 
-# The counters of a database begin when it is made or when they are reset; a crash loses all. The
-# background writer's begin with the server's data or at the last crash.
+# A database's counters start at its creation or at their reset, and a crash loses them. The
+# background writer's counters start with the server's data or at the last crash.
 _ACTIVITY = text(
     """
     SELECT blks_hit AS blocks_hit, blks_read AS blocks_read, temp_files, temp_bytes, deadlocks,
@@ -73,45 +73,45 @@ _REVISIONS = text("SELECT version_num FROM alembic_version ORDER BY version_num 
 
 
 class ServerDiagnostics:
-    """Every server has it, whatever is in the database."""
+    """Queries that work on every server, with any or no schema."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def server(self) -> Server:
-        """Who answers."""
+        """Return the server and the rights of the role."""
         (row,) = await self._examination.rows(_SERVER)
         return Server(**row)
 
     async def clock(self) -> Answer:
-        """The server's clock."""
+        """Return the time of the server's clock."""
         return await self._examination.timed(_CLOCK)
 
     async def settings(self, names: Sequence[str]) -> dict[str, Setting]:
-        """The settings of those names, and all that wait for a restart."""
+        """Return the settings with these names, and those that wait for a restart."""
         rows = await self._examination.rows(_SETTINGS, {"names": list(names)})
         return {row["name"]: Setting(**row) for row in rows}
 
     async def activity(self) -> Activity:
-        """The database's counters."""
+        """Return the database's counters."""
         (row,) = await self._examination.rows(_ACTIVITY)
         return Activity(**row)
 
     async def size(self) -> int:
-        """The database's files, in bytes; takes no lock."""
+        """Return the size of the database's files in bytes, without a lock."""
         (row,) = await self._examination.rows(_SIZE)
         return int(row["bytes"])
 
     async def ages(self) -> list[Age]:
-        """The databases whose rows are the oldest."""
+        """Return the databases with the oldest unfrozen rows."""
         return [Age(**row) for row in await self._examination.rows(_AGES)]
 
     async def slots(self) -> list[Slot]:
-        """The replication slots."""
+        """Return the replication slots."""
         return [Slot(**row) for row in await self._examination.rows(_SLOTS)]
 
     async def revisions(self) -> list[str] | None:
-        """What Alembic has noted; None when it has never been here."""
+        """Return the current revisions, or None if the database has no Alembic table."""
         (found,) = await self._examination.rows(_HAS_SCHEMA)
         if not found["found"]:
             return None

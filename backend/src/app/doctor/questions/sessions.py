@@ -1,4 +1,4 @@
-"""Who is connected, what for, and who waits for whom."""
+"""Queries about connections, sessions and lock waits."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -8,12 +8,12 @@ from sqlalchemy import ARRAY, DateTime, Float, Integer, bindparam, text
 from app.doctor.catalog_rows import Connections, Prepared, Session, Waiting
 from app.doctor.connection import DiagnosticConnection
 
-# How much of a statement is shown, in characters.
+# The number of characters of a statement that are shown.
 _SHOWN = 300
-# Of sessions and locks that is enough to begin with.
+# The maximum number of sessions or locks that a query returns.
 _MOST = 20
 
-# Sessions of which the rights do not show what they are count as clients.
+# Sessions whose type the role's rights hide are counted as clients.
 _CONNECTIONS = text(
     """
     SELECT application_name AS application, state, datname = current_database() AS here,
@@ -57,8 +57,8 @@ _THESE = text(f"{_SESSION} WHERE pid = ANY(:pids)").bindparams(
     bindparam("pids", type_=ARRAY(Integer))
 )
 
-# Everybody may see it, other than what sessions do. Only waiting sessions are asked for their
-# blockers, because each answer stops the lock manager for a moment.
+# Needs no rights, unlike the queries of sessions' activity. The blockers are determined for waiting
+# sessions only, because each call of pg_blocking_pids() stops the lock manager for a moment.
 _WAITING = text(
     f"""
     SELECT pid, locktype AS lock, mode, class.relname::text AS relation,
@@ -80,7 +80,7 @@ _PREPARED = text(
     """  # noqa: S608 - a constant
 )
 
-# Once more who it is: meanwhile the number may be another's.
+# Checks the session's start again, because another session may have got the process id meanwhile.
 _TERMINATE = text(
     """
     SELECT pg_terminate_backend(pid, :patience) AS ended FROM pg_stat_activity
@@ -92,47 +92,50 @@ _TERMINATE = text(
     bindparam("started", type_=DateTime(timezone=True)),
 )
 
-# How long to wait for the end of a session, in seconds.
+# The wait for the end of a session, in seconds.
 _PATIENCE = 5
 
 
 class SessionDiagnostics:
-    """The connections of the server and the sessions of the database."""
+    """Queries about the connections of the server and the sessions of the database."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def connections(self) -> list[Connections]:
-        """How many there are, by application and state."""
+        """Return the numbers of connections by application and state."""
         return [Connections(**row) for row in await self._examination.rows(_CONNECTIONS)]
 
     async def idle_in_transaction(self, seconds: float) -> list[Session]:
-        """Sessions that have a transaction and have done nothing for so long, longest first."""
+        """Return sessions that have been idle in a transaction for `seconds`, the oldest first."""
         rows = await self._examination.rows(_IDLE, {"seconds": seconds})
         return [Session(**row) for row in rows]
 
     async def running(self) -> list[Session]:
-        """Sessions that run a statement, the one that has done so longest first."""
+        """Return sessions that are running a statement, the longest-running first."""
         return [Session(**row) for row in await self._examination.rows(_RUNNING)]
 
     async def waiting(self) -> list[Waiting]:
-        """Sessions that wait for a lock."""
+        """Return sessions that wait for a lock."""
         return [Waiting(**row) for row in await self._examination.rows(_WAITING)]
 
     async def prepared(self) -> list[Prepared]:
-        """Transactions that nobody has ended."""
+        """Return prepared transactions."""
         return [Prepared(**row) for row in await self._examination.rows(_PREPARED)]
 
     async def these(self, pids: Collection[int]) -> list[Session]:
-        """The sessions of those numbers, of any database."""
+        """Return the sessions with these process ids, of any database."""
         rows = await self._examination.rows(_THESE, {"pids": list(pids)})
         return [Session(**row) for row in rows]
 
     async def terminate(self, pid: int, started: datetime | None) -> bool | None:
-        """End a session of this database; None when it has gone, False when it goes on.
+        """End a session of this database.
+
+        Returns:
+            Whether the session has ended in time, or None if it no longer exists.
 
         Raises:
-            NotSeenError: the role may not.
+            NotSeenError: the role lacks the right to end it.
         """
         rows = await self._examination.rows(
             _TERMINATE,

@@ -1,7 +1,7 @@
-"""Tables and indexes, from the catalogs and the counters alone: no table is opened or locked.
+"""Queries about tables and indexes, which read catalogs and counters and lock no table.
 
-Sizes are those of the last vacuum or analyze; PostgreSQL's size functions would wait for whoever
-has locked a table, which is when one asks.
+Sizes are those of the last vacuum or analyze. PostgreSQL's size functions would wait for a locked
+table, and locked tables are a common reason for running the doctor.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from app.doctor.catalog_rows import ForeignKey, Index, Table
 from app.doctor.connection import DiagnosticConnection
 from app.models import Deal
 
-# The largest of them; the rest can neither be slow nor fill a disk.
+# The number of tables to return, the largest ones. Smaller ones can hardly be slow or fill a disk.
 _MOST = 200
 
 _TABLES = text(
@@ -47,11 +47,12 @@ _TABLES = text(
     """  # noqa: S608 - a constant
 )
 
-# An expression as it is stored, but for where in its statement each part was. What PostgreSQL would
-# write for it, it writes only with a lock on the table.
+# Normalizes a stored expression by removing the positions of its parts in the original statement.
+# PostgreSQL's functions that print an expression need a lock on the table.
 _SAME = r"regexp_replace({}::text, '\:location -?\d+', '', 'g')"
 
-# What others build is only shown with the rights for it; then any that is built may be this one.
+# Without the rights, the view hides which index another role builds. Then every index may be the
+# one that is being built.
 _INDEXES = text(
     f"""
     SELECT stat.schemaname::text AS schema, stat.relname::text AS table,
@@ -108,28 +109,28 @@ _FOREIGN_KEYS = text(
 
 
 class TableDiagnostics:
-    """The tables and indexes of a database, whosever they are."""
+    """Queries about all tables and indexes of a database, of any owner."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def tables(self) -> list[Table]:
-        """The largest tables, the largest first."""
+        """Return the largest tables, the largest first."""
         return [Table(**row) for row in await self._examination.rows(_TABLES)]
 
     async def indexes(self) -> list[Index]:
-        """The largest indexes, the largest first."""
+        """Return the largest indexes, the largest first."""
         return [Index(**row) for row in await self._examination.rows(_INDEXES)]
 
     async def foreign_keys(self) -> list[ForeignKey]:
-        """References without an index on the side that refers."""
+        """Return foreign keys without an index on their columns."""
         return [ForeignKey(**row) for row in await self._examination.rows(_FOREIGN_KEYS)]
 
 
 def declared_indexes() -> Sequence[tuple[str, str, str]]:
-    """Table, name and statement of every index that the models have.
+    """Return table, name and CREATE INDEX statement of every index that the models declare.
 
-    The statements are for a database in use: they let writers go on.
+    The statements use CONCURRENTLY, so that they do not block writers.
     """
     return [
         (

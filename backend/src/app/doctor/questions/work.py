@@ -1,4 +1,4 @@
-"""The job queue and the imports, whatever of them there is."""
+"""Queries about the job queue and the imports."""
 
 from sqlalchemy import ARRAY, Text, bindparam, text
 
@@ -13,7 +13,7 @@ _PRESENT = text(
     "SELECT name FROM unnest(:names) AS name WHERE to_regclass(name) IS NOT NULL"
 ).bindparams(bindparam("names", type_=ARRAY(Text)))
 
-# An hour's jobs are kept for a day; each state is counted so far only.
+# The count of jobs stops here, which bounds the time of the query.
 _COUNTED = 10_000
 
 _QUEUE = text(
@@ -51,7 +51,7 @@ _WORKERS = text(
     """  # noqa: S608 - a constant
 )
 
-# By way of JSON, because the schema may be older than the column.
+# Reads retry_at through JSON, because an older schema does not have the column.
 _IMPORTS = text(
     f"""
     SELECT imports.id, state, attempt, failures, left(error, 300) AS error,
@@ -73,26 +73,26 @@ _IMPORTS = text(
 
 
 class WorkDiagnostics:
-    """Background work, in the queue's tables and in ours."""
+    """Queries about background work, in the queue's and the service's tables."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def exists(self) -> bool:
-        """Whether the tables are there: an older schema has none."""
+        """Return whether the tables exist, which an older schema does not have."""
         rows = await self._examination.rows(_PRESENT, {"names": _TABLES})
         return len(rows) == len(_TABLES)
 
     async def queue(self) -> Queue:
-        """The jobs, counted."""
+        """Return the numbers of jobs."""
         (row,) = await self._examination.rows(_QUEUE)
         return Queue(**row)
 
     async def workers(self) -> list[Worker]:
-        """Workers that have not said goodbye, the one heard of last first."""
+        """Return the registered workers, the latest heartbeat first."""
         return [Worker(**row) for row in await self._examination.rows(_WORKERS)]
 
     async def open_imports(self) -> list[OpenImport]:
-        """Imports that have not ended, the oldest first."""
+        """Return the unfinished imports, the oldest first."""
         rows = await self._examination.rows(_IMPORTS, {"task": LOAD_IMPORT})
         return [OpenImport(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""Indexes that are missing, of no use, there twice or broken."""
+"""Rules for indexes: missing, unused, duplicate and invalid ones."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,31 +7,31 @@ from itertools import chain
 from app.doctor.catalog_rows import Activity, ForeignKey, Index, Table, identifier
 from app.doctor.findings import Facts, Finding, bounded, findings_or_ok, size
 
-# Smaller tables are read whole as fast as by an index.
+# A sequential scan of a smaller table is as fast as an index scan.
 LARGE_TABLE_ROWS = 10_000
-# Fewer scans of a whole table are somebody's who looks around, a check or an export.
+# Fewer sequential scans may come from manual queries, checks or exports.
 SCANS = 100
-# Of all scans of a table, those that read the whole of it.
+# The share of sequential scans among all scans of a table.
 SCANS_WARNING, SCANS_PROBLEM = 0.10, 0.50
-# A report is made once a week; what nothing has used for that long is for nothing.
+# An index without a scan for a week is unused, even if a report runs only weekly.
 UNUSED_DAYS = 7.0
-# How often its table must have been asked by then for that to mean something.
+# The number of scans of its table from which an index without scans counts as unused.
 UNUSED_TABLE_SCANS = 1000
 UNUSED_BYTES = 1024**2
 
-# Tables, indexes and schema of these belong to the queue's library.
+# The prefix of the tables and indexes that belong to the queue's library.
 _LIBRARY = "procrastinate"
 
 Declared = Sequence[tuple[str, str, str]]
 
 
 def invalid(indexes: Sequence[Index]) -> list[Finding]:
-    """What CREATE INDEX CONCURRENTLY leaves when it fails: it costs writes and serves nobody."""
+    """Report invalid indexes, which a failed CREATE INDEX CONCURRENTLY leaves behind."""
     findings = []
     for index in indexes:
         if index.valid or index.being_built:
             continue
-        # A rebuild that failed: the index itself is still there.
+        # A failed rebuild leaves such a name, and the original index still exists.
         leftover = index.name.rstrip("0123456789").endswith(("_ccnew", "_ccold"))
         verb = "DROP INDEX CONCURRENTLY" if leftover else "REINDEX INDEX CONCURRENTLY"
         findings.append(
@@ -40,7 +40,7 @@ def invalid(indexes: Sequence[Index]) -> list[Finding]:
                 "problem",
                 f"index {index.name} of {index.table} is invalid: no query uses it",
                 _evidence(index),
-                "building it has failed; every write maintains it all the same; should that fail, "
+                "Its creation failed, but every write may maintain it. If the command below fails: "
                 f"DROP INDEX CONCURRENTLY {index.identifier};",
                 f"{verb} {index.identifier};",
             )
@@ -49,7 +49,7 @@ def invalid(indexes: Sequence[Index]) -> list[Finding]:
 
 
 def duplicates(indexes: Sequence[Index]) -> list[Finding]:
-    """Indexes that do what another one does; the one behind a constraint stays."""
+    """Report duplicate indexes. An index that enforces a constraint is kept."""
     twins: dict[tuple[str, str, str], list[Index]] = defaultdict(list)
     for index in indexes:
         if index.valid:
@@ -61,9 +61,9 @@ def duplicates(indexes: Sequence[Index]) -> list[Finding]:
             Finding(
                 "indexes",
                 "warning",
-                f"index {index.name} of {index.table} does what {kept.name} does",
+                f"index {index.name} of {index.table} duplicates index {kept.name}",
                 {**_evidence(index), "same_as": kept.name},
-                "every write maintains both",
+                "Every write maintains both indexes. Drop the duplicate:",
                 f"DROP INDEX CONCURRENTLY {index.identifier};",
             )
             for index in others
@@ -73,9 +73,9 @@ def duplicates(indexes: Sequence[Index]) -> list[Finding]:
 
 
 def unused(indexes: Sequence[Index], activity: Activity, declared: Declared) -> list[Finding]:
-    """Indexes that no query has used although their tables were asked.
+    """Report indexes that no query has used although there were queries of their tables.
 
-    Not those that uphold a constraint or serve the deletes of what they refer to.
+    Indexes that enforce a constraint or support a foreign key are never reported.
     """
     found = [
         index
@@ -91,7 +91,9 @@ def unused(indexes: Sequence[Index], activity: Activity, declared: Declared) -> 
     since = f"{activity.since:%Y-%m-%d %H:%M} UTC"
     if found and activity.days < UNUSED_DAYS:
         names = ", ".join(index.name for index in found)
-        title = f"{len(found)} indexes were not used since {since}, which is too early to tell"
+        title = (
+            f"{len(found)} indexes have not been used since {since}, but it is too early to tell"
+        )
         facts: Facts = {"indexes": names, "bytes": sum(index.bytes for index in found)}
         return [Finding("indexes", "fine", title, {**facts, "days": round(activity.days, 2)})]
     ours = {name for _, name, _ in declared}
@@ -99,17 +101,19 @@ def unused(indexes: Sequence[Index], activity: Activity, declared: Declared) -> 
 
 
 def _unused(index: Index, since: str, *, ours: bool) -> Finding:
-    advice = "a replica counts for itself: look there first (deals doctor --replica)"
+    advice = "A replica counts its own scans: check it first (deals doctor --replica)."
     if ours:
-        advice += "; the models have it: drop it there, and in a revision"
-    title = f"index {index.name} of {index.table} ({size(index.bytes)}) was not used since {since}"
+        advice += " The models declare the index: remove it there, and drop it in a revision."
+    title = (
+        f"index {index.name} of {index.table} ({size(index.bytes)}) has not been used since {since}"
+    )
     evidence: Facts = {**_evidence(index), "since": since}
     remedy = f"DROP INDEX CONCURRENTLY {index.identifier};"
     return Finding("indexes", "warning", title, evidence, advice, remedy)
 
 
 def undone(indexes: Sequence[Index], tables: Sequence[Table], declared: Declared) -> list[Finding]:
-    """Indexes that the models have and the database has not."""
+    """Report indexes that the models declare but the database does not have."""
     rows = {table.name: table.rows for table in tables}
     present = {index.name for index in indexes}
     return bounded(
@@ -117,9 +121,9 @@ def undone(indexes: Sequence[Index], tables: Sequence[Table], declared: Declared
             Finding(
                 "indexes",
                 "problem" if rows[table] >= LARGE_TABLE_ROWS else "warning",
-                f"index {name} of {table} is missing: the schema has it",
+                f"index {name} of {table} is missing, although the models declare it",
                 {"index": name, "table": table, "rows": rows[table]},
-                "somebody has dropped it",
+                "It was dropped without a migration. Create it again:",
                 f"{statement};",
             )
             for table, name, statement in declared
@@ -129,7 +133,7 @@ def undone(indexes: Sequence[Index], tables: Sequence[Table], declared: Declared
 
 
 def scans(tables: Sequence[Table], activity: Activity) -> list[Finding]:
-    """Large tables that are read as a whole, again and again, and still today."""
+    """Report large tables with many sequential scans, some within the last day."""
     findings = []
     for table in tables:
         total = table.seq_scan + table.idx_scan
@@ -150,11 +154,13 @@ def scans(tables: Sequence[Table], activity: Activity) -> list[Finding]:
             Finding(
                 "indexes",
                 "problem" if share >= SCANS_PROBLEM else "warning",
-                f"{share:.0%} of the scans of {table.name} ({table.rows:,} rows) read it whole",
+                f"{share:.0%} of the scans of {table.name} ({table.rows:,} rows) read the whole "
+                "table",
                 evidence,
-                "find the statement: the slow route is in the access log (sql_ms); or have the "
-                "server log what takes longer than 200 ms, and EXPLAIN that; mended, count anew "
-                f"(SELECT pg_stat_reset_single_table_counters('{table.identifier}'::regclass))",
+                "Find the slow route in the access log (sql_ms), or let the server log statements "
+                "that take longer than 200 ms (the command below), and EXPLAIN them. After the "
+                "fix, reset the counters: "
+                f"SELECT pg_stat_reset_single_table_counters('{table.identifier}'::regclass);",
                 "ALTER SYSTEM SET log_min_duration_statement = '200ms'; SELECT pg_reload_conf();",
             )
         )
@@ -162,15 +168,15 @@ def scans(tables: Sequence[Table], activity: Activity) -> list[Finding]:
 
 
 def foreign_keys(found: Sequence[ForeignKey]) -> list[Finding]:
-    """References whose targets cannot be deleted without reading the whole table."""
+    """Report foreign keys without an index, for which each delete of a target scans the table."""
     return bounded(
         [
             Finding(
                 "indexes",
                 "warning",
-                f"{key.table} ({key.columns}) refers to {key.target} without an index",
+                f"the foreign key {key.table} ({key.columns}) to {key.target} has no index",
                 {"table": key.table, "constraint": key.name, "rows": key.rows},
-                f"each delete in {key.target} reads all of {key.table}",
+                f"Each delete in {key.target} reads the whole table {key.table}.",
                 f"CREATE INDEX CONCURRENTLY ON {identifier(key.schema, key.table)} "
                 f"({key.columns});",
             )
@@ -181,10 +187,10 @@ def foreign_keys(found: Sequence[ForeignKey]) -> list[Finding]:
 
 
 def together(kinds: Sequence[Sequence[Finding]], count: int) -> list[Finding]:
-    """Every kind's findings, or that there is none."""
+    """Return the findings of all kinds or, without any, one with the severity fine."""
     findings = list(chain.from_iterable(kinds))
     return findings or findings_or_ok(
-        "indexes", [], f"{count} indexes: none missing, broken or twice"
+        "indexes", [], f"{count} indexes: none is missing, invalid or duplicate"
     )
 
 

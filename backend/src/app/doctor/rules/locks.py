@@ -1,4 +1,4 @@
-"""Who waits for whom."""
+"""Rules for lock waits."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,21 +7,21 @@ from app.doctor.catalog_rows import Session, Waiting
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.sessions import described, rounded
 
-# Shorter waits are what locks are for.
+# In seconds. Shorter waits are normal.
 WAIT_WARNING = 1.0
-# A turn that is waited for, as loads and migrations do; how long is their business.
+# The lock type of loads and migrations, which take turns. Their waits may be long.
 _TURNS = "advisory"
-# By this number PostgreSQL names a transaction that was prepared and has no session.
+# PostgreSQL's process id for a prepared transaction, which has no session.
 _PREPARED = 0
 
 
 def waits(
     found: Sequence[Waiting], sessions: Mapping[int, Session], lock_timeout: float
 ) -> list[Finding]:
-    """One finding for each session at the root of a queue, with who waits behind it.
+    """Report each session at the root of a lock queue, with the sessions that wait behind it.
 
-    The service's own requests give up after `lock_timeout`, so that their wait never looks long:
-    whoever keeps one waiting and does nothing, or has been at it for longer, is the problem.
+    The service's requests give up after `lock_timeout`, so their waits are never long. Therefore a
+    blocker is a problem if it is idle or its transaction is older than `lock_timeout`.
     """
     queues = _queues(found)
     findings = []
@@ -31,8 +31,9 @@ def waits(
             continue
         blocker = sessions.get(pid)
         first = max(queue, key=lambda waiting: waiting.seconds)
+        sessions_blocked = f"{len(queue)} session{'s' if len(queue) > 1 else ''}"
         title = (
-            f"{_who(pid, blocker)} keeps {len(queue)} waiting, the longest for {duration(longest)}"
+            f"{_who(pid, blocker)} blocks {sessions_blocked}, the longest for {duration(longest)}"
         )
         evidence: Facts = {
             **(described(blocker) if blocker else {"pid": pid}),
@@ -45,13 +46,12 @@ def waits(
         severity: Severity = _severity(blocker, queue, longest, lock_timeout)
         remedy = f"deals doctor --kill {pid}" if pid != _PREPARED else "TABLE pg_prepared_xacts;"
         findings.append(Finding("locks", severity, title, evidence, _advice(blocker), remedy))
-    return findings_or_ok(
-        "locks", findings, f"nobody waits for a lock for {WAIT_WARNING:g} s or more"
-    )
+    title = f"no session has waited for a lock for {WAIT_WARNING:g} s or more"
+    return findings_or_ok("locks", findings, title)
 
 
 def _queues(found: Sequence[Waiting]) -> dict[int, list[Waiting]]:
-    """By who waits for nobody: whoever waits behind it, however many are between."""
+    """Return the waiting sessions by the root blocker, which waits for no other session."""
     blockers = {waiting.pid: waiting.blockers for waiting in found}
     queues: dict[int, list[Waiting]] = defaultdict(list)
     for waiting in found:
@@ -61,7 +61,10 @@ def _queues(found: Sequence[Waiting]) -> dict[int, list[Waiting]]:
 
 
 def _roots(pid: int, blockers: Mapping[int, Sequence[int]]) -> set[int]:
-    """A circle, which is a deadlock that PostgreSQL ends within a second, has none."""
+    """Return the root blockers of a session.
+
+    A cycle has no root. It is a deadlock, which PostgreSQL ends within a second.
+    """
     roots, seen, left = set(), {pid}, list(blockers[pid])
     while left:
         one = left.pop()
@@ -96,5 +99,5 @@ def _severity(
 
 def _advice(blocker: Session | None) -> str:
     if blocker is not None and (blocker.state or "").startswith("idle in transaction"):
-        return "it does nothing: end it, and have whoever it is commit before it waits"
-    return "it may be about to end; ending it undoes what it has done so far"
+        return "The session is idle. End it, and make its client commit before it pauses."
+    return "The session may end soon. Ending it rolls back its transaction."

@@ -1,4 +1,4 @@
-"""The server as such: what answers, its clock, its schema, its age, what it has counted."""
+"""Rules for the server: version, clock, schema, counters, wraparound, slots and disk."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,26 +10,26 @@ from app.doctor.connection import Answer, Target
 from app.doctor.context import DiagnosisContext
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok, size
 
-# The oldest PostgreSQL that the service is tested with.
+# The oldest PostgreSQL version that the service is tested with.
 OLDEST_VERSION = 160_000
-# Who reads from a replica must not be told yesterday's prices.
+# In seconds: the largest acceptable replica lag.
 REPLAY_SECONDS = 30.0
-# Workers are taken for dead, and dates of today are chosen, by clocks: the first by seconds.
+# In seconds. The detection of dead workers compares clocks and tolerates only seconds.
 SKEW_WARNING, SKEW_PROBLEM = 1.0, 60.0
-# What is said to be usual of a database that fits its memory; below it disks are read all the time.
+# A typical hit ratio of a database that fits into memory. A lower one means constant disk reads.
 CACHE_RATIO = 0.95
-# Fewer blocks than these (800 MB) are what a start has to read anyway.
+# Fewer block reads (800 MB) are normal after a start.
 CACHE_BLOCKS = 100_000
-# Sorts that do not fit work_mem; more an hour than this and they are a habit.
+# The size of temporary files per hour that causes a warning.
 TEMP_BYTES_AN_HOUR = 1024**3
-# At a new start PostgreSQL needs some MB to begin with; uploads are stored before they are loaded.
+# PostgreSQL needs some free space to start, and uploads are stored before they are loaded.
 LEAST_DISK = 64 * 1024**2
 
 
 def server(
     found: Server, target: Target, seconds: float, situation: DiagnosisContext
 ) -> list[Finding]:
-    """Who answers, how fast, and whether it can do what it is there for."""
+    """Report the server, and an old version, a slow connection, a standby or missing rights."""
     allowed = situation.settings.db_connect_timeout
     evidence: Facts = {
         "host": ", ".join(target.hosts),
@@ -41,16 +41,18 @@ def server(
     }
     findings = []
     if found.version_number < OLDEST_VERSION:
-        title = f"PostgreSQL {found.version} is older than what the service is tested with (16)"
-        findings.append(Finding("server", "warning", title, evidence, "upgrade the server"))
+        title = f"PostgreSQL {found.version} is older than 16, the oldest tested version"
+        findings.append(Finding("server", "warning", title, evidence, "Upgrade the server."))
     if seconds > allowed:
-        title = f"connecting took {duration(seconds)}; requests wait for {duration(allowed)}"
-        advice = "the server is overloaded, or far away; DB_CONNECT_TIMEOUT is how long to wait"
+        title = (
+            f"connecting took {duration(seconds)}, but requests wait {duration(allowed)} at most"
+        )
+        advice = "The server is overloaded or far away. DB_CONNECT_TIMEOUT sets the requests' wait."
         findings.append(Finding("server", "problem", title, evidence, advice))
     if found.standby:
         findings.append(_standby(found, situation))
     if not found.sees_all:
-        title = f"the role {found.role} sees only its own sessions' states and statements"
+        title = f"the role {found.role} sees the states and statements of its own sessions only"
         remedy = f'GRANT pg_monitor TO "{found.role}";'
         findings.append(Finding("server", "unknown", title, {"role": found.role}, remedy=remedy))
     title = f"PostgreSQL {found.version} at {target} answers"
@@ -60,41 +62,40 @@ def server(
 def _standby(found: Server, situation: DiagnosisContext) -> Finding:
     evidence: Facts = {"replay_seconds": found.replay_seconds}
     if not situation.replica:
-        advice = "DATABASE_URL must be the primary; a standby is for READ_DATABASE_URL"
-        return Finding(
-            "server", "problem", "it is a standby: every write is answered 503", evidence, advice
-        )
+        advice = "DATABASE_URL must lead to the primary. A standby belongs in READ_DATABASE_URL."
+        title = "the server is a standby: every write is answered 503"
+        return Finding("server", "problem", title, evidence, advice)
     late = found.replay_seconds or 0.0
     if late > REPLAY_SECONDS:
-        title = f"the replica is {duration(late)} behind: reads are that old"
-        advice = "look for long queries on it, which hold up what it replays"
+        title = f"the replica lag is {duration(late)}: reads return data of that age"
+        advice = "Look for long queries on the replica, which delay the replay."
         return Finding("server", "warning", title, evidence, advice)
-    return Finding("server", "fine", "it is a standby, as it is to be", evidence)
+    return Finding("server", "fine", "the server is a standby, as expected", evidence)
 
 
 def clock(answer: Answer) -> list[Finding]:
-    """How far this machine's clock is from the server's; the middle of the question is the time."""
+    """Compare the server's clock with this machine's at the middle of the round trip."""
     middle = answer.asked + timedelta(seconds=answer.seconds / 2)
     skew = (answer.value - middle).total_seconds()
     evidence: Facts = {
         "skew_seconds": round(skew, 4),
         "round_trip_seconds": round(answer.seconds, 4),
     }
-    # Half of the round trip may be the question's or the answer's.
+    # The server's time may be off by half of the round trip in either direction.
     certain = max(abs(skew) - answer.seconds / 2, 0.0)
     where = "ahead of" if skew > 0 else "behind"
     title = f"the server's clock is {duration(abs(skew))} {where} this machine's"
     if certain < SKEW_WARNING:
         return [Finding("clock", "fine", "the clocks agree", evidence)]
     severity: Severity = "problem" if certain >= SKEW_PROBLEM else "warning"
-    advice = "have both machines keep time by NTP; on each, look at:"
+    advice = "Synchronize the clocks of both machines by NTP. On each of them, check:"
     return [Finding("clock", severity, title, evidence, advice, "timedatectl status")]
 
 
 def schema(found: Sequence[str] | None, known: Sequence[str]) -> list[Finding]:
-    """Whether the database is what this code is written for."""
+    """Compare the schema's revision with the latest revision of this code."""
     if not known:
-        title = "this installation carries no migrations to compare with"
+        title = "this installation contains no migrations to compare with"
         return [Finding("schema", "unknown", title, {"database": ", ".join(found or ())})]
     head = known[-1]
     evidence: Facts = {"database": ", ".join(found or ()) or None, "code": head}
@@ -102,10 +103,14 @@ def schema(found: Sequence[str] | None, known: Sequence[str]) -> list[Finding]:
         title = "the database has no schema yet"
         return [Finding("schema", "problem", title, evidence, remedy="deals migrate")]
     if list(found) == [head]:
-        return [Finding("schema", "fine", f"the schema is at {head}, as the code is", evidence)]
+        title = f"the schema is at {head}, the latest revision of this code"
+        return [Finding("schema", "fine", title, evidence)]
     if unknown := [revision for revision in found if revision not in known]:
         title = f"the database is newer than this code: it is at {', '.join(unknown)}"
-        advice = f"run the version of the service that has it; this one ends with {head}"
+        advice = (
+            "Run a version of the service that has this revision. "
+            f"The latest revision of this code is {head}."
+        )
         return [Finding("schema", "problem", title, evidence, advice)]
     behind = len(known) - 1 - max(known.index(revision) for revision in found)
     title = f"the schema is {behind} revision{'s' if behind > 1 else ''} behind"
@@ -113,7 +118,7 @@ def schema(found: Sequence[str] | None, known: Sequence[str]) -> list[Finding]:
 
 
 def activity(found: Activity, database_bytes: int | None) -> list[Finding]:
-    """Whether what is read comes from memory, and whether sorts fit into it."""
+    """Report a low cache hit ratio, and many temporary files."""
     blocks = found.blocks_hit + found.blocks_read
     ratio = found.blocks_hit / blocks if blocks else 1.0
     evidence: Facts = {
@@ -124,71 +129,76 @@ def activity(found: Activity, database_bytes: int | None) -> list[Finding]:
     }
     findings = []
     if ratio < CACHE_RATIO and found.blocks_read >= CACHE_BLOCKS:
-        title = f"{1 - ratio:.1%} of the blocks that were read were not in shared_buffers"
-        advice = "raise shared_buffers, or find what reads whole tables (see tables, indexes)"
+        title = f"{1 - ratio:.1%} of the block reads were not served from shared_buffers"
+        advice = "Raise shared_buffers, or find queries that read whole tables (see indexes)."
         findings.append(Finding("cache", "warning", title, evidence, advice))
     else:
         findings.append(
-            Finding("cache", "fine", f"{ratio:.1%} of the blocks were in memory", evidence)
+            Finding("cache", "fine", f"{ratio:.1%} of the block reads were cached", evidence)
         )
     if found.temp_bytes > TEMP_BYTES_AN_HOUR * max(found.days * 24, 1):
-        title = f"{found.temp_files} sorts did not fit work_mem: {size(found.temp_bytes)} on disk"
+        title = f"{found.temp_files} temporary files ({size(found.temp_bytes)}) exceeded work_mem"
         on_disk: Facts = {"temp_bytes": found.temp_bytes, "since": found.since}
         remedy = "ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_reload_conf();"
-        advice = "find which ones, then raise work_mem for their role"
+        advice = (
+            "Log them to find their queries, then raise work_mem for the role of these queries:"
+        )
         findings.append(Finding("cache", "warning", title, on_disk, advice, remedy))
     return findings
 
 
 def ages(found: Sequence[Age], settings: dict[str, Setting]) -> list[Finding]:
-    """How near the end of its transaction numbers a database is; autovacuum keeps it away."""
+    """Report databases that approach the wraparound of transaction ids."""
     forced = int(settings["autovacuum_freeze_max_age"].value)
     failsafe = int(settings["vacuum_failsafe_age"].value)
     findings = []
     for age in found:
         oldest = max(age.transactions, age.multixacts)
-        # Up to the first it is usual; at the second autovacuum drops everything else.
+        # Ages up to the first limit are normal. At the second, autovacuum skips all other work.
         if oldest <= 2 * forced and oldest < failsafe:
             continue
         severity: Severity = "problem" if oldest >= failsafe else "warning"
-        title = f"database {age.database} has rows unfrozen for {oldest:,} transactions"
+        title = f"database {age.database} has rows that are unfrozen for {oldest:,} transactions"
         evidence: Facts = {"age": oldest, "autovacuum_at": forced, "failsafe_at": failsafe}
-        advice = "end what holds vacuum back (idle sessions, prepared transactions, slots) first"
+        advice = (
+            "First end the idle sessions, prepared transactions and slots that hold back vacuum:"
+        )
         remedy = f"vacuumdb --freeze --jobs=2 --dbname={age.database}"
         findings.append(Finding("wraparound", severity, title, evidence, advice, remedy))
     oldest = max((age.transactions for age in found), default=0)
-    return findings_or_ok("wraparound", findings, f"the oldest row is {oldest:,} transactions old")
+    title = f"the oldest unfrozen row is {oldest:,} transactions old"
+    return findings_or_ok("wraparound", findings, title)
 
 
 def slots(found: Sequence[Slot]) -> list[Finding]:
-    """Slots that nobody reads fill the disk with WAL."""
+    """Report inactive replication slots, which fill the disk with WAL."""
     findings = [
         Finding(
             "slots",
             "warning" if slot.wal_status == "reserved" else "problem",
-            f"replication slot {slot.name} keeps WAL, and nobody reads it",
+            f"replication slot {slot.name} is inactive and keeps WAL",
             {"slot": slot.name, "wal_status": slot.wal_status},
-            "start the replica that it is for, or drop it",
+            "Start the replica of this slot, or drop the slot:",
             f"SELECT pg_drop_replication_slot('{slot.name}');",
         )
         for slot in found
         if not slot.active
     ]
-    return findings_or_ok("slots", findings, f"replication slots: {len(found)}, all in use")
+    return findings_or_ok("slots", findings, f"replication slots: {len(found)}, none inactive")
 
 
 def disk(settings: Settings) -> list[Finding]:
-    """The disk of DATA_DIR: of the embedded database, and of uploads without a bucket."""
+    """Check the free space in DATA_DIR for uploads and the embedded database."""
     if not settings.data_dir.is_dir():
         return []
     free = shutil.disk_usage(settings.data_dir).free
     evidence: Facts = {"folder": str(settings.data_dir), "free_bytes": free}
-    advice = "make room; uploads and the embedded database need it"
+    advice = "Free some space, which uploads and the embedded database need. Check the disk:"
     remedy = f"df -h {settings.data_dir}"
     title = f"the disk of DATA_DIR has {size(free)} free"
     if free < LEAST_DISK:
         return [Finding("disk", "problem", title, evidence, advice, remedy)]
     if free < settings.max_upload_bytes:
-        title += f", less than an upload may have ({size(settings.max_upload_bytes)})"
+        title += f", less than the largest allowed upload ({size(settings.max_upload_bytes)})"
         return [Finding("disk", "warning", title, evidence, advice, remedy)]
     return [Finding("disk", "fine", title, evidence)]

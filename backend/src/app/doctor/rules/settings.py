@@ -1,4 +1,4 @@
-"""Settings of the server against the machine and the service."""
+"""Rules for the server's settings, compared with its machine and the service."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from app.doctor.catalog_rows import Server, Setting
 from app.doctor.context import DiagnosisContext
 from app.doctor.findings import Facts, Finding, Severity, size
 
-# A worker: the queue's pool of four and its listener, a load's own connection, its two merges and
-# its journal, housekeeping, what requeues orphaned imports, and some to spare.
+# Connections of a worker: the queue's pool of four and its listener, a load's own connection, its
+# two merges and its journal, housekeeping, the requeue of orphaned imports, and a reserve.
 WORKER_CONNECTIONS = 12
-# PostgreSQL's documentation: a quarter of the memory to begin with, hardly ever more than 40 %.
+# Shares of the memory. PostgreSQL's documentation suggests 25 % as a start, and rarely over 40 %.
 BUFFERS_LEAST, BUFFERS_GOOD, BUFFERS_MOST = 0.10, 0.25, 0.50
-# The default's four times are a disk's that turns; below this size the tables are in memory anyway.
+# The default cost of 4 fits a hard disk. A database below this size is in memory anyway.
 TURNING_DISK = 4.0
 LARGE_DATABASE = 1024**3
 
@@ -23,7 +23,7 @@ _READ_ONLY = "default_transaction_read_only"
 
 @dataclass(frozen=True)
 class _Rule:
-    """A setting that has one value to be warned of."""
+    """A setting with one value that is reported."""
 
     name: str
     value: str
@@ -34,21 +34,21 @@ class _Rule:
 
 _RULES = (
     _Rule("fsync", "off", "problem", "a crash of the machine destroys the database", "on"),
-    _Rule("full_page_writes", "off", "problem", "a crash of the machine tears pages apart", "on"),
-    _Rule("autovacuum", "off", "problem", "tables bloat, statistics age, numbers run out", "on"),
-    _Rule("track_counts", "off", "problem", "autovacuum does not know what to do", "on"),
-    _Rule("synchronous_commit", "off", "warning", "a crash loses what was said to be stored", "on"),
+    _Rule("full_page_writes", "off", "problem", "a crash of the machine can corrupt pages", "on"),
+    _Rule("autovacuum", "off", "problem", "tables bloat and transaction ids run out", "on"),
+    _Rule("track_counts", "off", "problem", "autovacuum does not know which tables need it", "on"),
+    _Rule("synchronous_commit", "off", "warning", "a crash loses the latest commits", "on"),
     _Rule(_READ_ONLY, "on", "problem", "every write is refused", "off"),
     _Rule("jit", "on", "fine", "the service turns it off for its own connections only", "off"),
     _Rule(
-        "track_io_timing", "off", "fine", "EXPLAIN and statistics do not tell waits for disks", "on"
+        "track_io_timing", "off", "fine", "EXPLAIN and statistics do not show disk waits", "on"
     ),
-    _Rule("statement_timeout", "0", "fine", "others' statements may take for ever", "10min"),
+    _Rule("statement_timeout", "0", "fine", "other clients' statements have no limit", "10min"),
     _Rule(
         "idle_in_transaction_session_timeout",
         "0",
         "fine",
-        "who forgets a transaction holds its locks for ever",
+        "an idle client can hold the locks of its transaction without limit",
         "10min",
     ),
 )  # fmt: skip
@@ -63,18 +63,18 @@ _OTHERS = (
     "autovacuum_freeze_max_age",
     "vacuum_failsafe_age",
 )
-# What `single`, `sizes`, `capacity` and others want to know.
+# The settings that the rules of this and other modules need.
 NAMES = (*(rule.name for rule in _RULES), *_OTHERS)
 
 
 def altered(name: str, value: str, *, restart: bool = False) -> str:
-    """The statements that give a setting a value."""
+    """Return the statements that change a setting."""
     how = "-- and restart PostgreSQL" if restart else "SELECT pg_reload_conf();"
     return f"ALTER SYSTEM SET {name} = '{value}'; {how}"
 
 
 def single(found: Mapping[str, Setting], *, standby: bool) -> list[Finding]:
-    """Settings whose value is wrong, or could be better, whatever the others are."""
+    """Report settings whose single value is harmful or could be better."""
     findings = [
         Finding(
             "settings",
@@ -90,7 +90,7 @@ def single(found: Mapping[str, Setting], *, standby: bool) -> list[Finding]:
     ]
     pending = [setting.name for setting in found.values() if setting.pending_restart]
     if pending:
-        title = f"changed, but not before a restart of PostgreSQL: {', '.join(pending)}"
+        title = f"changed settings wait for a restart of PostgreSQL: {', '.join(pending)}"
         findings.append(Finding("settings", "warning", title, {"settings": ", ".join(pending)}))
     return findings
 
@@ -98,7 +98,7 @@ def single(found: Mapping[str, Setting], *, standby: bool) -> list[Finding]:
 def sizes(
     found: Mapping[str, Setting], memory: int | None, database_bytes: int | None
 ) -> list[Finding]:
-    """Memory and disks: what is given to PostgreSQL against what there is."""
+    """Compare PostgreSQL's memory and cost settings with the machine and the database's size."""
     buffers, work = found["shared_buffers"].bytes, found["work_mem"].bytes
     connections = int(found["max_connections"].value)
     evidence: Facts = {
@@ -109,21 +109,22 @@ def sizes(
     }
     findings = []
     if memory is None:
-        title = f"shared_buffers is {size(buffers)}; the machine's memory is not known from here"
+        title = f"shared_buffers is {size(buffers)}, and the server's memory is not known"
         findings.append(Finding("settings", "fine", title, evidence))
     else:
         findings.append(_buffers(buffers, memory, database_bytes or 0))
         if work * connections > memory:
-            title = f"work_mem ({size(work)}) for {connections} connections is more than the memory"
+            title = f"work_mem ({size(work)}) times {connections} connections exceeds the memory"
             remedy = altered("work_mem", f"{max(memory // connections // 4 // 1024, 64)}kB")
             findings.append(Finding("settings", "warning", title, evidence, remedy=remedy))
     cost = float(found["random_page_cost"].value)
     if cost >= TURNING_DISK:
-        title = f"random_page_cost is {cost:g}, a turning disk's: indexes look dearer than they are"
+        title = f"random_page_cost is {cost:g}, a value for hard disks: the planner avoids indexes"
         severity: Severity = "warning" if (database_bytes or 0) > LARGE_DATABASE else "fine"
         facts: Facts = {"setting": "random_page_cost", "value": cost}
         remedy = altered("random_page_cost", "1.1")
-        findings.append(Finding("settings", severity, title, facts, "on an SSD:", remedy))
+        advice = "If the database is on an SSD:"
+        findings.append(Finding("settings", severity, title, facts, advice, remedy))
     return findings
 
 
@@ -139,28 +140,28 @@ def _buffers(buffers: int, memory: int, database_bytes: int) -> Finding:
     good = max(int(memory * BUFFERS_GOOD) // 1024**2, 128)
     remedy = altered("shared_buffers", f"{good}MB", restart=True)
     if share > BUFFERS_MOST:
-        advice = "the system's own cache, sessions and sorts need some, too"
+        advice = "The operating system's cache, the sessions and their sorts need the rest."
         return Finding("settings", "warning", title, evidence, advice, remedy)
     if share < BUFFERS_LEAST and database_bytes > buffers:
-        advice = f"the database has {size(database_bytes)}, which could be in memory"
+        advice = f"The database has {size(database_bytes)}, and more of it could be in memory."
         return Finding("settings", "warning", title, evidence, advice, remedy)
     return Finding("settings", "fine", title, evidence)
 
 
 def pool_connections(settings: Settings) -> int:
-    """The most that one process which serves may have: both pools, exports, the listener."""
+    """Return the maximum of connections of one serving process: pools, exports and listener."""
     pool = settings.db_pool_size + settings.db_max_overflow
     return 2 * pool + settings.export_concurrency + 1
 
 
 def max_connections(found: Mapping[str, Setting]) -> int:
-    """How many connections ordinary roles may have together."""
+    """Return the number of connections that all ordinary roles may have together."""
     reserved = ("superuser_reserved_connections", "reserved_connections")
     return int(found["max_connections"].value) - sum(int(found[name].value) for name in reserved)
 
 
 def connection_budget(found: Mapping[str, Setting], server: Server) -> int:
-    """How many connections the service's role may have at the most."""
+    """Return the number of connections that the service's role may have."""
     limits = [limit for limit in (server.role_limit, server.database_limit) if limit >= 0]
     return min([max_connections(found), *limits])
 
@@ -168,7 +169,7 @@ def connection_budget(found: Mapping[str, Setting], server: Server) -> int:
 def capacity(
     found: Mapping[str, Setting], server: Server, situation: DiagnosisContext
 ) -> list[Finding]:
-    """Whether all processes' pools fit, when all are full at the same moment."""
+    """Compare the connections of all processes, with full pools, with the limit."""
     each, most = pool_connections(situation.settings), connection_budget(found, server)
     wanted = situation.processes * each + WORKER_CONNECTIONS
     evidence: Facts = {
@@ -183,7 +184,7 @@ def capacity(
         f"{situation.processes}` and {WORKER_CONNECTIONS} of a worker"
     )
     if wanted <= most:
-        return [Finding("pools", "fine", f"{title} fit into {most}", evidence)]
+        return [Finding("pools", "fine", f"{title} fit into the limit of {most}", evidence)]
     fitting = (most - WORKER_CONNECTIONS) // situation.processes
     per_pool = max((fitting - situation.settings.export_concurrency - 1) // 2, 1)
     overflow = max(per_pool - situation.settings.db_pool_size, 0)
@@ -198,10 +199,10 @@ def capacity(
         Finding(
             "pools",
             "problem",
-            f"{title} do not fit into {most}: under load some are refused",
+            f"{title} exceed the limit of {most}: under load, connections are refused",
             evidence,
-            f"or set DB_POOL_SIZE={min(situation.settings.db_pool_size, per_pool)} "
-            f"DB_MAX_OVERFLOW={overflow} for the service",
+            f"Set DB_POOL_SIZE={min(situation.settings.db_pool_size, per_pool)} "
+            f"DB_MAX_OVERFLOW={overflow} for the service, or raise the limit:",
             remedy,
         )
     ]

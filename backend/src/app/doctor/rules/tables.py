@@ -1,26 +1,26 @@
-"""Tables: dead rows, old statistics, sizes."""
+"""Rules for tables: dead rows, outdated statistics and sizes."""
 
 from collections.abc import Sequence
 
 from app.doctor.catalog_rows import Table
 from app.doctor.findings import Facts, Finding, findings_or_ok, size
 
-# Autovacuum comes at a fifth of dead rows (autovacuum_vacuum_scale_factor); where there are half as
-# many dead as living ones it has not come, or could not remove them.
+# Autovacuum starts at a fifth of dead rows (autovacuum_vacuum_scale_factor). At a higher share it
+# did not run, or could not remove the rows.
 DEAD_WARNING, DEAD_PROBLEM = 0.25, 0.50
-# Fewer are gone before one has read this.
+# Fewer dead rows are not worth a report.
 DEAD_ROWS = 10_000
-# Autoanalyze comes at a tenth (autovacuum_analyze_scale_factor).
+# Autovacuum analyzes a table after changes of a tenth (autovacuum_analyze_scale_factor).
 MODIFIED_WARNING = 0.50
 MODIFIED_ROWS = 10_000
 _LARGEST = 5
 
 
 def vacuum(tables: Sequence[Table]) -> list[Finding]:
-    """Dead rows that are read, and stored, with the living ones."""
+    """Report tables with many dead rows, which cost space and scan time."""
     findings = []
     for table in tables:
-        # After a reset of the counters `live` is too few; the planner's number is still there.
+        # `live` is too low after a reset of the counters, so this uses the planner's count of rows.
         ratio = table.dead / max(table.dead + table.rows, 1)
         if table.dead < DEAD_ROWS or ratio < DEAD_WARNING:
             continue
@@ -36,10 +36,11 @@ def vacuum(tables: Sequence[Table]) -> list[Finding]:
             Finding(
                 "vacuum",
                 "problem" if ratio >= DEAD_PROBLEM else "warning",
-                f"{ratio:.0%} of the rows of {table.name} are dead: {table.dead:,}",
+                f"{ratio:.0%} of the rows of {table.name} are dead ({table.dead:,} rows)",
                 evidence,
-                "when that removes none, a transaction holds them: see idle, queries, prepared, "
-                "slots; VACUUM FULL, which locks the table, gives the room back to the disk",
+                "If VACUUM removes none, a transaction or slot needs them: see the checks idle, "
+                "queries, prepared and slots. VACUUM FULL returns the space to the disk, but it "
+                "locks the table.",
                 f"VACUUM (ANALYZE, VERBOSE) {table.identifier};",
             )
         )
@@ -55,7 +56,7 @@ def _without_autovacuum(table: Table) -> Finding:
 
 
 def analyze(tables: Sequence[Table]) -> list[Finding]:
-    """Tables of which the planner has a wrong idea."""
+    """Report tables with missing or outdated planner statistics."""
     findings = []
     for table in tables:
         never = not table.analyzed and table.live >= MODIFIED_ROWS
@@ -63,7 +64,11 @@ def analyze(tables: Sequence[Table]) -> list[Finding]:
         if not never and not much:
             continue
         changed = f"{table.modified:,} changes since its last analyze"
-        what = "was never analyzed" if never else f"has {changed}"
+        what = (
+            "was never analyzed: the planner has no statistics"
+            if never
+            else f"has {changed}: the planner's statistics are outdated"
+        )
         evidence: Facts = {
             "table": table.name,
             "rows": table.rows,
@@ -74,16 +79,16 @@ def analyze(tables: Sequence[Table]) -> list[Finding]:
             Finding(
                 "statistics",
                 "warning",
-                f"{table.name} {what}: the planner knows another table",
+                f"{table.name} {what}",
                 evidence,
                 remedy=f"ANALYZE {table.identifier};",
             )
         )
-    return findings_or_ok("statistics", findings, "the planner knows the tables")
+    return findings_or_ok("statistics", findings, "the planner's statistics are up to date")
 
 
 def sizes(tables: Sequence[Table], database_bytes: int | None) -> list[Finding]:
-    """What the largest tables take, with their indexes; as of their last vacuum or analyze."""
+    """Report the sizes of the largest tables and indexes, as of their last vacuum or analyze."""
     if not tables:
         return [Finding("sizes", "fine", "the database has no tables")]
     largest = sorted(tables, key=lambda table: table.bytes + table.index_bytes, reverse=True)
@@ -91,6 +96,6 @@ def sizes(tables: Sequence[Table], database_bytes: int | None) -> list[Finding]:
         table.name: f"{table.rows:,} rows, {size(table.bytes)}, indexes {size(table.index_bytes)}"
         for table in largest[:_LARGEST]
     }
-    whole = "of a size that is not shown" if database_bytes is None else size(database_bytes)
-    title = f"the database is {whole}, in {len(tables)} tables"
+    whole = "an unknown size" if database_bytes is None else size(database_bytes)
+    title = f"the database has {whole} in {len(tables)} tables"
     return [Finding("sizes", "fine", title, {"database_bytes": database_bytes, **evidence})]

@@ -1,4 +1,4 @@
-"""Background work: the queue, who works on it, and imports that do not go on."""
+"""Rules for background work: the queue, its workers, and imports that make no progress."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,16 @@ from app.doctor.catalog_rows import OpenImport, Queue, Worker
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.sessions import rounded
 
-# A worker begins a job within milliseconds; behind a large import others wait, but not like this.
+# In seconds. A worker starts a job within milliseconds. Imports wait longer behind a large one.
 WAITING_WARNING, WAITING_PROBLEM = 60.0, 3600.0
-# What one import may take, and then some: two million rows are some minutes' work.
+# In seconds. An import of two million rows takes some minutes.
 IMPORT_WARNING = 3600.0
-# How often it may go wrong for a reason that passes by itself.
+# The number of temporary failures of an import that causes a warning.
 FAILURES = 3
 
 
 def workers(found: Sequence[Worker], queue: Queue, silence: float) -> list[Finding]:
-    """Whether anybody works; who is silent for longer than `silence` is taken for dead."""
+    """Report dead workers, which were silent for `silence` seconds, and a lack of live ones."""
     alive = [worker for worker in found if worker.silent_seconds < silence]
     dead = [worker for worker in found if worker.silent_seconds >= silence]
     evidence: Facts = {
@@ -29,7 +29,7 @@ def workers(found: Sequence[Worker], queue: Queue, silence: float) -> list[Findi
         waiting = queue.due + queue.doing
         title = f"no worker is alive, and {waiting} jobs wait" if waiting else "no worker is alive"
         severity: Severity = "problem" if waiting else "warning"
-        advice = "imports are taken in and not loaded, and nothing is tidied up"
+        advice = "Imports are accepted but not loaded, and expired data is kept. Start a worker:"
         findings.append(Finding("workers", severity, title, evidence, advice, "deals worker"))
     if alive:
         title = f"{len(alive)} workers are alive"
@@ -38,13 +38,14 @@ def workers(found: Sequence[Worker], queue: Queue, silence: float) -> list[Findi
         Finding(
             "workers",
             "warning",
-            f"worker {worker.id} is dead, or hangs: silent for {duration(worker.silent_seconds)}",
+            f"worker {worker.id} is dead or hangs: "
+            f"its last heartbeat was {duration(worker.silent_seconds)} ago",
             {
                 "worker": worker.id,
                 "silent_seconds": rounded(worker.silent_seconds),
                 "jobs": worker.jobs,
             },
-            "a living worker takes over what it has; look at its log, and start it again",
+            "A live worker takes over its jobs. Check the log of the dead one, and start it again:",
             "deals worker",
         )
         for worker in dead
@@ -53,7 +54,7 @@ def workers(found: Sequence[Worker], queue: Queue, silence: float) -> list[Findi
 
 
 def jobs(queue: Queue) -> list[Finding]:
-    """How many jobs wait, for how long, and how many have failed."""
+    """Report jobs that wait too long, and failed jobs."""
     oldest = queue.oldest_seconds or 0.0
     evidence: Facts = {
         "due": queue.due,
@@ -65,15 +66,15 @@ def jobs(queue: Queue) -> list[Finding]:
     }
     findings = []
     if queue.due and oldest >= WAITING_WARNING:
-        # One import at a time: behind a large one others wait, and that is as it is to be.
+        # Imports are loaded one at a time, so waiting behind a running import is normal.
         stuck = oldest >= WAITING_PROBLEM or not queue.doing
         title = f"{queue.due} jobs wait, the oldest ({queue.oldest_task}) for {duration(oldest)}"
-        advice = "imports are loaded one at a time; otherwise there are too few workers"
+        advice = "Imports wait for a running import. If none is running, start another worker:"
         severity: Severity = "problem" if stuck else "warning"
         findings.append(Finding("jobs", severity, title, evidence, advice, "deals worker"))
     if queue.failed:
         title = f"{queue.failed} jobs have failed within a day"
-        advice = "the workers' log says why (level error)"
+        advice = "Find the reasons in the workers' log (level error)."
         findings.append(Finding("jobs", "warning", title, evidence, advice))
     if findings:
         return findings
@@ -81,7 +82,7 @@ def jobs(queue: Queue) -> list[Finding]:
 
 
 def imports(found: Sequence[OpenImport], silence: float) -> list[Finding]:
-    """Imports that nobody works on, that fail again and again, or that take too long."""
+    """Report imports that no worker processes, that fail repeatedly, or that take too long."""
     findings = [finding for one in found if (finding := _import(one, silence)) is not None]
     return findings_or_ok("imports", findings, f"{len(found)} imports wait or run")
 
@@ -99,20 +100,20 @@ def _import(one: OpenImport, silence: float) -> Finding | None:
         "worker_silent_seconds": rounded(one.silent_seconds),
     }
     cancel = f"curl -X DELETE localhost:8000/imports/{one.id}"
-    # A worker that was killed leaves its job; one that was removed since has no heartbeat at all.
+    # A killed worker leaves its job behind. Once it is unregistered, it has no heartbeat.
     lost = one.job == "doing" and (one.silent_seconds is None or one.silent_seconds >= silence)
     due = one.retry_in_seconds is None or one.retry_in_seconds < -silence
     orphaned = one.job is None and due and one.seconds >= silence
     if orphaned or lost:
         what = "its worker is dead" if lost else "it has no job"
-        title = f"import {one.id} is {one.state}, and nobody works on it: {what}"
-        advice = "a worker takes it up again where it stopped"
+        title = f"import {one.id} is {one.state}, but no worker processes it: {what}"
+        advice = "A live worker continues it where it stopped. If there is none, start one:"
         return Finding("imports", "problem", title, evidence, advice, "deals worker")
     if one.failures >= FAILURES:
-        title = f"import {one.id} has failed {one.failures} times and is tried again"
+        title = f"import {one.id} has failed {one.failures} times and will be retried"
         return Finding("imports", "warning", title, evidence, one.error or "", cancel)
     if one.state == "running" and one.seconds >= IMPORT_WARNING:
         title = f"import {one.id} has been running for {duration(one.seconds)}"
-        advice = "look whether its rows_read still grow (GET /imports/ID)"
+        advice = f"Check whether its rows_read grows (GET /imports/{one.id}). To cancel it:"
         return Finding("imports", "warning", title, evidence, advice, cancel)
     return None
