@@ -1,7 +1,8 @@
-"""Whether what the service is installed with has known vulnerabilities: the lock, by its hashes.
+"""Scan the service's locked dependencies for CVEs.
 
-Exit status: 0 none is known, 1 some are, 3 no list of advisories could be asked. pip-audit itself
-takes a package that its list does not know for a sound one, and a mirror may know none.
+Exit status: 0 none is known, 1 some are known, 3 no vulnerability database is reachable. pip-audit
+reports a package that its database does not know as safe, and a mirror may know no packages.
+Therefore a database counts only if it knows all packages.
 """
 
 import json
@@ -18,7 +19,7 @@ FOUND, UNKNOWN = 1, 3
 
 
 def main() -> int:
-    """Ask one list after the other; the first that knows all packages answers."""
+    """Query one database after the other, and use the first that knows all packages."""
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "requirements.txt"
         subprocess.run(  # noqa: S603 - uv, as the tasks run it
@@ -32,7 +33,7 @@ def main() -> int:
             packages = _asked(service, requirements)
             if packages and not any("skip_reason" in each for each in packages):
                 return _told(packages)
-    sys.stderr.write("not audited: no list of advisories knows these packages, or answers\n")
+    sys.stderr.write("not audited: no vulnerability database answers and knows all packages\n")
     return UNKNOWN
 
 

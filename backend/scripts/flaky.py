@@ -1,7 +1,7 @@
-"""Run one test many times under load, and say how often it failed.
+"""Run one test many times under load, and report how often it failed.
 
-Exit status: 0 if it never failed, 1 if it did, 2 if the name is not that of one test or pytest
-itself fails.
+Exit status: 0 if it never failed, 1 if it failed, 2 if the name does not match exactly one test or
+pytest itself fails.
 """
 
 import argparse
@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import Any
 
 _LOOP = "while True: pass"
-# Seconds for pytest to end after an interruption.
+# The time in seconds that pytest may take to end after an interruption.
 _ENDING = 60
 
 
 def main() -> int:
-    """Find the test, and run it beside the loops."""
+    """Find the test, and run it beside busy loops."""
     parser = argparse.ArgumentParser(description="Run one test many times under load.")
-    parser.add_argument("name", help="a node id, or a part of a test's name as for pytest -k")
+    parser.add_argument("name", help="a node id, or an expression for pytest -k")
     parser.add_argument("--times", type=int, default=100, help="runs (100)")
     parser.add_argument("--loops", type=int, default=3, help="busy loops beside them (3)")
-    parser.add_argument("--minutes", type=float, default=30, help="the end of all runs (30)")
+    parser.add_argument("--minutes", type=float, default=30, help="time limit of all runs (30)")
     given = parser.parse_args()
     found = _collect(given.name)
     if len(found) != 1:
         some = "".join(f"\n  {name}" for name in found[:20])
-        sys.stderr.write(f"{given.name!r} names {len(found)} tests, not one{some}\n")
+        sys.stderr.write(f"{given.name!r} matches {len(found)} tests instead of one{some}\n")
         return 2
     with _busy(given.loops), tempfile.TemporaryDirectory() as folder:
         failures = Path(folder) / "failures.json"
@@ -41,12 +41,12 @@ def main() -> int:
         if not in_time:
             # Interrupted before the first run.
             return _report(found[0], given.times, {"passed": 0, "tests": {}})
-        sys.stderr.write(f"{output}\npytest did not get to its end\n")
+        sys.stderr.write(f"{output}\npytest ended early\n")
         return 2
 
 
 def _collect(name: str) -> list[str]:
-    """Return the node ids of the tests that a name stands for."""
+    """Return the node ids of the tests that match a name."""
     path = name.partition("::")[0]
     chosen = [name] if Path(path).exists() else ["-k", name]
     listed = subprocess.run(  # noqa: S603 - our own interpreter and a test's name
@@ -64,7 +64,7 @@ def _pytest() -> list[str]:
 
 @contextlib.contextmanager
 def _busy(count: int) -> Iterator[None]:
-    """Keep processors busy, and stop that in the end."""
+    """Run busy loops inside the block."""
     loops = [
         subprocess.Popen([sys.executable, "-c", _LOOP])  # noqa: S603 - our own interpreter
         for _ in range(count)
@@ -78,7 +78,7 @@ def _busy(count: int) -> Iterator[None]:
 
 
 def _repeat(name: str, times: int, seconds: float, failures: Path) -> tuple[str, bool]:
-    """Run the test, interrupt pytest when the time is over.
+    """Run the test repeatedly, and interrupt pytest after the time limit.
 
     Returns:
         pytest's output, and whether it ended in time.
@@ -94,12 +94,12 @@ def _repeat(name: str, times: int, seconds: float, failures: Path) -> tuple[str,
         try:
             return run.communicate(timeout=seconds)[0], True
         except subprocess.TimeoutExpired:
-            # It ends its fixtures, and writes what it has found so far.
+            # pytest tears down its fixtures and writes its results so far.
             run.send_signal(signal.SIGINT)
             try:
                 return run.communicate(timeout=_ENDING)[0], False
             except subprocess.TimeoutExpired:
-                # The test has caught the signal.
+                # The test has caught the signal, so pytest goes on.
                 run.kill()
                 return run.communicate()[0], False
 
@@ -109,7 +109,7 @@ def _report(name: str, times: int, found: dict[str, Any]) -> int:
     total = found["passed"] + len(failed)
     sys.stdout.write(f"{name}: {len(failed)} of {total} runs failed\n")
     if total < times:
-        sys.stdout.write(f"{times - total} more did not run: their time was over\n")
+        sys.stdout.write(f"{times - total} more did not run within the time limit\n")
     for first in list(failed)[:1]:
         sys.stdout.write(f"--- the first failure, {first}\n{failed[first]}\n")
     return 1 if failed else 0

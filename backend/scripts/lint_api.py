@@ -1,9 +1,10 @@
-"""Lint the committed OpenAPI document, and refuse what would break clients unless it is stated.
+"""Lint the committed OpenAPI document, and refuse undeclared breaking changes.
 
-Redocly CLI does both, from `npm/node_modules`, installed as locked when it is missing. `npm/
-redocly.yaml` has the rules of the lint. What breaks a client is what Redocly rates "major" between
-the document of the last release, `released.json`, and today's; `breaking.toml` beside it has what
-is meant, with reasons. After a release: `uv run python scripts/lint_api.py --release`.
+Redocly CLI does both. The script installs it at the locked version if it is missing.
+`npm/redocly.yaml` has the lint rules. A breaking change is one that Redocly rates "major" between
+`released.json`, the document of the last release, and today's document. `breaking.toml` beside it
+declares the intended ones with reasons. After a release, run
+`uv run python scripts/lint_api.py --release`.
 """
 
 import json
@@ -24,22 +25,22 @@ DOCUMENT = CONTRACT / "openapi.json"
 RELEASED = CONTRACT / "released.json"
 BREAKING = CONTRACT / "breaking.toml"
 
-# Nothing is sent, asked for or announced.
+# Turns off Redocly's telemetry and notices.
 _QUIET = {
     "REDOCLY_TELEMETRY": "off",
     "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
     "REDOCLY_SUPPRESS_NOTIFICATIONS": "true",
 }
-# What breaks nobody; compared, it would only lead Redocly's search for renamed things astray.
+# Texts, which break no client. They would mislead Redocly's search for renamed objects.
 _PROSE = {"description", "summary", "title", "example", "examples"}
-# Objects whose keys are names that somebody chose.
+# Objects whose keys are names chosen by the API, not keywords of OpenAPI.
 _NAMED = {"properties", "schemas", "headers", "responses", "parameters", "content", "links"}
 
 Document = dict[str, Any]
 
 
 def install() -> None:
-    """Install what is locked, unless it is there."""
+    """Install the locked npm packages, unless they are installed."""
     lock, installed = NPM / "package-lock.json", NPM / "node_modules" / ".package-lock.json"
     if REDOCLY.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
@@ -47,10 +48,10 @@ def install() -> None:
 
 
 def redocly(command: str, *arguments: str | Path) -> Document:
-    """Redocly's report, whatever it found.
+    """Run Redocly and return its report.
 
     Raises:
-        RuntimeError: there is no report.
+        RuntimeError: Redocly failed without a report.
     """
     result = subprocess.run(  # noqa: S603 - the installed tool, on our own files
         [REDOCLY, command, *arguments, "--config", NPM / "redocly.yaml", "--format=json"],
@@ -67,7 +68,7 @@ def redocly(command: str, *arguments: str | Path) -> Document:
 
 
 def lint(document: Path) -> Iterator[str]:
-    """What is wrong with a document; warnings are as wrong as errors."""
+    """Yield the problems of a document, both errors and warnings."""
     report = redocly("lint", document, "--max-problems=1000")
     for problem in report["problems"]:
         place = problem["location"][0].get("pointer", "#")
@@ -75,7 +76,7 @@ def lint(document: Path) -> Iterator[str]:
 
 
 def breaking_changes(released: Document, document: Document) -> list[str]:
-    """What between two documents can break a client, in order and each once."""
+    """Return the breaking changes between two documents, sorted and without duplicates."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("released.json", "openapi.json")]
         for file, each in zip(files, (released, document), strict=True):
@@ -102,7 +103,7 @@ def _without_prose(value: Any, *, named: bool = False) -> Any:
 
 
 def _place(pointer: str, message: str) -> str:
-    """Where and what, without places in lists, which others move."""
+    """Describe a change without list indices, which other changes shift."""
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
     if parts[0] == "paths":
         methods = [part.upper() for part in parts[2:3]]
@@ -116,7 +117,7 @@ def _place(pointer: str, message: str) -> str:
 
 
 def unstated(found: list[str], accepted: dict[str, str], versions: tuple[str, str]) -> list[str]:
-    """What speaks against these breaking changes from one version to the other."""
+    """Return the problems of the breaking changes: missing reasons, and a wrong version."""
     problems = [
         f"breaks clients, and breaking.toml does not say why: {each}"
         for each in found
@@ -140,7 +141,10 @@ def unstated(found: list[str], accepted: dict[str, str], versions: tuple[str, st
 
 
 def _may_break(released: str, version: str) -> bool:
-    """By semantic versioning: another first number, or below 1.0.0 another second one."""
+    """Return whether semantic versioning allows breaking changes between two versions.
+
+    They need a higher major version or, below 1.0.0, a higher minor version.
+    """
     before, now = ([int(part) for part in each.split(".")] for each in (released, version))
     said = 2 if before[0] == 0 else 1
     return now[:said] > before[:said]
@@ -152,14 +156,14 @@ def _read(file: Path) -> Document:
 
 
 def _release() -> None:
-    """Clients rely on today's document from now on."""
+    """Make today's document the released one, and remove the declared breaking changes."""
     RELEASED.write_text(DOCUMENT.read_text())
     comments = [line for line in BREAKING.read_text().splitlines() if line.startswith("#")]
     BREAKING.write_text("\n".join(comments) + "\n")
 
 
 def main() -> int:
-    """Print what is wrong; 0 if nothing is."""
+    """Print the problems, and return 0 if there are none."""
     if sys.argv[1:] == ["--release"]:
         _release()
         return 0

@@ -1,7 +1,7 @@
 """Measure the lines and branches that the tests cover, and the quick tier's share of them.
 
-Arguments go to pytest. Processes that tests start are measured, too. Exit status: 0 if the share
-is at least 0.85, 1 if it is less or a test fails.
+Arguments go to pytest. The measurement includes processes that tests start. Exit status: 0 if the
+share is at least 0.85, 1 if it is less or a test fails.
 """
 
 import json
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def _run(data: Path, marks: str) -> bool:
-    """Run a tier; it is sound, too, if it has none of the chosen tests."""
+    """Run a tier, and return whether it passed or has none of the chosen tests."""
     options = ["-m", "pytest", "-n", "auto", "-m", marks, *sys.argv[1:]]
     environment = {**os.environ, "COVERAGE_FILE": str(data)}
     command = [sys.executable, "-m", "coverage", "run", *options]
@@ -38,7 +38,7 @@ def _run(data: Path, marks: str) -> bool:
 
 
 def _covered(*data: Path) -> tuple[int, int]:
-    """Return how many lines and branches are covered, and how many there are."""
+    """Return the number of covered lines and branches, and the number of all."""
     files = [str(part) for each in data for part in each.parent.glob(f"{each.name}*")]
     combined = data[0].with_name("combined-" + "-".join(each.name for each in data))
     report = combined.with_suffix(".json")

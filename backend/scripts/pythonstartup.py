@@ -1,10 +1,10 @@
-"""What `mise run python` starts: Python with `pd` and `db`, an engine on the service's database.
+"""Run Python with `pd` (pandas) and `db`, an engine on the service's database.
 
-    mise run python                   a prompt
-    mise run python < script.py       a script on stdin; what an expression yields is printed
-    mise run python -- -c 'CODE'      a line of it
+    mise run python                   open a prompt
+    mise run python < script.py       run a script from stdin, and print the values of expressions
+    mise run python -- -c 'CODE'      run a line of code
 
-Nothing is migrated here: a notebook may want to fill the schema's first revision.
+The script does not migrate the database, because a notebook may need the schema's first revision.
 """
 
 import argparse
@@ -28,12 +28,12 @@ BANNER = "pd is pandas, db an SQLAlchemy engine: pd.read_sql('SELECT * FROM hote
 
 @contextmanager
 def engine_on(url: str) -> Iterator[Engine]:
-    """A synchronous engine on the database that the service reaches by `url`.
+    """Yield a synchronous engine on the database at the service's `url`.
 
-    Over psycopg2, which writes values into the statement as untyped literals: PostgreSQL then reads
-    the text columns of a DataFrame as the dates and timestamps that a table's columns want. The
-    typed parameters of psycopg 3 and asyncpg fail there ("column is of type date but expression is
-    of type character varying").
+    The engine uses psycopg2, which writes values into the statement as untyped literals. PostgreSQL
+    converts these to the types of the columns, so a DataFrame's texts can fill date and timestamp
+    columns. The typed parameters of psycopg 3 and asyncpg fail there ("column is of type date but
+    expression is of type character varying").
     """
     parts = make_url(url)
     # asyncpg and libpq have different names for the same setting.
@@ -46,10 +46,10 @@ def engine_on(url: str) -> Iterator[Engine]:
 
 
 def look_at(db: Engine) -> None:
-    """Say what an empty database is waiting for.
+    """Print a hint if the database has no tables yet.
 
     Raises:
-        ServiceUnavailableError: there is no database to look at.
+        ServiceUnavailableError: the database does not answer.
     """
     try:
         empty = not inspect(db).has_table("alembic_version")
@@ -57,17 +57,17 @@ def look_at(db: Engine) -> None:
         cause = " ".join(str(error.orig).split())
         raise ServiceUnavailableError(f"the database is not available: {cause}") from error
     if empty:
-        say("the database is empty: `mise run db:migrate` makes its tables")
+        say("the database is empty: `mise run db:migrate` creates its tables")
 
 
 def run_source(source: str, name: str, namespace: dict[str, Any]) -> None:
-    """Statement by statement as at a prompt, but it ends with the first error, as a script does."""
+    """Run statements one by one and print their values, as a prompt does; stop at an error."""
     for statement in ast.parse(source, name).body:
         exec(compile(ast.Interactive([statement]), name, "single"), namespace)  # noqa: S102 - a prompt
 
 
 def use(db: Engine, code: str | None) -> None:
-    """Run the code or what stdin holds, or prompt when a person sits there."""
+    """Run the code or the script on stdin. Open a prompt if stdin is a terminal."""
     namespace = {"__name__": "__main__", "pd": pd, "db": db}
     if code is not None:
         run_source(code, "<string>", namespace)
@@ -79,7 +79,7 @@ def use(db: Engine, code: str | None) -> None:
 
 
 def main() -> None:
-    """Keep the database for as long as the prompt or the script lasts."""
+    """Provide the database and run the prompt or the script."""
     parser = argparse.ArgumentParser(prog="mise run python")
     parser.add_argument("-c", dest="code", metavar="CODE", help="run this instead of a prompt")
     code: str | None = parser.parse_args().code
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def say(line: str) -> None:
-    """To the person, out of the way of what a script prints."""
+    """Write a line to stderr, apart from the script's output."""
     sys.stderr.write(f"{line}\n")
 
 

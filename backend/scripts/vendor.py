@@ -1,7 +1,7 @@
-"""Copy what the service's pages take from npm into the package, so that serving needs no node.
+"""Copy the pages' assets from npm into the package, so that serving needs no node.
 
-`npm/package-lock.json` says which versions, with their hashes; this says which of their files. What
-it writes is committed, and CI runs it again: a file changed by hand, or forgotten, shows.
+`npm/package-lock.json` locks the versions and hashes, and `FILES` lists the files. The copies are
+committed. CI runs this script again and fails if a committed copy differs.
 """
 
 import shutil
@@ -31,7 +31,7 @@ FILES = {
 
 
 def main() -> None:
-    """Install exactly what is locked, and replace what was copied before."""
+    """Install the locked packages, and replace the earlier copies."""
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=NPM, check=True)  # noqa: S607 - wherever it is installed
     shutil.rmtree(VENDOR, ignore_errors=True)
     for package, files in FILES.items():

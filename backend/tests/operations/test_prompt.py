@@ -138,7 +138,7 @@ def test_python_task_without_schema_suggests_migrate(tmp_path: Path) -> None:
     result = run_task("python", variables, stdin=script)
 
     assert (result.returncode, result.stdout) == (0, "2\n5\n")
-    assert result.stderr == "the database is empty: `mise run db:migrate` makes its tables\n"
+    assert result.stderr == "the database is empty: `mise run db:migrate` creates its tables\n"
 
 
 def test_python_task_failing_script_exits_with_its_error(database_url: str, tmp_path: Path) -> None:

@@ -107,8 +107,8 @@ class TestRerunFailed:
     @pytest.mark.parametrize(
         ("failures", "reason"),
         [
-            (None, "did not get to its end"),
-            ("{", "did not get to its end"),
+            (None, "ended early"),
+            ("{", "ended early"),
             (failures_file(), "no test did"),
             (failures_file(tests=dict.fromkeys("abcdefghijk", "")), "11 tests failed"),
             (failures_file(tests={"a": ""}, status=2), "was cut off, with exit status 2"),
@@ -146,7 +146,7 @@ class TestFlaky:
         several = run_flaky(folder, "test_some.py")
 
         assert several.returncode == 2
-        assert "names 4 tests, not one" in several.stderr
+        assert "matches 4 tests instead of one" in several.stderr
         assert "test_some.py::test_sound" in several.stderr
 
     @pytest.mark.slow
