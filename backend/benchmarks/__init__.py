@@ -1,1 +1,1 @@
-"""What a person runs to see how fast this is."""
+"""Benchmarks of the service, run by hand."""

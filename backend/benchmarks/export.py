@@ -1,10 +1,10 @@
-"""Exports of many deals: rows a second, the server's memory, and what other requests wait.
+"""Measure exports of many deals: rows per second, memory, and the latency of other requests.
 
     mise run bench:export [--rows 500000] [--most 50]
 
-The service runs as an operator starts it, on an embedded PostgreSQL with its default settings. A
-client reads each export as fast as it comes; another asks for a page of deals all the time, so that
-whatever holds the service up shows in its slowest answer.
+The service runs as an operator starts it, on an embedded PostgreSQL with its default settings. One
+client reads each export at full speed. Another client requests pages of deals all the time, so that
+its slowest answer shows every delay.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmarks.api.servers import Server, servers
 _FORMATS = {"CSV": "text/csv", "NDJSON": "application/x-ndjson"}
 _ENCODINGS = ("identity", "gzip")
 _BLOCK = 256 * 1024
-# So many blocks between two looks at the memory.
+# The number of blocks between two samples of the memory.
 _LOOK = 16
 _MEGABYTE = 1e6
 _PAUSE = 0.01
@@ -33,7 +33,7 @@ _PAUSE = 0.01
 
 @dataclass
 class Measured:
-    """One export."""
+    """The figures of one export."""
 
     received: int
     seconds: float
@@ -42,7 +42,7 @@ class Measured:
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when the server's memory grows by more than allowed."""
+    """Run the benchmark; return 1 if the server's memory grows by more than allowed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--most", type=float, default=50.0, help="MB that memory may grow by")
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _compare(server: Server, rows: int) -> int:
-    """Print a line for each format and encoding; bytes that memory grew by at most."""
+    """Print a line for each format and encoding, and return the largest growth in bytes."""
     _export(server, "text/csv", "gzip", "?hotel_id=1")
     before = processes.resident_bytes(server.pid)
     growth = 0
@@ -78,7 +78,7 @@ def _compare(server: Server, rows: int) -> int:
 
 
 def _export(server: Server, media_type: str, encoding: str, query: str = "") -> Measured:
-    """Read one export and throw it away."""
+    """Read one export, and return its figures."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     headers = {"Accept": media_type, "Accept-Encoding": encoding}
     started = time.perf_counter()
@@ -100,7 +100,7 @@ def _export(server: Server, media_type: str, encoding: str, query: str = "") -> 
 
 @contextmanager
 def _requests(server: Server) -> Iterator[list[float]]:
-    """Seconds of requests that are sent one after the other while the block lasts."""
+    """Send requests one after the other inside the block, and yield the list of latencies."""
     waits: list[float] = []
     done = threading.Event()
 

@@ -1,8 +1,8 @@
-"""Uploads that are loaded in the background: how long, and what requests beside them feel of it.
+"""Measure imports of uploaded files, and the latency of requests beside them.
 
     mise run bench:imports [-- --quick] [--kills 20]
 
-On an embedded PostgreSQL with default settings, the API and a worker as processes of their own.
+The API and a worker run as separate processes on an embedded PostgreSQL with default settings.
 """
 
 import argparse
@@ -34,14 +34,14 @@ _MEGABYTE = 1e6
 _CONNECTIONS = (4, 16)
 _TURN_SECONDS = 3.0
 _SEED = 20261121
-# So that killed workers are soon replaced.
+# A short heartbeat, so that killed workers are soon replaced.
 _KILLS = {"WORKER_HEARTBEAT": "0.5"}
 
 Row = tuple[str, str, str]
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when an aim is missed, with --check."""
+    """Run the benchmark; with --check, return 1 if a target is missed."""
     arguments = _arguments()
     with postgres() as (server, folder), _database(server, folder) as database:
         return _run(arguments, database, folder)
@@ -50,13 +50,13 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     made = cli.parser(_COMMAND, __doc__)
     cli.add_output(made)
-    made.add_argument("--rows", type=int, default=50_000, help="of the file that is timed")
-    made.add_argument("--large", type=int, default=500_000, help="rows beside which is read")
-    made.add_argument("--runs", type=int, default=5, help="of each that is timed")
-    made.add_argument("--mb", type=int, default=700, help="of the upload that memory is for")
-    made.add_argument("--kills", type=int, default=0, help="of a worker in the large import")
-    made.add_argument("--quick", action="store_true", help="less of everything, for a first look")
-    made.add_argument("--check", action="store_true", help="exit with 1 when an aim is missed")
+    made.add_argument("--rows", type=int, default=50_000, help="rows of the timed file")
+    made.add_argument("--large", type=int, default=500_000, help="rows of the concurrent import")
+    made.add_argument("--runs", type=int, default=5, help="runs of each timed operation")
+    made.add_argument("--mb", type=int, default=700, help="size of the upload that tests memory")
+    made.add_argument("--kills", type=int, default=0, help="worker kills during the large import")
+    made.add_argument("--quick", action="store_true", help="smaller sizes, for a first impression")
+    made.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     found = made.parse_args()
     if found.quick:
         found.rows, found.large, found.runs, found.mb = 10_000, 60_000, 3, 100
@@ -104,7 +104,7 @@ def _run(arguments: argparse.Namespace, database: Database, folder: Path) -> int
 
 
 def measure_memory(api: Server, megabytes: int) -> dict[str, float]:
-    """How much larger the server is at most while it takes in a file, in MB."""
+    """Return the largest growth of the server's memory during an upload, in MB."""
     blocks = [os.urandom(1 << 20) for _ in range(8)]
     _cancel(api, uploading.upload(api.port, iter(blocks), len(blocks) << 20))
     before = processes.resident_bytes(api.pid)
@@ -135,7 +135,7 @@ def _cancel(api: Server, done: uploading.Upload) -> None:
 
 
 def measure_times(api: Server, database: Database, path: Path, runs: int) -> dict[str, list[float]]:
-    """Seconds of uploads and of loads of the same file, in turns, each into empty tables."""
+    """Time uploads and loads of the same file in turns, each into empty tables."""
     times: dict[str, list[float]] = {"load": [], "post": [], "first_progress": [], "import": []}
     for _ in range(runs):
         uploading.empty(database)
@@ -154,7 +154,7 @@ def measure_times(api: Server, database: Database, path: Path, runs: int) -> dic
 def measure_reads(
     api: Server, database: Database, path: Path, load: Generator
 ) -> dict[str, dict[str, list[float]]]:
-    """p99 of `GET /deals` in ms, for each number of connections: turns alone, and beside a load."""
+    """Return the p99 of `GET /deals` in ms by connections, alone and beside a running import."""
     waiting = BuiltIn() if load.name == BuiltIn.name else load
     requests = [Request("GET", "/deals")]
     p99: dict[str, dict[str, list[float]]] = {
@@ -173,17 +173,17 @@ def measure_reads(
         turn("alone")
     uploading.empty(database)
     done = uploading.upload_file(api.port, path)
-    # Rows to be read are there.
+    # Wait for the first rows, so that the reads find some.
     uploading.wait_for_rows(api.port, done.made, 1)
     while uploading.look(api.port, done.made)["state"] == "running":
         turn("beside")
     uploading.wait(api.port, done.made)
-    # The last turn of each was partly alone.
+    # The last turn beside the import ran partly without it.
     return p99
 
 
 def kill_workers(api: Server, database: Database, path: Path, kills: int) -> dict[str, Any]:
-    """An import whose workers are killed, against one that is not."""
+    """Compare an import whose workers are killed with an undisturbed one."""
     uploading.empty(database)
     uploading.load(database, path)
     expected = uploading.checksum(database)

@@ -1,11 +1,11 @@
-"""A load against the plainest way to get the same rows into PostgreSQL, and a large load.
+"""Compare a load with the simplest way to store the same rows, and measure a large load.
 
     mise run bench:load [--rows 50000] [--runs 5] [--large 5000000]
 
-The floor is `DataFrame.to_sql(method="multi", chunksize=1000)` of the flat 15-column table, without
-checks, hotels, categories, indexes or derived numbers. Both take turns on one embedded PostgreSQL
-with its default settings, so that their ratio holds on a noisy machine. The large load runs in a
-process of its own, whose peak memory is what the kernel says it was.
+The baseline is `DataFrame.to_sql(method="multi", chunksize=1000)` of the flat 15-column table,
+without checks, hotels, categories, indexes or derived numbers. Both take turns on one embedded
+PostgreSQL with its default settings, so that their ratio is valid on a noisy machine. The large
+load runs in a separate process, and the kernel reports the peak memory of that process.
 """
 
 import argparse
@@ -34,13 +34,13 @@ from app.services.loading import LoadingService
 
 
 async def load(url: str, path: Path) -> LoadSummary:
-    """What the service does, on pools of its own."""
+    """Load a file as the service does."""
     async with Database(DatabaseUrls(url, url), Settings(_env_file=None)) as database:
         return await LoadingService(database).load(path)
 
 
 def to_sql(url: str, path: Path) -> float:
-    """Seconds of the floor; reading the file is not counted."""
+    """Return the seconds of the baseline, without the time to read the file."""
     engine = sa.create_engine(url)
     frame = pd.read_csv(path)
     started = time.perf_counter()
@@ -50,7 +50,7 @@ def to_sql(url: str, path: Path) -> float:
 
 
 def fresh_database(server: EmbeddedServer, name: str) -> str:
-    """An empty database at head."""
+    """Create an empty database at the latest revision, and return its URL."""
     engine = sa.create_engine(server.url(driver="psycopg2"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
@@ -61,7 +61,7 @@ def fresh_database(server: EmbeddedServer, name: str) -> str:
 
 
 def compare(server: EmbeddedServer, path: Path, runs: int) -> None:
-    """Print medians, the floor and the loads in turns."""
+    """Run the baseline and the loads in turns, and print the medians."""
     floors, loads, again = [], [], []
     for _ in range(runs):
         floors.append(to_sql(server.url(driver="psycopg2"), path))
@@ -78,7 +78,7 @@ def compare(server: EmbeddedServer, path: Path, runs: int) -> None:
 
 
 def load_large(server: EmbeddedServer, path: Path) -> None:
-    """Print the rate and the peak memory of one load in its own process."""
+    """Run one load in a separate process, and print its rate and peak memory."""
     url = fresh_database(server, "large")
     child = subprocess.run(
         [sys.executable, __file__, "--child", url, str(path)],
@@ -95,15 +95,16 @@ def load_large(server: EmbeddedServer, path: Path) -> None:
 
 
 def load_here(url: str, path: Path) -> None:
-    """Load, and print what it took as JSON; what the large load's own process does."""
+    """Load a file in this process, and print the result as JSON."""
     summary = asdict(asyncio.run(load(url, path)))
     print(json.dumps({**summary, "peak_bytes": peak_memory()}))
 
 
 def peak_memory() -> int:
-    """Bytes of this process at its largest.
+    """Return the peak memory of this process in bytes.
 
-    Not `ru_maxrss`: a process begins with that of the one that started it, which has held a table.
+    `ru_maxrss` would be wrong: a child process starts with its parent's value, and the parent held
+    a table.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
     (kilobytes,) = re.findall(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
@@ -111,7 +112,7 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    """Read the command line, make the files, run what was asked for."""
+    """Generate the files, and run the comparison or the large load."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=5)

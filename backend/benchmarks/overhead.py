@@ -1,7 +1,7 @@
-"""What metrics, logs and limits cost: the service beside itself without them.
+"""Measure the cost of metrics, logs and limits: compare the service with one without them.
 
-Both serve the first page in many short turns, because what is looked for is less than what a turn
-differs from the next.
+Both serve the first page in many short turns, because the cost is smaller than the variation
+between turns.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from benchmarks.api.scenarios import BY_NAME, USUAL_CONNECTIONS, Case
 from benchmarks.api.servers import servers
 
 _COMMAND = "mise run bench:overhead"
-# Of the throughput without them.
+# The minimum share of the throughput without metrics, logs and limits.
 _LEAST = 0.95
 
 
 def main() -> int:
-    """Measure both in turns; 1 with --check when they cost too much."""
+    """Measure both servers in turns; with --check, return 1 if the cost is too high."""
     arguments = _arguments()
     load = cli.generator(arguments.client)
     with postgres() as (server, folder), filled(server, folder, arguments.rows) as database:

@@ -1,7 +1,7 @@
-"""Ten times as many clients as are let in: what those that are let in notice of it.
+"""Measure the admitted requests under ten times as many clients as one process admits.
 
-Each client sends its next request when it has the answer; after a refusal when it was told to, or
-at once all the same.
+Each client sends its next request after the answer. After a refusal, patient clients wait as long
+as Retry-After says, and impatient ones retry immediately.
 """
 
 import argparse
@@ -18,18 +18,18 @@ from benchmarks.api.load import Load
 from benchmarks.api.servers import servers
 
 _COMMAND = "mise run bench:overload"
-# As many as one process lets in (MAX_REQUESTS_IN_PROGRESS).
+# The limit of one process (MAX_REQUESTS_IN_PROGRESS).
 _CAPACITY = 128
 _TIMES = 10
 _PAGES = [Request("GET", f"/deals?skip={skip}") for skip in range(0, 200, 20)]
-# Of the throughput that must be left, and how much later the last hundredth may come.
+# The required share of the usual throughput, and the allowed ratio to the usual p99.
 _LEAST_THROUGHPUT = 0.85
 _MOST_DELAY = 3.0
 
 
 @dataclass(frozen=True)
 class _Crowd:
-    """So many clients, and whether they do as they are told."""
+    """A number of clients, which are patient or impatient after a refusal."""
 
     clients: int
     patient: bool
@@ -46,7 +46,7 @@ _Found = dict[_Crowd, list[Load]]
 
 
 def main() -> int:
-    """Measure all in turns; 1 with --check when too little is left."""
+    """Measure all crowds in turns; with --check, return 1 if a limit is exceeded."""
     arguments = _arguments()
     with postgres() as (server, folder), filled(server, folder, arguments.rows) as database:
         with servers(["service"], database, {}) as running:
@@ -95,7 +95,7 @@ def _p99(loads: Sequence[Load]) -> float:
 
 
 def _ratios(found: _Found, crowd: _Crowd) -> tuple[float, float]:
-    """Of throughput and of p99; the median of the rounds', in which both took their turn."""
+    """Return the ratios of throughput and p99 to the usual load, as medians over the rounds."""
     pairs = list(zip(found[crowd], found[_USUAL], strict=True))
     return (
         statistics.median(mine.requests / usual.requests for mine, usual in pairs),

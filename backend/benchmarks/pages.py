@@ -1,6 +1,6 @@
-"""What a browser waits for: the dashboard's pages, each visited as if for the first time.
+"""Measure the load times of the dashboard's pages in Chromium, with an empty cache.
 
-By the Chromium at CHROMIUM, or one that is found on PATH.
+The browser is the program at CHROMIUM, or a Chromium on PATH.
 """
 
 import argparse
@@ -31,7 +31,8 @@ _PAGES = {
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _CHART = "chart.js"
-# https://w3c.github.io/largest-contentful-paint/: the last candidate so far, in milliseconds.
+# Returns the time of the latest candidate in milliseconds, by
+# https://w3c.github.io/largest-contentful-paint/.
 _LARGEST_PAINT = """() => new Promise(resolve => new PerformanceObserver(
     list => resolve(list.getEntries().at(-1).startTime)
 ).observe({type: 'largest-contentful-paint', buffered: true}))"""
@@ -39,10 +40,10 @@ _LARGEST_PAINT = """() => new Promise(resolve => new PerformanceObserver(
 
 @dataclass(frozen=True)
 class Visit:
-    """One page, loaded with nothing kept."""
+    """One page load with an empty cache."""
 
     largest_paint_ms: float
-    # As they came, compressed, headers included.
+    # As transferred: compressed, with headers.
     bytes: int
     chart_bytes: int
     requests: int
@@ -50,7 +51,7 @@ class Visit:
 
 
 def main() -> int:
-    """Visit each page several times, in turns; 1 with --check when one is over its limit."""
+    """Visit each page several times in turns; with --check, return 1 if a limit is exceeded."""
     arguments = _arguments()
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
@@ -89,7 +90,7 @@ async def _visits(program: str, origin: str, rounds: int) -> tuple[str, dict[str
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=_FLAGS)
         name = f"Chromium {browser.version}"
-        # The first of all starts the browser's processes, too.
+        # The first visit is not measured, because it starts the browser's processes.
         await _visit(browser, origin, "/")
         for number in range(rounds):
             for page, address in _PAGES.items():
@@ -128,7 +129,7 @@ async def _largest_paint(page: Page) -> float:
 
 
 class _Sizes:
-    """What came over the wire, by address, as Chromium's network domain counts it."""
+    """The transferred bytes by URL, as Chromium's network domain counts them."""
 
     def __init__(self, session: CDPSession) -> None:
         self._urls: dict[str, str] = {}

@@ -1,10 +1,10 @@
-"""What counting by price steps saves a reader and costs a writer (docs/adr/0010).
+"""Measure the benefit of price steps for reads and their cost for writes (docs/adr/0010).
 
     uv run python benchmarks/price_counts.py [--rows 1000000] [--inserts 3000]
 
-Reads: the exact total between two prices, against a count of all matching deals. Writes: one deal
-a transaction, at the revision before and at head, in turns and with fsync on. Compare the ratios;
-the figures are the machine's.
+Reads compare the exact total between two prices with a count of all matching deals. Writes insert
+one deal per transaction, at revisions 0008 and 0009 in turns, with fsync on. Only the ratios are
+comparable between machines.
 """
 
 import argparse
@@ -51,7 +51,7 @@ KINDS: Mapping[str, dict[str, Any]] = {
 async def prepare(
     server: EmbeddedServer, name: str, revision: str, rows: int
 ) -> asyncpg.Connection:
-    """A database at a revision with so many deals, and a connection to it."""
+    """Create a database at a revision with `rows` deals, and return a connection to it."""
     url = server.url(driver="asyncpg").replace("+asyncpg", "")
     connection = await asyncpg.connect(url)
     await connection.execute(f"CREATE DATABASE {name}")
@@ -72,7 +72,7 @@ async def prepare(
 async def timed(
     database: Database, statement: Any, parameters: dict[str, Any]
 ) -> tuple[int, float]:
-    """The one number of a statement, and its median in milliseconds."""
+    """Return the number that a statement finds, and its median time in milliseconds."""
     seconds = []
     for _ in range(11):
         started = time.perf_counter()
@@ -82,7 +82,7 @@ async def timed(
 
 
 async def compare_reads(server: EmbeddedServer, name: str) -> None:
-    """Print what each kind of total takes, both ways."""
+    """Print the time of each kind of total, by price steps and by counting."""
     urls = DatabaseUrls(server.url(name), server.url(name))
     async with Database(urls, Settings(_env_file=None)) as database:
         for kind, others in KINDS.items():
@@ -100,7 +100,7 @@ async def compare_reads(server: EmbeddedServer, name: str) -> None:
 
 
 async def compare_writes(connections: Mapping[str, asyncpg.Connection], inserts: int) -> None:
-    """Print the median of an insert at each revision."""
+    """Print the median time of an insert at each revision."""
     prepared = {name: await connection.prepare(ONE) for name, connection in connections.items()}
     seconds: dict[str, list[float]] = {name: [] for name in connections}
     for _ in range(inserts):
@@ -114,7 +114,7 @@ async def compare_writes(connections: Mapping[str, asyncpg.Connection], inserts:
 
 
 async def measure(server: EmbeddedServer, rows: int, inserts: int) -> None:
-    """Writes on databases of equal size first, then reads on a large one."""
+    """Measure writes on databases of equal size, then reads on a large one."""
     small = {
         "before": await prepare(server, "before", "0008", 50_000),
         "head": await prepare(server, "head", "0009", 50_000),
@@ -127,7 +127,7 @@ async def measure(server: EmbeddedServer, rows: int, inserts: int) -> None:
 
 
 def main() -> None:
-    """Read the command line, start a server, measure."""
+    """Start a server and run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--inserts", type=int, default=3_000)

@@ -1,4 +1,4 @@
-"""Uploading files to a server that runs, and watching what becomes of them."""
+"""Helpers that upload files to a running server and watch their imports."""
 
 import json
 import subprocess
@@ -21,14 +21,14 @@ Import = dict[str, Any]
 
 _BLOCK = 1 << 20
 _POLL = 0.01
-# For a TRUNCATE that meets a worker.
+# Attempts of a TRUNCATE, which may deadlock with a worker.
 _ATTEMPTS = 5
 _DEADLOCK = "40P01"
 _LIMIT = 3600.0
 _COUNTERS = ("inserted", "updated", "unchanged", "duplicates", "rejected", "held_back")
 
 _TABLES = "imports, import_chunks, deals, hotels, categories, procrastinate_jobs"
-# Everything but what the database made up itself.
+# Covers all columns except those that the database generates.
 _CHECKSUM = """
 SELECT count(*), md5(string_agg(md5(deal::text), '' ORDER BY external_id)) FROM (
     SELECT external_id, hotels.name, city, country, phone, deals.star_rating, room_type,
@@ -45,7 +45,7 @@ SELECT count(*), md5(string_agg(md5(deal::text), '' ORDER BY external_id)) FROM 
 
 @dataclass(frozen=True)
 class Upload:
-    """What was answered to an upload, and when: seconds of the monotonic clock."""
+    """The answer to an upload, with times in seconds of the monotonic clock."""
 
     made: Import
     sent: float
@@ -53,7 +53,7 @@ class Upload:
 
 
 def upload(port: int, content: Iterator[bytes], size: int) -> Upload:
-    """POST a file as it is read, whether or not its bytes were sent before."""
+    """POST the blocks of a file, even if the same file was uploaded before."""
     connection = HTTPConnection("127.0.0.1", port, timeout=600)
     try:
         sent = time.monotonic()
@@ -69,7 +69,7 @@ def upload(port: int, content: Iterator[bytes], size: int) -> Upload:
 
 
 def upload_file(port: int, path: Path) -> Upload:
-    """POST a file of the disk."""
+    """POST the file at a path."""
     return upload(port, _blocks(path), path.stat().st_size)
 
 
@@ -80,10 +80,10 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def look(port: int, made: Import) -> Import:
-    """The import as it is now.
+    """Return the current state of an import.
 
     Raises:
-        BenchmarkError: its counters do not add up.
+        BenchmarkError: the counters of the import do not add up.
     """
     found: Import = json.loads(ask(port, Request("GET", made["links"]["self"])).body)
     if sum(found[name] for name in _COUNTERS) != found["rows_read"]:
@@ -92,10 +92,10 @@ def look(port: int, made: Import) -> Import:
 
 
 def wait_for_rows(port: int, made: Import, least: int) -> Import:
-    """The import when so many of its rows are read, or it has succeeded.
+    """Wait until `least` rows of an import are read or it has succeeded, and return it.
 
     Raises:
-        BenchmarkError: it ends otherwise, or not at all.
+        BenchmarkError: the import failed, was cancelled or did not end in time.
     """
     deadline = time.monotonic() + _LIMIT
     while time.monotonic() < deadline:
@@ -109,12 +109,12 @@ def wait_for_rows(port: int, made: Import, least: int) -> Import:
 
 
 def wait(port: int, made: Import) -> Import:
-    """The import when it has succeeded."""
+    """Wait until an import has succeeded, and return it."""
     return wait_for_rows(port, made, sys.maxsize)
 
 
 def first_progress(port: int, made: Import) -> float:
-    """When the first event came that says that rows were read."""
+    """Return the time of the first event with rows that were read."""
     connection = HTTPConnection("127.0.0.1", port, timeout=600)
     try:
         connection.request("GET", made["links"]["events"])
@@ -134,7 +134,7 @@ def _events(response: HTTPResponse) -> Iterator[Import]:
 
 @contextmanager
 def worker(database: Database, settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """`deals worker`, for the length of the block."""
+    """Run `deals worker` for the length of the block."""
     log = Path(database.environment["DATA_DIR"]) / "worker.log"
     environment = {**database.environment, **settings}
     with log.open("ab") as output:
@@ -153,13 +153,13 @@ def worker(database: Database, settings: Mapping[str, str]) -> Iterator[subproce
 
 
 def wait_for_worker(database: Database) -> None:
-    """Until one is at work."""
+    """Wait until a worker is registered."""
     while not database.rows("SELECT 1 FROM procrastinate_workers"):
         time.sleep(_POLL)
 
 
 def load(database: Database, path: Path) -> float:
-    """Seconds that `deals load` says it took, without its start."""
+    """Run `deals load`, and return its reported seconds, without the start of the process."""
     result = subprocess.run(
         [str(DEALS), "load", str(path), "--json"],
         env=database.environment,
@@ -173,10 +173,10 @@ def load(database: Database, path: Path) -> float:
 
 
 def empty(database: Database) -> None:
-    """Remove all rows and all queued work, while a worker looks for some.
+    """Remove all rows and all queued jobs while a worker is running.
 
-    TRUNCATE locks one table after the other, and the worker may hold a later one: a deadlock, which
-    the next attempt resolves.
+    TRUNCATE locks the tables one after the other and may deadlock with the worker. The next attempt
+    then succeeds.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -191,6 +191,6 @@ def empty(database: Database) -> None:
 
 
 def checksum(database: Database) -> tuple[int, str]:
-    """How many deals, and one number for all that is said of them."""
+    """Return the number of deals and a checksum of their content."""
     count, digest = database.rows(_CHECKSUM)[0]
     return int(count), str(digest)

@@ -1,1 +1,1 @@
-"""The service over HTTP, measured beside hand-written twins of it."""
+"""Benchmarks that compare the service over HTTP with hand-written servers."""

@@ -1,9 +1,9 @@
-"""The service over HTTP beside hand-written twins of it.
+"""Compare the service over HTTP with hand-written servers.
 
-Loads generated deals into an embedded PostgreSQL and starts three servers on it: the service, as
-`deals serve`; the floor, bare ASGI and asyncpg with the same SQL by hand; and a naive one, ORM
-objects all the way. Compares their answers, then lets them take turns. Ratios within a run hold;
-absolute figures are the machine's.
+The benchmark loads generated deals into an embedded PostgreSQL and starts three servers on it: the
+service by `deals serve`, the floor (bare ASGI and asyncpg with the same SQL by hand), and a naive
+server (ORM objects everywhere). It compares their answers and then measures them in turns. Ratios
+within a run are comparable. Absolute figures depend on the machine.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _PICTURE = "performance.svg"
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when answers differ, requests fail, or --check."""
+    """Run the benchmark; return 1 if answers differ, requests fail or --check finds a miss."""
     arguments = _arguments()
     with postgres() as (server, folder):
         return _run(arguments, server, folder)
@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
 def _measured(
     measurement: Measurement, chosen: Sequence[Case], settings: Mapping[str, str]
 ) -> Iterator[tuple[Case, CaseResult | DifferentAnswersError]]:
-    """Each case; servers run as long as cases with as many workers follow each other."""
+    """Measure each case, and start new servers only if the number of workers changes."""
     for workers, group in groupby(chosen, key=lambda case: case.workers):
         together = {case: _sides(case) for case in group}
         wanted = max(together.values(), key=len)
@@ -98,7 +98,7 @@ def _measured(
 
 
 def _sides(case: Case) -> list[Side]:
-    """The naive one is slow, and once is enough."""
+    """Return the servers of a case. The slow naive server runs in the usual cases only."""
     usual = (case.connections, case.workers) == (USUAL_CONNECTIONS, 1)
     naive: list[Side] = ["naive"] if case.scenario.naive and usual else []
     return ["service", "floor", *naive]
@@ -140,7 +140,7 @@ def _embedded() -> str:
 
 
 def picture(results: Sequence[CaseResult]) -> str:
-    """Requests a second, of the floor's."""
+    """Draw the requests per second of each case, relative to the floor's."""
     series: tuple[Side, ...] = ("service", "naive")
     groups = []
     for result in results:

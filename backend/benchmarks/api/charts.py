@@ -1,4 +1,4 @@
-"""Charts as SVG, readable on a light and on a dark page, and by a screen reader."""
+"""SVG charts that are readable on light and dark pages and by screen readers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ _TOP, _BOTTOM = 34, 28
 
 @dataclass(frozen=True)
 class Bars:
-    """One line of a bar chart: a bar for each series that has a value, and a mark to reach."""
+    """One group of a bar chart: a bar for each series with a value, and an optional target."""
 
     label: str
     values: Mapping[str, float]
@@ -58,9 +58,9 @@ def bar_chart(
     series: Sequence[str],
     groups: Sequence[Bars],
 ) -> str:
-    """Horizontal bars from nought; the scale ends where the longest does, at least at 1.
+    """Draw horizontal bars from 0 to the longest value, or to 1 if all are shorter.
 
-    `axes` say what 1 is and what the notes are.
+    `axes` are the labels of the value 1 and of the notes.
     """
     longest = max([1.0, *(value for group in groups for value in group.values.values())])
     scale = (_WIDTH - _LABELS - _NOTES) / longest
@@ -94,7 +94,7 @@ def line_chart(
     axes: tuple[str, str],
     lines: Mapping[str, Sequence[tuple[float, float]]],
 ) -> str:
-    """Points joined, both axes logarithmic; each line is named at its last point."""
+    """Draw lines with two logarithmic axes, each with its name at its last point."""
     points = [point for line in lines.values() for point in line]
     height = 480
     left, right, top, bottom = 60, _WIDTH - 250, 30, height - 50
@@ -123,7 +123,7 @@ def line_chart(
 
 @dataclass(frozen=True)
 class _Scale:
-    """From a value to a place on an axis, by logarithms."""
+    """A logarithmic scale from values to positions on an axis."""
 
     low: float
     high: float
@@ -132,7 +132,7 @@ class _Scale:
 
     @classmethod
     def around(cls, values: Sequence[float], start: float, end: float) -> "_Scale":
-        """For all of the values."""
+        """Return a scale that covers all values."""
         low, high = math.log10(min(values)), math.log10(max(values))
         return cls(low, high if high > low else low + 1, start, end)
 
@@ -141,14 +141,14 @@ class _Scale:
         return self.start + share * (self.end - self.start)
 
     def steps(self) -> list[float]:
-        """Round values on the axis."""
+        """Return the round values on the axis."""
         exponents = range(math.floor(self.low), math.ceil(self.high) + 1)
         steps = [digit * 10.0**exponent for exponent in exponents for digit in (1, 2, 5)]
         return [step for step in steps if self.low <= math.log10(step) <= self.high]
 
 
 def _apart(places: Mapping[str, float], distance: float) -> dict[str, float]:
-    """The places, moved down where two would be closer than `distance`."""
+    """Move positions down so that no two are closer than `distance`."""
     moved: dict[str, float] = {}
     last = -math.inf
     for name, place in sorted(places.items(), key=lambda item: item[1]):

@@ -1,4 +1,4 @@
-"""What the commands have in common: options, the load generator, errors for a person."""
+"""Common parts of the commands: options, the load generator and error messages."""
 
 import argparse
 import json
@@ -17,25 +17,25 @@ from benchmarks.api.errors import BenchmarkError
 from benchmarks.api.load import Generator
 from benchmarks.api.wrk import Wrk
 
-# The load average of a machine on which a benchmark is alone.
+# The highest load average of a machine on which a benchmark runs alone.
 _QUIET = 0.7
 
 HOW_TO_GET_WRK = "apt-get install wrk, brew install wrk, or https://github.com/wg/wrk"
 
 
 def bare_parser(command: str, description: str | None) -> argparse.ArgumentParser:
-    """Without any option yet, for a command that makes its load by itself."""
+    """Return a parser without options, for a command with its own load generator."""
     return argparse.ArgumentParser(prog=f"{command} --", description=description)
 
 
 def parser(command: str, description: str | None) -> argparse.ArgumentParser:
-    """With the options that every command has whose load a generator makes."""
+    """Return a parser with the options of every command that uses a load generator."""
     made = bare_parser(command, description)
     made.add_argument(
         "--client",
         choices=("auto", "wrk", "built-in"),
         default="auto",
-        help=f"what makes the load; auto is wrk where there is one ({HOW_TO_GET_WRK})",
+        help=f"the load generator; auto uses wrk if it is installed ({HOW_TO_GET_WRK})",
     )
     made.add_argument(
         "--setting",
@@ -43,28 +43,28 @@ def parser(command: str, description: str | None) -> argparse.ArgumentParser:
         default=[],
         type=_setting,
         metavar="NAME=VALUE",
-        help="instead of the default of .env.example, for the service and its twins; repeatable",
+        help="a setting of .env.example for the service and the other servers; repeatable",
     )
     return made
 
 
 def add_output(made: argparse.ArgumentParser) -> None:
-    """The options of a command whose figures are kept."""
-    made.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    """Add the options that store the figures."""
+    made.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     made.add_argument(
         "--write-docs", action="store_true", help="write docs/benchmark-results.md and its pictures"
     )
 
 
 def add_rows(made: argparse.ArgumentParser) -> None:
-    """The option of a command that has one size."""
+    """Add the option for the number of deals."""
     made.add_argument(
         "--rows", type=int, default=50_000, help="how many deals (default %(default)s)"
     )
 
 
 def add_turns(made: argparse.ArgumentParser, *, rounds: int, seconds: float, of: str) -> None:
-    """The options of a command that measures in turns, by `of`: "of each server", say."""
+    """Add the options of turns. `of` names their object, for example "of each server"."""
     made.add_argument(
         "--rounds", type=int, default=rounds, help=f"turns {of} (default %(default)s)"
     )
@@ -74,7 +74,7 @@ def add_turns(made: argparse.ArgumentParser, *, rounds: int, seconds: float, of:
 
 
 def add_scenarios(made: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    """The option of a command that has several things to measure."""
+    """Add the option that selects scenarios."""
     made.add_argument(
         "--scenario",
         action="append",
@@ -92,15 +92,15 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def generator(choice: str) -> Generator:
-    """The load generator of the option.
+    """Return the load generator that the option selects.
 
     Raises:
-        BenchmarkError: wrk is asked for and not there.
+        BenchmarkError: the option selects wrk, which is not installed.
     """
     program = shutil.which("wrk")
     if choice == "built-in" or (choice == "auto" and program is None):
         if choice == "auto":
-            say(f"no wrk on PATH, so a built-in client makes the load; better: {HOW_TO_GET_WRK}")
+            say(f"no wrk on PATH, using the slower built-in client; to get wrk: {HOW_TO_GET_WRK}")
         return BuiltIn()
     if program is None:
         raise BenchmarkError(f"no wrk on PATH: {HOW_TO_GET_WRK}")
@@ -108,23 +108,23 @@ def generator(choice: str) -> Generator:
 
 
 def say(line: str) -> None:
-    """Tell the person who waits; what the command finds goes to stdout."""
+    """Write progress to stderr. Results go to stdout."""
     print(line, file=sys.stderr, flush=True)
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write to a file named where the person is, which is not where the command runs."""
+    """Write JSON to a file, whose path is relative to the caller's folder."""
     target = Path(os.environ.get("MISE_ORIGINAL_CWD", ".")) / file
     target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def guarded(work: Callable[[], int]) -> int:
-    """The exit status; what went wrong on purpose is a line, not a traceback."""
-    # As Ctrl-C: every `with` block is left, and no server stays behind.
+    """Run `work` and return the exit status, with expected errors as one line."""
+    # SIGTERM acts like Ctrl-C, so that every `with` block ends and stops its servers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     busy = os.getloadavg()[0]
     if busy > _QUIET:
-        say(f"this machine is busy (load average {busy:.1f}), so ratios are noisy, too")
+        say(f"this machine is busy (load average {busy:.1f}), so even ratios are noisy")
     try:
         return work()
     except (BenchmarkError, DealsError, OSError) as error:

@@ -1,7 +1,7 @@
-"""A load generator for machines without wrk, and for requests that take long.
+"""A load generator for machines without wrk, and for slow requests.
 
-It takes more CPU than wrk, so figures are lower by it; but it waits for what it has asked, where
-wrk forgets what is not answered at the end.
+It uses more CPU than wrk, so its figures are lower. It waits for all answers, whereas wrk drops the
+requests that are unanswered at the end.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
 _ERRORS_FROM = 400
-# How long answers may take after the last request was sent.
+# In seconds: the wait for answers after the last request.
 _PATIENCE = 30.0
 
 
-# What part of a turn a request may take before it matters that wrk forgets the last ones.
+# The share of a turn from which a request's duration makes wrk's dropped requests matter.
 _LONG = 0.1
 
 
 class BuiltIn:
-    """asyncio, in the benchmark's own process.
+    """An asyncio client in the benchmark's own process.
 
-    With `steady`, it counts from the moment when every connection has had its first answer and for
-    so long; answers of 400 and more are counted as failures only, not in the percentiles. With
-    `patient`, a connection waits as long as such an answer's Retry-After says before it asks again.
+    With `steady`, it counts only after every connection has had its first answer, and answers of
+    400 and more count as failures but not in the percentiles. With `patient`, a connection waits
+    after such an answer as long as its Retry-After says.
     """
 
     name = "built-in client"
@@ -53,7 +53,7 @@ class BuiltIn:
 
 
 def suited(generator: Generator, warm_up: Load, seconds: float) -> Generator:
-    """The generator, or the one that waits when the warm-up's requests took long for a turn."""
+    """Return the generator, or the built-in client if the warm-up's requests were slow."""
     return BuiltIn() if warm_up.p50_ms / 1000 > _LONG * seconds else generator
 
 
@@ -84,12 +84,12 @@ async def _load(port: int, run: "_Run", connections: int) -> Load:
 
 
 def _percentile(ordered: list[float], percent: int) -> float:
-    """By nearest rank."""
+    """Return a percentile by nearest rank."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else 0.0
 
 
 class _Run:
-    """What the connections share."""
+    """The shared state of the connections."""
 
     def __init__(
         self, requests: Iterator[bytes], seconds: float, *, steady: bool, patient: bool
@@ -100,27 +100,27 @@ class _Run:
         self.steady = steady
         self.with_command_timeouts = patient
         self.latencies: list[float] = []
-        # Seconds, like those: of answers of 400 and more, when they are not among them.
+        # The latencies in seconds of answers of 400 and more, if they are counted separately.
         self.refusals: list[float] = []
         self.failures = 0
 
     def begin(self) -> float:
-        """When that was; until the time is over, or until it begins anew, however long that is."""
+        """Start the clock and return the time. A steady run adds time for the first answers."""
         now = time.perf_counter()
         self.until = now + self.seconds + (_PATIENCE if self.steady else 0.0)
         return now
 
     def begin_anew(self) -> None:
-        """Forget what was counted."""
+        """Reset the counts and start the measured time."""
         self.until = time.perf_counter() + self.seconds
         self.failures = 0
         self.latencies.clear()
         self.refusals.clear()
 
     def count(self, seconds: float, *, failed: bool) -> None:
-        """Count an answer that has taken so long.
+        """Count an answer with its latency.
 
-        When it is steady, none that came when the rush was over, and with it what is looked for.
+        A steady run ignores answers after its end, when the load is no longer complete.
         """
         if self.steady and time.perf_counter() > self.until:
             return
@@ -129,20 +129,20 @@ class _Run:
 
 
 class _Client(asyncio.Protocol):
-    """One connection; `done` when it has nothing more to ask."""
+    """One connection, which sets `done` after its last answer."""
 
     def __init__(self, run: _Run) -> None:
         self._run = run
         self._received = b""
         self._sent = 0.0
-        # Until it asks again.
+        # The timer of the next request after a refusal.
         self._pause: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's has the methods but not the class.
+        # uvloop's transport has the methods of this class but does not derive from it.
         self._transport = cast("asyncio.Transport", transport)
         self._send()
 
@@ -177,7 +177,7 @@ class _Client(asyncio.Protocol):
             self.done.set_result(None)
 
     def stop(self) -> None:
-        """Give up what has not been answered."""
+        """Abort an unanswered request and count it as a failure."""
         if not self.done.done():
             self._run.failures += 1
             self.done.set_result(None)

@@ -1,4 +1,4 @@
-"""Whether two servers say the same: a benchmark of different answers is no benchmark."""
+"""A comparison of answers, because servers with different answers cannot be compared."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -6,16 +6,16 @@ from typing import Any
 
 from benchmarks.api.http import Answer
 
-# Headers that mean something to a client; dates and ids of requests differ, as they should.
+# The compared headers. Others, such as dates and request ids, differ between servers.
 _HEADERS = ("content-type", "etag", "link", "location")
 _SHOWN = 80
 
 
 def differences(expected: Answer, found: Answer, ignored: Collection[str] = ()) -> list[str]:
-    """What differs, a line each: `items[3].hotel.city: 'Rome' is not 'Paris'`.
+    """Return a line for each difference: `items[3].hotel.city: 'Rome' is not 'Paris'`.
 
-    `ignored` fields must be on both sides and may have any value; items of lists are `[]`, as in
-    `items[].id`, and headers `header.NAME`, which may also be missing.
+    Fields in `ignored` must exist on both sides and may have any value. `[]` stands for items of
+    lists, as in `items[].id`. Headers are named `header.NAME`, and an ignored one may be missing.
     """
     problems = []
     if expected.status != found.status:
@@ -40,7 +40,7 @@ def _content(answer: Answer) -> Any:
 def _between(
     one: Any, other: Any, path: str, pattern: str, ignored: Collection[str]
 ) -> Iterator[str]:
-    """`path` is for people, `pattern` is the same with `[]` for every item."""
+    """Yield the differences below `path`. `pattern` is the path with `[]` for every item."""
     if pattern in ignored:
         return
     if isinstance(one, dict) and isinstance(other, dict):

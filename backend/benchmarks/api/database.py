@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL with deals, and what it says of itself."""
+"""An embedded PostgreSQL with deals, and its statistics."""
 
 import os
 import subprocess
@@ -19,17 +19,17 @@ from benchmarks.api import processes
 from benchmarks.api.errors import BenchmarkError
 
 DEALS = Path(sys.executable).with_name("deals")
-# How long PostgreSQL may take to tell its processes of a changed setting.
+# The time that PostgreSQL's processes may take to apply a changed setting.
 _RELOAD_SECONDS = 0.3
-# How long after its answer a server may still send a ROLLBACK.
+# The time after an answer in which a server may still send a ROLLBACK.
 _AFTERMATH_SECONDS = 0.02
 _STATEMENT = ("LOG:  execute ", "LOG:  statement: ")
-# For the servers as well, so that cursors of one are good for the other.
+# All servers use this key, so that they accept each other's cursors.
 SIGNING_KEY = "only-for-measuring-on-this-machine"
 
 
 class Database:
-    """One database, on a connection of its own."""
+    """One database, with a separate connection."""
 
     def __init__(self, server: EmbeddedServer, name: str, folder: Path) -> None:
         self._log = server.log_file
@@ -45,7 +45,7 @@ class Database:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For processes that use it: settings by their defaults, whatever `.env` and we have."""
+        """Return the environment of servers: default settings, independent of `.env`."""
         defaults = {
             name.upper(): "" if field.default in (None, ()) else str(field.default)
             for name, field in Settings.model_fields.items()
@@ -61,36 +61,36 @@ class Database:
         }
 
     def rows(self, statement: str) -> Sequence[Any]:
-        """What a query finds."""
+        """Return the rows of a query."""
         with self._engine.connect() as connection:
             return connection.execute(sa.text(statement)).all()
 
     def run(self, statement: str) -> None:
-        """Run a statement as it stands, outside a transaction."""
+        """Run a statement outside a transaction."""
         with self._engine.connect() as connection:
             connection.execute(sa.text(statement))
 
     def tidy(self) -> None:
-        """Do now what autovacuum and the checkpointer would do in the middle of a turn."""
+        """Run VACUUM and CHECKPOINT now, so that they do not run during a turn."""
         self.run("VACUUM (ANALYZE)")
         self.run("CHECKPOINT")
 
     def close(self) -> None:
-        """Let go of the database; what is asked after that is asked on another connection."""
+        """Close the connection. A later query opens a new one."""
         self._engine.dispose()
 
     def cpu_seconds(self) -> float | None:
-        """CPU time of all processes of PostgreSQL so far."""
+        """Return the CPU time of all processes of PostgreSQL so far."""
         return processes.cpu_seconds(self._postmaster) if self._postmaster else None
 
     def sessions(self) -> int:
-        """How many connections have been made so far."""
+        """Return the number of connections made so far."""
         statement = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
         return int(self.rows(statement)[0][0])
 
     @contextmanager
     def logging_statements(self) -> Iterator[None]:
-        """For the length of the block, `statements_of` can count."""
+        """Log all statements inside the block, which `statements_of` needs."""
         self._log_statements("all")
         try:
             yield
@@ -98,7 +98,7 @@ class Database:
             self._log_statements("none")
 
     def statements_of(self, work: Callable[[], object]) -> int:
-        """How many statements PostgreSQL gets while `work` is done, `BEGIN` and `COMMIT` too."""
+        """Run `work` and return the number of its statements, including `BEGIN` and `COMMIT`."""
         start = self._log.stat().st_size
         work()
         time.sleep(_AFTERMATH_SECONDS)
@@ -117,10 +117,10 @@ class Database:
 def postgres(
     require: Callable[[Path], None] | None = None,
 ) -> Iterator[tuple[EmbeddedServer, Path]]:
-    """A server with its default settings and a folder, both gone with the block.
+    """Yield a server with default settings and its folder, and remove both after the block.
 
     Args:
-        require: is asked about the folder first.
+        require: a check of the folder, called before the server starts.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
@@ -132,7 +132,7 @@ def postgres(
 
 @contextmanager
 def filled(server: EmbeddedServer, folder: Path, rows: int) -> Iterator[Database]:
-    """A database with generated deals, filled as a user would; dropped at the end."""
+    """Yield a database with generated deals, loaded by `deals load`, and drop it at the end."""
     name = f"deals_{rows}"
     outside = Database(server, "postgres", folder)
     outside.run(f"CREATE DATABASE {name}")

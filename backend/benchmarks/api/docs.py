@@ -1,4 +1,4 @@
-"""Generated parts of docs/benchmark-results.md, between comments that name them, and pictures."""
+"""The generated parts of docs/benchmark-results.md, marked by comments, and its pictures."""
 
 import re
 import textwrap
@@ -13,7 +13,7 @@ PAGE = "benchmark-results.md"
 
 
 def write(part: str, text: str, pictures: Mapping[str, str], folder: Path = FOLDER) -> None:
-    """Replace one part of the page, and its pictures beside it.
+    """Replace one part of the page, and write its pictures beside the page.
 
     Raises:
         BenchmarkError: the page has no such part.
@@ -27,7 +27,7 @@ def write(part: str, text: str, pictures: Mapping[str, str], folder: Path = FOLD
 
 
 def replaced(page: str, part: str, text: str) -> str:
-    """The page with `text` as that part."""
+    """Return the page with `text` as the named part."""
     begin, end = f"<!-- begin {part} -->", f"<!-- end {part} -->"
     found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if len(found.findall(page)) != 1:
@@ -36,7 +36,7 @@ def replaced(page: str, part: str, text: str) -> str:
 
 
 def provenance(about: Mapping[str, Any], command: str) -> str:
-    """One paragraph on when, where and with what."""
+    """Return a paragraph about the date, the machine and the versions of a measurement."""
     machine, versions = about["machine"], about["versions"]
     named = ", ".join(f"{name} {v}" for name, v in versions.items() if name != "load")
     settings = "".join(f", {name}={value}" for name, value in about["settings"].items())

@@ -1,2 +1,2 @@
 class BenchmarkError(Exception):
-    """What keeps a benchmark from meaning anything; one line or a few for a person."""
+    """A problem that makes a benchmark meaningless. The message has one or a few lines."""

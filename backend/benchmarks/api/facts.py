@@ -1,4 +1,4 @@
-"""What the scenarios need to know of the data and of what the service has answered."""
+"""Facts about the data and the service's answers that the scenarios need."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _MOST_IDS = 2000
 
 @dataclass(frozen=True)
 class Facts:
-    """Ids in no order; `tag` is of the first deal; `cursor` is as deep as `skip`."""
+    """Ids in random order, the ETag of the first deal, and a cursor at the position of `skip`."""
 
     deals: int
     deal_ids: list[int]
@@ -23,10 +23,10 @@ class Facts:
 
 
 def learn(database: Database, port: int) -> Facts:
-    """Ask the database, and the service at `port`.
+    """Query the facts from the database and from the service at `port`.
 
     Raises:
-        BenchmarkError: there are too few deals for a page that deep.
+        BenchmarkError: the database has too few deals for the scenarios' pages.
     """
     deals: int = database.rows("SELECT count(*) FROM deals")[0][0]
     deal_ids = [

@@ -1,9 +1,9 @@
-"""Where the service's time goes: a flame graph of its process under load, by py-spy.
+"""Draw a flame graph of the service under load by py-spy.
 
-py-spy (https://github.com/benfred/py-spy) comes by `uvx`, and starts the service itself: a process
-may look into its own children without being root. It samples a process that runs, so a system call
-that is interrupted by others counts as long as it takes; compare pictures of a quiet machine.
-Another commit's service is drawn with its `backend/src` in PYTHONPATH.
+`uvx` runs py-spy (https://github.com/benfred/py-spy), which starts the service as its child,
+because tracing a child needs no root rights. py-spy samples by wall-clock time, so other load on
+the machine distorts the graph. Compare only graphs of a quiet machine. To draw the service of
+another commit, set PYTHONPATH to its `backend/src`.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from benchmarks.api.stacks import flame_graph, requests_only, shares
 
 _COMMAND = "mise run bench:flame"
 _CONNECTIONS = 4
-# How long py-spy may take to write what it has seen.
+# The time that py-spy may take to write its samples.
 _WRITING_LIMIT = 60.0
 _POLL = 0.1
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the benchmark."""
     arguments = _arguments()
     if shutil.which("uvx") is None:
         raise BenchmarkError("py-spy comes by uvx, which is not on PATH: install uv")
@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
 def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) -> int:
     load = cli.generator(arguments.client)
     out = folder / "stacks"
-    # Native frames would need symbols, and take longer to walk than a request.
+    # Native frames would need symbols, and walking them takes longer than a request.
     spy = ["uvx", "py-spy", "record", "--format", "raw", "--output", str(out)]
     spy += ["--rate", str(arguments.rate), "--duration", "unlimited", "--nonblocking", "--"]
     with (
@@ -80,12 +80,12 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
 
 
 def _from_there(path: Path) -> Path:
-    """A path that was named where the person is, which is not where the command runs."""
+    """Resolve a path relative to the caller's folder."""
     return (Path(os.environ.get("MISE_ORIGINAL_CWD", ".")) / path).resolve()
 
 
 def _written(service: Server, out: Path) -> str:
-    """What py-spy has seen, which it writes when it is interrupted."""
+    """Interrupt py-spy and return the samples that it writes."""
     os.kill(service.pid, signal.SIGINT)
     deadline = time.monotonic() + _WRITING_LIMIT
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""A request as the load generators send it, and one answer as the comparison sees it."""
+"""Requests of the load generators, and answers for the comparison."""
 
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -6,7 +6,7 @@ from http.client import HTTPConnection
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request; `path` with its query."""
+    """One HTTP request. `path` includes the query."""
 
     method: str
     path: str
@@ -14,7 +14,7 @@ class Request:
     body: bytes = b""
 
     def raw(self) -> bytes:
-        """The bytes on the wire, the same for every generator and every server."""
+        """Return the bytes of the request, equal for every generator and server."""
         lines = [f"{self.method} {self.path} HTTP/1.1", "Host: localhost"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         if self.body:
@@ -24,7 +24,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """One response; names of headers in lower case."""
+    """One response, with the names of its headers in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -32,7 +32,7 @@ class Answer:
 
 
 def ask(port: int, request: Request) -> Answer:
-    """Send one request on a connection of its own."""
+    """Send one request on a new connection, and return the answer."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         headers = dict(request.headers)

@@ -1,4 +1,4 @@
-"""What a load generator is and what it finds."""
+"""The interface of load generators and their result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from benchmarks.api.http import Request
 
 @dataclass(frozen=True)
 class Load:
-    """What came of sending requests for a while.
+    """The result of a load.
 
-    `requests` counts answers of any status, `failures` those of 400 and more, and connections that
-    broke or timed out. `refused_ms` is the 99th percentile of those, where they are not among the
-    others, and `settled_seconds` is when every connection had its first answer, where that is
-    waited for.
+    `requests` counts answers of any status. `failures` counts answers of 400 and more, and
+    connections that broke or timed out. `refused_ms` is the 99th percentile of the refused
+    requests, if they are counted separately. `settled_seconds` is the time until every connection
+    had its first answer, if the generator waits for that.
     """
 
     requests: int
@@ -27,11 +27,11 @@ class Load:
 
 
 class Generator(Protocol):
-    """Sends the requests in turn, again and again, each connection one after the other."""
+    """A load generator, which repeats requests on connections with one open request each."""
 
     @property
     def name(self) -> str:
-        """What the report calls it."""
+        """Return the name for the report."""
 
     def run(
         self, port: int, requests: Sequence[Request], *, connections: int, seconds: float

@@ -1,4 +1,4 @@
-"""When, where and with what was measured."""
+"""The date, machine and versions of a measurement."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ _PACKAGES = (
 
 
 def about(database: Database, load: str, settings: Sequence[tuple[str, str]]) -> dict[str, object]:
-    """Date, machine and versions, what made the load, and what settings are not the defaults."""
+    """Return the date, machine, versions, load generator and changed settings."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {
@@ -46,7 +46,7 @@ def about(database: Database, load: str, settings: Sequence[tuple[str, str]]) ->
 
 
 def _processor() -> str:
-    """As /proc says it, which `platform` does not."""
+    """Return the processor's name from /proc, because `platform` lacks it on Linux."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

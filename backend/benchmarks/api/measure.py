@@ -1,4 +1,4 @@
-"""One case: are the answers the same, what do they take, how fast do they come, in turns."""
+"""The measurement of one case: compare answers, count statements, and measure in turns."""
 
 import time
 from collections.abc import Mapping
@@ -21,18 +21,18 @@ from benchmarks.api.servers import Server, last_words
 
 _PROBES = 5
 _WARM_UP_SECONDS = 0.3
-# What a turn leaves behind, answers on their way among it, is not the next one's.
+# In seconds. Separates turns, so that late answers of one do not disturb the next.
 _PAUSE = 0.1
 _SHOWN_DIFFERENCES = 10
 
 
 class DifferentAnswersError(BenchmarkError):
-    """Two servers do not say the same."""
+    """Different answers of two servers."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What one request takes: bytes of the answer's body, statements of SQL."""
+    """The costs of one request: bytes of the answer's body, and SQL statements."""
 
     bytes: int
     statements: int
@@ -40,7 +40,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Measurement:
-    """How to measure."""
+    """The method of a measurement: database, generator, rounds and seconds per turn."""
 
     database: Database
     generator: Generator
@@ -48,10 +48,10 @@ class Measurement:
     seconds: float
 
     def compare(self, case: Case, sides: Mapping[Side, Server]) -> dict[Side, Costs]:
-        """Have each server answer alone, while the database logs statements.
+        """Compare the answers of the servers, and count their statements.
 
         Raises:
-            DifferentAnswersError: they do not answer the same.
+            DifferentAnswersError: the answers differ.
         """
         scenario = case.scenario
         facts = learn(self.database, sides["service"].port)
@@ -69,7 +69,7 @@ class Measurement:
         return {side: Costs(len(answers[side].body), statements[side]) for side in sides}
 
     def _statements(self, case: Case, facts: Facts, side: Side, server: Server) -> int:
-        """Those of one request; the median, because a new connection has some of its own."""
+        """Return the median of a request's statements, because new connections add some."""
         requests = case.scenario.requests_to(side, facts, 1)
         return median_low(
             self.database.statements_of(partial(ask, server.port, request))
@@ -79,8 +79,8 @@ class Measurement:
     def measure(
         self, case: Case, sides: Mapping[Side, Server], costs: Mapping[Side, Costs]
     ) -> CaseResult:
-        """Let the servers take turns."""
-        # What earlier cases have written is not this one's to sweep up.
+        """Measure the servers in turns."""
+        # Clean up the writes of earlier cases, so that they do not affect this one.
         self.database.tidy()
         facts = learn(self.database, sides["service"].port)
         turns = count(2)
@@ -108,7 +108,7 @@ class Measurement:
         )
 
     def _warm_up(self, requests: list[Request], server: Server, case: Case) -> Generator:
-        """Connections, prepared statements, caches; and what is to make the load."""
+        """Warm up connections, prepared statements and caches; return a suitable generator."""
         seconds = min(_WARM_UP_SECONDS, self.seconds)
         load = BuiltIn().run(server.port, requests, connections=case.connections, seconds=seconds)
         return suited(self.generator, load, self.seconds)
@@ -134,7 +134,7 @@ class Measurement:
             server_cpu_ms=server_cpu,
             postgres_cpu_ms=postgres_cpu,
             sessions=self.database.sessions() - sessions,
-            # A server that hangs answers nothing, and wrk waits for nothing.
+            # wrk does not wait for answers, so a hung server has no failures and no requests.
             failures=load.failures or int(load.requests == 0),
         )
 

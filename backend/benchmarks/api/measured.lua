@@ -1,5 +1,5 @@
--- For wrk: sends the requests of a file in turn, and says what it measured in one line.
--- The file has, for each request, its length, a line feed, and its bytes.
+-- A script for wrk that sends the requests of a file in turn and prints the results in one line.
+-- For each request, the file has its length, a line feed and its bytes.
 local requests = {}
 local place = 0
 

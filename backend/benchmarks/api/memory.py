@@ -1,7 +1,6 @@
-"""Does the server's memory grow? Many requests of all kinds, and what the worker has in RAM.
+"""Measure the growth of the server's memory over many requests of all kinds.
 
-A warm-up comes first, so that what is kept once and for all, statements and code, is not taken for
-a leak.
+A warm-up comes first, so that permanent caches of statements and code do not look like a leak.
 """
 
 import argparse
@@ -25,7 +24,7 @@ _DIFFERENT = 4000
 _STEPS = 10
 _SEED = 20261120
 _MEGABYTE = 1e6
-# So many turns without a single answer, on a machine that others use, too.
+# The allowed number of turns without any answer, because the machine may be busy.
 _PATIENCE = 10
 
 _FILTERS = (
@@ -41,15 +40,15 @@ _FILTERS = (
     "q=grand",
 )
 _SORTS = ("id", "price_per_night", "-discount_percent", "-checkin_date", "created_at")
-# How often each kind comes.
+# The weight of each kind of request.
 _KINDS = {"list": 50, "deal": 25, "not-modified": 5, "hotels": 8, "stats": 5, "post": 4, "patch": 3}
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when requests fail, or --check."""
+    """Run the benchmark; return 1 if requests fail or --check finds too much growth."""
     arguments = _arguments()
     if not processes.AVAILABLE:
-        raise BenchmarkError("there is no /proc on this system that tells of memory")
+        raise BenchmarkError("this system has no /proc with the memory of processes")
     with postgres() as (server, folder):
         return _run(arguments, server, folder)
 
@@ -110,7 +109,7 @@ def _run(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path) ->
 
 @dataclass
 class _Sending:
-    """What was sent so far."""
+    """The requests sent so far."""
 
     load: Generator
     service: Server
@@ -121,7 +120,7 @@ class _Sending:
     silent: int = 0
 
     def send(self, least: int) -> None:
-        """At least so many."""
+        """Send at least so many requests."""
         until = self.sent + least
         while self.sent < until:
             found = self.load.run(
@@ -137,12 +136,12 @@ class _Sending:
             self.failed += found.failures
 
     def size(self) -> int:
-        """Bytes of the worker in RAM."""
+        """Return the resident memory of the server in bytes."""
         return processes.resident_bytes(self.service.pid)
 
 
 def mixed(facts: Facts, chance: random.Random) -> list[Request]:
-    """Requests of all kinds, each list another one."""
+    """Return random requests of all kinds, with different queries of the list."""
     kinds = chance.choices(list(_KINDS), weights=list(_KINDS.values()), k=_DIFFERENT)
     pools = {
         kind: BY_NAME[kind].requests_to("service", facts, 0) for kind in _KINDS if kind != "list"

@@ -1,6 +1,6 @@
-"""The service as one writes it at first: ORM objects, loaders, COUNT(*), averages per request.
+"""A naive version of the service: ORM objects, loaders, COUNT(*), and averages per request.
 
-Not a caricature: the relationships are loaded eagerly, without a query per row.
+It is a fair comparison: it loads relationships eagerly, without a query per row.
 """
 
 import os
@@ -72,7 +72,7 @@ class _Deal(_Base):
 
 
 class HotelOut(BaseModel):
-    """A hotel as a deal shows it."""
+    """The hotel of a deal."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -123,7 +123,7 @@ class PageOut(BaseModel):
 
 
 class CityOut(BaseModel):
-    """What the deals of a city cost on average."""
+    """The average price and the number of deals of a city."""
 
     city: str
     avg_price: Decimal
@@ -154,7 +154,7 @@ Session = Annotated[AsyncSession, Depends(_session)]
 
 @app.get("/deals", response_model=PageOut)
 async def deals(session: Session, skip: int = 0, limit: int = 20) -> Any:
-    """Three queries, and one of a loader."""
+    """Return a page of deals by three queries and one of a loader."""
     total = await session.scalar(select(func.count()).select_from(_Deal))
     loaded = select(_Deal).options(joinedload(_Deal.hotel), selectinload(_Deal.categories))
     rows = (await session.scalars(loaded.order_by(_Deal.id).offset(skip).limit(limit))).all()
@@ -164,7 +164,7 @@ async def deals(session: Session, skip: int = 0, limit: int = 20) -> Any:
 
 @app.get("/deals/stats", response_model=list[CityOut])
 async def statistics(session: Session) -> Any:
-    """Grouped anew each time."""
+    """Return the statistics of cities, grouped for each request."""
     count = func.count().label("deal_count")
     average = func.round(func.avg(_Deal.price_per_night), 2).label("avg_price")
     rows = await session.execute(
@@ -177,7 +177,7 @@ async def statistics(session: Session) -> Any:
 
 
 async def _shown(session: AsyncSession, rows: list[_Deal]) -> list[DealOut]:
-    """With their hotels' averages."""
+    """Return the deals with their hotels' averages."""
     hotels = {row.hotel_id for row in rows}
     averages: dict[int, Decimal] = dict(
         (

@@ -1,6 +1,6 @@
-"""What Linux knows of processes: CPU time of a tree of them, memory of one.
+"""The CPU time and memory of processes, read from Linux' `/proc`.
 
-On systems without `/proc` there is nothing to know, and the report has a gap.
+On systems without `/proc`, the report omits these figures.
 """
 
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 _PROC = Path("/proc")
 AVAILABLE = (_PROC / "self" / "stat").exists()
 
-# Where in the part of /proc/PID/stat that follows the command's name the fields are.
+# The indices of fields in /proc/PID/stat, counted after the command's name.
 _PARENT, _USER, _SYSTEM, _DEAD_CHILDREN_USER, _DEAD_CHILDREN_SYSTEM = 1, 11, 12, 13, 14
 
 
 def cpu_seconds(root: int) -> float | None:
-    """CPU time of a process and its descendants so far, those that have ended included."""
+    """Return the CPU time of a process and its descendants, including ended ones."""
     if not AVAILABLE:
         return None
     table = {pid: fields for pid in _processes() if (fields := _stat(pid))}
@@ -32,13 +32,13 @@ def cpu_seconds(root: int) -> float | None:
 
 
 def parent(pid: int) -> int | None:
-    """The process that started `pid`."""
+    """Return the parent process of `pid`."""
     fields = _stat(pid) if AVAILABLE else None
     return int(fields[_PARENT]) if fields else None
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of one process that is in RAM."""
+    """Return the resident memory of a process in bytes."""
     pages = (_PROC / str(pid) / "statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
@@ -48,7 +48,7 @@ def _processes() -> list[int]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields after the command's name, which may have spaces and brackets."""
+    """Return the fields after the command's name, which may contain spaces and brackets."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

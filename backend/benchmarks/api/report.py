@@ -1,4 +1,4 @@
-"""The figures as a table, in Markdown that is aligned for a terminal, too."""
+"""The figures as Markdown tables, which are also aligned in a terminal."""
 
 from collections.abc import Iterable, Sequence
 
@@ -21,7 +21,7 @@ _HEADER = (
 
 
 def table(results: Iterable[CaseResult]) -> str:
-    """A row for each side of each case; the last two columns compare the service with it."""
+    """Return a table with a row for each server of each case, compared with the service."""
     rows: list[Sequence[str]] = []
     for result in results:
         for side, measured in result.sides.items():
@@ -31,7 +31,7 @@ def table(results: Iterable[CaseResult]) -> str:
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """A table whose first `left` columns are text, and the others numbers."""
+    """Return a Markdown table whose first `left` columns are text, and the others numbers."""
     widths = [max(3, *(len(row[n]) for row in (header, *rows))) for n in range(len(header))]
     ruler = ["-" * w if n < left else "-" * (w - 1) + ":" for n, w in enumerate(widths)]
 
@@ -46,7 +46,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int 
 
 
 def number(value: float | None) -> str:
-    """Three digits that mean something, and no more."""
+    """Format a number with about three significant digits."""
     if value is None:
         return "–"
     if value >= 100:  # noqa: PLR2004 - as many digits before the point as are meant

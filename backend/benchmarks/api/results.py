@@ -1,4 +1,4 @@
-"""What was found, and what follows from it."""
+"""The results of a benchmark and their evaluation."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -7,13 +7,13 @@ from typing import Any
 
 from benchmarks.api.scenarios import USUAL_CONNECTIONS, Side
 
-# How far the slowest hundredth may be from the middle.
+# The maximum ratio of p99 to p50.
 MOST_P99 = 4
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of one server. CPU time is per request, in ms; None where the system tells none."""
+    """One turn of one server. CPU time is in ms per request, or None if it is unknown."""
 
     requests_per_second: float
     p50_ms: float
@@ -26,7 +26,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class SideResult:
-    """One server's turns, a request's statements and bytes of its body, and what made the load."""
+    """The turns of one server, the costs of one request, and the load generator."""
 
     turns: list[Turn]
     statements: int
@@ -34,19 +34,19 @@ class SideResult:
     load: str
 
     def median(self, name: str) -> float | None:
-        """Of that field of the turns."""
+        """Return the median of a field over the turns."""
         values = [getattr(turn, name) for turn in self.turns]
         return median(values) if None not in values else None
 
     @property
     def failures(self) -> int:
-        """Of all turns."""
+        """Return the failures of all turns."""
         return sum(turn.failures for turn in self.turns)
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The sides of one case; `least` are the ratios it is meant to reach."""
+    """The results of one case. `least` maps servers to the ratios that the service must reach."""
 
     name: str
     title: str
@@ -57,7 +57,7 @@ class CaseResult:
 
     @property
     def label(self) -> str:
-        """The title, and what is unusual."""
+        """Return the title with the connections and workers that differ from the usual ones."""
         unusual = []
         if self.connections != USUAL_CONNECTIONS:
             unusual.append(f"{self.connections} connections")
@@ -66,7 +66,7 @@ class CaseResult:
         return ", ".join([self.title, *unusual])
 
     def ratio(self, one: Side, other: Side) -> float | None:
-        """How many times the requests a second of the other; the median of the rounds' ratios."""
+        """Return the ratio of requests per second of two servers, as median over the rounds."""
         if one not in self.sides or other not in self.sides:
             return None
         pairs = zip(self.sides[one].turns, self.sides[other].turns, strict=True)
@@ -76,9 +76,9 @@ class CaseResult:
         return median(ratios) if ratios else None
 
     def cpu_ratio(self, one: Side, other: Side) -> float | None:
-        """How many times the CPU time of the other for a request, PostgreSQL's included.
+        """Return the ratio of CPU time per request of two servers, including PostgreSQL's.
 
-        On a machine that others use it moves less than requests a second do.
+        On a busy machine this ratio varies less than that of requests per second.
         """
         sums = []
         for side in (one, other):
@@ -89,7 +89,7 @@ class CaseResult:
         return sums[0] / sums[1] if all(sums) else None
 
     def misses(self) -> list[str]:
-        """Where it is not as it is meant to be, a line each."""
+        """Return a line for each missed target."""
         found = [
             f"{self.label}: {side} had {result.failures} failures"
             for side, result in self.sides.items()
@@ -106,7 +106,7 @@ class CaseResult:
 
 
 def as_json(about: Mapping[str, Any], results: Iterable[CaseResult]) -> dict[str, Any]:
-    """Everything, for programs."""
+    """Return all results as JSON-compatible values."""
     medians = tuple(Turn.__dataclass_fields__)
     return {
         **about,

@@ -1,7 +1,7 @@
-"""The reads at growing numbers of deals: does what a client waits for grow with the table?
+"""Measure the latency of reads at growing numbers of deals.
 
-Each size gets a database of its own, generated and loaded as a user would, one after the other;
-every total in an answer is compared with a count of the rows. 5,000,000 deals take some minutes.
+Each size has a separate database, generated and loaded as by a user. Every total in an answer is
+compared with a count of the rows. 5,000,000 deals take some minutes.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from benchmarks.api.servers import Server, servers
 _PICTURE = "performance-scale.svg"
 _COMMAND = "mise run bench:scale"
 _WARM_UP_SECONDS = 0.5
-# The file, the tables with their indexes, and what the load writes besides.
+# The bytes of the file, of the tables with their indexes, and of the load's other writes.
 _BYTES_PER_DEAL = 1000
 _BYTES_OF_POSTGRES = 1_500_000_000
 _READS = [scenario for scenario in SCENARIOS if not scenario.writes]
@@ -43,7 +43,7 @@ _STATISTICS = """
 
 @dataclass(frozen=True)
 class Point:
-    """One scenario at one size; medians of the turns."""
+    """The figures of one scenario at one size, as medians of the turns."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ class Point:
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 when a total is wrong or a request fails."""
+    """Run the benchmark; return 1 if a total is wrong or a request fails."""
     arguments = _arguments()
     largest = max(arguments.sizes)
     with postgres(lambda folder: _require_space(folder, largest)) as (server, folder):
@@ -81,10 +81,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _require_space(folder: Path, deals: int) -> None:
-    """Say how much a run takes before it takes it.
+    """Print the disk space that a run needs.
 
     Raises:
-        BenchmarkError: it is not there.
+        BenchmarkError: the disk has less free space.
     """
     needed = _BYTES_OF_POSTGRES + deals * _BYTES_PER_DEAL
     free = shutil.disk_usage(folder).free
@@ -92,7 +92,7 @@ def _require_space(folder: Path, deals: int) -> None:
         f"{deals:,} deals take about {needed / 1e9:.0f} GB in {folder}, {free / 1e9:.0f} are free"
     )
     if free < needed:
-        raise BenchmarkError(f"{said}; TMPDIR says where")
+        raise BenchmarkError(f"{said}; set TMPDIR to use another disk")
     cli.say(said)
 
 
@@ -135,7 +135,7 @@ def _at_size(
 def _turns(
     arguments: argparse.Namespace, load: Generator, server: Server, requests: list[Request]
 ) -> list[Load]:
-    """After a warm-up."""
+    """Measure the turns of one scenario after a warm-up."""
 
     def turn(generator: Generator, seconds: float) -> Load:
         return generator.run(
@@ -148,7 +148,7 @@ def _turns(
 
 
 def wrong_totals(scenario: Scenario, answer: Any, database: Database) -> list[str]:
-    """What the answer counts otherwise than the rows do."""
+    """Return the totals of an answer that differ from a count of the rows."""
     if scenario.name == "stats":
         shown = [(city["city"], city["avg_price"], city["deal_count"]) for city in answer]
         counted = [tuple(row) for row in database.rows(_STATISTICS)]
@@ -193,7 +193,7 @@ def _report(
 
 
 def table(points: Sequence[Point]) -> str:
-    """p50 at each size, and how many times the smallest's the largest's is."""
+    """Return a table of p50 at each size, and the ratio of the largest to the smallest size."""
     sizes = sorted({point.deals for point in points})
     rows = []
     for line in _lines(points).values():
@@ -204,7 +204,7 @@ def table(points: Sequence[Point]) -> str:
 
 
 def _title(line: Sequence[Point]) -> str:
-    """The scenario's; where the number of deals is in it, from the smallest to the largest."""
+    """Return a scenario's title. If it contains the number of deals, show the range."""
     first, last = line[0].title, line[-1].title
     return first if first == last else f"{first} … {last.split()[-1]}"
 
@@ -217,7 +217,7 @@ def _lines(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def picture(points: Sequence[Point]) -> str:
-    """A line for each scenario."""
+    """Draw a line for each scenario."""
     lines = {
         _title(line): [(float(point.deals), point.p50_ms) for point in line]
         for line in _lines(points).values()

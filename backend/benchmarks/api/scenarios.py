@@ -1,4 +1,4 @@
-"""What is measured."""
+"""The scenarios of the benchmark."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ Requests = Callable[[Facts, int], list[Request]]
 
 USUAL_CONNECTIONS = 16
 BULK_SIZE = 500
-# How many different bodies a turn has.
+# The numbers of different request bodies in a turn.
 _BODIES, _BULK_BODIES = 150, 16
 _JSON = (("Content-Type", "application/json"),)
 
@@ -29,7 +29,7 @@ _DEAL: Mapping[str, Any] = {
     "is_available": True,
     "categories": ["boutique", "luxury"],
 }
-# What two writes differ in, one after the other.
+# The fields in which two consecutive writes differ.
 _WRITTEN = frozenset({"id", "created_at", "updated_at", "version", "header.etag"})
 
 
@@ -38,13 +38,13 @@ class Scenario:
     """One kind of request.
 
     Attributes:
-        requests: those of one turn, sent again and again; turns have numbers, so that a change in
-            one is a change in the next, too.
-        at_floor: what the floor is asked in addition, and by that what it need not do.
-        ignored: what may differ between the service's answer and another's.
-        least: how many times another's requests a second the service is meant to reach.
-        total: SQL that counts anew what the answer gives as its total.
-        undo: SQL after a request of the comparison, so that all sides meet the same database.
+        requests: the requests of one turn, which are repeated. They depend on the turn's number, so
+            that a write changes the data in every turn.
+        at_floor: an additional query parameter for the floor.
+        ignored: the fields that may differ between the service's answer and another server's.
+        least: the required ratio of requests per second to each other server.
+        total: SQL that counts the rows of the answer's total.
+        undo: SQL that reverts a request of the comparison, so that all servers have the same data.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Scenario:
     undo: str = ""
 
     def requests_to(self, side: Side, facts: Facts, turn: int) -> list[Request]:
-        """Those of a turn, as that side is asked them."""
+        """Return the requests of a turn for one server."""
         requests = self.requests(facts, turn)
         if side != "floor" or not self.at_floor:
             return requests
@@ -95,7 +95,7 @@ def _post(facts: Facts, _turn: int) -> list[Request]:
 
 
 def _patch(facts: Facts, turn: int) -> list[Request]:
-    """Each a change: a deal gets another price each time round, and in each turn."""
+    """Return PATCH requests that set a new price in each repetition and each turn."""
     return [
         Request(
             "PATCH",
@@ -223,19 +223,19 @@ BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 @dataclass(frozen=True)
 class Case:
-    """A scenario under so many connections, with servers of so many workers."""
+    """A scenario with a number of connections and a number of server workers."""
 
     scenario: Scenario
     connections: int
     workers: int = 1
 
 
-# Besides every scenario with its own number of connections and one worker.
+# Cases in addition to each scenario with its usual connections and one worker.
 _MORE = (("first-page", 128, 1), ("post", 128, 1), ("first-page", USUAL_CONNECTIONS, 2))
 
 
 def cases(names: list[str], connections: list[int], workers: list[int]) -> list[Case]:
-    """The usual cases, or those of what is given."""
+    """Return the usual cases, or those that the options select."""
     chosen = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
     if connections or workers:
         return [
@@ -249,7 +249,7 @@ def cases(names: list[str], connections: list[int], workers: list[int]) -> list[
 
 
 def in_turn(chosen: list[Case]) -> list[Case]:
-    """Writes last, because they make the data grow; as few starts of servers as that allows."""
+    """Sort writes last, because they grow the data, and otherwise save starts of servers."""
     return sorted(
         chosen,
         key=lambda case: (

@@ -1,4 +1,4 @@
-"""The servers that are measured, each as processes of its own."""
+"""The measured servers, each in separate processes."""
 
 import socket
 import subprocess
@@ -24,14 +24,14 @@ _TWINS = {"floor": "benchmarks.api.floor.app:app", "naive": "benchmarks.api.naiv
 
 @dataclass(frozen=True)
 class Server:
-    """One that runs."""
+    """A running server."""
 
     port: int
     pid: int
     log: Path
 
     def cpu_seconds(self) -> float | None:
-        """CPU time of all its processes so far."""
+        """Return the CPU time of all its processes so far."""
         return processes.cpu_seconds(self.pid)
 
 
@@ -44,10 +44,10 @@ def servers(
     under: Sequence[str] = (),
     options: Sequence[str] = (),
 ) -> Iterator[dict[Side, Server]]:
-    """All of `sides`, on the same database, with these settings instead of their defaults.
+    """Run all servers of `sides` on the same database, with changed settings.
 
-    `under` is a command that takes each server's command as its last arguments and runs it, and
-    `options` are further ones of that command.
+    `under` is a command that runs each server's command, given as its last arguments. `options` are
+    further options of the server's command.
     """
     with ExitStack() as stack:
         environment = {**database.environment, **settings}
@@ -89,7 +89,11 @@ def _process(
 
 
 def _command(side: Side) -> list[str]:
-    """The service as a user starts it, its access log on; twins on the same uvicorn without one."""
+    """Return the command of a server.
+
+    The service runs as a user starts it, with an access log. The others run on the same uvicorn
+    without an access log.
+    """
     if side == "service":
         return [str(DEALS), "serve"]
     if side == "unwatched":
@@ -99,7 +103,7 @@ def _command(side: Side) -> list[str]:
 
 
 def _wait(process: subprocess.Popen[bytes], server: Server, side: Side) -> None:
-    """Until it answers."""
+    """Wait until a server answers."""
     deadline = time.monotonic() + _START_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -112,7 +116,7 @@ def _wait(process: subprocess.Popen[bytes], server: Server, side: Side) -> None:
 
 
 def last_words(log: Path) -> str:
-    """The end of a server's log."""
+    """Return the end of a server's log."""
     return log.read_text(errors="replace").strip()[-600:]
 
 

@@ -1,4 +1,4 @@
-"""Sampled stacks, and a picture of them: one SVG, no script and no path of this machine in it."""
+"""Sampled stacks and their flame graph, an SVG without scripts and absolute paths."""
 
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 
-# Functions from the one that serves a request inwards, as `name (package/module.py)`.
+# Functions from the one that serves a request to the innermost, as `name (package/module.py)`.
 Stack = tuple[str, ...]
 
 _REQUEST = "RequestResponseCycle.run_asgi "
@@ -30,10 +30,10 @@ _LEAST_SHARE = 0.003
 
 
 def requests_only(text: str) -> Counter[Stack]:
-    """How often each stack was seen in py-spy's raw format; those outside of requests left out.
+    """Count the stacks of requests in py-spy's raw format.
 
-    The lines of a function are taken together, and a path that is not relative to where Python
-    finds modules is cut to its last two parts.
+    The lines of a function are combined. A path that is not relative to Python's module path is
+    shortened to its last two parts.
     """
     stacks: Counter[Stack] = Counter()
     for line in text.splitlines():
@@ -46,7 +46,7 @@ def requests_only(text: str) -> Counter[Stack]:
 
 
 def shares(stacks: Mapping[Stack, int]) -> dict[str, float]:
-    """Of all time in requests, what each package takes itself, the most first."""
+    """Return each package's own share of the time in requests, the largest first."""
     own: Counter[str] = Counter()
     for stack, count in stacks.items():
         own[package(stack[-1])] += count
@@ -54,21 +54,21 @@ def shares(stacks: Mapping[Stack, int]) -> dict[str, float]:
 
 
 def package(frame: str) -> str:
-    """Whose code a function is."""
+    """Return the package of a function."""
     path = frame.rpartition(" (")[2]
     return path.split("/")[0] if "/" in path else "other"
 
 
 @dataclass
 class _Box:
-    """A function as called from one place."""
+    """A function called from one place in the graph."""
 
     count: int = 0
     callees: dict[str, "_Box"] = field(default_factory=dict)
 
 
 def flame_graph(title: str, stacks: Mapping[Stack, int]) -> str:
-    """Callers above what they call; the width is the share of the time in requests."""
+    """Draw callers above their callees, with widths as shares of the time in requests."""
     root = _Box()
     for stack, count in stacks.items():
         box = root
@@ -96,7 +96,7 @@ def flame_graph(title: str, stacks: Mapping[Stack, int]) -> str:
 def _boxes(
     box: _Box, depth: int, left: float, total: int
 ) -> Iterator[tuple[int, float, float, str]]:
-    """Depth, left edge and width as shares, and name, of all that is wide enough to be seen."""
+    """Yield depth, left edge and width (as shares) and name of each visible box."""
     for name, callee in sorted(box.callees.items()):
         share = callee.count / total
         if share >= _LEAST_SHARE:

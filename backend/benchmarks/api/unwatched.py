@@ -1,7 +1,4 @@
-"""The service without what watches and limits it: nothing counted, logged or refused.
-
-For nothing but telling what that costs.
-"""
+"""The service without metrics, access log and load shedding, to measure their cost."""
 
 import argparse
 import os
@@ -29,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
-    # No line for a request.
+    # Turns off the access log.
     os.environ["LOG_LEVEL"] = "WARNING"
     settings = load_settings()
     configure_logging(settings)

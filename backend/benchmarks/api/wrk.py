@@ -17,15 +17,15 @@ _FAILURES = ("connect", "read", "write", "timeout", "status")
 
 
 class Wrk:
-    """One thread of wrk, with a script that sends our requests and prints for a machine."""
+    """One thread of wrk, with a script that sends the requests and prints parsable results."""
 
     def __init__(self, program: str) -> None:
         self._program = program
 
     @property
     def name(self) -> str:
-        """With its version."""
-        # It prints its version and how it is used, and exits with 1.
+        """Return the name with the version."""
+        # `wrk -v` prints its version and its usage, and exits with 1.
         output = subprocess.run(
             [self._program, "-v"], capture_output=True, text=True, check=False
         ).stdout
@@ -34,10 +34,10 @@ class Wrk:
     def run(
         self, port: int, requests: Sequence[Request], *, connections: int, seconds: float
     ) -> Load:
-        """Keep the connections busy for `seconds`, rounded up: wrk knows whole ones only.
+        """Keep the connections busy for `seconds`, rounded up to whole seconds for wrk.
 
         Raises:
-            BenchmarkError: wrk did not run to its end.
+            BenchmarkError: wrk failed.
         """
         with tempfile.NamedTemporaryFile(prefix="requests-") as file:
             for request in requests:
@@ -58,10 +58,10 @@ class Wrk:
 
 
 def parsed(output: str) -> Load:
-    """What the script's line says.
+    """Parse the result line of the script.
 
     Raises:
-        BenchmarkError: there is none.
+        BenchmarkError: the output has no result line.
     """
     line = next((line for line in output.splitlines() if line.startswith("measured ")), None)
     if line is None:

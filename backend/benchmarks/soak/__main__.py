@@ -1,7 +1,8 @@
-"""Does it keep its word? Clients of all kinds for a long time, and a fault every minute.
+"""Run clients of all kinds for a long time, with a fault every minute, and check the results.
 
-Every write that was answered 2xx must be there in the end, and none that was answered 4xx. No
-request may wait longer than its deadline, no connection be left over, and memory must not grow.
+At the end, every write that was answered 2xx must be stored, and none that was answered 4xx. No
+request may take longer than its deadline, no connection may be left over, and the memory must not
+grow.
 """
 
 import argparse
@@ -30,17 +31,17 @@ _COMMAND = "mise run soak"
 _CLIENTS = 8
 _MEGABYTE = 1e6
 _MOST_GROWTH = 30.0
-# What is kept open when nobody asks: the API's pools and its listener, the worker's.
+# The connections of an idle service: those of the API's pools, its listener and the worker.
 _MOST_CONNECTIONS = 25
-# How long imports may go on after the last fault.
+# The time in seconds that imports may take after the last fault.
 _SETTLE_SECONDS = 120.0
-# How much of the time comes before memory is compared with.
+# The share of the samples before the one that is the baseline of the memory's growth.
 _WARM_UP = 0.2
 
 
 @dataclass
 class Outcome:
-    """What a soak has found."""
+    """The results of a soak test."""
 
     seen: Seen = field(default_factory=Seen)
     ledger: Ledger = field(default_factory=Ledger)
@@ -51,7 +52,7 @@ class Outcome:
     broken: list[str] = field(default_factory=list)
 
     def judge(self) -> None:
-        """Say what was promised and not kept."""
+        """Add each violated promise to `broken`."""
         self.broken += [f"late: {line}" for line in self.seen.late]
         under_way = self.imports["queued"] + self.imports["running"] + self.imports["unknown"]
         if under_way or not self.imports["succeeded"]:
@@ -65,13 +66,13 @@ class Outcome:
 
     @property
     def growth(self) -> float:
-        """Megabytes, from the end of the warm-up."""
+        """Return the growth of the memory since the warm-up, in MB."""
         start = self.memory[int(len(self.memory) * _WARM_UP)]
         return self.memory[-1] - start
 
 
 def main() -> int:
-    """Soak, and write the report; 1 when a promise was broken."""
+    """Run the soak test and print the report; return 1 if a promise was broken."""
     arguments = _arguments()
     with (
         postgres() as (server, folder),
@@ -81,7 +82,7 @@ def main() -> int:
     ):
         content = _files(folder)
         outcome = asyncio.run(_soak(arguments, database, running["service"], _Means(disk, content)))
-        # The server was restarted.
+        # A fault has restarted the server, so the old connection is closed.
         database.close()
         about = machine.about(database, f"{_CLIENTS} clients", ())
     outcome.judge()
@@ -107,7 +108,7 @@ def _arguments() -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class _Means:
-    """The disk that can be filled, if any, and the files to upload."""
+    """The disk to fill, if there is one, and the files to upload."""
 
     disk: Path | None
     files: list[bytes]
@@ -146,7 +147,7 @@ async def _soak(
 
 
 async def _disturb(arguments: argparse.Namespace, faults: Faults, outcome: Outcome) -> None:
-    """A fault every so often, each kind in its turn; the last one well before the end."""
+    """Cause a fault at regular intervals, each kind in turn, and stop well before the end."""
     ends = time.monotonic() + arguments.minutes * 60
     kinds: Sequence[tuple[str, Callable[[], Any]]] = faults.all()
     number = 0
@@ -155,7 +156,7 @@ async def _disturb(arguments: argparse.Namespace, faults: Faults, outcome: Outco
         name, make = kinds[number % len(kinds)]
         number += 1
         cli.say(f"{name}: {outcome.ledger.confirmed:,} writes confirmed so far")
-        # What is in the way of one fault, such as the last one, is no finding.
+        # A fault may fail because of the previous one, which is no error of the service.
         with contextlib.suppress(OSError, asyncpg.PostgresError):
             await make()
             outcome.faults[name] += 1
@@ -180,7 +181,7 @@ async def _stored(dsn: str) -> dict[int, str]:
 
 
 async def _left_over(dsn: str) -> int:
-    """Connections to the database; those that are in a transaction count as many."""
+    """Count the connections to the database. One idle in a transaction counts as 1000 more."""
     connection = await asyncpg.connect(dsn)
     try:
         count: int = await connection.fetchval(

@@ -1,4 +1,4 @@
-"""Clients of all kinds, who go on whatever happens and remember what they were told."""
+"""The clients of the soak test, which continue after errors and record their answers."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ import httpx
 
 from benchmarks.soak.ledger import GONE, Ledger, State
 
-# Seconds: a read waits for a connection (5) and its statement (3.5), a write for several.
+# In seconds. A read waits for a connection (5) and one statement (3.5), a write for several.
 READ_DEADLINE = 10.0
 WRITE_DEADLINE = 30.0
 _READS = (
@@ -32,17 +32,17 @@ _DEAL = {
     "checkin_date": "2027-01-01",
     "checkout_date": "2027-01-05",
 }
-# Where ids of files end and those of these clients begin.
+# The first `external_id` of these clients, higher than all ids of files.
 FIRST_ID = 1_000_000_000
 _PAUSE = 0.02
 
 
 @dataclass
 class Seen:
-    """What all clients have seen together."""
+    """The combined observations of all clients."""
 
     statuses: Counter[str] = field(default_factory=Counter)
-    # A line for each request that was answered later than it may.
+    # A line for each request that missed its deadline.
     late: list[str] = field(default_factory=list)
     slowest: dict[str, float] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class Seen:
 
 
 class Client:
-    """One that writes its own deals, one after the other, and reads in between."""
+    """A client that writes its own deals, one after the other, and reads in between."""
 
     def __init__(self, http: httpx.AsyncClient, number: int, seen: Seen, ledger: Ledger) -> None:
         self._http = http
@@ -64,7 +64,7 @@ class Client:
         self._ledger = ledger
         self._chance = random.Random(number)  # noqa: S311 - a mix
         self._ids = itertools.count(FIRST_ID + number * 1_000_000)
-        # By external_id, the deal's own id, once it is known.
+        # Maps the external_id of each deal to its id, once that is known.
         self._mine: dict[int, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -84,7 +84,7 @@ class Client:
         try:
             response = await self._http.request(method, path, timeout=4 * limit, **options)
         except httpx.HTTPError:
-            # The server ended the connection, or does not listen.
+            # The server closed the connection or does not listen.
             await asyncio.sleep(0.1)
         status = response.status_code if response is not None else None
         self._seen.note(kind, f"{method} {path}", status, time.monotonic() - started, limit)
@@ -116,7 +116,7 @@ class Client:
     async def _remove(self) -> None:
         if self._mine:
             external_id = self._chance.choice(list(self._mine))
-            # Once, whatever comes of it: a second time its 404 would say nothing.
+            # Deletes a deal only once, because the 404 of a second DELETE would prove nothing.
             deal_id = self._mine.pop(external_id)
             removed = await self._ask("write", "DELETE", f"/deals/{deal_id}")
             self._told(external_id, removed, self._ledger.states[external_id], GONE)
@@ -132,7 +132,7 @@ class Client:
 
 
 class Uploader:
-    """Sends small files, one after the other; each must end, and say what became of its rows."""
+    """A client that uploads small files one after the other. Each import must end."""
 
     ROWS = 300
 
@@ -162,7 +162,7 @@ class Uploader:
             await asyncio.sleep(1.0)
 
     async def states(self, seconds: float) -> Counter[str]:
-        """What has become of all of them, once none is under way any more."""
+        """Wait until all imports have ended, and return the numbers of their states."""
         deadline = time.monotonic() + seconds
         while True:
             found: Counter[str] = Counter()

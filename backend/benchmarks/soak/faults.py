@@ -1,4 +1,4 @@
-"""What goes wrong, one after the other."""
+"""The faults of the soak test."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ _DISK = "4m"
 
 
 class Faults:
-    """Of the database at `dsn`, the server with the pid and its worker, and the uploads' disk."""
+    """Faults of the database at `dsn`, of the server and its worker, and of the uploads' disk."""
 
     def __init__(self, dsn: str, server: int, disk: Path | None) -> None:
         self._dsn = dsn
@@ -27,7 +27,7 @@ class Faults:
         self._disk = disk
 
     def all(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-        """Those that can be made here, by their names."""
+        """Return the faults that this machine allows, with their names."""
         found: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("connections terminated", self._terminate),
             ("database restarted", self._restart),
@@ -54,7 +54,7 @@ class Faults:
         finally:
             await connection.close()
         if found is None:
-            raise BenchmarkError("there is no /proc on this system that tells of processes")
+            raise BenchmarkError("this system has no /proc with information about processes")
         return found
 
     async def _terminate(self) -> None:
@@ -68,7 +68,7 @@ class Faults:
             await connection.close()
 
     async def _restart(self) -> None:
-        # Its supervisor starts it again.
+        # The supervisor restarts the database.
         os.kill(await self._postmaster(), signal.SIGINT)
 
     async def _hang(self) -> None:
@@ -103,7 +103,7 @@ class Faults:
 def _workers(server: int) -> Iterator[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
-        # A process may end while one looks at it.
+        # A process may end while its files are read.
         with suppress(OSError):
             command = (entry / "cmdline").read_bytes()
             if processes.parent(pid) == server and b"spawn_main" in command:
@@ -119,7 +119,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """`folder` as a disk that is soon full; None where only root could make one."""
+    """Mount a small disk at `folder` and yield the folder, or yield None without the rights."""
     folder.mkdir(parents=True)
     options = ["-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(["/bin/mount", *options], check=False).returncode:

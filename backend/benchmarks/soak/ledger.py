@@ -1,16 +1,16 @@
-"""What clients were told about their deals, against what is stored in the end."""
+"""The ledger of answered writes, which is compared with the stored deals at the end."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
 GONE: Final = None
-# A deal as the ledger knows it: its price, or that there is none.
+# The state of a deal: its price, or GONE.
 State = str | None
 
 
 @dataclass
 class Ledger:
-    """By `external_id`, what a deal may be: one state, or two where no answer said which."""
+    """The possible states of each deal by `external_id`: two if an answer was lost."""
 
     states: dict[int, set[State]] = field(default_factory=dict)
     confirmed: int = 0
@@ -18,10 +18,10 @@ class Ledger:
     unsure: int = 0
 
     def told(self, external_id: int, status: int | None, before: set[State], after: State) -> None:
-        """Take down the answer to a write that would turn `before` into `after`.
+        """Record the answer to a write that changes `before` into `after`.
 
-        A 2xx has done it and a 4xx has not. Anything else, or no answer, may have: the transaction
-        is committed before it is answered, and the answer can be lost.
+        A 2xx means that the write happened, and a 4xx that it did not. Any other answer, or none,
+        leaves both possible: the transaction commits before the answer, which can be lost.
         """
         if status is not None and status < 300:  # noqa: PLR2004 - success
             self.states[external_id] = {after}
@@ -34,7 +34,7 @@ class Ledger:
             self.unsure += 1
 
     def contradictions(self, stored: dict[int, str]) -> list[str]:
-        """Deals that are not what some client was told."""
+        """Return the deals whose stored state contradicts an answer."""
         return [
             f"deal {number}: told {sorted(map(str, allowed))}, stored {stored.get(number)}"
             for number, allowed in self.states.items()

@@ -1,4 +1,4 @@
-"""The least that can answer: bare ASGI and asyncpg, the service's SQL by hand, the same bytes out.
+"""The floor: a minimal server with bare ASGI, asyncpg and the service's SQL by hand.
 
-It checks nothing and knows only what the scenarios ask.
+It sends the same bytes as the service, validates nothing and supports only the scenarios' requests.
 """

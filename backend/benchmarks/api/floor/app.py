@@ -1,4 +1,4 @@
-"""The application: one `if` a route."""
+"""The floor's application, with one `if` per route."""
 
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -17,7 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Floor:
-    """Its pool opens and closes with the server."""
+    """The ASGI application. Its pool opens and closes with the server."""
 
     def __init__(self) -> None:
         self._reads: Reads
@@ -40,7 +40,7 @@ class Floor:
             min_size=int(os.environ["DB_POOL_SIZE"]),
             max_size=int(os.environ["DB_POOL_SIZE"]) + int(os.environ["DB_MAX_OVERFLOW"]),
             server_settings={"jit": "off", "timezone": "UTC", "application_name": "floor"},
-            # Nothing here changes a session, so there is nothing to reset by a statement.
+            # The floor changes no session state, so asyncpg needs no reset statement.
             reset=_no_reset,
         )
         key = os.environ["SIGNING_KEY"].encode()

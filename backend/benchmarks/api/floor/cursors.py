@@ -1,4 +1,4 @@
-"""Cursors as the service signs them: the last row's values, by a key derived from the query."""
+"""Cursors in the service's format: the signed values of the last row, bound to the query."""
 
 import hmac
 import json
@@ -23,7 +23,7 @@ Filters = tuple[tuple[str, str], ...]
 
 
 def encoded(key: bytes, binding: bytes, fields: list[str], values: list[Any]) -> str:
-    """Return the cursor behind a row; money comes as text."""
+    """Return the cursor after a row. Prices are text."""
     written = [
         (_KINDS.get(field, "i"), value if isinstance(value, int | str) else value.isoformat())
         for field, value in zip(fields, values, strict=True)
@@ -36,7 +36,7 @@ def decoded(key: bytes, binding: bytes, cursor: str) -> list[Any]:
     """Return the values of a cursor.
 
     Raises:
-        ValueError: another query's, or no cursor.
+        ValueError: the text is no cursor, or it belongs to another query.
     """
     payload, _, signature = cursor.partition(".")
     if not hmac.compare_digest(signature, _signature(key, binding, payload.encode())):
@@ -47,7 +47,7 @@ def decoded(key: bytes, binding: bytes, cursor: str) -> list[Any]:
 
 @lru_cache(maxsize=256)
 def binding_of(name: str, sort: str, filters: Filters) -> bytes:
-    """Return what a cursor is bound to: list, order and filters."""
+    """Return the list, order and filters that a cursor is bound to, as bytes."""
     values = {name: [value] if name == "category" else value for name, value in filters}
     context = {"list": name, "sort": sort, "filters": values}
     return b"cursor" + json.dumps(context, sort_keys=True).encode()

@@ -1,4 +1,4 @@
-"""Query strings, links and answers, by hand."""
+"""Hand-written query strings, links and answers."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -14,13 +14,13 @@ _JSON = (b"content-type", b"application/json")
 
 
 def arguments(query: bytes) -> dict[str, str]:
-    """The parameters of a query string; of one that is repeated, the last."""
+    """Return the parameters of a query string, with the last value of a repeated one."""
     pairs = (pair.partition("=") for pair in query.decode().split("&") if pair)
     return {name: unquote_plus(value) for name, _, value in pairs}
 
 
 def page(path: str, query: bytes, content: dict[str, Any], got: int) -> Answer:
-    """The answer with a page and the links to the first and the next."""
+    """Return an answer with a page and links to the first and the next page."""
     kept = [
         pair
         for pair in query.decode().split("&")
@@ -36,12 +36,12 @@ def page(path: str, query: bytes, content: dict[str, Any], got: int) -> Answer:
 
 
 def answer(content: Any) -> Answer:
-    """The answer with this body."""
+    """Return an answer with a JSON body."""
     return 200, [_JSON], dumped(content)
 
 
 def tagged(content: dict[str, Any], *, location: str | None = None) -> Answer:
-    """The answer with a body that has a version; 201 when it was made at a location."""
+    """Return an answer with an ETag from the version; with status 201 if there is a location."""
     body = dumped(content)
     tag = f'"{content["version"]}.{blake2b(body, digest_size=8).hexdigest()}"'
     headers = [_JSON, (b"etag", tag.encode())]
@@ -51,7 +51,7 @@ def tagged(content: dict[str, Any], *, location: str | None = None) -> Answer:
 
 
 def dumped(content: Any) -> bytes:
-    """JSON; decimals as text, timestamps with a Z."""
+    """Return JSON with decimals as text and timestamps with a Z."""
     return orjson.dumps(content, default=_text, option=orjson.OPT_UTC_Z)
 
 

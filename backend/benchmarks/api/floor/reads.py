@@ -1,4 +1,4 @@
-"""The routes that read."""
+"""The floor's routes that read."""
 
 from decimal import Decimal
 from typing import Any
@@ -22,14 +22,14 @@ _DEAL_TOTAL, _HOTEL_TOTAL = 21, 10
 
 
 class Reads:
-    """Answers from a pool, with cursors of a key."""
+    """The read routes, with a connection pool and a key for cursors."""
 
     def __init__(self, pool: asyncpg.Pool, key: bytes) -> None:
         self._pool = pool
         self._key = key
 
     async def deals(self, query: bytes) -> Answer:
-        """A page of deals."""
+        """Return a page of deals."""
         given = arguments(query)
         sort, limit = given.get("sort", "id"), int(given.get("limit", 20))
         filters = tuple(sorted(pair for pair in given.items() if pair[0] not in _NOT_FILTERS))
@@ -58,7 +58,7 @@ class Reads:
         return page("/deals", query, content, len(items))
 
     async def hotels(self, query: bytes) -> Answer:
-        """A page of hotels, by offset."""
+        """Return a page of hotels by offset."""
         given = arguments(query)
         skip, limit = int(given.get("skip", 0)), int(given.get("limit", 20))
         start: sql.Start = "offset" if skip else "first"
@@ -73,7 +73,7 @@ class Reads:
         return page("/hotels", query, content, len(items))
 
     async def deal(self, deal_id: int, if_none_match: bytes | None) -> Answer:
-        """One deal, or that it is as the client has it."""
+        """Return one deal, or 304 if the client's ETag matches."""
         row = await self._pool.fetchrow(sql.ONE_DEAL, deal_id)
         if row is None:
             return 404, [], b""
@@ -84,7 +84,7 @@ class Reads:
         return status, headers, body
 
     async def statistics(self) -> Answer:
-        """Each city's average price and number of deals."""
+        """Return each city's average price and number of deals."""
         rows = await self._pool.fetch(sql.STATISTICS)
         return answer([{"city": r[0], "avg_price": r[1], "deal_count": r[2]} for r in rows])
 
@@ -101,7 +101,7 @@ def _page(
 
 
 def deal(row: asyncpg.Record) -> dict[str, Any]:
-    """A deal from a row of `sql.shown`."""
+    """Return a deal from a row of `sql.shown`."""
     return {
         "id": row[0],
         "external_id": row[1],
@@ -130,7 +130,7 @@ def deal(row: asyncpg.Record) -> dict[str, Any]:
 
 
 def hotel(row: asyncpg.Record) -> dict[str, Any]:
-    """A hotel from a row of `sql.hotels_page`."""
+    """Return a hotel from a row of `sql.hotels_page`."""
     return {
         "id": row[0],
         "name": row[1],

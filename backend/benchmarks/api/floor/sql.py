@@ -1,4 +1,4 @@
-"""The service's statements, written by hand."""
+"""The service's SQL statements, written by hand."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,7 +16,7 @@ AVERAGE = "round(hotels.star_rating, 2)::float8"
 
 
 def shown(average: str, categories: str = _CATEGORIES) -> str:
-    """What a deal is shown with, of `deal` and `hotels`; money as text, as it is sent."""
+    """Return the select list of a deal over `deal` and `hotels`, with prices as text."""
     return f"""
     deal.id, deal.external_id, deal.hotel_id, deal.room_type, deal.star_rating,
     deal.price_per_night::text, deal.original_price::text, deal.discount_percent,
@@ -40,7 +40,7 @@ _BY_CATEGORY = """
     SELECT coalesce(sum(deal_count), 0)::bigint FROM category_totals
     WHERE category_id IN (SELECT id FROM categories WHERE name = lower_case($1))
 """
-# By name; `{}` is the number of the parameter.
+# Maps filters to conditions. `{}` is the number of the parameter.
 _ON_HOTELS = {
     "city": "hotels.city_folded = fold_case(${})",
     "min_stars": "hotels.star_rating >= ${}",
@@ -50,7 +50,7 @@ _ON_DEALS = {"price_min": "price_per_night >= ${}", "price_max": "price_per_nigh
 
 @lru_cache(maxsize=256)
 def hotels_page(start: Start, rows: int) -> str:
-    """Its parameter is the offset, if it has one."""
+    """Return the statement of a page of hotels. Its only parameter is the offset, if any."""
     offset = "OFFSET $1" if start == "offset" else ""
     return f"""
         SELECT page.*, counted.total
@@ -67,17 +67,18 @@ def hotels_page(start: Start, rows: int) -> str:
 def deals_page(
     filters: tuple[str, ...], sort: str, start: Start, rows: int, *, counted: bool
 ) -> str:
-    """Parameters: the filters, and then the offset, or the last id before the page, or nothing.
+    """Return the statement of a page of deals.
 
-    Filters and cursors go with the order of `id` only. The number of rows is written out: for a
-    limit that is a parameter PostgreSQL plans each time.
+    Its parameters are the filters, followed by the offset or the last id before the page, if any.
+    Filters and cursors require the order of `id`. The limit is a literal, because PostgreSQL plans
+    each execution again for a bound limit.
     """
     fields = [*sort.split(","), *(["id"] if sort.lstrip("-") != "id" else [])]
     order = [f"{field[1:]} DESC" if field[0] == "-" else field for field in fields]
     picked = _picked(filters, ", ".join(order), start, rows)
     source = f"({picked}) AS deal JOIN hotels ON hotels.id = deal.hotel_id"
     if counted:
-        # A page past the end has a total, too.
+        # The left join returns the total even for a page past the end.
         source = f"(SELECT ({_total(filters)}) AS total) AS counted LEFT JOIN ({source}) ON true"
     return f"""
         SELECT {shown(AVERAGE)}, {"counted.total" if counted else "NULL::bigint"}
@@ -86,7 +87,7 @@ def deals_page(
 
 
 def _picked(filters: tuple[str, ...], order: str, start: Start, rows: int) -> str:
-    """The page's deals: in the order of `id` merged from those of each hotel or of the category."""
+    """Return the query of the page's deals, merged from those of each hotel or category."""
     number = len(filters) + 1
     offset = f"OFFSET ${number}" if start == "offset" else ""
     reach = f"{rows} + ${number}" if start == "offset" else f"{rows}"

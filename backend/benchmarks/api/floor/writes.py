@@ -1,4 +1,4 @@
-"""The routes that write: one statement each, which is its own transaction; `create` by two, too."""
+"""The floor's routes that write, each by one autocommit statement except `create_by_two`."""
 
 from datetime import date
 from decimal import Decimal
@@ -78,18 +78,18 @@ _INSERT_MANY = """
 
 
 class Writes:
-    """Answers from a pool."""
+    """The write routes, with a connection pool."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     async def create(self, body: bytes) -> Answer:
-        """A new deal, and its links with it, in one statement."""
+        """Create a deal with its categories in one statement."""
         row = await self._pool.fetchrow(_INSERT, *_values(body))
         return _created(row)
 
     async def create_by_two(self, body: bytes) -> Answer:
-        """A new deal and then its links, in a transaction: what one writes who does not count."""
+        """Create a deal and then its categories, as two statements in a transaction."""
         values = _values(body)
         async with self._pool.acquire() as connection, connection.transaction():
             row = await connection.fetchrow(_INSERT_FIRST, *values)
@@ -98,13 +98,13 @@ class Writes:
         return _created(row)
 
     async def change(self, deal_id: int, body: bytes) -> Answer:
-        """Another price."""
+        """Change the price of a deal."""
         price = Decimal(orjson.loads(body)["price_per_night"])
         row = await self._pool.fetchrow(_UPDATE, deal_id, price)
         return tagged(deal(row)) if row is not None else (404, [], b"")
 
     async def create_many(self, body: bytes) -> Answer:
-        """New deals."""
+        """Create many deals."""
         rows = await self._pool.fetch(_INSERT_MANY, body.decode())
         results: list[dict[str, Any]] = [
             {"index": index, "status": "created", "id": row[0], "error": None}
