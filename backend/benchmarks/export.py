@@ -42,7 +42,7 @@ class Measured:
 
 
 def main() -> int:
-    """Run the benchmark; return 1 if the server's memory grows by more than allowed."""
+    """Run the benchmark. Return 1 if the server's memory grows by more than allowed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--most", type=float, default=50.0, help="MB that memory may grow by")

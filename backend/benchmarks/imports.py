@@ -41,7 +41,7 @@ Row = tuple[str, str, str]
 
 
 def main() -> int:
-    """Run the benchmark; with --check, return 1 if a target is missed."""
+    """Run the benchmark. With --check, return 1 if a target is missed."""
     arguments = _arguments()
     with postgres() as (server, folder), _database(server, folder) as database:
         return _run(arguments, database, folder)

@@ -22,7 +22,7 @@ _LEAST = 0.95
 
 
 def main() -> int:
-    """Measure both servers in turns; with --check, return 1 if the cost is too high."""
+    """Measure both servers in turns. With --check, return 1 if the cost is too high."""
     arguments = _arguments()
     load = cli.generator(arguments.client)
     with postgres() as (server, folder), filled(server, folder, arguments.rows) as database:

@@ -46,7 +46,7 @@ _Found = dict[_Crowd, list[Load]]
 
 
 def main() -> int:
-    """Measure all crowds in turns; with --check, return 1 if a limit is exceeded."""
+    """Measure all crowds in turns. With --check, return 1 if a limit is exceeded."""
     arguments = _arguments()
     with postgres() as (server, folder), filled(server, folder, arguments.rows) as database:
         with servers(["service"], database, {}) as running:

@@ -51,7 +51,7 @@ class Visit:
 
 
 def main() -> int:
-    """Visit each page several times in turns; with --check, return 1 if a limit is exceeded."""
+    """Visit each page several times in turns. With --check, return 1 if a limit is exceeded."""
     arguments = _arguments()
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:

@@ -61,7 +61,7 @@ def look_at(db: Engine) -> None:
 
 
 def run_source(source: str, name: str, namespace: dict[str, Any]) -> None:
-    """Run statements one by one and print their values, as a prompt does; stop at an error."""
+    """Run statements one by one and print their values, as a prompt does. Stop at an error."""
     for statement in ast.parse(source, name).body:
         exec(compile(ast.Interactive([statement]), name, "single"), namespace)  # noqa: S102 - a prompt
 

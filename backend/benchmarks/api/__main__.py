@@ -28,7 +28,7 @@ _PICTURE = "performance.svg"
 
 
 def main() -> int:
-    """Run the benchmark; return 1 if answers differ, requests fail or --check finds a miss."""
+    """Run the benchmark. Return 1 if answers differ, requests fail or --check finds a miss."""
     arguments = _arguments()
     with postgres() as (server, folder):
         return _run(arguments, server, folder)

@@ -108,7 +108,7 @@ class Measurement:
         )
 
     def _warm_up(self, requests: list[Request], server: Server, case: Case) -> Generator:
-        """Warm up connections, prepared statements and caches; return a suitable generator."""
+        """Warm up connections, prepared statements and caches. Return a suitable generator."""
         seconds = min(_WARM_UP_SECONDS, self.seconds)
         load = BuiltIn().run(server.port, requests, connections=case.connections, seconds=seconds)
         return suited(self.generator, load, self.seconds)

@@ -45,7 +45,7 @@ _KINDS = {"list": 50, "deal": 25, "not-modified": 5, "hotels": 8, "stats": 5, "p
 
 
 def main() -> int:
-    """Run the benchmark; return 1 if requests fail or --check finds too much growth."""
+    """Run the benchmark. Return 1 if requests fail or --check finds too much growth."""
     arguments = _arguments()
     if not processes.AVAILABLE:
         raise BenchmarkError("this system has no /proc with the memory of processes")

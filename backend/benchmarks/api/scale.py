@@ -55,7 +55,7 @@ class Point:
 
 
 def main() -> int:
-    """Run the benchmark; return 1 if a total is wrong or a request fails."""
+    """Run the benchmark. Return 1 if a total is wrong or a request fails."""
     arguments = _arguments()
     largest = max(arguments.sizes)
     with postgres(lambda folder: _require_space(folder, largest)) as (server, folder):

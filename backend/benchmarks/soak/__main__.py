@@ -72,7 +72,7 @@ class Outcome:
 
 
 def main() -> int:
-    """Run the soak test and print the report; return 1 if a promise was broken."""
+    """Run the soak test and print the report. Return 1 if a promise was broken."""
     arguments = _arguments()
     with (
         postgres() as (server, folder),

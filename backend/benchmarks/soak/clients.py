@@ -68,7 +68,7 @@ class Client:
         self._mine: dict[int, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop."""
+        """Run until `stop` is set."""
         kinds = (self._read, self._make, self._change, self._remove, self._make_wrongly)
         while not stop.is_set():
             (act,) = self._chance.choices(kinds, weights=(60, 18, 12, 6, 4))
@@ -143,7 +143,7 @@ class Uploader:
         self.refused = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop."""
+        """Run until `stop` is set."""
         while not stop.is_set():
             try:
                 answer = await self._http.post(

@@ -41,7 +41,7 @@ def answer(content: Any) -> Answer:
 
 
 def tagged(content: dict[str, Any], *, location: str | None = None) -> Answer:
-    """Return an answer with an ETag from the version; with status 201 if there is a location."""
+    """Return an answer with an ETag from the version, and status 201 if there is a location."""
     body = dumped(content)
     tag = f'"{content["version"]}.{blake2b(body, digest_size=8).hexdigest()}"'
     headers = [_JSON, (b"etag", tag.encode())]

@@ -63,7 +63,7 @@ async def upgrade_async(url: str, revision: str = "head") -> None:
 
 
 def known_revisions() -> list[str]:
-    """Return the revisions of this installation, oldest first; none if it has no migrations."""
+    """Return the revisions of this installation, oldest first, or none without migrations."""
     try:
         scripts = ScriptDirectory.from_config(alembic_config())
     except ConfigurationError:

@@ -84,7 +84,7 @@ def account_for(home: Path, binaries: Path) -> Account:
     prefix: tuple[str, ...] = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
     if owner == 0:
         # initdb finds its programs by access(2), which checks the real user. Without the securebit,
-        # the kernel drops the capability of a real user who is not root for this check.
+        # the kernel drops the capability of a non-root real user for this check.
         prefix += (
             "--inh-caps=+dac_override",
             "--ambient-caps=+dac_override",

@@ -142,7 +142,7 @@ def find_socket_folder(home: Path) -> Path | None:
 
 def make_socket_folder(home: Path) -> Path:
     """Create a private folder with a short path, and record it for the server's other users."""
-    # Not XDG_RUNTIME_DIR: it vanishes when its user logs out, however long the service runs.
+    # XDG_RUNTIME_DIR is unsuitable, because it is removed when its user logs out.
     for base in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - private inside
         if _fits(Path(base, supervisor.SOCKET_PREFIX + "_" * 8)) and os.access(base, os.W_OK):
             folder = Path(tempfile.mkdtemp(prefix=supervisor.SOCKET_PREFIX, dir=base))
@@ -172,7 +172,7 @@ def open_log(home: Path) -> int:
 
 
 def is_dying(pid: int) -> bool:
-    """Return whether a process has freed its memory already; False on systems without /proc."""
+    """Return whether a process has freed its memory, or False on systems without /proc."""
     try:
         return not Path(f"/proc/{pid}/cmdline").read_bytes()
     except ProcessLookupError:

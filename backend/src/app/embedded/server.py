@@ -193,7 +193,7 @@ class _Use:
                 os.close(share)
 
     def _see_out(self) -> bool:
-        """Return True once other processes stay or the server has stopped; False on a timeout."""
+        """Return True once the server stopped or other processes stay, or False on a timeout."""
         deadline = time.monotonic() + _STOP_LIMIT
         probe = data_directory.open_lock(self._home / supervisor.USERS_LOCK)
         try:
@@ -282,7 +282,7 @@ class _Use:
             os.close(descriptor)
 
     def _supervisor_state(self) -> tuple[int, str]:
-        """Return the supervisor's process id and state; (0, "") before it has written them."""
+        """Return the supervisor's process id and state, or (0, "") before it writes them."""
         words = (self._home / supervisor.SUPERVISOR_LOCK).read_text().split()
         return (int(words[0]), words[1]) if len(words) == len(("pid", "state")) else (0, "")
 

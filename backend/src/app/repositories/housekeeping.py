@@ -66,7 +66,7 @@ class HousekeepingRepository:
         return set(await self._session.scalars(_KNOWN_UPLOADS, {"names": list(names)}))
 
     async def remove_rejects(self, age: timedelta, batch: int) -> int:
-        """Remove the rejects of imports that ended longer ago than `age`; return their number."""
+        """Remove the rejects of imports that ended longer ago than `age`, and count them."""
         found = await self._session.execute(_REMOVE_REJECTS, {"age": age, "batch": batch})
         return len(found.all())
 

@@ -82,7 +82,7 @@ class IdempotencyRepository:
         self._session = session
 
     async def claim(self, identity: KeyIdentity) -> tuple[bool, StoredResponse | None]:
-        """Claim a key; return whether no other request holds it, and a stored response if any."""
+        """Try to claim a key. Return whether it was free, and the stored response if any."""
         row = (await self._session.execute(_CLAIM, identity.parameters)).one()
         stored = StoredResponse(*row[1:]) if row.status is not None else None
         return row.free, stored

@@ -46,7 +46,7 @@ def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> 
     """Check all columns of `chunk`, and reject each row for its first problem in column order.
 
     `hash_key` is a secret of 16 characters for one load. It keys the hashes of the rows, so that
-    nobody can craft a file in which two different rows have the same hash.
+    an attacker cannot craft a file in which two different rows have the same hash.
     """
     fields = {
         name: arrow_text.column_of(chunk.frame[str(place)])

@@ -136,7 +136,7 @@ class RecordCutter:
         return records
 
     def _more(self) -> int:
-        """Append a block to the buffer without splitting CR LF; return its number of newlines."""
+        """Append a block to the buffer without splitting CR LF, and return its newlines."""
         block = self._source.read()
         while block.endswith(b"\r") and (following := self._source.read()):
             block += following

@@ -79,7 +79,7 @@ def bind_parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def total(filters: frozenset[str], count: str, *, single_category: bool) -> ColumnElement[Any]:
-    """Return an expression for the number of deals that pass; null if `count` is "none"."""
+    """Return an expression for the number of deals that pass, or null if `count` is "none"."""
     if count == "none":
         return NO_TOTAL
     if filters <= _COUNTED_BY_HOTEL:

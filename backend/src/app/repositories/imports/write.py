@@ -1,6 +1,6 @@
-"""Writes of imports: queue, claim, record chunk by chunk, end.
+"""Writes of imports: they queue, claim and end imports, and record their chunks.
 
-Each change notifies the channel `imports` with the import's id.
+Each change sends a notification with the import's id on the channel `imports`.
 """
 
 from collections.abc import Collection, Mapping
