@@ -110,13 +110,13 @@ class TestSettings:
 
         assert severities(rules.capacity(make_settings(), make_server(), two)) == ["fine"]
         (many,) = rules.capacity(make_settings(), make_server(), five)
-        assert many.evidence["wanted"] == 5 * 33 + 12
-        assert "max_connections = '187'" in many.remedy
-        assert "DB_POOL_SIZE=5 DB_MAX_OVERFLOW=2" in many.advice
+        assert many.evidence["wanted"] == 5 * 36 + 12
+        assert "max_connections = '202'" in many.remedy
+        assert "DB_POOL_SIZE=5 DB_MAX_OVERFLOW=0" in many.advice
         (limited,) = rules.capacity(make_settings(), make_server(role_limit=20), make_context())
-        assert limited.remedy == 'ALTER ROLE "deals" CONNECTION LIMIT 55;'
+        assert limited.remedy == 'ALTER ROLE "deals" CONNECTION LIMIT 58;'
         (narrow,) = rules.capacity(make_settings(), make_server(database_limit=20), make_context())
-        assert narrow.remedy == 'ALTER DATABASE "shop" CONNECTION LIMIT 55;'
+        assert narrow.remedy == 'ALTER DATABASE "shop" CONNECTION LIMIT 58;'
 
 
 class TestSessions:

@@ -306,8 +306,8 @@ class TestSessions:
         assert full.evidence["somebody (idle)"] == 1
         (pools,) = select_findings(findings, "pools")
         assert pools.severity == "problem"
-        assert pools.evidence["wanted"] == 4 * (2 * (5 + 10) + 2 + 1) + 12
-        assert "CONNECTION LIMIT 154" in pools.remedy
+        assert pools.evidence["wanted"] == 4 * (2 * (5 + 10) + 3 + 2 + 1) + 12
+        assert "CONNECTION LIMIT 166" in pools.remedy
 
 
 class TestBackgroundWork:

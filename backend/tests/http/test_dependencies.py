@@ -32,3 +32,18 @@ async def test_dependency_override_does_not_reach_another_application(
     app.dependency_overrides[get_actor] = lambda: Actor("reader", frozenset())
 
     assert (await api.post("/hotels", json=HOTEL)).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/hotels/1", "/categories", "/hotels", "/"])
+async def test_read_is_answered_while_writes_hold_all_of_their_connections(
+    own_settings: Settings, path: str
+) -> None:
+    one = {"db_pool_size": 1, "db_max_overflow": 0, "db_pool_timeout": 0.1}
+    app = create_app(own_settings.model_copy(update=one))
+    async with app_client(app) as client:
+        await client.post("/hotels", json=HOTEL)
+        async with app.state.services.uow.begin():
+            written = await client.post("/hotels", json=HOTEL)
+            read = await client.get(path)
+
+    assert (written.status_code, read.status_code) == (503, 200)

@@ -18,6 +18,8 @@ from app.db.unit_of_work import UnitOfWork
 from app.observability.metrics import PoolState
 from app.observability.sql_statistics import count_statements
 
+# Connections of the sessions that read. One statement takes each of them for a millisecond.
+READ_SESSIONS = 3
 _IDLE_SECONDS = 30.0
 # The driver's timeout exceeds the server's by this. The driver's only matters if the server hangs.
 _GRACE_SECONDS = 0.5
@@ -32,13 +34,25 @@ class Database:
     def __init__(self, urls: DatabaseUrls, settings: Settings, name: str = "hotel-deals") -> None:
         self._urls = urls
         self._settings = settings
+        pooled = urls.pooled
+        writing = {"application_name": name}
+        arguments = _connect_args(settings, settings.db_statement_timeout, writing, pooled=pooled)
         self._write_limiter = _limiter(settings)
-        self.write_engine = _create_engine(urls, settings, name)
-        count_statements(self.write_engine.sync_engine)
-        self.uow = UnitOfWork(
-            async_sessionmaker(self.write_engine, expire_on_commit=False), self._write_limiter
+        self.write_engine = _create_engine(
+            urls.primary, settings, arguments, settings.db_pool_size, settings.db_max_overflow
         )
-        self.reader = _reader(urls, settings, name)
+        self.uow = _unit_of_work(self.write_engine, self._write_limiter)
+        reading = {**writing, "default_transaction_read_only": "on"}
+        arguments = _connect_args(settings, settings.db_read_timeout, reading, pooled=pooled)
+        self._read_limiter = ConnectionLimiter(READ_SESSIONS, 0, settings.db_pool_timeout)
+        self._read_engine = _create_engine(urls.replica, settings, arguments, READ_SESSIONS, 0)
+        # Reads by the ORM. They have their own connections, because writes can wait for locks.
+        self.reads = _unit_of_work(self._read_engine, self._read_limiter)
+        self.reader = Reader(
+            _limiter(settings),
+            max(settings.db_pool_recycle, 0),
+            {**driver_arguments(urls.replica), **arguments},
+        )
         self.replicated = urls.replica != urls.primary
         self.streams = SnapshotConnections(
             settings.export_concurrency, _export_arguments(urls, settings)
@@ -51,6 +65,7 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         """Close every pooled connection."""
         await self.reader.close()
+        await self._read_engine.dispose()
         await self.write_engine.dispose()
 
     def with_application_name(self, name: str) -> "Database":
@@ -59,20 +74,19 @@ class Database:
 
     def pools(self) -> dict[str, PoolState]:
         """Return the state of each pool by its name."""
-        idle = cast("QueuePool", self.write_engine.pool).checkedin()
-        return {"read": self.reader.pool_state(), "write": self._write_limiter.state(idle)}
+        return {
+            "read": self.reader.pool_state(),
+            "read_session": self._read_limiter.state(_idle(self._read_engine)),
+            "write": self._write_limiter.state(_idle(self.write_engine)),
+        }
 
 
-def _reader(urls: DatabaseUrls, settings: Settings, name: str) -> Reader:
-    server_settings = {"application_name": name, "default_transaction_read_only": "on"}
-    arguments = _connect_args(
-        settings, settings.db_read_timeout, server_settings, pooled=urls.pooled
-    )
-    return Reader(
-        _limiter(settings),
-        max(settings.db_pool_recycle, 0),
-        {**driver_arguments(urls.replica), **arguments},
-    )
+def _idle(engine: AsyncEngine) -> int:
+    return cast("QueuePool", engine.pool).checkedin()
+
+
+def _unit_of_work(engine: AsyncEngine, limiter: ConnectionLimiter) -> UnitOfWork:
+    return UnitOfWork(async_sessionmaker(engine, expire_on_commit=False), limiter)
 
 
 def _limiter(settings: Settings) -> ConnectionLimiter:
@@ -81,24 +95,26 @@ def _limiter(settings: Settings) -> ConnectionLimiter:
     )
 
 
-def _create_engine(urls: DatabaseUrls, settings: Settings, name: str) -> AsyncEngine:
-    arguments = _connect_args(
-        settings, settings.db_statement_timeout, {"application_name": name}, pooled=urls.pooled
-    )
-    if urls.pooled:
-        arguments["prepared_statement_cache_size"] = 0
+def _create_engine(
+    url: str, settings: Settings, arguments: dict[str, Any], size: int, overflow: int
+) -> AsyncEngine:
+    caches = {}
+    if "statement_cache_size" in arguments:
+        # SQLAlchemy has a cache of its own in front of the driver's.
+        caches = {"prepared_statement_cache_size": arguments["statement_cache_size"]}
     engine = create_async_engine(
-        urls.primary,
-        pool_size=settings.db_pool_size,
-        max_overflow=settings.db_max_overflow,
+        url,
+        pool_size=size,
+        max_overflow=overflow,
         # 0 means never for asyncpg's pool, and -1 means never for SQLAlchemy's.
         pool_recycle=settings.db_pool_recycle or -1,
         pool_use_lifo=True,
         # Keeps the values of parameters out of logs and errors.
         hide_parameters=True,
-        connect_args=arguments,
+        connect_args={**arguments, **caches},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
+    count_statements(engine.sync_engine)
     return engine
 
 

@@ -29,6 +29,15 @@ async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
 DB = Annotated[AsyncSession, Depends(get_db, scope="function")]
 
 
+async def get_read_db(request: Request) -> AsyncIterator[AsyncSession]:
+    """Yield a session that only reads, from the replica if there is one."""
+    async with service_state(request).reads.begin() as session:
+        yield session
+
+
+ReadDB = Annotated[AsyncSession, Depends(get_read_db, scope="function")]
+
+
 _bearer = HTTPBearer(
     auto_error=False,
     description="An API key in `Authorization: Bearer KEY`. The operator of the service creates "

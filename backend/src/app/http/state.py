@@ -32,6 +32,7 @@ class ServiceState:
     """
 
     uow: UnitOfWork
+    reads: UnitOfWork
     keys: ApiKeyAuthenticator
     deals: DealReadService
     hotels: HotelReadService
@@ -58,6 +59,7 @@ class ServiceState:
         backlog = BacklogService(database.uow, settings.worker_heartbeat, patience)
         return cls(
             uow=database.uow,
+            reads=database.reads,
             keys=ApiKeyAuthenticator(database.uow),
             deals=DealReadService(DealReadRepository(reader), cursors),
             hotels=HotelReadService(HotelReadRepository(reader), cursors),

@@ -1,6 +1,6 @@
 from fastapi import APIRouter, Response
 
-from app.http.dependencies import DB, NoQueryParameters
+from app.http.dependencies import NoQueryParameters, ReadDB
 from app.http.openapi.errors import UNKNOWN_PARAMETER, errors
 from app.http.openapi.responses import PUBLIC, success_response
 from app.http.responses import JSONSerializer
@@ -30,6 +30,6 @@ _dump = JSONSerializer(list[CategoryResponse])
     summary="List categories",
     openapi_extra=PUBLIC,
 )
-async def list_categories(_: NoQueryParameters, session: DB) -> Response:
+async def list_categories(_: NoQueryParameters, session: ReadDB) -> Response:
     """Return all categories with their numbers of deals, sorted by name."""
     return _dump(await CategoryService(session).all())

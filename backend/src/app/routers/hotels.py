@@ -9,6 +9,7 @@ from app.http.dependencies import (
     IfMatchVersions,
     JSONBody,
     NoQueryParameters,
+    ReadDB,
     RequireDealWrite,
 )
 from app.http.openapi.errors import (
@@ -96,7 +97,7 @@ async def list_hotels(request: Request, query: HotelPageQuery) -> Response:
     openapi_extra=PUBLIC | CONDITIONAL,
 )
 async def get_hotel(
-    request: Request, hotel_id: HotelId, _: NoQueryParameters, session: DB
+    request: Request, hotel_id: HotelId, _: NoQueryParameters, session: ReadDB
 ) -> Response:
     """Return a hotel with its average stars and its number of deals."""
     hotel = await HotelService(session).get(hotel_id)

@@ -145,7 +145,8 @@ class ImportService:
                 # after which browsers do not reconnect again.
                 found = told
                 with suppress(ServiceUnavailableError):
-                    found = await self.get(import_id)
+                    # A statement that is cancelled with the stream would go on in the database.
+                    found = await asyncio.shield(self.get(import_id))
                 if found is not None and (told is None or _progress(found) != _progress(told)):
                     told = found
                     yield found

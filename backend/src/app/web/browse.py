@@ -36,7 +36,7 @@ async def browse(request: Request) -> Response:
         ParsedQuery.of(DealQuery, request.query_params), services.deals.page
     )
     cities = await services.deals.statistics_by_city(available_only=False)
-    categories = await services.uow.run(lambda session: CategoryService(session).all())
+    categories = await services.reads.run(lambda session: CategoryService(session).all())
     context = {
         "section": "browse",
         "asked": asked,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.core.config import Settings
+from app.db.session import READ_SESSIONS
 from app.doctor.catalog_rows import Server, Setting
 from app.doctor.context import DiagnosisContext
 from app.doctor.findings import Facts, Finding, Severity, size
@@ -151,7 +152,11 @@ def _buffers(buffers: int, memory: int, database_bytes: int) -> Finding:
 def pool_connections(settings: Settings) -> int:
     """Return the maximum of connections of one serving process: pools, exports and listener."""
     pool = settings.db_pool_size + settings.db_max_overflow
-    return 2 * pool + settings.export_concurrency + 1
+    return 2 * pool + _other_connections(settings)
+
+
+def _other_connections(settings: Settings) -> int:
+    return READ_SESSIONS + settings.export_concurrency + 1
 
 
 def max_connections(found: Mapping[str, Setting]) -> int:
@@ -186,7 +191,7 @@ def capacity(
     if wanted <= most:
         return [Finding("pools", "fine", f"{title} fit into the limit of {most}", evidence)]
     fitting = (most - WORKER_CONNECTIONS) // situation.processes
-    per_pool = max((fitting - situation.settings.export_concurrency - 1) // 2, 1)
+    per_pool = max((fitting - _other_connections(situation.settings)) // 2, 1)
     overflow = max(per_pool - situation.settings.db_pool_size, 0)
     remedy = altered("max_connections", str(wanted + 10), restart=True)
     if most < max_connections(found):
