@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.unit_of_work import UnitOfWork
 from app.http.etags import etag, etag_matches
+from app.schemas.common import PaginatedResponse
 from app.services.support.idempotency import IdempotentRequest
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ def not_modified_or(request: Request, response: Response) -> Response:
     return response
 
 
-def page_links(request: Request, *, skip: int | None, got: int, next_cursor: str | None) -> str:
+def page_links(request: Request, page: PaginatedResponse[Any]) -> dict[str, str]:
     """Return the `Link` header (RFC 8288) with the first page and the next page, if there is one.
 
     The next page uses `skip` or `cursor`, as this page does. Links are relative, so that they work
@@ -94,10 +95,11 @@ def page_links(request: Request, *, skip: int | None, got: int, next_cursor: str
     ]
     path = quote(request.scope["path"])
     links = [_link(path, parameters, "first")]
+    next_cursor, skip = page["next_cursor"], page["skip"]
     if next_cursor is not None:
-        place = ("cursor", next_cursor) if skip is None else ("skip", str(skip + got))
+        place = ("cursor", next_cursor) if skip is None else ("skip", str(skip + page["limit"]))
         links.append(_link(path, [*parameters, place], "next"))
-    return ", ".join(links)
+    return {"Link": ", ".join(links)}
 
 
 def _link(path: str, parameters: list[tuple[str, str]], relation: str) -> str:

@@ -88,10 +88,7 @@ async def list_deals(request: Request, query: DealPageQuery) -> Response:
     The service refuses unknown parameters, so that a typo does not widen a search.
     """
     page = await service_state(request).deals.page(query)
-    link = page_links(
-        request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
-    )
-    return _dump_page(page, {"Link": link})
+    return _dump_page(page, page_links(request, page))
 
 
 @router.get(

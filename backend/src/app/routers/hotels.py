@@ -78,10 +78,7 @@ _WRONG = validation_error("body.phone", "String should have at least 1 character
 async def list_hotels(request: Request, query: HotelPageQuery) -> Response:
     """Return a page of hotels, sorted by `id`."""
     page = await service_state(request).hotels.page(query)
-    link = page_links(
-        request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
-    )
-    return _dump_page(page, {"Link": link})
+    return _dump_page(page, page_links(request, page))
 
 
 @router.get(

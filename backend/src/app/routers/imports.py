@@ -125,10 +125,7 @@ _ImportId = Annotated[Id, Path(description="The import's `id`", examples=[1])]
 async def list_imports(request: Request, query: Annotated[ImportQuery, Query()]) -> Response:
     """Return a page of imports, the latest first."""
     page = await service_state(request).imports.page(query)
-    link = page_links(
-        request, skip=page["skip"], got=len(page["items"]), next_cursor=page["next_cursor"]
-    )
-    return _dump_page(page, {"Link": link})
+    return _dump_page(page, page_links(request, page))
 
 
 @router.post(

@@ -35,14 +35,7 @@ class DealReadService:
         """
         request = PageRequest.of("deals", query, query.sort, self._cursors)
         total, deals = await self._deals.page(request.filters, request.place, query.counting)
-        page = request.page(deals, sort_value)
-        return {
-            "items": page.items,
-            "total": total,
-            "skip": page.skip,
-            "limit": query.limit,
-            "next_cursor": page.next_cursor,
-        }
+        return request.response(total, deals, sort_value)
 
     async def get(self, deal_id: int) -> DealResponse:
         """Return a deal.

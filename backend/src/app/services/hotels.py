@@ -26,14 +26,7 @@ class HotelReadService:
         """
         request = PageRequest.of("hotels", query, ORDER, self._cursors)
         total, hotels = await self._hotels.page(request.filters, request.place, query.counting)
-        page = request.page(hotels, lambda hotel, _: hotel["id"])
-        return {
-            "items": page.items,
-            "total": total,
-            "skip": page.skip,
-            "limit": query.limit,
-            "next_cursor": page.next_cursor,
-        }
+        return request.response(total, hotels, lambda hotel, _: hotel["id"])
 
 
 class HotelService:

@@ -98,14 +98,8 @@ class ImportService:
                 request.filters, request.place, query.counting
             )
         )
-        page = request.page(rows, lambda row, _: row.id)
-        return {
-            "items": [_import(row) for row in page.items],
-            "total": total,
-            "skip": page.skip,
-            "limit": query.limit,
-            "next_cursor": page.next_cursor,
-        }
+        items = [_import(row) for row in rows]
+        return request.response(total, items, lambda item, _: item["id"])
 
     async def get(self, import_id: int) -> ImportResponse:
         """Return an import.

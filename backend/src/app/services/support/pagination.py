@@ -2,27 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from app.repositories.pagination import PagePosition
-from app.schemas.common import PageQuery
+from app.schemas.common import PageQuery, PaginatedResponse
 from app.services.support.cursors import CursorCodec
 
 _PAGE_FIELDS = {"sort", *PageQuery.model_fields}
 
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Page(Generic[T]):
-    """The items of a page, and the data for the link to the next page."""
-
-    items: list[T]
-    skip: int | None
-    next_cursor: str | None
 
 
 @dataclass(frozen=True)
@@ -47,17 +38,24 @@ class PageRequest:
         place = PagePosition(sort, None if after else query.skip, after, query.limit)
         return cls(filters, place, binding, codec)
 
-    def page(self, items: list[T], sort_value: Callable[[T, str], Any]) -> Page[T]:
-        """Return a page. One item beyond the limit means that a next page exists.
+    def response(
+        self, total: int | None, items: list[T], sort_value: Callable[[T, str], Any]
+    ) -> PaginatedResponse[T]:
+        """Return the page. One item beyond the limit means that a next page exists.
 
         `sort_value` returns the value of an item in a sort field.
         """
-        limit = self.place.limit
-        if len(items) <= limit:
-            return Page(items, self.place.skip, None)
-        values = [sort_value(items[limit - 1], field) for field, _ in self.place.fields]
-        cursor = self._codec.encode(self._binding, values)
-        return Page(items[:limit], self.place.skip, cursor)
+        limit, next_cursor = self.place.limit, None
+        if len(items) > limit:
+            values = [sort_value(items[limit - 1], field) for field, _ in self.place.fields]
+            next_cursor = self._codec.encode(self._binding, values)
+        return {
+            "items": items[:limit],
+            "total": total,
+            "skip": self.place.skip,
+            "limit": limit,
+            "next_cursor": next_cursor,
+        }
 
 
 def filters_of(query: BaseModel) -> dict[str, Any]:
