@@ -3,7 +3,7 @@
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import make_url
 
-# Maps asyncpg's names of URL parameters to libpq's.
+# Maps asyncpg's URL parameter names to libpq's.
 _PARAMETERS = {
     "host": "host",
     "port": "port",
@@ -14,9 +14,9 @@ _PARAMETERS = {
 
 
 def conninfo(url: str, application_name: str) -> str:
-    """Return a libpq connection string for a SQLAlchemy URL of asyncpg.
+    """Convert a SQLAlchemy URL for asyncpg to a libpq connection string.
 
-    Only URL parameters that both drivers support are kept. The others tune asyncpg.
+    URL parameters that only asyncpg supports are dropped.
     """
     parsed = make_url(url)
     parameters = {
@@ -46,7 +46,7 @@ def conninfo(url: str, application_name: str) -> str:
 
 
 def _hosts(hosts: str) -> dict[str, str]:
-    """Split a list of `HOST:PORT` pairs, SQLAlchemy's syntax for several hosts with asyncpg."""
+    """Convert SQLAlchemy's list of `HOST:PORT` pairs to libpq's separate host and port lists."""
     found = [host.rpartition(":") for host in hosts.split(",")]
     if any(not colon or not port.isdigit() for _, colon, port in found):
         return {}

@@ -1,4 +1,4 @@
-"""The process of a worker, in the foreground or as the child of a server."""
+"""Entry points of the worker process: in the foreground, or as the child of a server."""
 
 import asyncio
 import multiprocessing
@@ -14,7 +14,7 @@ def run_worker(settings: Settings, options: WorkerOptions = DEFAULTS) -> None:
     """Run jobs until SIGINT or SIGTERM, or until the parent process has ended.
 
     Raises:
-        DealsError: the worker cannot start; the message is one line.
+        DealsError: the worker cannot start. The message is one line.
     """
     asyncio.run(_run(settings, options))
 
@@ -24,7 +24,7 @@ async def _run(settings: Settings, options: WorkerOptions) -> None:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    # Unblock the signals. A child inherits them blocked, and signals since its start are pending.
+    # A child starts with these signals blocked. Unblocking them delivers the pending ones.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -1,7 +1,7 @@
-"""The tasks of workers, and all code for procrastinate except the SQL in repositories/jobs.py.
+"""The workers' tasks. All code for procrastinate is here, except the SQL in repositories/jobs.py.
 
-A job contains only ids of rows. The state of the work is in these rows.
-docs/adr/0011-background-jobs.md lists the uses of undocumented interfaces of the library.
+A job contains only row ids. Those rows store the state of the work.
+docs/adr/0011-background-jobs.md lists the undocumented procrastinate interfaces that are used.
 """
 
 import asyncio
@@ -34,31 +34,31 @@ logger = logging.getLogger(__name__)
 
 # Exceptions that mean that the job queue is unavailable.
 QUEUE_ERRORS = (ConnectorException, psycopg.Error, OSError)
-# Jobs that a worker runs at once. Loads run one at a time, by their lock.
+# Maximum number of jobs that a worker runs concurrently. The load lock serializes loads.
 CONCURRENCY = 4
 
-# Minute 17 of each hour, because other systems' jobs often start at minute 0.
+# Run at minute 17 of each hour, because other systems' jobs often start at minute 0.
 _HOURLY = "17 * * * *"
-# Hours for which finished jobs are kept.
+# Finished jobs are deleted after this many hours.
 _KEPT_HOURS = 24
 _POOL_SIZE = 4
-# Seconds to wait for a connection. A worker that stops while the database is unavailable waits
-# twice: to requeue its job, and to unregister itself.
+# Seconds to wait for a connection. If a worker stops while the database is unavailable, it waits
+# twice: once to requeue its job and once to unregister itself.
 _POOL_PATIENCE = 3
 _TRIES = 2
-# Seconds until a task that has not ended is cancelled again.
+# Seconds to wait after a cancellation. A task that is still running is then cancelled again.
 _CANCEL_SECONDS = 1.0
 
 
 class FencedJobManager(JobManager):
-    """A job manager that finishes or requeues a job only for the worker that holds it.
+    """A job manager that lets a worker finish or requeue only a job that it still holds.
 
-    procrastinate's own job manager uses only the id of the job. A worker that was wrongly
+    procrastinate's own job manager checks only the job's id. With it, a worker that was wrongly
     considered dead could finish or requeue a job that another worker is running.
     """
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - the library's
-        """Store the final state of the job."""
+        """Store the job's final state, unless another worker has taken the job over."""
         await self._write(FINISH_OWN, job, status=status.value, delete_job=delete_job)
 
     async def retry_job(
@@ -69,10 +69,10 @@ class FencedJobManager(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """Requeue the job for any worker, not before `retry_at`.
+        """Requeue the job from `retry_at` on, unless another worker has taken it over.
 
         Raises:
-            NotImplementedError: the priority, the queue or the lock is to change.
+            NotImplementedError: the call would change the priority, the queue or the lock.
         """
         if (priority, queue, lock) != (None, None, None):
             raise NotImplementedError
@@ -85,9 +85,9 @@ class FencedJobManager(JobManager):
                     statement, job_id=job.id, attempts=job.attempts, **arguments
                 )
             except ConnectorException as error:
-                # The server may have closed the connection. Try once more, because the job would
-                # look as if it were running for as long as this worker lives. Without any
-                # connection the worker ends, and other workers get its jobs.
+                # The server may have closed the connection. Try again, because otherwise the job
+                # stays marked as running while this worker lives. After the last try, or if the
+                # pool has no connection, the error ends the worker and other workers get its jobs.
                 if not left or isinstance(error.__cause__, PoolTimeout):
                     raise
             else:
@@ -99,8 +99,8 @@ class FencedJobManager(JobManager):
 class WhenStopped(BaseRetryStrategy):
     """A retry strategy that requeues a job only if its worker was stopped.
 
-    Another worker can then run the job at once. A failed job is not requeued, because a job that
-    waits for a retry would block all jobs with the same lock.
+    Another worker can run the requeued job at once. A failed job is not requeued, because a job
+    that waits for a retry would block all jobs with the same lock.
     """
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:  # noqa: ARG002
@@ -111,8 +111,8 @@ class WhenStopped(BaseRetryStrategy):
 
 
 def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingService) -> App:
-    """Return procrastinate's app with the tasks, bound to the services that do the work."""
-    # The library logs each job twice. The tables of imports have the relevant results.
+    """Create a procrastinate app whose tasks call `runner` and `housekeeping`."""
+    # procrastinate logs each job twice. The import tables already contain the results.
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
     app = App(
         connector=PsycopgConnector(
@@ -140,10 +140,10 @@ def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingServi
 async def run_jobs(app: App, runner: ImportRunner, heartbeat: float, grace_seconds: float) -> None:
     """Run jobs until cancelled or until the database becomes unavailable.
 
-    In the second case procrastinate's worker may end without an error.
+    If the database becomes unavailable, procrastinate's worker may end without an error.
     """
-    # This first query fails at once with a clear error if the database is unavailable. The queue's
-    # pool would wait for the database.
+    # If the database is unavailable, this query fails at once with a clear error. Opening the
+    # queue's pool would wait instead.
     await runner.requeue_orphaned()
     try:
         await app.open_async()
@@ -158,7 +158,7 @@ async def run_jobs(app: App, runner: ImportRunner, heartbeat: float, grace_secon
                 stalled_worker_timeout=heartbeat * MISSED_HEARTBEATS,
             )
     finally:
-        # Close the app even if opening it failed, because its pool would keep trying to connect.
+        # Close the app even if opening failed, because its pool would keep trying to connect.
         await app.close_async()
 
 
@@ -169,7 +169,7 @@ async def _watched(app: App, runner: ImportRunner, heartbeat: float) -> AsyncIte
     try:
         yield
     finally:
-        # Cancel repeatedly, because a breaking database connection can swallow a cancellation.
+        # Cancel repeatedly, because a driver can swallow a cancellation as its connection breaks.
         while not watching.done():
             watching.cancel()
             await asyncio.wait([watching], timeout=_CANCEL_SECONDS)

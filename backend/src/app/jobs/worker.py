@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 class WorkerOptions:
     """Options of a worker that an operator cannot set.
 
-    After the signal to stop, a running job may take `grace_seconds` before it is requeued. If the
-    database is unavailable, the worker waits `pause_seconds` before the next attempt. The process
-    increases its niceness by `niceness`, so that requests come first on a busy CPU. `chunk_rows` is
-    the number of rows per transaction.
+    After the stop signal, a running job has `grace_seconds` to finish before it is requeued. While
+    the database is unavailable, the worker retries every `pause_seconds`. The process increases its
+    niceness by `niceness`, so that a busy CPU serves requests first. `chunk_rows` is the number of
+    rows per transaction.
     """
 
     grace_seconds: float = GRACE_SECONDS
@@ -43,7 +43,7 @@ DEFAULTS = WorkerOptions()
 
 
 async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions = DEFAULTS) -> None:
-    """Run jobs until `stop` is set. While the database is unavailable, wait for it.
+    """Run jobs until `stop` is set, and reconnect whenever the database becomes unavailable.
 
     Raises:
         ConfigurationError: the settings of the upload store are invalid.
@@ -51,8 +51,8 @@ async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions =
     uploads = upload_store(settings)
     async with provision_database_async(settings) as found:
         urls = found.past_pooler()
-        # Raise the niceness only now. An embedded PostgreSQL that was started here would inherit
-        # it, but other processes use this server as well.
+        # Raise the niceness only after the embedded PostgreSQL has started. The server would
+        # inherit the niceness and be slow for other processes.
         os.nice(options.niceness)
         async with Database(urls, settings.with_command_timeouts()) as database:
             runner = ImportRunner(database, uploads, chunk_rows=options.chunk_rows)
@@ -70,8 +70,8 @@ async def _work_while_connected(
 ) -> None:
     """Run jobs until `stop` is set or the database becomes unavailable.
 
-    In the second case procrastinate's worker ends, sometimes without an error. It never restarts
-    by itself.
+    If the database becomes unavailable, procrastinate's worker ends, sometimes without an error.
+    The caller must start a new worker.
     """
     working = asyncio.create_task(jobs)
     stopping = asyncio.create_task(stop.wait())

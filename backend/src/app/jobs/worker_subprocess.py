@@ -1,4 +1,4 @@
-"""A worker in a child process of a server, which starts and stops it."""
+"""A worker that a server starts and stops as a child process."""
 
 import multiprocessing
 import signal
@@ -12,9 +12,9 @@ from pkgutil import resolve_name
 from app.core.config import Settings
 from app.jobs.shutdown_signals import GRACE_SECONDS, SIGNALS
 
-# A name instead of an import, so that the server does not load the worker's modules.
+# The child imports this function by name, so that the server does not load the worker's modules.
 _WORKER = "app.jobs.process:run_as_child"
-# Seconds between the end of a worker and the start of the next one.
+# Seconds to wait before a worker that has ended is replaced.
 _PAUSE_SECONDS = 1.0
 
 
@@ -22,7 +22,7 @@ _PAUSE_SECONDS = 1.0
 def worker_subprocess(settings: Settings) -> Iterator[None]:
     """Keep a worker running in a child process while the block runs.
 
-    A task in the server would slow requests down, because checking rows takes a whole core.
+    A worker inside the server process would slow requests, because checking rows uses a whole core.
     """
     over = threading.Event()
     keeper = threading.Thread(target=_keep, args=(settings, over), daemon=True)
@@ -35,9 +35,9 @@ def worker_subprocess(settings: Settings) -> Iterator[None]:
 
 
 def _keep(settings: Settings, over: threading.Event) -> None:
-    # Block the signals in this thread. The child inherits the mask, so that Ctrl-C does not stop it
-    # before its handlers are installed. The main thread still receives signals. Start Python's
-    # resource tracker first, because its start with the first child would unblock them.
+    # Block the signals in this thread only. The child inherits the mask, so Ctrl-C cannot stop the
+    # child before it installs its handlers. Start Python's resource tracker first, because
+    # otherwise the first child starts it, and that would unblock the signals.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     while not over.is_set():

@@ -7,9 +7,9 @@ from app.services.support.single_flight import SingleFlight
 
 
 class BacklogService:
-    """The backlog of background work, for metrics. A process has one instance.
+    """A service that measures the backlog of background work for metrics, one per process.
 
-    A query that takes longer than `patience` seconds fails, because a scrape has a time limit.
+    Queries fail after `patience` seconds, because a metrics scrape has a time limit.
     """
 
     def __init__(self, uow: UnitOfWork, heartbeat: float, patience: float) -> None:
@@ -22,6 +22,6 @@ class BacklogService:
         """Return the current backlog.
 
         Raises:
-            ServiceUnavailableError: the database does not answer in time.
+            ServiceUnavailableError: the query fails or exceeds its time limit.
         """
         return await self._question.answer()

@@ -23,16 +23,17 @@ class BulkService:
 
     @classmethod
     def on(cls, session: AsyncSession) -> Self:
-        """Return the service for the transaction of `session`."""
+        """Create a service that works in the transaction of `session`."""
         return cls(BulkRepository(session))
 
     async def upsert(self, items: list[Any], *, atomic: bool) -> BulkResults:
-        """Create new deals, and replace all fields of stored deals that differ.
+        """Create new deals, and replace stored deals that have an item's `external_id` but differ.
 
         Raises:
-            InvalidInputError: with `atomic`, an item breaks a rule; `details` name item and field.
-            ConflictError: with `atomic`, an item repeats or takes an `external_id`, or names a
-                hotel that does not exist.
+            InvalidInputError: `atomic` is set and an item breaks a rule. `details` name the item
+                and the field.
+            ConflictError: `atomic` is set and an item names a missing hotel, repeats the
+                `external_id` of another item, or loses it to a concurrent request.
         """
         work = _Work(items)
         await self._look_up(work)
@@ -44,7 +45,7 @@ class BulkService:
         return {"results": [work.result(index) for index in range(len(items))]}
 
     async def _look_up(self, work: "_Work") -> None:
-        """Compare the items with the stored rows, which stay locked until the commit."""
+        """Lock the stored hotels and deals until the commit, and compare the items with them."""
         hotels = await self._deals.lock_hotels({row["hotel_id"] for row in work.rows.values()})
         names = {name for row in work.rows.values() for name in row["categories"]}
         lower = await self._deals.lower_case(names)
@@ -73,7 +74,7 @@ class BulkService:
 
 
 class _Work:
-    """The state of a bulk request: `rows` of valid items, and `errors` of the others."""
+    """The state of a bulk request: a row for each valid item, and an error for each other item."""
 
     def __init__(self, items: list[Any]) -> None:
         self.rows: dict[int, dict[str, Any]] = {}
@@ -97,12 +98,12 @@ class _Work:
             self.status[index] = "created"
 
     def refuse(self, index: int, error: AppError) -> None:
-        """Replace the row of an item by an error."""
+        """Replace an item's row with an error."""
         del self.rows[index]
         self.errors[index] = error
 
     def compare(self, deals: Sequence[Mapping[str, Any]]) -> None:
-        """Match stored deals to items and set the items' status to unchanged or updated."""
+        """Mark each item that has a stored deal as unchanged or updated."""
         items = {row["external_id"]: index for index, row in self.rows.items()}
         for stored in deals:
             index = items[stored["external_id"]]
@@ -111,11 +112,10 @@ class _Work:
             self.status[index] = "unchanged" if same else "updated"
 
     def of(self, status: str) -> list[dict[str, Any]]:
-        """Return the rows of valid items with this status."""
+        """Return the rows of the valid items whose status is `status`."""
         return [row for index, row in self.rows.items() if self.status[index] == status]
 
     def result(self, index: int) -> BulkResult:
-        """Return the result for an item."""
         error = self.errors.get(index)
         if error is None:
             return {
@@ -132,7 +132,7 @@ class _Work:
         return {"index": index, "status": "error", "id": None, "error": shown}
 
     def refusal(self) -> AppError:
-        """Return one error with the details of all failed items."""
+        """Create one error that lists the details of all failed items."""
         details = []
         for index, error in sorted(self.errors.items()):
             if error.details:
@@ -148,7 +148,7 @@ class _Work:
 
 
 def _json(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows with decimals and dates as text, which PostgreSQL parses exactly."""
+    """Convert decimals and dates to text, because PostgreSQL parses text exactly."""
     return [
         {
             name: value if isinstance(value, int | list | None) else str(value)

@@ -11,5 +11,5 @@ class CategoryService:
         self._categories = CategoryRepository(session)
 
     async def all(self) -> list[CategoryResponse]:
-        """Return all categories, sorted by name."""
+        """Return all categories with their deal counts, sorted by name."""
         return await self._categories.all()

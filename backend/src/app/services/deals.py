@@ -28,7 +28,7 @@ class DealReadService:
         self._cursors = cursors
 
     async def page(self, query: DealQuery) -> PaginatedResponse[DealResponse]:
-        """Return the page of deals for `query`. A page past the end has a total but no items.
+        """Return the page of deals that `query` selects. A page past the end is empty.
 
         Raises:
             InvalidInputError: the cursor is invalid or belongs to another query.
@@ -38,7 +38,7 @@ class DealReadService:
         return request.response(total, deals, sort_value)
 
     async def get(self, deal_id: int) -> DealResponse:
-        """Return a deal.
+        """Return the deal with the id `deal_id`.
 
         Raises:
             NotFoundError: no deal has this id.
@@ -49,7 +49,7 @@ class DealReadService:
         return deal
 
     async def statistics_by_city(self, *, available_only: bool) -> list[CityStatsResponse]:
-        """Return the statistics of each city that has deals, the city with most deals first."""
+        """Return the statistics of each city that has deals, cities with most deals first."""
         return await self._deals.statistics_by_city(available_only=available_only)
 
 
@@ -61,7 +61,7 @@ class DealWriteService:
 
     @classmethod
     def on(cls, session: AsyncSession) -> Self:
-        """Return the service for the transaction of `session`."""
+        """Create a service that works in the transaction of `session`."""
         return cls(DealWriteRepository(session))
 
     async def create(self, deal: DealCreate) -> DealResponse:
@@ -69,7 +69,7 @@ class DealWriteService:
 
         Raises:
             NotFoundError: the hotel does not exist.
-            ConflictError: another deal has this `external_id`; the database detects it.
+            ConflictError: another deal has this `external_id`.
         """
         added = await self._deals.add(deal.model_dump())
         if added is None:
@@ -79,13 +79,13 @@ class DealWriteService:
     async def change(
         self, deal_id: int, patch: DealPatch, expected: VersionPrecondition
     ) -> DealResponse:
-        """Store the fields of `patch` that differ. Without a difference the version stays.
+        """Store the fields of `patch` that differ. If none differs, keep the version.
 
         Raises:
-            NotFoundError: the deal does not exist, or the hotel (which the database detects).
-            InvalidInputError: with the stored dates, checkout would not be after checkin.
+            NotFoundError: the deal or the hotel that `patch` names does not exist.
+            InvalidInputError: after the change, checkout would not be after checkin.
             PreconditionFailedError: the deal does not have an expected version.
-            ConflictError: another request changed the deal first, or another deal has the
+            ConflictError: another request changed the deal first, or another deal has this
                 `external_id`.
         """
         deal = await self._stored(deal_id)
@@ -123,8 +123,8 @@ class DealWriteService:
 def _changes(deal: DealResponse, patch: DealPatch) -> dict[str, Any]:
     """Return the fields of `patch` that differ from `deal`.
 
-    Categories count as different unless their names are exactly the stored ones. Only the database
-    can compare them in lower case, because Python's lower case may differ from PostgreSQL's.
+    Category names that differ only in case count as different. Only the database can compare them
+    in lower case, because Python's lower case may differ from PostgreSQL's.
     """
     stored: dict[str, Any] = {
         **deal,

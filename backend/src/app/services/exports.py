@@ -20,10 +20,10 @@ class ExportService:
         query: DealFilters,
         write: Callable[[bytes], Coroutine[Any, Any, None]],
     ) -> None:
-        """Pass the deals of one snapshot to `write`, piece by piece.
+        """Pass the matching deals of one database snapshot to `write`, piece by piece.
 
         Raises:
-            TooManyExportsError: the maximum number of exports is running; nothing is written.
+            TooManyExportsError: too many exports are running. Nothing is written.
             ServiceUnavailableError: the database does not answer, or its connection breaks.
         """
         produce = self._exports.csv if form == "csv" else self._exports.ndjson

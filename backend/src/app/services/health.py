@@ -9,7 +9,7 @@ from app.services.support.single_flight import SingleFlight
 
 
 class HealthService:
-    """A service that checks the database for health endpoints. A process has one instance.
+    """A service that checks the database for the health endpoints, one per process.
 
     A database that does not answer within `patience` seconds counts as unavailable.
     """
@@ -28,7 +28,7 @@ class HealthService:
         self._head: str | None = None
 
     async def check(self) -> HealthResponse:
-        """Return `ok` if the primary and the replica, if there is one, answer.
+        """Check that the primary and any replica answer, and return `ok`.
 
         Raises:
             ServiceUnavailableError: one of them does not answer in time.
@@ -37,14 +37,13 @@ class HealthService:
         return {"status": "ok"}
 
     async def ready(self) -> HealthResponse:
-        """Return `ok` if the database answers and its schema matches the code.
+        """Check that the database answers and its schema matches the code, and return `ok`.
 
         Raises:
             ServiceUnavailableError: the schema differs, or the database does not answer in time.
         """
         found = await self._revisions.answer()
         if self._head is None:
-            # Read the migration files once.
             self._head = await asyncio.to_thread(head_revision)
         if list(found) != [self._head]:
             raise ServiceUnavailableError(

@@ -19,7 +19,7 @@ class HotelReadService:
         self._cursors = cursors
 
     async def page(self, query: HotelQuery) -> PaginatedResponse[HotelResponse]:
-        """Return the page of hotels for `query`. A page past the end has a total but no items.
+        """Return the page of hotels that `query` selects. A page past the end is empty.
 
         Raises:
             InvalidInputError: the cursor is invalid or belongs to another query.
@@ -32,14 +32,15 @@ class HotelReadService:
 class HotelService:
     """A service that reads, creates, changes and deletes a hotel, in one transaction.
 
-    The database detects a duplicate phone, or a duplicate name in a city, as a ConflictError.
+    A phone number, or a name within a city and country, that another hotel already has raises a
+    ConflictError.
     """
 
     def __init__(self, session: AsyncSession) -> None:
         self._hotels = HotelRepository(session)
 
     async def get(self, hotel_id: int) -> HotelResponse:
-        """Return a hotel.
+        """Return the hotel with the id `hotel_id`.
 
         Raises:
             NotFoundError: no hotel has this id.
@@ -53,7 +54,7 @@ class HotelService:
     async def change(
         self, hotel_id: int, patch: HotelPatch, expected: VersionPrecondition
     ) -> HotelResponse:
-        """Store the fields of `patch` that differ. Without a difference the version stays.
+        """Store the fields of `patch` that differ. If none differs, keep the version.
 
         Raises:
             NotFoundError: the hotel does not exist.
@@ -76,8 +77,8 @@ class HotelService:
         """
         hotel = await self._stored(hotel_id)
         expected.require(hotel.version_id)
-        # Check for deals before the delete. A delete could wait for a transaction that writes a
-        # deal of this hotel, while that transaction waits for the hotel.
+        # Check for deals before the delete, to avoid a deadlock: a delete could wait for a
+        # transaction that writes a deal of this hotel while that transaction waits for the hotel.
         if hotel.deal_count:
             raise ConflictError(HAS_DEALS)
         if not await self._hotels.remove(hotel):

@@ -10,10 +10,11 @@ from app.storage.uploads import UploadStore
 
 logger = logging.getLogger(__name__)
 
-# Rows or files per transaction, and transactions per kind in a run. The next run continues.
+# Maximum number of rows or files per transaction, and of transactions per kind of data in a run.
+# The next run deletes the rest.
 BATCH = 500
 MOST_BATCHES = 100
-# An upload takes less time than this. An older file without an import is an orphan of an
+# Every upload ends sooner than this. An older file without an import is therefore left over from an
 # interrupted upload.
 ORPHAN_AGE = timedelta(days=1)
 
@@ -28,9 +29,9 @@ class HousekeepingService:
         self._rejects_age = timedelta(days=settings.rejects_retention_days)
 
     async def run(self) -> dict[str, int]:
-        """Delete all kinds of expired data and return the number deleted of each kind.
+        """Delete expired data and return how much of each kind was deleted.
 
-        If one kind fails, the others are still deleted.
+        If the deletion of one kind fails, the other kinds are still deleted.
         """
         kinds: dict[str, Callable[[], Awaitable[int]]] = {
             "uploads": lambda: _in_batches(self._remove_uploads),
@@ -53,14 +54,14 @@ class HousekeepingService:
             names = await HousekeepingRepository(session).expired_uploads(self._upload_age, BATCH)
         for name in names:
             await self._uploads.remove(name)
-        # Update the database after the files are removed. If a run is interrupted in between, the
-        # next run tries these files again.
+        # Update the database only after the files are removed, so that the next run removes them
+        # again if this run is interrupted in between.
         async with self._uow.begin() as session:
             await HousekeepingRepository(session).uploads_removed(names)
         return len(names)
 
     async def _remove_orphans(self) -> int:
-        """Remove stored files that never became an import. Return their number."""
+        """Remove old stored files that belong to no import, and return their count."""
         old = await self._uploads.older_than(datetime.now(UTC) - ORPHAN_AGE, BATCH * MOST_BATCHES)
         removed = 0
         for start in range(0, len(old), BATCH):

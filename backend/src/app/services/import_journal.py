@@ -14,15 +14,15 @@ from app.repositories.imports.write import AttemptRepository, ChunkRecord
 
 
 def journal_name(import_id: int) -> str:
-    """Return the name by which PostgreSQL's session list shows the load of an import."""
+    """Return the name of an import's load in PostgreSQL's session list."""
     return f"import {import_id}"
 
 
 class ImportJournal:
     """The journal of one attempt at an import, in the tables that clients read.
 
-    It is fenced: it stores results only while its attempt is the latest one and the import is not
-    cancelled. A worker that was wrongly considered dead can therefore do no harm.
+    The journal is fenced: it refuses results once a newer attempt has started or the import was
+    cancelled. A worker that was wrongly considered dead therefore cannot store anything.
     """
 
     def __init__(
@@ -40,28 +40,28 @@ class ImportJournal:
 
     @property
     def name(self) -> str:
-        """Return the name of the load in PostgreSQL's session list."""
+        """Return the load's name in PostgreSQL's session list."""
         return journal_name(self._import_id)
 
     async def begin(self, header: Header) -> None:
-        """Store the columns of the file.
+        """Store the file's column names.
 
         Raises:
-            LoadStoppedError: the load must stop.
+            LoadStoppedError: the import was cancelled, or another worker has taken it over.
         """
         self._layout = RejectsLayout(header.names)
         async with self._database.uow.begin() as session:
             _require(await self._of(session).begin(header.names))
 
     def rejected_lines(self, number: int) -> Collection[int] | None:
-        """Return the rejected lines of a chunk, or None if no earlier attempt stored the chunk."""
+        """Return the rejected line numbers of a chunk, or None if no earlier attempt stored it."""
         return self._rejected_lines.get(number)
 
     async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
         """Store the result of a chunk.
 
         Raises:
-            LoadStoppedError: the load must stop.
+            LoadStoppedError: the import was cancelled, or another worker has taken it over.
         """
         rejects = await asyncio.to_thread(self._compressed, outcome) if outcome.rejects else None
         note = ChunkRecord(
@@ -80,10 +80,10 @@ class ImportJournal:
         _require(await self._of(session).note(note))
 
     async def note_merged(self, session: AsyncSession, merged: Merged) -> None:
-        """Store the totals of the valid rows of all chunks and mark the import as succeeded.
+        """Store the totals of all valid rows and mark the import as succeeded.
 
         Raises:
-            LoadStoppedError: the load must stop.
+            LoadStoppedError: the import was cancelled, or another worker has taken it over.
         """
         store = self._of(session)
         _require(await store.note_merged(merged.inserted, merged.updated, merged.unchanged))
@@ -95,6 +95,6 @@ class ImportJournal:
         return AttemptRepository(session, self._import_id, self._attempt)
 
 
-def _require(going_on: bool) -> None:  # noqa: FBT001 - the answer of a store
+def _require(going_on: bool) -> None:  # noqa: FBT001 - a result, not an option
     if not going_on:
         raise LoadStoppedError("the import was cancelled, or another worker has taken it over")

@@ -31,16 +31,16 @@ from app.storage.uploads import Stored, UploadStore
 
 logger = logging.getLogger(__name__)
 
-# Maximum number of retryable failures of an import, and the longest back-off between two attempts
-# in seconds.
+# An import fails for good after this many retryable failures. The back-off between two attempts
+# lasts at most `LONGEST_PAUSE` seconds.
 MAX_FAILURES = 10
 LONGEST_PAUSE = 60
-# Maximum number of attempts at an import. An import that needs more may crash its workers.
+# Maximum number of attempts at an import. An import that exceeds it may be crashing its workers.
 MAX_ATTEMPTS = 100
 
 
-# The database or the storage is unavailable or full, or other writers caused too many conflicts.
-# Other errors would occur again in a retry.
+# These errors are retried: the database or the storage is unavailable or full, or other writers
+# caused too many conflicts. Any other error would occur again.
 _RETRYABLE = (ServiceUnavailableError, StorageFullError, ConflictError)
 _UNEXPECTED = "The import failed because of an unexpected error; the worker's log has the cause"
 _NO_DISK = "The worker could not write its temporary files; the worker's log has the cause"
@@ -50,7 +50,7 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One attempt at an import: the file, the options, and connections of its own."""
+    """One attempt at an import, with its file, its options and its own database connections."""
 
     database: Database
     import_id: int
@@ -65,7 +65,7 @@ class _Attempt:
 
 
 class ImportRunner:
-    """A service that runs attempts at imports. Any process can run the next attempt."""
+    """A service that runs imports in attempts. Each attempt can run in a different process."""
 
     def __init__(
         self, database: Database, uploads: UploadStore, *, chunk_rows: int = CHUNK_ROWS
@@ -77,9 +77,9 @@ class ImportRunner:
     async def run(self, import_id: int) -> None:
         """Run the next attempt at an import, unless the import has ended.
 
-        After a retryable failure the import is queued with the time of its next attempt, and
-        `requeue_orphaned` then creates a new job. The job that called this method always ends, so
-        that it does not block other imports.
+        After a retryable failure the import goes back to the queue. When its back-off is over,
+        `requeue_orphaned` creates a new job for it. The current job ends, so that it does not block
+        other imports during the back-off.
         """
         name = connection_name(journal_name(import_id))
         async with self._database.with_application_name(name) as database:
@@ -99,16 +99,16 @@ class ImportRunner:
         except InvalidFileError as error:
             await _end(attempt, "failed", str(error))
         except asyncio.CancelledError:
-            # The worker is stopping. Requeue the import now. Otherwise it would wait until the
-            # worker has missed its heartbeats.
+            # The worker is stopping. Requeue the import now, because otherwise it would wait until
+            # the worker has missed its heartbeats.
             with suppress(AppError):
                 await asyncio.shield(_requeue(attempt, "The worker was stopped"))
             raise
         except _RETRYABLE as error:
             await _retry_later(attempt, error.message)
         except (TemporaryFileError, OSError, MemoryError) as error:
-            # The problem is on the worker's machine. Clients see only a summary, and the operator
-            # finds the error in the log.
+            # The worker's machine has a problem. Log the error for the operator, and show clients
+            # only a summary.
             logger.warning("import %s: %r", attempt.import_id, error)
             await _retry_later(attempt, _worker_problem(error))
         except AppError as error:
@@ -120,8 +120,8 @@ class ImportRunner:
     async def requeue_orphaned(self) -> None:
         """Create a job for each import that is due and has none.
 
-        An import is due when its back-off after a failed attempt is over. An import can also lose
-        its job: a worker that hung while another one took over its job may mark the job as done.
+        An import becomes due when the back-off after a failed attempt is over. Another import can
+        lose its job: a worker that hung while another worker took over may mark the job as done.
         """
         async with self._database.uow.begin() as session:
             queue = JobQueue(session)
@@ -168,10 +168,10 @@ class ImportRunner:
 
 
 async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:
-    """Claim the next attempt at an import. Return None if there is none.
+    """Claim the next attempt at an import. Return None if the import cannot be claimed.
 
-    All connections of an attempt have the name of its import. They are ended first, so that a
-    worker that hangs or is unreachable keeps neither the load lock nor row locks.
+    Connections of earlier attempts carry the import's name. They are ended first, so that a worker
+    that hangs or is unreachable keeps neither the load lock nor row locks.
     """
     async with database.uow.begin() as session:
         imports = ImportWriteRepository(session)
@@ -192,9 +192,9 @@ async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) ->
 
 
 async def _retry_later(attempt: _Attempt, error: str) -> None:
-    """Schedule a retry, or fail the import after the last attempt.
+    """Schedule a retry, or mark the import as failed after its last attempt.
 
-    Nothing is stored if another worker has claimed the import.
+    If another worker has claimed the import, nothing is stored.
     """
     if attempt.failures + 1 >= MAX_FAILURES:
         await _end(attempt, "failed", error)
@@ -216,7 +216,7 @@ async def _requeue(attempt: _Attempt, error: str) -> None:
 
 
 async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
-    """Store the final state. If the database is unavailable, leave the import for a new attempt."""
+    """Store the final state. If the database is unavailable, a new attempt will follow."""
     try:
         async with attempt.database.uow.begin() as session:
             await _store(session, attempt).end(state, error)

@@ -30,15 +30,15 @@ from app.services.support.cursors import CursorCodec
 from app.services.support.pagination import PageRequest
 from app.storage.uploads import Stored, UploadStore
 
-# Longest time between two reads of the database by an event stream, and shortest time between two
-# events, in seconds.
+# An event stream reads the database at least every `LONGEST_SILENCE` seconds, and waits at least
+# `SHORTEST_PAUSE` seconds between two reads.
 LONGEST_SILENCE = 5.0
 SHORTEST_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload: the content of the file, the client's name for it, and the actor."""
+    """An uploaded file: its content, its name on the client, and the actor that sent it."""
 
     content: AsyncIterator[bytes]
     file_name: str | None
@@ -48,7 +48,8 @@ class Upload:
 class ImportService:
     """A service that accepts uploads and reports on imports.
 
-    It uses short transactions of its own. An upload may take minutes and holds no connection.
+    Each method uses short transactions of its own. An upload may take minutes and must not hold a
+    connection meanwhile.
     """
 
     def __init__(
@@ -62,14 +63,14 @@ class ImportService:
     async def submit(self, upload: Upload, options: ImportOptions) -> tuple[ImportResponse, bool]:
         """Store a file and queue its import. Return the import and whether it is new.
 
-        An earlier import of the same bytes is returned instead, unless it has failed or was
-        cancelled, or `force` is set. A dry run always creates a new import, because its result
+        If an import of the same bytes is queued, running or succeeded, that import is returned
+        unless `force` is set. A dry run always creates a new import, because its result
         depends on the stored deals.
 
         Raises:
             InvalidInputError: the body has no file, or the file is incomplete.
-            StorageUnavailableError: the storage does not answer; nothing is kept.
-            StorageFullError: the storage has no room for the file.
+            StorageUnavailableError: the storage does not answer. Nothing is kept.
+            StorageFullError: the storage has no space for the file.
         """
         name = uuid4().hex
         stored = await self._uploads.put(name, upload.content)
@@ -77,17 +78,17 @@ class ImportService:
         try:
             async with self._uow.begin() as session:
                 import_id, kept = await _enqueue(session, name, stored, upload, options)
-                # Keep the file from here on. If the response to the commit is lost, the import may
-                # still exist.
+                # Keep the file from here on, because the import may exist even if the response to
+                # the commit is lost.
         finally:
             if not kept:
-                # Housekeeping removes the file later if this fails.
+                # If this fails, housekeeping removes the file later.
                 with suppress(AppError):
                     await asyncio.shield(self._uploads.remove(name))
         return await self.get(import_id), kept
 
     async def page(self, query: ImportQuery) -> PaginatedResponse[ImportResponse]:
-        """Return the page of imports for `query`.
+        """Return the page of imports that `query` selects.
 
         Raises:
             InvalidInputError: the cursor is invalid or belongs to another query.
@@ -102,7 +103,7 @@ class ImportService:
         return request.response(total, items, lambda item, _: item["id"])
 
     async def get(self, import_id: int) -> ImportResponse:
-        """Return an import.
+        """Return the import with the id `import_id`.
 
         Raises:
             NotFoundError: no import has this id.
@@ -110,7 +111,7 @@ class ImportService:
         return _import(await self._stored(import_id))
 
     async def cancel(self, import_id: int) -> ImportResponse:
-        """Cancel an import. Rows that the response counts as stored are kept, and no more follow.
+        """Cancel an import. Rows that are already stored are kept, and the response counts them.
 
         Raises:
             NotFoundError: no import has this id.
@@ -125,9 +126,9 @@ class ImportService:
         return found
 
     async def changes(self, import_id: int) -> AsyncIterator[ImportResponse]:
-        """Yield the import now and after each change, until the import has ended.
+        """Yield the import at once and after each change, until the import has ended.
 
-        While the database is unavailable nothing is yielded.
+        While the database is unavailable, nothing is yielded.
 
         Raises:
             NotFoundError: no import has this id.
@@ -135,11 +136,11 @@ class ImportService:
         told: ImportResponse | None = None
         with self._listener.subscribed(str(import_id)) as subscription:
             while not self._listener.closed:
-                # Keep the stream open during an outage. A client that reconnects would get a 503,
-                # after which browsers do not reconnect again.
+                # Keep the stream open during an outage. A browser that reconnected would get a 503
+                # and would not try again.
                 found = told
                 with suppress(ServiceUnavailableError):
-                    # A statement that is cancelled with the stream would go on in the database.
+                    # Cancelling this statement with the stream would not stop it on the server.
                     found = await asyncio.shield(self.get(import_id))
                 if found is not None and (told is None or _progress(found) != _progress(told)):
                     told = found
@@ -150,7 +151,7 @@ class ImportService:
                 await subscription.wait(LONGEST_SILENCE)
 
     async def rejects(self, import_id: int) -> AsyncIterator[bytes]:
-        """Return the rejected rows so far as CSV in pieces: the header, then one piece per chunk.
+        """Return the rows rejected so far as pieces of CSV: the header, then one piece per chunk.
 
         Raises:
             NotFoundError: no import has this id, or its rejected rows have expired.
@@ -163,7 +164,7 @@ class ImportService:
         return self._rejects(import_id, row.columns or NAMES)
 
     async def first_rejects(self, import_id: int, most: int) -> list[list[str]]:
-        """Return the header and the first `most` rejected rows, with the reasons in front.
+        """Return the CSV header and the first `most` rejected rows, each with its reason in front.
 
         Raises:
             NotFoundError: no import has this id, or its rejected rows have expired.
@@ -199,7 +200,7 @@ async def _enqueue(
 ) -> tuple[int, bool]:
     """Create an import and its job, or find an earlier import. Return its id and whether it is new.
 
-    An earlier import of the same bytes is used unless `force` or `dry_run` is set.
+    An earlier import of the same bytes is returned, unless `force` or `dry_run` is set.
     """
     imports = ImportWriteRepository(session)
     sha256 = bytes.fromhex(stored.sha256)

@@ -1,8 +1,8 @@
-"""API keys: an operator creates and revokes them. In production every write requires one.
+"""API keys, which an operator creates and revokes. In production every write requires a key.
 
-A key is `hd_<lookup>_<secret>`. The lookup finds the row of the key. The database stores only the
-SHA-256 of the secret, which is 32 random bytes, and the service compares it in constant time. A key
-is shown only once, when it is created.
+A key has the form `hd_<lookup>_<secret>`. The service finds the key's row by the lookup. The secret
+is 32 random bytes. The database stores only its SHA-256, and the service compares hashes in
+constant time. A key is displayed only once, when it is created.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from app.repositories.keys import LAST_USE_PRECISION, ApiKeyRepository
 Scope = Literal["deals:write", "imports:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
-# Seconds for which a process caches a valid key. A revoked key can still write for this time.
+# Each process caches a valid key for this many seconds, so a revoked key can still write meanwhile.
 CACHE_SECONDS = 5.0
 _CACHE_SIZE = 1000
 _PREFIX = "hd"
@@ -32,13 +32,13 @@ _PREFIX = "hd"
 
 @dataclass(frozen=True)
 class Actor:
-    """The client behind a request: the name and the scopes of its key."""
+    """The client that sends a request, known by the name and the scopes of its key."""
 
     name: str
     scopes: frozenset[str]
 
     def require(self, scope: Scope) -> None:
-        """Require a scope of the actor.
+        """Check that the actor has `scope`.
 
         Raises:
             ForbiddenError: the actor has neither this scope nor "admin".
@@ -58,10 +58,10 @@ class KeyService:
         self._keys = ApiKeyRepository(session)
 
     async def create(self, name: str, scopes: Sequence[Scope]) -> str:
-        """Create a key and return it. It cannot be recovered later.
+        """Create a key and return it. The key cannot be displayed again.
 
         Raises:
-            ConflictError: another key has this name; the database detects it.
+            ConflictError: another key has this name.
         """
         lookup, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         await self._keys.add(
@@ -91,17 +91,17 @@ class KeyService:
 
 
 class ApiKeyAuthenticator:
-    """A checker of requests' keys, with a cache. A process has one instance."""
+    """A cached check of the API keys in requests, one instance per process."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
         self._known: dict[bytes, tuple[float, Actor]] = {}
 
     async def actor(self, presented: str) -> Actor:
-        """Return the actor of a key.
+        """Check the presented key and return the actor that owns it.
 
         Raises:
-            UnauthorizedError: the key is invalid; the error does not say why.
+            UnauthorizedError: the key is invalid. The error does not say why.
         """
         # The cache is indexed by hashes, so that a memory dump contains no keys.
         fingerprint = _hashed(presented)
@@ -119,7 +119,7 @@ class ApiKeyAuthenticator:
         lookup, _, secret = rest.partition("_")
         if prefix != _PREFIX or not lookup.isalnum() or not lookup.isascii():
             raise UnauthorizedError
-        # Read the primary, because a replica may not know yet that a key is revoked.
+        # Read the primary, because a replica may lag behind a revocation.
         async with self._uow.begin() as session:
             key = await ApiKeyRepository(session).valid(lookup)
             # Compare even if no key was found, so that timing does not reveal which lookups exist.

@@ -1,4 +1,4 @@
-"""Progress and summary of a load, in a module without heavy imports."""
+"""The progress and the summary of a load. This module avoids imports that are slow to load."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LoadMode = Literal["rows", "strict", "dry-run"]
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """The progress of a load. Bytes refer to the file on disk, which may be compressed."""
+    """The progress of a load. Bytes are counted in the file on disk, which may be compressed."""
 
     bytes_read: int
     bytes_total: int
@@ -21,12 +21,13 @@ class LoadProgress:
 
 @dataclass(frozen=True)
 class LoadSummary:
-    """The counts of a load.
+    """The row counts of a load.
 
-    `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (rows that are
-    identical to an earlier row with the same id), `rejected` and `held_back`. The last counts valid
-    rows that a strict load did not store because another row was rejected. `inserted`, `updated`
-    and `unchanged` are then 0. `warnings` count rows by warning, whether they are loaded or not.
+    `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates`, `rejected` and
+    `held_back`. `duplicates` are rows identical to an earlier row with the same id. `held_back` are
+    valid rows that a strict load did not store because another row was rejected. In such a load
+    `inserted`, `updated` and `unchanged` are 0. `warnings` count all rows with a warning, loaded or
+    not.
     """
 
     rows_read: int

@@ -19,8 +19,8 @@ from app.ingestion.read.header import Header
 from app.ingestion.read.source import opened
 from app.services.load_reports import LoadMode, LoadProgress, LoadSummary
 
-# Rows per transaction. In measurements larger transactions gained nothing and blocked other writers
-# for longer.
+# Rows per transaction. In measurements, larger transactions were no faster and blocked other
+# writers for longer.
 CHUNK_ROWS = 10_000
 
 _KINDS: Mapping[LoadMode, type[Load]] = {
@@ -33,7 +33,7 @@ _KINDS: Mapping[LoadMode, type[Load]] = {
 class LoadingService:
     """A service that loads files into one database.
 
-    With a journal, a load skips the chunks of earlier attempts.
+    With a journal, a load skips the chunks that earlier attempts stored.
     """
 
     def __init__(self, database: Database, journal: Journal | None = None) -> None:
@@ -51,18 +51,18 @@ class LoadingService:
     ) -> LoadSummary:
         """Load the valid rows of `path`. A repeated load completes an interrupted one.
 
-        In strict mode rows are stored only if no row is rejected. In a dry run nothing is stored,
-        and the summary says what a load would do. Rejected rows are written to `rejects` if it is
-        given. If no row is rejected, an older file of that name is removed. A second load of the
-        same database waits for the first one. Chunks that the journal has from an earlier attempt
-        are neither loaded again nor counted in the summary.
+        Strict mode stores rows only if no row is rejected. A dry run stores nothing, and its
+        summary describes the load that would happen. If `rejects` is given, rejected rows are
+        written to that file. If no row is rejected, an older rejects file is removed. Loads of one
+        database run one at a time. Chunks that the journal has from an earlier attempt are neither
+        loaded again nor counted in the summary.
 
         Raises:
-            InvalidFileError: the file cannot be loaded; nothing is stored.
+            InvalidFileError: the file cannot be loaded. Nothing is stored.
             DealsError: the rejects cannot be written, or would replace another kind of file.
-            ServiceUnavailableError: the database became unavailable; whole chunks may be stored.
+            ServiceUnavailableError: the database became unavailable. Complete chunks may be stored.
             ConflictError: other writers repeatedly changed the same hotels or deals.
-            LoadStoppedError: the journal reports that the load must stop.
+            LoadStoppedError: the import was cancelled, or another worker has taken it over.
         """
         started = time.monotonic()
         header = await asyncio.to_thread(_inspected, path, rejects)

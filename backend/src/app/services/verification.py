@@ -4,7 +4,7 @@ from app.repositories.verification import Drift, VerificationRepository
 
 
 class VerificationService:
-    """A service that checks the derived numbers and corrects them if they are wrong."""
+    """A service that checks the stored counts and sums, and corrects wrong ones."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._numbers = VerificationRepository(session)
@@ -12,8 +12,8 @@ class VerificationService:
     async def verify(self, *, fix: bool) -> list[Drift]:
         """Return all wrong numbers, and correct them if `fix` is set.
 
-        The check is one statement with one snapshot, so it does not block writers. A correction
-        blocks writers until it commits.
+        A check without `fix` is one statement and does not block writers. With `fix`, writers are
+        blocked until the transaction commits.
         """
         if fix:
             await self._numbers.lock_writers()

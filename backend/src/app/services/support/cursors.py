@@ -1,7 +1,7 @@
 """Opaque, signed cursors for keyset pagination.
 
-A cursor contains the sort values of the last row of a page. The next page starts after this row, so
-rows that are added or removed between two pages cause no repeated or missed rows. The signature
+A cursor contains the sort values of a page's last row, and the next page starts after this row.
+Therefore inserts and deletes between two requests neither repeat nor skip other rows. The signature
 binds a cursor to its list, sort and filters. The service refuses a cursor that was altered or
 belongs to another query.
 """
@@ -22,24 +22,24 @@ from app.core.errors import ErrorDetail, InvalidInputError
 class CursorCodec:
     """An encoder and decoder of cursors with one signing key.
 
-    All processes of the service need the same key. A new key makes old cursors invalid.
+    All processes of the service need the same key. A new key invalidates old cursors.
     """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def encode(self, query: Mapping[str, Any], values: Sequence[Any]) -> str:
-        """Return the cursor for the position after a row.
+        """Return the cursor of the page that starts after a row.
 
         Args:
             query: the list, sort and filters to which the cursor is bound.
-            values: the sort values of the row in sort order, its id last.
+            values: the row's sort values in sort order, with its id last.
         """
         payload = json.dumps([_written(value) for value in values], separators=(",", ":"))
         return self._signer(query).sign(base64_encode(payload)).decode()
 
     def decode(self, query: Mapping[str, Any], cursor: str) -> list[Any]:
-        """Return the sort values in a cursor of this query.
+        """Check the signature of `cursor` and return the sort values that it contains.
 
         Raises:
             InvalidInputError: the cursor was altered or belongs to another query.
@@ -74,7 +74,7 @@ def _written(value: Any) -> tuple[str, Any]:
     return "i", value
 
 
-# Functions that invert `_written`, by kind.
+# Maps each kind of value to the function that parses the output of `_written`.
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "n": Decimal,
     "t": datetime.fromisoformat,

@@ -10,9 +10,9 @@ _RUNNING = "A request with this Idempotency-Key is still running, try again shor
 
 
 class IdempotentRequest:
-    """A POST with an idempotency key, whose effect and response are stored in one transaction.
+    """A POST with an idempotency key. Its change and its response are stored in one transaction.
 
-    Only successful responses are stored. After an error the client can use the same key again.
+    Only successful responses are stored, so after an error the client can use the key again.
     """
 
     def __init__(self, identity: KeyIdentity | None, body: bytes) -> None:
@@ -20,7 +20,7 @@ class IdempotentRequest:
         self._body_hash = hashlib.sha256(body).digest()
 
     async def stored_response(self, session: AsyncSession) -> StoredResponse | None:
-        """Return the response to an earlier request with the same key and body, if there was one.
+        """Return the stored response to an earlier request with the same key and body, or None.
 
         Raises:
             ConflictError: the earlier request is still running.
@@ -39,10 +39,10 @@ class IdempotentRequest:
     async def store_response(
         self, session: AsyncSession, status: int, headers: Mapping[str, str], body: bytes
     ) -> None:
-        """Store the response in the transaction of its effect.
+        """Store the response in the transaction that makes the change.
 
         Raises:
-            ConflictError: another request with the key was faster; this transaction must roll back.
+            ConflictError: another request used the key first. This transaction must roll back.
         """
         if self._identity is None:
             return

@@ -1,4 +1,4 @@
-"""Conversion of a query to a repository's page request, and of its rows to a page."""
+"""Conversion of a client's query to a page request, and of the selected rows to a page."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PageRequest:
-    """A request for one page: its filters, its position, and the binding of its cursors."""
+    """A request for one page: its filters, its position, and the query that its cursors sign."""
 
     filters: Mapping[str, Any]
     place: PagePosition
@@ -27,7 +27,7 @@ class PageRequest:
 
     @classmethod
     def of(cls, name: str, query: PageQuery, sort: str, codec: CursorCodec) -> "PageRequest":
-        """Return the page request of `query` for the list `name`.
+        """Convert `query`, for the list `name`, to a page request.
 
         Raises:
             InvalidInputError: the cursor was altered, or belongs to another list, sort or filter.
@@ -41,9 +41,9 @@ class PageRequest:
     def response(
         self, total: int | None, items: list[T], sort_value: Callable[[T, str], Any]
     ) -> PaginatedResponse[T]:
-        """Return the page. One item beyond the limit means that a next page exists.
+        """Convert `items` to a page. An item beyond the page's limit shows that a next page exists.
 
-        `sort_value` returns the value of an item in a sort field.
+        `sort_value` returns an item's value in a sort field.
         """
         limit, next_cursor = self.place.limit, None
         if len(items) > limit:
@@ -59,7 +59,7 @@ class PageRequest:
 
 
 def filters_of(query: BaseModel) -> dict[str, Any]:
-    """Return the filters in `query` that are set, by name, without page and sort parameters."""
+    """Return the filters that `query` sets, by name. Page and sort parameters are left out."""
     return {
         name: value
         for name, value in query

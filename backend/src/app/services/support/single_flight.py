@@ -1,4 +1,4 @@
-"""Single flight: callers with the same question share one query, with a time limit."""
+"""Single flight: concurrent callers share one running query, and each waits a limited time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """A query to the database that callers share and wait for only a limited time.
+    """A database query that concurrent callers share.
 
-    If the database hangs, a query cannot be cancelled quickly. The query therefore continues after
-    the time limit, and later callers join it instead of starting another one.
+    Each caller waits for `seconds` at most. If the database hangs, the query cannot be cancelled
+    quickly. It therefore continues, and later callers join it instead of starting another one.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], seconds: float) -> None:
@@ -22,7 +22,7 @@ class SingleFlight(Generic[T]):
         self._asking: asyncio.Task[T | AppError] | None = None
 
     async def answer(self) -> T:
-        """Return the result of the query under way, or of a new one.
+        """Return the result of the running query, or start a query if none is running.
 
         Raises:
             ServiceUnavailableError: the query fails or does not end in time.
@@ -41,7 +41,7 @@ class SingleFlight(Generic[T]):
     async def _answer(self) -> T | AppError:
         """Run the query. Return an error instead of raising it.
 
-        If all callers have timed out, asyncio would log a raised error as never retrieved.
+        If the query raised after all callers had timed out, asyncio would log an unretrieved error.
         """
         try:
             return await self._ask()
