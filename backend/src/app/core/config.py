@@ -10,13 +10,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.core.errors import ConfigurationError
 
 _PROJECT = Path(__file__).resolve().parents[3]
-# A checkout keeps its data beside its code. An installed package uses the working folder.
+# A checkout has `.env` and its data beside the code. An installed package uses the current folder.
 _HOME = _PROJECT if (_PROJECT / "pyproject.toml").is_file() else Path.cwd()
 
-# The pattern of an S3 URL. It rejects credentials and a query, which would be ignored.
+# The pattern of an S3 URL. It rejects credentials and queries, because they would be ignored.
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII)
 
-# The pattern of a CORS origin, as browsers send it: in lower case, without a path.
+# The pattern of a CORS origin as browsers send it: lower-case and without a path.
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 
 _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?", re.ASCII)
@@ -25,9 +25,9 @@ _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5
 class Settings(BaseSettings):
     """The operator's settings, read once at start from the environment and `.env`.
 
-    Settings are frozen and passed to the code that needs them. No layer reads the environment by
-    itself, so a test or a second application in one process can have other settings.
-    `.env.example` documents each field with its default, and a test keeps the two equal.
+    Settings are frozen and passed to the code that needs them. No other code reads the environment,
+    so tests and a second application in the same process can use other settings. `.env.example`
+    documents each field with its default, and a test compares the two.
     """
 
     model_config = SettingsConfigDict(env_file=_HOME / ".env", frozen=True, extra="ignore")
@@ -37,7 +37,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     read_database_url: SecretStr | None = None
-    # Whether both URLs above lead to PgBouncer in transaction mode. The direct URL is then needed.
+    # True if both URLs above lead to PgBouncer in transaction mode. It requires the direct URL.
     db_pgbouncer: bool = False
     direct_database_url: SecretStr | None = None
     embedded_postgres_version: Literal[16, 18] = 18
@@ -50,48 +50,49 @@ class Settings(BaseSettings):
     db_read_timeout: Annotated[float, Field(gt=0)] = 3.0
     db_statement_timeout: Annotated[float, Field(gt=0)] = 10.0
     db_lock_timeout: Annotated[float, Field(gt=0)] = 5.0
-    # Seconds that the database has to answer health checks and the queries of /metrics.
+    # Time limit in seconds for health checks and the database queries of /metrics.
     db_health_timeout: Annotated[float, Field(gt=0)] = 1.0
 
     export_concurrency: Annotated[int, Field(ge=1, le=100)] = 2
     export_timeout: Annotated[float, Field(gt=0)] = 3600.0
     export_stall_timeout: Annotated[float, Field(gt=0)] = 60.0
 
-    # Signs cursors. Production must set it, to the same value in all processes of the service.
+    # The key that signs cursors. Production requires it, with the same value in all processes.
     signing_key: Annotated[SecretStr | None, Field(min_length=32)] = None
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     max_upload_bytes: Annotated[int, Field(ge=1024, le=64 * 1024**3)] = 1024**3
 
-    # A bucket for uploaded files. Without one, they are stored in a folder of data_dir.
+    # The bucket for uploaded files. If it is unset, a folder in data_dir stores them.
     uploads_url: str | None = None
-    # Checked here because the storage library reports a wrong value late and unclearly.
+    # Validated here because the storage library reports a wrong value late and unclearly.
     aws_endpoint_url: str | None = None
 
-    # Seconds between two heartbeats of a worker. A worker that misses three is considered dead.
+    # Seconds between a worker's heartbeats. A worker that misses three is considered dead.
     worker_heartbeat: Annotated[float, Field(gt=0, le=300)] = 5.0
-    # Days after an import's end. Its counters are kept.
+    # Uploaded files and rejected rows are deleted this many days after their import has ended. The
+    # import's row counts are kept.
     upload_retention_days: Annotated[float, Field(ge=0)] = 7.0
     rejects_retention_days: Annotated[float, Field(ge=0)] = 30.0
 
-    # The limit of one process. Requests beyond it are refused immediately (load shedding).
+    # Maximum number of concurrent requests per process. Load shedding refuses further requests.
     max_requests_in_progress: Annotated[int, Field(ge=1)] = 128
-    # Seconds to receive a request's head and body, or each piece of an upload.
+    # Time limit in seconds for receiving a request's head and body, or each piece of an upload.
     request_arrival_timeout: Annotated[float, Field(gt=0)] = 20.0
-    # Seconds from SIGTERM until the process refuses new requests.
+    # Seconds after SIGTERM during which the process still accepts new requests.
     drain_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
 
-    # Path of the Prometheus metrics. An empty path serves none beside the API. With a port, they
-    # are served on that port instead of beside the API.
+    # Path of the Prometheus metrics. If metrics_port is set, only that port serves them, not the
+    # API's port. If the path is empty, the API's port serves no metrics.
     metrics_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._/-]*)?$")] = "/metrics"
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
 
-    # CORS: the origins whose pages may use the API.
+    # CORS: origins whose web pages may call the API.
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    # Strict-Transport-Security: seconds for which browsers must use HTTPS. 0 omits the header.
+    # Strict-Transport-Security: how many seconds browsers must use HTTPS. 0 omits the header.
     hsts_seconds: Annotated[int, Field(ge=0)] = 0
-    # The trusted proxies: the client's address is read from their X-Forwarded-For.
+    # Trusted proxies. Their X-Forwarded-For header gives the client's address.
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = ()
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -107,7 +108,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Reject origins with a path or a trailing slash, which never equal a browser's origin."""
+        """Reject origins with a path or a trailing slash, because browsers send neither."""
         if value != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in value):
             raise ValueError("must look like https://host:port,https://other, or be *")
         return value
@@ -136,15 +137,15 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _empty_means_unset(cls, value: Any) -> Any:
-        """Read an empty value, such as `DATABASE_URL=` in a `.env` file, as unset."""
+        """Treat an empty value, such as `DATABASE_URL=` in a `.env` file, as unset."""
         return None if value == "" else value
 
     @field_validator("database_url", "read_database_url", "direct_database_url")
     @classmethod
     def _postgres_with_asyncpg(cls, value: SecretStr | None) -> SecretStr | None:
-        """Accept the common spellings of a PostgreSQL URL and make each use asyncpg.
+        """Accept the common forms of a PostgreSQL URL, and make each use asyncpg.
 
-        SQLAlchemy 2.1 uses psycopg for a bare `postgresql://`, and the service has no psycopg.
+        Given a bare `postgresql://`, SQLAlchemy 2.1 would use psycopg.
         """
         if value is None:
             return None
@@ -170,13 +171,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _sessions_are_possible(self) -> Self:
-        """Require a direct URL beside PgBouncer, where LISTEN and session locks have no effect."""
+        """Require a direct URL with PgBouncer, which breaks LISTEN and session locks."""
         if self.db_pgbouncer and not (self.database_url and self.direct_database_url):
             raise ValueError("DB_PGBOUNCER needs DATABASE_URL and DIRECT_DATABASE_URL")
         return self
 
     def with_command_timeouts(self) -> "Settings":
-        """Return the settings of commands, which may run longer than requests: up to an hour."""
+        """Return settings for commands, whose statements may run for up to an hour."""
         return self.model_copy(
             update=dict.fromkeys(("db_read_timeout", "db_statement_timeout"), 3600.0)
         )
@@ -190,7 +191,7 @@ class Settings(BaseSettings):
 def is_traced() -> bool:
     """Return whether an OTEL_EXPORTER_OTLP variable of OpenTelemetry names a trace collector.
 
-    Without a collector, log lines are written without looking for a trace.
+    If none does, log lines are written without a search for a trace.
     """
     return any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
 
@@ -199,7 +200,8 @@ def load_settings(**overrides: Any) -> Settings:
     """Return the settings of this process.
 
     Raises:
-        ConfigurationError: one line for the operator, naming each variable and its rule.
+        ConfigurationError: a setting is invalid. The message is one line that names each invalid
+            variable and its rule.
     """
     try:
         return Settings(**overrides)

@@ -1,8 +1,8 @@
 """The errors that the service raises on purpose.
 
-Services raise subclasses of `AppError`. `app.http.exception_handlers` turns them into the HTTP
-error envelope, and the CLI into one line and an exit code. `status` is an HTTP status code, because
-clients, routes (`responses=`) and logs share that vocabulary. The module imports no HTTP library.
+Services raise subclasses of `AppError`. `app.http.exception_handlers` converts them to the HTTP
+error envelope, and the CLI to one line and an exit code. `status` is an HTTP status code, because
+clients, routes (`responses=`) and logs all use those. The module imports no HTTP library.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 
 
 class DealsError(Exception):
-    """The base of all errors that are shown to users. The message is one clear line."""
+    """The base class of all errors whose message users see. The message is one clear line."""
 
 
 class ConfigurationError(DealsError):
-    """Settings, or an installation, with which the service cannot start."""
+    """An error in the settings or the installation that prevents the service from starting."""
 
 
 class EmbeddedPostgresError(DealsError):
-    """A failed start of the embedded PostgreSQL. The message says why and what to do."""
+    """A failure to start the embedded PostgreSQL. The message says why and what to do."""
 
 
 class DatabaseUnreachableError(DealsError):
-    """A missing or lost connection to a database. The message says where to, how long, and why.
+    """A failed or lost database connection. The message gives the address, the wait and the reason.
 
     `kind` is a short name for scripts: refused, timeout, authentication, ...
     """
@@ -34,11 +34,11 @@ class DatabaseUnreachableError(DealsError):
 
 
 class NotSeenError(DealsError):
-    """A failed query of the doctor about the database. The message says why it failed."""
+    """A diagnostic query that failed. The message gives the reason."""
 
 
 class LoadStoppedError(DealsError):
-    """A load that must stop: it was cancelled, or another process has taken it over."""
+    """A load that must stop, because it was cancelled or another process has taken it over."""
 
 
 class TemporaryFileError(DealsError):
@@ -46,12 +46,12 @@ class TemporaryFileError(DealsError):
 
 
 class InvalidFileError(DealsError):
-    """A deals.csv that cannot be read as a file of deals."""
+    """A file that cannot be read as a CSV file of deals."""
 
 
 @dataclass(frozen=True)
 class ErrorDetail:
-    """One wrong field: its path in the request, and the rule that its value breaks."""
+    """One invalid field: its path in the request, and the rule that its value breaks."""
 
     field: str
     message: str
@@ -79,7 +79,7 @@ class InvalidInputError(AppError):
 
 
 class NotFoundError(AppError):
-    """A path or a reference to a resource that does not exist."""
+    """A request that names a resource that does not exist, in its path or in a field."""
 
     status = 404
     code = "NOT_FOUND"
@@ -95,7 +95,7 @@ class ConflictError(AppError):
 
 
 class TransactionConflictError(ConflictError):
-    """A transaction rolled back because of a concurrent one. A retry may succeed."""
+    """A transaction that was rolled back because of a concurrent one. A retry may succeed."""
 
     default_message = "Another request changed the same data, try again"
 
@@ -125,7 +125,7 @@ class NotAcceptableError(AppError):
 
 
 class PreconditionFailedError(AppError):
-    """A failed precondition: the row's version differs from the client's `If-Match`."""
+    """A failed precondition: the client's `If-Match` names another version than the stored one."""
 
     status = 412
     code = "PRECONDITION_FAILED"
@@ -133,7 +133,7 @@ class PreconditionFailedError(AppError):
 
 
 class UnsupportedMediaTypeError(AppError):
-    """A body in a format that the route does not accept."""
+    """A request whose body has a format that the route does not accept."""
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
@@ -141,7 +141,7 @@ class UnsupportedMediaTypeError(AppError):
 
 
 class PayloadTooLargeError(AppError):
-    """A body larger than the configured limit."""
+    """A request whose body is larger than the configured limit."""
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"
@@ -149,7 +149,7 @@ class PayloadTooLargeError(AppError):
 
 
 class URITooLongError(AppError):
-    """A request target longer than the limit."""
+    """A request whose target (path and query) is longer than the limit."""
 
     status = 414
     code = "URI_TOO_LONG"
@@ -174,14 +174,14 @@ class ServiceUnavailableError(AppError):
 
 
 class StorageUnavailableError(ServiceUnavailableError):
-    """A storage of uploaded files that does not answer or refuses access."""
+    """A failure of the upload storage: it does not answer or refuses access."""
 
     code = "STORAGE_UNAVAILABLE"
     default_message = "The storage of uploaded files is not available, try again shortly"
 
 
 class StorageFullError(AppError):
-    """A storage without space for the uploaded file. A retry may succeed once space is free."""
+    """An upload for which the storage has no space. A retry may succeed once space is free."""
 
     status = 507
     code = "STORAGE_FULL"
@@ -189,14 +189,14 @@ class StorageFullError(AppError):
 
 
 class TooManyExportsError(ServiceUnavailableError):
-    """An export beyond the limit of concurrent exports."""
+    """An export refused because the process has reached its limit of concurrent exports."""
 
     default_message = "Too many exports are running, try again later"
     retry_after = 10
 
 
 class OverloadedError(ServiceUnavailableError):
-    """A request beyond the limit of concurrent requests of one process."""
+    """A request refused because the process has reached its limit of concurrent requests."""
 
     default_message = "Too many requests are in progress, try again shortly"
 

@@ -1,4 +1,4 @@
-"""The limits of stored values, shared by the schemas, the CSV check and the CHECK constraints."""
+"""Limits of stored values, used by the schemas, the CSV check and the CHECK constraints."""
 
 MAX_BIGINT = 2**63 - 1
 
@@ -7,7 +7,7 @@ MIN_STARS, MAX_STARS = 1, 5
 MAX_DISCOUNT_PERCENT = 100
 PRICE_DIGITS, PRICE_PLACES = 10, 2
 PRICE_WHOLE_DIGITS = PRICE_DIGITS - PRICE_PLACES
-# The exclusive upper bound of prices.
+# Prices are below this bound.
 PRICE_END = 10**PRICE_WHOLE_DIGITS
 
 MAX_CATEGORIES = 20

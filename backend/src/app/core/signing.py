@@ -1,4 +1,4 @@
-"""The key that signs the cursors that clients send back."""
+"""The key that signs pagination cursors."""
 
 import os
 import secrets
@@ -11,10 +11,10 @@ _KEY_BYTES = 32
 
 
 def signing_key(settings: Settings) -> bytes:
-    """Return the configured key or, in development, one generated once and kept in DATA_DIR.
+    """Return the configured key. In development, the default is a generated key kept in DATA_DIR.
 
     Raises:
-        ConfigurationError: no key is set in production, or the key cannot be written to DATA_DIR.
+        ConfigurationError: production has no key, or the key cannot be written to DATA_DIR.
     """
     if settings.signing_key is not None:
         return settings.signing_key.get_secret_value().encode()
@@ -30,9 +30,9 @@ def signing_key(settings: Settings) -> bytes:
 
 
 def _kept(path: Path) -> bytes:
-    """Return the key in the file, and create it if it is missing.
+    """Return the key in the file, and create the file if it is missing.
 
-    `os.link` never replaces a file, so processes that start together all read the first key.
+    `os.link` never replaces a file, so processes that start together all read the same key.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():

@@ -1,24 +1,24 @@
-"""A limit on the connections in use that serves its waiters in order."""
+"""A limit on the connections in use, with a first-in, first-out queue."""
 
 import asyncio
 import time
 
 from app.observability.metrics import PoolState
 
-# In seconds. A busy process keeps a connection for less than this for a quick statement, and the
-# wait is hardly noticeable when slow statements keep all connections.
+# Seconds that a task waits before the limit rises. Quick statements free a connection sooner, even
+# in a busy process. If slow statements hold all connections, so short a wait is hardly noticeable.
 PATIENCE = 0.05
 
 
 class ConnectionLimiter:
     """A semaphore for connections, acquired by `async with` in first-in, first-out order.
 
-    The pools of SQLAlchemy and asyncpg let a new task overtake tasks that were woken and have not
-    run yet. With 128 clients on 10 connections, some tasks then wait for seconds.
+    In the pools of SQLAlchemy and asyncpg, a new task can overtake tasks that were woken but have
+    not run yet. With 128 clients on 10 connections, some tasks waited for seconds.
 
-    The limit starts at `size`. A wait of 50 ms raises it by one, up to `overflow` more, and it
-    falls again once no task waits. Each new connection is a new process of PostgreSQL: with 16
-    clients, `POST /deals` is half as fast if every burst opens connections and closes them again.
+    The limit starts at `size`. Each wait of 50 ms raises it by one, up to `size + overflow`. It
+    falls again when no task waits. Opening connections is slow, because PostgreSQL starts a process
+    for each: with 16 clients, `POST /deals` is half as fast if every burst opens and closes some.
     """
 
     def __init__(self, size: int, overflow: int, timeout: float) -> None:
@@ -33,7 +33,7 @@ class ConnectionLimiter:
         self._wait_seconds = 0.0
 
     async def __aenter__(self) -> None:
-        """Acquire the right to use a connection.
+        """Wait until a connection may be used.
 
         Raises:
             TimeoutError: no connection became free in time.

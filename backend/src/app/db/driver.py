@@ -15,8 +15,8 @@ else:
 
 DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
 
-# Errors of a connection that is closed, that hangs, or that the server broke off between two steps
-# of the protocol, which leaves the driver in the middle of an operation.
+# Errors of a connection that is closed, hangs, or was broken off by the server while the driver was
+# in the middle of an operation.
 CONNECTION_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 _CLOSE_SECONDS = 2.0
@@ -28,18 +28,18 @@ class DriverConnection(_Connection):
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the driver's
         """Cancel the running statement on the server and close the connection.
 
-        asyncpg's own `close` waits without limit for a server that hangs, and raises when the
-        server is gone. An anyio scope, such as the one around an event stream, repeats its
-        cancellation, so closing is shielded from it.
+        asyncpg's own `close` waits forever if the server hangs, and raises if the server is gone.
+        Closing is shielded, because an anyio scope, such as the one around an event stream, cancels
+        its task again and again.
         """
         with CancelScope(shield=True), suppress(asyncpg.PostgresError, *CONNECTION_ERRORS):
             await super().close(timeout=_CLOSE_SECONDS if timeout is None else timeout)
 
 
 def driver_arguments(url: str) -> dict[str, Any]:
-    """Return a SQLAlchemy URL as arguments of asyncpg's `connect`."""
+    """Convert a SQLAlchemy URL to arguments of asyncpg's `connect`."""
     _, given = DIALECT.create_connect_args(make_url(url))
     arguments = dict(given)
-    # The only query parameter that SQLAlchemy accepts in a URL and asyncpg does not.
+    # SQLAlchemy accepts this parameter in a URL, but asyncpg does not.
     arguments.pop("prepared_statement_cache_size", None)
     return arguments

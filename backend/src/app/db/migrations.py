@@ -1,4 +1,4 @@
-"""Functions that run and inspect the migrations from Python."""
+"""Functions that run and inspect the Alembic migrations from Python."""
 
 import asyncio
 import threading
@@ -12,19 +12,19 @@ from alembic.util.exc import CommandError
 from app.core.errors import ConfigurationError, InvalidInputError
 from app.db.errors import database_errors
 
-# The key of an advisory lock. It is arbitrary, and no other lock in the database uses it.
+# An arbitrary key for the advisory lock of migrations. No other lock in the database uses it.
 MIGRATION_LOCK = 7_364_201_101
-# The time that a migration waits for a table lock, in PostgreSQL's format.
+# How long a migration waits for a table lock, in PostgreSQL's format.
 LOCK_TIMEOUT = "5s"
 
-# Alembic keeps its context in module globals: two threads would migrate each other's databases.
+# Alembic keeps its context in module globals, so two threads could migrate each other's databases.
 _ONE_AT_A_TIME = threading.Lock()
 
 _CONFIG_FILE = Path(__file__).resolve().parents[3] / "alembic.ini"
 
 
 def alembic_config(url: str | None = None) -> Config:
-    """Return Alembic's configuration for `url` or, without it, for the URL of the settings.
+    """Return Alembic's configuration for `url`. If `url` is None, the settings' URL is used.
 
     Raises:
         ConfigurationError: the installation contains no migrations.
@@ -43,9 +43,9 @@ def upgrade(url: str, revision: str = "head") -> None:
     event loop.
 
     Raises:
-        ConfigurationError: this code cannot migrate the database: it is newer, or not UTF8.
+        ConfigurationError: the database is newer than this code, or its encoding is not UTF8.
         ServiceUnavailableError: the database does not answer.
-        ConflictError: a long transaction locks a table that a migration must change.
+        ConflictError: a long transaction holds a lock on a table that a migration must change.
     """
     try:
         with _ONE_AT_A_TIME, database_errors():
@@ -63,7 +63,7 @@ async def upgrade_async(url: str, revision: str = "head") -> None:
 
 
 def known_revisions() -> list[str]:
-    """Return the revisions of this installation, oldest first, or none without migrations."""
+    """Return this installation's revisions, oldest first. Without migrations the list is empty."""
     try:
         scripts = ScriptDirectory.from_config(alembic_config())
     except ConfigurationError:
@@ -72,7 +72,7 @@ def known_revisions() -> list[str]:
 
 
 def head_revision() -> str:
-    """Return the revision that this code requires."""
+    """Return the newest revision of this installation, which the code requires."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if head is None:
         raise ConfigurationError("the schema's history is empty")

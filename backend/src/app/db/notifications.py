@@ -1,4 +1,4 @@
-"""Notifications of committed changes: PostgreSQL's LISTEN, on a dedicated connection."""
+"""Notifications of committed changes, received with LISTEN on a dedicated connection."""
 
 import asyncio
 import logging
@@ -25,13 +25,13 @@ class Subscription:
         self._event = asyncio.Event()
 
     def wake(self) -> None:
-        """End the current `wait`, or the next one."""
+        """End the current call of `wait`. If no task waits, end the next call."""
         self._event.set()
 
     async def wait(self, seconds: float) -> None:
-        """Wait until `wake` is called, at most for so many seconds.
+        """Wait until `wake` is called, for at most `seconds`.
 
-        A call of `wake` since the last `wait` counts.
+        If `wake` was called since the last `wait` ended, return at once.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -40,11 +40,11 @@ class Subscription:
 
 
 class Listener:
-    """A listener on one channel that wakes subscriptions, connected only while there are any.
+    """A listener on one channel that wakes subscriptions. It is connected while it has any.
 
     `url` must bypass PgBouncer, because LISTEN does not work in transaction mode. Notifications
     sent while the listener is not connected are lost. Therefore each new connection wakes all
-    subscriptions, and a woken task must query the current state itself.
+    subscriptions, and a woken task must query the current state.
     """
 
     def __init__(self, url: str, channel: str) -> None:
@@ -65,12 +65,12 @@ class Listener:
 
     @property
     def closed(self) -> bool:
-        """Return whether the process is shutting down, so that tasks should stop waiting."""
+        """Return whether the process is shutting down and tasks should stop waiting."""
         return self._closed
 
     @contextmanager
     def subscribed(self, payload: str) -> Iterator[Subscription]:
-        """Yield a subscription that messages with `payload` wake, inside the block."""
+        """Yield a subscription. Inside the block, notifications with `payload` wake it."""
         subscription = Subscription()
         self._subscribers[payload].add(subscription)
         if self._task is None or self._task.done():

@@ -1,9 +1,9 @@
 """Connections through PgBouncer in transaction mode.
 
-PgBouncer lends a server connection for one transaction, so a client must leave no state on it: no
-prepared statement and no session setting. PgBouncer also rejects most settings when a client
-connects. Instead, each transaction begins with `SET LOCAL`, in the same round trip as `BEGIN`. A
-statement outside a transaction gets a transaction of its own, so that the settings apply.
+PgBouncer assigns a server connection to a client for one transaction only, so the client must leave
+neither prepared statements nor session settings on it. PgBouncer also rejects most settings when a
+client connects. Each transaction therefore applies the settings with `SET LOCAL`, in the same round
+trip as `BEGIN`. A statement outside a transaction is wrapped in one, so that the settings apply.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ import asyncpg
 
 from app.db.driver import DriverConnection
 
-# Settings that PgBouncer itself tracks for each client.
+# PgBouncer tracks these settings for each client, so clients may set them when they connect.
 _TRACKED = {"application_name", "timezone", "datestyle"}
-# Maps a setting for future transactions to the equivalent setting for the current one.
+# Maps a default for new transactions to the equivalent setting of the current transaction.
 _OF_A_TRANSACTION = {"default_transaction_read_only": "transaction_read_only"}
 
 
@@ -31,18 +31,19 @@ def transaction_pooling_args(server_settings: Mapping[str, str]) -> dict[str, An
         "connection_class": type(
             "TransactionPooledConnection", (TransactionPooledConnection,), {"settings": statements}
         ),
-        # Without a cache, asyncpg uses unnamed prepared statements, which the next one replaces.
+        # Without a cache, asyncpg uses unnamed prepared statements. Each replaces the last one, so
+        # none is left on the server connection.
         "statement_cache_size": 0,
     }
 
 
 class TransactionPooledConnection(DriverConnection):
-    """A connection whose transactions begin with the SQL in `settings`, sent with `BEGIN`."""
+    """A connection that sends the SQL in `settings` with each `BEGIN`."""
 
     settings = ""
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - the driver's
-        """Execute a query, and append `settings` to the `BEGIN` that asyncpg sends here."""
+        """Execute a query. If it is a `BEGIN`, append `settings`."""
         if query.startswith("BEGIN"):
             query = query.rstrip(";") + self.settings
         return await super().execute(query, *args, timeout=timeout)
@@ -55,7 +56,7 @@ class TransactionPooledConnection(DriverConnection):
         try:
             rows = await super().fetch(query, *args, **options)
         except asyncpg.PostgresError:
-            # After any other error the connection is unusable, with and without PgBouncer.
+            # After any other error the connection is unusable, so a rollback would fail.
             await self.execute("ROLLBACK")
             raise
         await self.execute("COMMIT")

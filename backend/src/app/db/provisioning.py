@@ -1,4 +1,4 @@
-"""The location of the database: DATABASE_URL or, if unset, an embedded PostgreSQL in DATA_DIR."""
+"""Choice of the database: DATABASE_URL or, if it is unset, an embedded PostgreSQL in DATA_DIR."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,14 +11,14 @@ from app.embedded.server import embedded_postgres
 
 @dataclass(frozen=True)
 class DatabaseUrls:
-    """The SQLAlchemy URLs of the primary and of its replica."""
+    """The SQLAlchemy URLs of the primary and the replica. Without a replica they are equal."""
 
     # The URLs contain passwords, so repr() leaves them out.
     primary: str = field(repr=False)
     replica: str = field(repr=False)
-    # Bypasses PgBouncer, for work that needs a session. Without PgBouncer it equals `primary`.
+    # The primary's URL without PgBouncer, for work that needs a session.
     direct: str = field(default="", repr=False)
-    # Whether `primary` and `replica` lead to PgBouncer.
+    # True if `primary` and `replica` lead to PgBouncer.
     pooled: bool = False
 
     def __post_init__(self) -> None:
@@ -27,11 +27,11 @@ class DatabaseUrls:
 
     @property
     def exports(self) -> str:
-        """Return the URL for long reads: the replica's if there is one, or else the direct URL."""
+        """Return the URL for long reads: the replica or, without a replica, the direct URL."""
         return self.direct if self.replica == self.primary else self.replica
 
     def past_pooler(self) -> "DatabaseUrls":
-        """Return URLs for workers and commands, which hold sessions and long transactions."""
+        """Return URLs without PgBouncer for workers and commands, which hold sessions."""
         return DatabaseUrls(self.direct, self.direct if self.pooled else self.replica)
 
 
@@ -39,8 +39,8 @@ class DatabaseUrls:
 def provision_database(settings: Settings) -> Iterator[DatabaseUrls]:
     """Yield the database's URLs, valid inside the block.
 
-    If no URL is set, start the embedded PostgreSQL and keep it for the length of the block. The
-    server stops when the last process that uses it leaves.
+    If no URL is set, the embedded PostgreSQL runs during the block. It stops when no process uses
+    it any more.
 
     Raises:
         EmbeddedPostgresError: the embedded PostgreSQL cannot run here.

@@ -1,6 +1,6 @@
-"""Read statements: one round trip each, on a connection that is held only for that time.
+"""Read statements that take one round trip each and hold a connection only for that time.
 
-For one deal, an `AsyncSession` costs seven times the CPU time of asyncpg's pool, and keeps its
+To read one deal, an `AsyncSession` uses seven times the CPU time of asyncpg's pool and keeps its
 connection until the request ends. These reads need none of its features (docs/adr/0008).
 """
 
@@ -24,18 +24,18 @@ from app.observability.metrics import PoolState
 from app.observability.sql_statistics import statement_statistics
 from app.observability.tracing import begin_statement, end_statement
 
-# A row with access by position: asyncpg's records and SQLAlchemy's rows both qualify.
+# A row with access by position: an asyncpg record or a SQLAlchemy row.
 AnyRow = Sequence[Any]
 
-# The time that `close` waits for running reads.
+# How long `close` waits for running reads before it cuts them off.
 _CLOSE_SECONDS = 5.0
 
 
 class Reader:
-    """A pool for autocommit, read-only statements, which may lead to a replica.
+    """A pool for autocommit, read-only statements on the replica or, without one, the primary.
 
-    The pool opens a connection when the limiter allows it and none is idle. It closes a connection
-    after `idle_lifetime` idle seconds, or never if that is 0.
+    If no connection is idle, the pool opens one as soon as the limiter allows it. The pool closes a
+    connection after `idle_lifetime` idle seconds, or never if that is 0.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Reader:
         )
 
     async def close(self) -> None:
-        """Close all connections. Reads that do not end within seconds are cut off."""
+        """Close all connections. Reads that are still running after a few seconds are cut off."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._pool.close()
 
     def pool_state(self) -> PoolState:
-        """Return the state of the pool."""
+        """Return the numbers of connections and of waits, for metrics."""
         return self._limiter.state(idle=self._pool.get_idle_size())
 
     async def rows(
@@ -71,11 +71,11 @@ class Reader:
     ) -> Sequence[AnyRow]:
         """Return the rows of a statement.
 
-        A statement object is compiled once and cached. Build it once and bind the values.
+        A statement object is compiled once and cached, so build it once and bind the values.
 
         Args:
             statement: a statement without "expanding" parameters. Bind an array instead.
-            parameters: values by the names of the statement's bound parameters.
+            parameters: the values of the bound parameters, by name.
 
         Raises:
             ServiceUnavailableError: the database does not answer.
@@ -108,7 +108,7 @@ class Reader:
 
 
 async def _keep_session(_connection: object) -> None:
-    """Skip asyncpg's session reset: an autocommit, read-only statement leaves no session state."""
+    """Skip asyncpg's session reset, because read-only autocommit statements leave no state."""
 
 
 async def _fetch(
@@ -117,18 +117,18 @@ async def _fetch(
     try:
         return cast("Sequence[AnyRow]", await connection.fetch(sql, *arguments))
     except asyncio.CancelledError:
-        # The request is over, so waiting for the server to cancel the statement delays no client.
+        # Cancel the statement on the server. No client waits for that, because the request is over.
         await connection.close()
         raise
     except CONNECTION_ERRORS:
-        # The answer may still arrive on this connection, so it cannot be used again. `close` would
-        # wait for a server that hangs.
+        # A late result may still arrive on this connection, so it cannot be used again. `close`
+        # would wait for the server, which may hang.
         connection.terminate()
         raise
 
 
 def prepared(statement: Executable, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Return the SQL of a statement and its parameters by position, as asyncpg expects them."""
+    """Compile a statement, and return its SQL and its parameter values in order for asyncpg."""
     found = _prepare(statement)
     return found.sql, found.arguments(parameters)
 
@@ -143,7 +143,7 @@ class _Prepared:
     processors: Mapping[str, Callable[[Any], Any]]
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """Return the values in the order of the statement's placeholders."""
+        """Return the parameter values in the order of the statement's placeholders."""
         values = {**self.constants, **parameters}
         for name, process in self.processors.items():
             values[name] = process(values[name])

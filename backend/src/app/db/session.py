@@ -1,4 +1,4 @@
-"""The database access of one process: its connection pools and their settings."""
+"""The connection pools of one process, and the settings of their connections."""
 
 from typing import Any, Self, cast
 
@@ -18,10 +18,11 @@ from app.db.unit_of_work import UnitOfWork
 from app.observability.metrics import PoolState
 from app.observability.sql_statistics import count_statements
 
-# Connections of the sessions that read. One statement takes each of them for a millisecond.
+# Connections for reads by the ORM. Three suffice, because each read takes about a millisecond.
 READ_SESSIONS = 3
 _IDLE_SECONDS = 30.0
-# The driver's timeout exceeds the server's by this. The driver's only matters if the server hangs.
+# The driver's timeout is this much longer than the server's, and takes effect only if the server
+# hangs.
 _GRACE_SECONDS = 0.5
 
 
@@ -46,7 +47,8 @@ class Database:
         arguments = _connect_args(settings, settings.db_read_timeout, reading, pooled=pooled)
         self._read_limiter = ConnectionLimiter(READ_SESSIONS, 0, settings.db_pool_timeout)
         self._read_engine = _create_engine(urls.replica, settings, arguments, READ_SESSIONS, 0)
-        # Reads by the ORM. They have their own connections, because writes can wait for locks.
+        # Reads by the ORM have their own connections, because writes may hold theirs while waiting
+        # for locks.
         self.reads = _unit_of_work(self._read_engine, self._read_limiter)
         self.reader = Reader(
             _limiter(settings),
@@ -69,11 +71,11 @@ class Database:
         await self.write_engine.dispose()
 
     def with_application_name(self, name: str) -> "Database":
-        """Return the same database, with another `application_name` for its connections."""
+        """Return new pools for the same database, whose `application_name` is `name`."""
         return Database(self._urls, self._settings, name)
 
     def pools(self) -> dict[str, PoolState]:
-        """Return the state of each pool by its name."""
+        """Return the state of each pool, by pool name."""
         return {
             "read": self.reader.pool_state(),
             "read_session": self._read_limiter.state(_idle(self._read_engine)),
@@ -100,16 +102,16 @@ def _create_engine(
 ) -> AsyncEngine:
     caches = {}
     if "statement_cache_size" in arguments:
-        # SQLAlchemy has a cache of its own in front of the driver's.
+        # SQLAlchemy has a second statement cache, which must have the same size as the driver's.
         caches = {"prepared_statement_cache_size": arguments["statement_cache_size"]}
     engine = create_async_engine(
         url,
         pool_size=size,
         max_overflow=overflow,
-        # 0 means never for asyncpg's pool, and -1 means never for SQLAlchemy's.
+        # SQLAlchemy expects -1 for "never", where asyncpg's pool expects 0.
         pool_recycle=settings.db_pool_recycle or -1,
         pool_use_lifo=True,
-        # Keeps the values of parameters out of logs and errors.
+        # Keep parameter values out of logs and errors.
         hide_parameters=True,
         connect_args={**arguments, **caches},
     )
@@ -119,18 +121,18 @@ def _create_engine(
 
 
 def _export_arguments(urls: DatabaseUrls, settings: Settings) -> dict[str, Any]:
-    """Return asyncpg's arguments for an export's connection, with an export's time limit.
+    """Return the arguments of asyncpg's `connect` for exports, with their longer time limits.
 
-    Parallel query is off, so that an export uses one core of the database and does not slow down
-    requests.
+    Parallel query is off, so that an export uses only one core of the database server and leaves
+    the others to requests.
     """
     server_settings = {
         "application_name": "hotel-deals-export",
         "default_transaction_read_only": "on",
-        # PostgreSQL may have sent all rows while a slow client still reads buffered ones.
+        # Allow for a slow client, which may still read buffered rows after PostgreSQL has sent all.
         "idle_in_transaction_session_timeout": _milliseconds(10 * settings.export_stall_timeout),
         "max_parallel_workers_per_gather": "0",
-        # Determines how COPY writes dates.
+        # Make COPY write dates in ISO format, whatever the server's default.
         "datestyle": "ISO",
     }
     pooled = urls.pooled and urls.exports != urls.direct
@@ -149,8 +151,8 @@ def _connect_args(
         "jit": "off",
         "timezone": "UTC",
         "statement_timeout": _milliseconds(statement_timeout),
-        # The service leaves no transaction open on purpose. The timeout frees the locks of a
-        # process that freezes in the middle of one.
+        # The service leaves no transaction idle on purpose. The timeout releases the locks of a
+        # process that freezes inside a transaction.
         "idle_in_transaction_session_timeout": _milliseconds(max(statement_timeout, _IDLE_SECONDS)),
         "lock_timeout": _milliseconds(settings.db_lock_timeout),
         **server_settings,
@@ -172,9 +174,9 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-    """Make the pool replace a closed connection, as `pool_pre_ping` does, without a round trip.
+    """Make the pool replace a closed connection. Unlike `pool_pre_ping`, this needs no round trip.
 
-    If the server has restarted, asyncpg has already noticed that the socket was closed.
+    When the server restarts, it closes the socket, and asyncpg marks the connection as closed.
     """
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError

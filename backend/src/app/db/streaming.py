@@ -1,7 +1,7 @@
-"""Streamed reads: COPY in one snapshot, on a dedicated connection.
+"""Streamed reads with COPY: one snapshot on a dedicated connection.
 
-PostgreSQL writes the text of each row, so the process only forwards bytes. The driver reads no more
-from the socket until it has passed on its data (backpressure).
+PostgreSQL formats the rows, so this process only forwards bytes. The driver reads from the socket
+only after it has passed on the data that it holds (backpressure).
 """
 
 import time
@@ -18,7 +18,7 @@ from app.db.errors import database_errors
 from app.db.reader import prepared
 from app.observability.sql_statistics import StatementStatistics, statement_statistics
 
-# Consumes the next bytes, and returns when it is ready for more.
+# An asynchronous function that consumes the next bytes and returns when it is ready for more.
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -34,7 +34,7 @@ class Lines:
 
 
 class Snapshot:
-    """A consistent view of the database, which concurrent writes do not change."""
+    """A consistent view of the database that concurrent writes do not change."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
@@ -54,10 +54,10 @@ class Snapshot:
         If this call is cancelled or `write` raises, the server cancels the statement.
 
         Args:
-            statement: a statement as for `Reader.rows`. The server quotes and inserts the values.
-            parameters: values by the names of the statement's bound parameters.
-            lines: the output format.
-            write: the consumer. A slow consumer slows PostgreSQL down.
+            statement: a statement without "expanding" parameters, as in `Reader.rows`.
+            parameters: the values of the bound parameters, by name. The server quotes them.
+            lines: the options of the CSV format.
+            write: the consumer. A slow consumer slows PostgreSQL down (backpressure).
         """
         sql, arguments = prepared(statement, parameters)
         answered = _count_statement()
@@ -78,7 +78,7 @@ class Snapshot:
 
 
 class SnapshotConnections:
-    """A limited number of concurrent snapshots, each on a connection outside the pools."""
+    """A limiter of concurrent snapshots. Each has a dedicated connection outside the pools."""
 
     def __init__(self, limit: int, connect_arguments: Mapping[str, Any]) -> None:
         self._connect_arguments = connect_arguments
@@ -87,11 +87,11 @@ class SnapshotConnections:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """Yield a snapshot, valid inside the block.
+        """Yield a snapshot for use inside the block.
 
         Raises:
-            TooManyExportsError: the limit is reached. Exports are long, so callers do not wait.
-            ServiceUnavailableError: the database does not answer, at the start or later.
+            TooManyExportsError: the limit is reached. Waiting for a long export would not help.
+            ServiceUnavailableError: the connection cannot be opened or is lost.
         """
         if self._open >= self._limit:
             raise TooManyExportsError
@@ -104,7 +104,7 @@ class SnapshotConnections:
                     yield Snapshot(connection)
                     await connection.execute("COMMIT")
                 finally:
-                    # Cancels a COPY on the server if its client has disconnected.
+                    # If the client has disconnected, this cancels the COPY on the server.
                     await connection.close()
         finally:
             self._open -= 1
@@ -113,8 +113,8 @@ class SnapshotConnections:
 def _count_statement() -> Callable[[], None]:
     """Count a statement of the request, and return a callback that records its duration.
 
-    The first call of the callback stops the clock. The time of later rows depends on the client's
-    pace and is not counted.
+    The first call of the callback stops the clock, because the time for later rows depends on the
+    client's speed. Further calls do nothing.
     """
     statistics = statement_statistics.get() or StatementStatistics()
     statistics.statements += 1

@@ -1,4 +1,4 @@
-"""The unit of work: the only place that commits, with a retry after a transaction conflict."""
+"""The unit of work, the only code that commits. It retries after transaction conflicts."""
 
 import asyncio
 import random
@@ -14,18 +14,18 @@ from app.db.connection_limiter import ConnectionLimiter
 from app.db.errors import database_errors
 
 ATTEMPTS = 3
-# The longest back-off in seconds, multiplied by the attempt's number. The actual back-off is
-# random, so that two conflicting transactions do not conflict again.
+# The longest back-off after the first attempt, in seconds. It grows with each attempt. The actual
+# back-off is random, so that two conflicting transactions do not conflict again.
 LONGEST_PAUSE = 0.05
 
 T = TypeVar("T")
 
 
 class UnitOfWork:
-    """Transactions on the primary, for requests, jobs and commands.
+    """A factory of transactions for requests, jobs and commands.
 
-    A session flushes, and only the unit of work commits. A transaction counts against the pool's
-    limit from its beginning, so a nested transaction counts as a second one.
+    Other code only flushes the session, and the unit of work commits. Each transaction, even one
+    opened inside another, counts against the pool's limit from its beginning.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        """Commit the work of the block when it ends, or roll all of it back when it raises.
+        """Yield a session. Commit when the block ends, or roll back if the block raises.
 
         Raises:
-            AppError: the database does not answer, or refused a statement or the commit. The
+            AppError: the database does not answer, or it refused a statement or the commit. The
                 transaction is rolled back.
         """
         with database_errors():
@@ -48,8 +48,8 @@ class UnitOfWork:
                     yield session
                     await session.commit()
                 except BaseException:
-                    # Closing the session would roll back as well, and lose the connection if the
-                    # rollback failed, as it does after an interrupted COPY.
+                    # If closing the session rolled back instead, a failed rollback, as after an
+                    # interrupted COPY, would lose the connection.
                     with suppress(DBAPIError):
                         await session.rollback()
                     raise
@@ -57,13 +57,13 @@ class UnitOfWork:
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work(session)` in a transaction, commit it, and return its result.
 
-        PostgreSQL undoes a transaction that deadlocks or cannot be serialized, at a statement or at
-        the commit. `work` then runs again, up to `ATTEMPTS` times in all, so the transaction must
-        be its only effect. No other conflict is retried.
+        After a deadlock or a serialization failure, PostgreSQL aborts the transaction. `work` then
+        runs again, up to `ATTEMPTS` times in total, so it must have no effect outside the
+        transaction. Other conflicts are not retried.
 
         Raises:
             TransactionConflictError: every attempt conflicted with another transaction.
-            AppError: as `begin`, or raised by `work`.
+            AppError: `begin` or `work` raised it.
         """
         for attempt in range(1, ATTEMPTS):
             try:

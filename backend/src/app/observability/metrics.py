@@ -1,7 +1,7 @@
-"""The metrics of the service, in Prometheus' format.
+"""The metrics of the service, in Prometheus format.
 
-Each process has its own instruments. If a server has several worker processes, `share` makes them
-write to one folder, and the worker that answers a scrape reports the sums of all workers.
+Each process has its own instruments. If a server has several processes, `share` makes them write to
+one folder, and the process that answers a scrape reports the sums of all.
 """
 
 import os
@@ -25,13 +25,13 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-# The variable by which prometheus_client finds the shared folder.
+# The environment variable in which prometheus_client looks for the shared folder.
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
-# In seconds: from the time of a read by id to the time limit of a statement.
+# Histogram buckets in seconds, from the time of a read by id to the time limit of a statement.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# The time at which a series began is unknown if several processes share the series.
+# Omit the `_created` series, because processes that share a series do not know when it began.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _registry = CollectorRegistry()
 
@@ -113,7 +113,7 @@ _build = Gauge(
 
 
 class PoolState(NamedTuple):
-    """The state of a pool: connections in use and idle, current waiters, and the waits so far."""
+    """The state of a pool: connections in use and idle, waiting tasks, and all waits so far."""
 
     in_use: int
     idle: int
@@ -123,21 +123,21 @@ class PoolState(NamedTuple):
 
 
 def share(folder: Path) -> None:
-    """Make processes started from now on share their metrics in `folder`, which must be empty."""
+    """Make all processes started after this call share their metrics in the empty `folder`."""
     os.environ[_SHARED] = str(folder)
 
 
 def observe_request(
     method: str, route: str | None, status: int | None, seconds: float, sql: tuple[int, float]
 ) -> None:
-    """Count a finished request.
+    """Record a finished request and its SQL statements.
 
     Args:
         method: the HTTP method. Methods without a route are counted as "other".
-        route: the template of the path, or None if no route matched.
+        route: the path template, or None if no route matched.
         status: the status code, or None if the client disconnected before the response.
         seconds: the duration of the request.
-        sql: the number of its SQL statements, and their duration in seconds.
+        sql: the count of its SQL statements, and their total duration in seconds.
     """
     duration, statements, sql_seconds = _instruments(
         method if method in _METHODS else "other",
@@ -181,17 +181,17 @@ class PoolGauges:
 
 
 def observe_lag(seconds: float) -> None:
-    """Record the delay of a timer of the event loop."""
+    """Record how late a timer of the event loop fired."""
     _lag.observe(max(seconds, 0.0))
 
 
 def announce() -> None:
-    """Set the build information of this process."""
+    """Export the versions of the service and of Python as a metric."""
     _build.labels(version("hotel-deals"), platform.python_version()).set(1)
 
 
 def observe_process() -> None:
-    """Record the resident memory of this process."""
+    """Record the resident memory of this process. Without `/proc`, record nothing."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -200,7 +200,7 @@ def observe_process() -> None:
 
 
 def exposition(*more: Collector) -> bytes:
-    """Return the metrics of all sharing processes and of the collectors `more`, as text."""
+    """Return the metrics of all sharing processes and of the collectors `more` in text format."""
     folder = os.environ.get(_SHARED)
     registry = _registry
     if folder:
@@ -214,7 +214,7 @@ def exposition(*more: Collector) -> bytes:
 
 
 def _forget_the_dead(folder: Path) -> None:
-    """Remove the gauges of killed workers, which did not sign off. Their counters are kept."""
+    """Remove the gauges of killed processes, which could not do so. Keep their counters."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if not Path("/proc", pid).exists() and Path("/proc").exists():

@@ -1,4 +1,4 @@
-"""The number and duration of the SQL statements of the current request."""
+"""The count and total duration of the current request's SQL statements."""
 
 import time
 from contextvars import ContextVar
@@ -12,7 +12,7 @@ from app.observability.tracing import begin_statement, end_statement
 
 @dataclass(slots=True)
 class StatementStatistics:
-    """Counters of one request. `seconds` includes the wait for the database's answer."""
+    """The SQL statements of one request: their count, and the time until their results arrived."""
 
     statements: int = 0
     seconds: float = 0.0
@@ -20,7 +20,7 @@ class StatementStatistics:
 
     @property
     def milliseconds(self) -> float:
-        """Return the duration in milliseconds, for logs and headers."""
+        """Return the total duration in milliseconds, for logs and headers."""
         return round(self.seconds * 1000, 2)
 
 
@@ -30,7 +30,7 @@ statement_statistics: ContextVar[StatementStatistics | None] = ContextVar(
 
 
 def count_statements(engine: Engine) -> None:
-    """Count each statement of `engine` in the `statement_statistics` of its context, if set."""
+    """Add each statement of `engine` to the statistics of the current request, if there are any."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def _before(_connection: Any, _cursor: Any, sql: str, *rest: Any) -> None:

@@ -1,9 +1,9 @@
-"""Spans of SQL statements, inside the span of their request.
+"""Trace spans of SQL statements, inside their request's span.
 
-FastAPI creates a span of each request if OTEL_EXPORTER_OTLP_ENDPOINT is set. Without a span of the
-request, this module creates none. OpenTelemetry's own instrumentations do not fit: the one for
-SQLAlchemy (0.66b1) refuses version 2.1, and the one for asyncpg copies the server's message, which
-quotes values, into the span of a failed statement.
+FastAPI creates a span for each request if OTEL_EXPORTER_OTLP_ENDPOINT is set. Outside such a span,
+this module creates none. OpenTelemetry's own instrumentations are unsuitable. The SQLAlchemy one
+(0.66b1) refuses SQLAlchemy 2.1. The asyncpg one copies the server's error messages, which quote
+values, into the spans of failed statements.
 """
 
 from opentelemetry import trace
@@ -13,10 +13,10 @@ _tracer = trace.get_tracer("hotel-deals")
 
 
 def begin_statement(sql: str) -> Span | None:
-    """Start a span for a statement if the request has a span. `end_statement` ends it.
+    """Start a span for a statement, or return None if the request has no span.
 
-    The SQL text holds no values, because values are bound. The attributes follow OpenTelemetry's
-    semantic conventions for databases.
+    The span's SQL text contains no values, because values are bound. The attributes follow
+    OpenTelemetry's semantic conventions for databases.
     """
     if not trace.get_current_span().is_recording():
         return None
@@ -30,7 +30,7 @@ def begin_statement(sql: str) -> Span | None:
 
 
 def end_statement(span: Span | None, error: BaseException | None = None) -> None:
-    """End the span of a statement, and mark it as failed if there was an error."""
+    """End a statement's span, if any. If the statement failed, mark the span as failed."""
     if span is None:
         return
     if error is not None:

@@ -1,4 +1,4 @@
-"""The two backends of the upload store: a folder and an S3 bucket."""
+"""The backends of the upload store: a local folder or an S3 bucket."""
 
 import asyncio
 from datetime import timedelta
@@ -11,7 +11,7 @@ from app.core.errors import ConfigurationError
 
 
 class Folder:
-    """A folder, private to its owner, which is created on first use.
+    """A folder that only its owner can access. It is created on first use.
 
     A service that receives no uploads can therefore run in a read-only container.
     """
@@ -34,10 +34,10 @@ class Folder:
 
 
 class Bucket:
-    """A bucket or a prefix in a bucket, with credentials and region from the `AWS_` variables.
+    """An S3 bucket or a prefix in it. The `AWS_` variables give the credentials and the region.
 
     Raises:
-        ConfigurationError: the URL or one of the variables is invalid.
+        ConfigurationError: the URL or an `AWS_` variable is invalid.
     """
 
     def __init__(self, url: str, endpoint: str | None) -> None:
@@ -47,10 +47,10 @@ class Bucket:
                 config={} if endpoint is None else {"endpoint": endpoint},
                 client_options={
                     "connect_timeout": timedelta(seconds=3),
-                    # A transfer may take an hour in total, but only 30 seconds without any data.
+                    # A transfer may take an hour, but it fails after 30 seconds without data.
                     "read_timeout": timedelta(seconds=30),
                     "timeout": timedelta(hours=1),
-                    # The scheme of the endpoint URL decides whether TLS is used.
+                    # Let the scheme of the endpoint URL decide whether TLS is used.
                     "allow_http": True,
                 },
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class AbandonedError(Exception):
-    """An error for the consumer when the producer has given up."""
+    """An error that tells the consumer to discard the file, because the producer has failed."""
 
 
 class _Mark(Enum):
@@ -17,9 +17,8 @@ class _Mark(Enum):
 class BlockChannel:
     """A channel that holds at most one block, to limit memory.
 
-    The storage library rolls a write back if its source raises an exception, but not if its task is
-    cancelled. It therefore reads from this channel, which raises an exception if the producer fails
-    or is cancelled.
+    The storage library rolls a write back if its source raises, but not if its task is cancelled.
+    Its source is therefore this channel, which raises if the producer fails or is cancelled.
     """
 
     def __init__(self) -> None:
@@ -27,7 +26,7 @@ class BlockChannel:
         self._closed = False
 
     async def send(self, block: bytes) -> bool:
-        """Wait for room and send `block`. Return False if the channel is closed."""
+        """Send `block` when the channel is empty. Return False if the channel is closed."""
         if not self._closed:
             await self._blocks.put(block)
         return not self._closed
@@ -60,5 +59,5 @@ class BlockChannel:
             raise AbandonedError
         if block is _Mark.END:
             raise StopAsyncIteration
-        assert isinstance(block, bytes)  # noqa: S101 - the marks are dealt with
+        assert isinstance(block, bytes)  # noqa: S101 - no mark is left here
         return block

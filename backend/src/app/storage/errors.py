@@ -1,4 +1,4 @@
-"""Conversion of errors of the storage library and the disk to errors of the service."""
+"""Conversion of storage and disk errors to the service's errors."""
 
 import errno
 import logging
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 # The disk is full, the quota is exceeded, or the file is too large for the file system.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# The library has a single error class for disk errors, with the error number only in the message.
+# The library raises one class for all disk errors. Only the message contains the error number.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
@@ -22,12 +22,12 @@ _NUMBER = re.compile(r"\(os error (\d+)\)")
 def storage_errors() -> Iterator[None]:
     """Convert a storage error inside the block to an `AppError`.
 
-    The log has the details. Clients see no paths, bucket names or addresses.
+    The details are logged. Clients see no paths, bucket names or addresses.
     """
     try:
         yield
     except (BaseError, OSError) as error:
-        # The library appends its own data structures to its message.
+        # Cut off the debug output that the library appends to its message.
         logger.warning("storage failed: %s", str(error).partition("\n\nDebug source")[0])
         raise _translated(error) from error
 

@@ -1,4 +1,4 @@
-"""The store of uploaded files that wait for their load: a folder or an S3 bucket."""
+"""The store for uploaded files until they are loaded: a folder or an S3 bucket."""
 
 import asyncio
 import hashlib
@@ -19,16 +19,16 @@ from app.storage.backends import Bucket, Folder
 from app.storage.block_channel import AbandonedError, BlockChannel
 from app.storage.errors import storage_errors
 
-# An upload holds at most PARTS parts and one block in memory. S3 accepts at most 10,000 parts per
-# object, and MAX_UPLOAD_BYTES is therefore at most 64 GiB.
+# An upload holds at most PARTS parts and one block in memory. MAX_UPLOAD_BYTES is at most 64 GiB,
+# because S3 accepts at most 10,000 parts per object.
 PART_BYTES = 8 * 1024 * 1024
 PARTS = 2
 BLOCK_BYTES = 1024 * 1024
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}", re.ASCII)
-# Suffix of all files of the service. Housekeeping ignores other files in a shared folder or bucket.
+# Suffix of the service's files. Housekeeping ignores other files in a shared folder or bucket.
 _SUFFIX = ".upload"
-# The library writes to a temporary file with such a name and renames it when it is complete.
+# In a folder, the library writes to a temporary file with such a name and renames it at the end.
 _UNFINISHED = re.compile(r"(.+)\.upload#\d+", re.ASCII)
 
 
@@ -56,8 +56,8 @@ class _Measure:
 class UploadStore:
     """A store of files by name. Each file is written once and atomically.
 
-    The service chooses a unique name of one to 200 letters, digits, `-` and `_`. Names of clients
-    are never used. Every method raises `StorageUnavailableError` if the storage does not answer or
+    Callers choose unique names of 1 to 200 letters, digits, `-` and `_`. A client's file name is
+    never used. Every method raises `StorageUnavailableError` if the storage does not answer or
     refuses a request. Methods that write raise `StorageFullError` if the storage is full.
     """
 
@@ -68,8 +68,8 @@ class UploadStore:
         """Store and hash the blocks that `content` yields, each of up to 1 MiB.
 
         Nothing is kept if `content` raises, the task is cancelled or the storage fails. The file
-        becomes visible only when it is complete. A killed process can leave an incomplete file,
-        which `older_than` finds in a folder and a lifecycle rule removes in a bucket.
+        becomes visible only when it is complete. A killed process can leave an incomplete file. In
+        a folder `older_than` finds it. In a bucket a lifecycle rule must remove it.
         """
         path = _path(name)
         feed = BlockChannel()
@@ -98,15 +98,15 @@ class UploadStore:
     async def _undo(self, name: str, writing: asyncio.Task[None]) -> None:
         await asyncio.wait([writing])
         if writing.exception() is None:
-            # The write had already completed.
+            # The write had completed before the failure.
             await self.remove(name)
         elif not isinstance(writing.exception(), AbandonedError):
-            # The library has cleaned up, but a failing disk may keep a temporary file.
+            # The library cleans up by itself, but on a failing disk it may leave a temporary file.
             with suppress(Exception):
                 await self.remove(name)
 
     async def fetch(self, name: str, target: Path) -> Stored:
-        """Copy the file to `target` and replace it. Remove the copy if an error occurs.
+        """Copy the file to `target`, replacing an existing file. On an error, remove the copy.
 
         Raises:
             NotFoundError: the store has no file of this name.
@@ -128,7 +128,7 @@ class UploadStore:
                 raise
 
     async def remove(self, name: str) -> None:
-        """Remove the file and the remains of an interrupted `put`. Ignore a missing file."""
+        """Remove the file, and temporary files of an interrupted `put`. Ignore a missing file."""
         path = _path(name)
         with storage_errors():
             store = await self._place.store()
@@ -180,11 +180,11 @@ async def _copied(content: AsyncIterator[bytes], file: BinaryIO) -> Stored:
 
 
 def _unfinished(folder: Path) -> list[tuple[str, float]]:
-    """Return the names of incomplete files and the times of their last writes."""
+    """Return the name and the last write time of each incomplete file in `folder`."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            # Another process may complete and rename the file at this moment.
+            # Another process may rename the file meanwhile, when its upload is complete.
             with suppress(FileNotFoundError):
                 if match := _UNFINISHED.fullmatch(entry.name):
                     found.append((match[1], entry.stat().st_mtime))
@@ -199,10 +199,10 @@ def _remove_unfinished(folder: Path, name: str) -> None:
 
 
 def upload_store(settings: Settings) -> UploadStore:
-    """Return the upload store of these settings, without connecting to it.
+    """Create the upload store that `settings` name, without connecting to it.
 
     Raises:
-        ConfigurationError: `UPLOADS_URL` or one of its `AWS_` variables is invalid.
+        ConfigurationError: `UPLOADS_URL` or an `AWS_` variable is invalid.
     """
     if settings.uploads_url is None:
         return UploadStore(Folder(settings.data_dir / "uploads"))
