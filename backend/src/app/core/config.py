@@ -25,9 +25,9 @@ _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5
 class Settings(BaseSettings):
     """The operator's settings, read once at start from the environment and `.env`.
 
-    Settings are frozen and passed to the code that needs them. No other code reads the environment,
-    so tests and a second application in the same process can use other settings. `.env.example`
-    documents each field with its default, and a test compares the two.
+    Settings are frozen and passed to the code that needs them, so tests and a second application in
+    the same process can use other settings. `.env.example` documents each field with its default,
+    and a test compares the two.
     """
 
     model_config = SettingsConfigDict(env_file=_HOME / ".env", frozen=True, extra="ignore")

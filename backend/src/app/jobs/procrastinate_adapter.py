@@ -69,7 +69,7 @@ class FencedJobManager(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """Requeue the job from `retry_at` on, unless another worker has taken it over.
+        """Requeue the job for a start at `retry_at` or later, unless another worker has taken it.
 
         Raises:
             NotImplementedError: the call would change the priority, the queue or the lock.
