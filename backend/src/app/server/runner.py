@@ -1,4 +1,4 @@
-"""The start of uvicorn, shared by all commands that serve."""
+"""Start-up of uvicorn for all commands that run a server."""
 
 import logging
 import os
@@ -23,22 +23,22 @@ from app.server.bounded_head import bounded_head
 
 logger = logging.getLogger(__name__)
 
-# Seconds after SIGTERM in which in-flight requests may finish before their connections are closed.
+# Seconds after SIGTERM for in-flight requests to finish. Then uvicorn closes their connections.
 DRAIN_SECONDS = 30
-# Seconds without a sign of life after which uvicorn kills a server process and starts another one.
-# With uvicorn's default of 5 a busy machine kills each process before it has started.
+# Seconds after which uvicorn replaces a server process that does not respond. On a busy machine,
+# uvicorn's default of 5 would end processes before they have started.
 _WORKER_SILENCE = 30
-# Connections that the server accepts in one turn of the event loop.
+# Maximum number of connections that a process accepts in one iteration of the event loop.
 _TAKEN_AT_ONCE = 16
 
 
 def serve(
     settings: Settings, *, host: str, port: int, workers: int = 1, reload: bool = False
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then finish the in-flight requests.
+    """Run the service until SIGINT or SIGTERM, and let in-flight requests finish.
 
-    A single process receives the application object. With several processes or with `reload`, each
-    process imports the application factory and reads the environment.
+    A single process uses `settings`. With several processes or with `reload`, each process creates
+    the application and reads its settings from the environment.
 
     Raises:
         ConfigurationError: a port is in use, or the signing key is missing.
@@ -46,9 +46,9 @@ def serve(
     # The default service name in traces. A value in the environment overrides it.
     os.environ.setdefault("OTEL_SERVICE_NAME", "hotel-deals")
     if settings.metrics_port is not None:
-        # Server processes share this port, so none of them would notice another program on it.
+        # Check the port here, because processes that share a port do not notice another program.
         require_free_port(settings.metrics_host, settings.metrics_port, "METRICS_PORT")
-    # Check the signing key once here. Otherwise each server process would fail with its own error.
+    # Check the signing key once here, so that not every process reports the same error.
     signing_key(settings)
     many = workers > 1 or reload
     with _counting_together() if workers > 1 else nullcontext():
@@ -68,7 +68,7 @@ def serve(
 
 
 def uvicorn_config(application: ASGIApp | str, **options: Any) -> uvicorn.Config:
-    """Return uvicorn's configuration: common options of all servers, and `options` of this one."""
+    """Configure uvicorn with the options that all servers share, and with `options`."""
     return uvicorn.Config(
         application,
         loop="uvloop",
@@ -77,7 +77,7 @@ def uvicorn_config(application: ASGIApp | str, **options: Any) -> uvicorn.Config
         access_log=False,
         log_config=None,
         server_header=False,
-        # The application adds ProxyHeadersMiddleware itself, with FORWARDED_ALLOW_IPS.
+        # The application adds ProxyHeadersMiddleware itself, according to FORWARDED_ALLOW_IPS.
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_worker_healthcheck=_WORKER_SILENCE,
@@ -86,11 +86,12 @@ def uvicorn_config(application: ASGIApp | str, **options: Any) -> uvicorn.Config
 
 
 def run(config: uvicorn.Config, *, stall_timeout: float) -> None:
-    """Serve like `uvicorn.run`, but with duplicates of the listening socket.
+    """Run a server like `uvicorn.run`, but with duplicates of the listening socket.
 
-    libuv accepts one connection per socket in a turn of its loop (libuv's pull request 3696). Under
-    load a turn takes long, and with a single socket new clients wait for seconds before the service
-    can refuse them. A client that reads nothing for `stall_timeout` seconds is disconnected.
+    libuv accepts one connection per socket and iteration of its event loop (libuv pull request
+    3696). Under load an iteration takes long. With a single socket, new clients would wait for
+    seconds until the service can refuse them. A client that reads nothing for `stall_timeout`
+    seconds is disconnected.
 
     Raises:
         ConfigurationError: the service cannot listen on this address.
@@ -112,7 +113,7 @@ def run(config: uvicorn.Config, *, stall_timeout: float) -> None:
 
 @contextmanager
 def _counting_together() -> Iterator[None]:
-    """Share metrics between server processes through files, which are deleted at the end."""
+    """Share metrics between server processes through files in a temporary folder."""
     with TemporaryDirectory(prefix="deals-metrics-") as folder:
         metrics.share(Path(folder))
         yield
