@@ -1,4 +1,4 @@
-"""The rows of the doctor's queries. None stands for values that the role's rights hide."""
+"""Rows of the doctor's queries. A value is None if the doctor's role may not see it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Server:
-    """The server and the database, and the rights of the doctor's role."""
+    """The server and the database, with the permissions and limits of the doctor's role."""
 
     version: str
     version_number: int
@@ -14,9 +14,9 @@ class Server:
     database: str
     standby: bool
     started: datetime
-    # Whether the role sees the states and statements of other sessions.
+    # Whether the role may see the states and statements of other sessions.
     sees_all: bool
-    # The replica lag of a standby with WAL that it has received and not yet replayed, else None.
+    # The replica lag. None on a primary, and on a standby that has replayed all received WAL.
     replay_seconds: float | None
     role_limit: int
     database_limit: int
@@ -24,7 +24,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting, with the value that a new connection gets."""
+    """A server setting, with the value that new connections get."""
 
     name: str
     value: str
@@ -40,21 +40,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Activity:
-    """The database's counters, counted since `since`."""
+    """The database's activity counters, which started at or before the time `since`."""
 
     blocks_hit: int
     blocks_read: int
     temp_files: int
     temp_bytes: int
     deadlocks: int
-    # The latest possible reset of the counters.
     since: datetime
     days: float
 
 
 @dataclass(frozen=True)
 class Age:
-    """The age of a database's oldest unfrozen row, in transactions."""
+    """The ages of a database's oldest unfrozen transaction and multixact ids."""
 
     database: str
     transactions: int
@@ -63,7 +62,7 @@ class Age:
 
 @dataclass(frozen=True)
 class Slot:
-    """A replication slot, which keeps WAL and possibly dead rows for a replica."""
+    """A replication slot. PostgreSQL keeps WAL, and possibly dead rows, for its replica."""
 
     name: str
     active: bool
@@ -72,7 +71,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its size, scans and dead rows."""
+    """A table, with its size and its counts of scans, dead rows and changes."""
 
     schema: str
     name: str
@@ -94,13 +93,13 @@ class Table:
 
     @property
     def identifier(self) -> str:
-        """Return the qualified and quoted name."""
+        """Return the quoted name with its schema, for SQL."""
         return identifier(self.schema, self.name)
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index, with its use and its purpose."""
+    """An index, with its size, scan counts and purpose."""
 
     schema: str
     table: str
@@ -112,14 +111,14 @@ class Index:
     being_built: bool
     # Whether the index is unique or enforces another constraint.
     constrains: bool
-    # Whether the first column is a foreign key, so that deletes of its target search this index.
+    # Whether the first column is a foreign key. Deletes of referenced rows search this index.
     behind_foreign_key: bool
-    # A description that is equal for equivalent indexes of a table.
+    # Two indexes of a table are duplicates if their shapes are equal.
     shape: str
 
     @property
     def identifier(self) -> str:
-        """Return the qualified and quoted name."""
+        """Return the quoted name with its schema, for SQL."""
         return identifier(self.schema, self.name)
 
 
@@ -137,11 +136,11 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Connections:
-    """The number of connections of one kind on the whole server."""
+    """The count of the server's connections that share the values of the other fields."""
 
     application: str
     state: str | None
-    # Whether they belong to the doctor's database and to its role. Both can have their own limits.
+    # Whether the connections belong to the doctor's database, and to the doctor's role.
     here: bool
     of_role: bool
     count: int
@@ -149,7 +148,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class Session:
-    """A session. Without the rights, most values are None."""
+    """A session. Most values are None if the doctor's role may not see the session's details."""
 
     pid: int
     user: str | None
@@ -164,14 +163,14 @@ class Session:
     query: str | None
     started: datetime | None
     database: str | None
-    # Whether it belongs to the doctor's database, and whether it is the doctor's own session.
+    # Whether the session uses the doctor's database, and whether it is the doctor's own session.
     here: bool
     own: bool
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A session that waits for a lock, with the sessions that block it."""
+    """A session that waits for a lock, with the process ids of the sessions that block it."""
 
     pid: int
     lock: str
@@ -192,7 +191,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Queue:
-    """The numbers of jobs that wait, run and have failed."""
+    """The job counts of the queue by state, and its oldest due job."""
 
     due: int
     later: int
@@ -204,7 +203,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Worker:
-    """A registered worker, alive or dead."""
+    """A worker that the queue has registered, alive or dead, with the count of its jobs."""
 
     id: int
     silent_seconds: float
@@ -213,21 +212,21 @@ class Worker:
 
 @dataclass(frozen=True)
 class OpenImport:
-    """An unfinished import, with the state of its job if it has one."""
+    """An unfinished import, with the status of its job, or None if it has no job."""
 
     id: int
     state: str
     attempt: int
     failures: int
     error: str | None
-    # The time until the next attempt, which gets a new job. Negative if it is due.
+    # The time until a new job makes the next attempt. Negative if the attempt is overdue.
     retry_in_seconds: float | None
     seconds: float
     job: str | None
-    # The time since the last heartbeat of the job's worker.
+    # The time since the last heartbeat of the worker that runs the job.
     silent_seconds: float | None
 
 
 def identifier(*parts: str) -> str:
-    """Return a qualified and quoted name for SQL."""
+    """Quote the parts of a name for SQL, and join them with dots."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)

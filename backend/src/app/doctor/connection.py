@@ -1,7 +1,7 @@
-"""The doctor's connection, which examines a server in short read-only transactions.
+"""The doctor's database connection, for short read-only transactions.
 
-The service's other connections change settings such as jit and timeouts. This one keeps the
-server's settings, so that it sees the values that other clients get.
+Unlike the service's connections, this one keeps the server's values of settings such as jit and
+timeouts, so that the doctor sees the same values as other clients.
 """
 
 import re
@@ -29,7 +29,7 @@ LOCK_SECONDS = 0.3
 _PORT = 5432
 _WITH_PORT = re.compile(r":\d+$")
 
-# Errors of a lost connection: SQLSTATE classes 08 and 57P, and errors of the driver.
+# Errors that mean a lost connection: SQLSTATEs 08xxx, 57P01 and 57P02, and errors of the driver.
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -37,7 +37,7 @@ _LOST = (
     *CONNECTION_ERRORS,
 )
 
-# Maps the SQLSTATE of a refused connection to its kind and an advice.
+# The kind of problem and the advice for each SQLSTATE of a refused connection.
 _REFUSALS = {
     "28000": ("authentication", "Check pg_hba.conf and the role in DATABASE_URL."),
     "28P01": ("authentication", "Check the role and the password in DATABASE_URL."),
@@ -54,7 +54,7 @@ _REFUSALS = {
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a connection: the parts of its URL that may be shown."""
+    """The hosts, database and user of a connection: the parts of its URL without secrets."""
 
     hosts: tuple[str, ...]
     database: str
@@ -62,7 +62,7 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Return the target of a SQLAlchemy URL. A host may be a folder of Unix sockets."""
+        """Parse a SQLAlchemy URL. A host may be a folder of Unix sockets."""
         parsed = make_url(url)
         port = str(parsed.port or parsed.query.get("port") or _PORT)
         given = parsed.query.get("host") or _bracketed(parsed.host or "localhost")
@@ -76,7 +76,7 @@ class Target:
 
     @property
     def local(self) -> bool:
-        """Return whether the address belongs to this machine."""
+        """Return whether all hosts are this machine."""
         return all(host.startswith(("/", "localhost:", "127.", "[::1]:")) for host in self.hosts)
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ def _bracketed(host: str) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """A value, with the time of its query and the duration of the round trip."""
+    """A queried value, with the start time and the round-trip time of its query."""
 
     value: Any
     asked: datetime
@@ -99,14 +99,14 @@ class Answer:
 
 
 class DiagnosticConnection:
-    """A connection whose every statement is a read-only transaction with short timeouts."""
+    """A connection for diagnostic queries, which never change the database."""
 
     def __init__(
         self, connection: "asyncpg.Connection[asyncpg.Record]", target: Target, seconds: float
     ) -> None:
         self._connection = connection
         self.target = target
-        # The time to connect, in seconds.
+        # The seconds that the connection took to open.
         self.connected_in = seconds
 
     async def rows(
@@ -116,11 +116,10 @@ class DiagnosticConnection:
         *,
         seconds: float = STATEMENT_SECONDS,
     ) -> Sequence[Mapping[str, Any]]:
-        """Return the rows of a statement as mappings by column name.
+        """Run a statement in a read-only transaction with short timeouts, and return its rows.
 
         Raises:
-            NotSeenError: the query failed: the role lacks rights, it took too long, or a lock
-                blocked it.
+            NotSeenError: the role lacks a permission, or the query ran into a timeout or a lock.
             DatabaseUnreachableError: the connection is lost.
         """
         sql, arguments = prepared(statement, parameters or {})
@@ -138,11 +137,11 @@ class DiagnosticConnection:
             raise NotSeenError(_reason(error, seconds)) from error
 
     async def timed(self, statement: Executable) -> Answer:
-        """Return the value of a fast statement, with the time of the query."""
+        """Query a single value, and measure the round trip."""
         sql, _ = prepared(statement, {})
         try:
             await self._connection.fetchval(sql)
-            # The statement is prepared now, so the second execution is one round trip.
+            # The first execution prepared the statement, so the second takes one round trip.
             asked, started = datetime.now(UTC), time.perf_counter()
             value = await self._connection.fetchval(sql)
         except _LOST as error:
@@ -152,7 +151,7 @@ class DiagnosticConnection:
 
 @asynccontextmanager
 async def open_diagnostics(url: str, patience: float) -> AsyncIterator[DiagnosticConnection]:
-    """Connect to the database at a SQLAlchemy URL, for the length of the block.
+    """Connect to the database at a SQLAlchemy URL, and disconnect at the end of the block.
 
     Raises:
         DatabaseUnreachableError: the connection failed or took longer than `patience` seconds.
@@ -162,7 +161,7 @@ async def open_diagnostics(url: str, patience: float) -> AsyncIterator[Diagnosti
         **driver_arguments(url),
         "connection_class": DriverConnection,
         "timeout": patience,
-        # The server's timeout is shorter. This one matters only if the server hangs.
+        # The server's timeout is shorter, so this one applies only if the server hangs.
         "command_timeout": 3 * STATEMENT_SECONDS,
         "server_settings": {"application_name": APPLICATION},
     }

@@ -1,4 +1,4 @@
-"""The context of a diagnosis: this machine and the service's settings."""
+"""The context of a diagnosis: the service's settings and this machine's memory."""
 
 import os
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ _LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class DiagnosisContext:
-    """The service's settings and environment, which the rules compare the database with."""
+    """Facts about the service and the machine that the rules compare the database with."""
 
     settings: Settings
-    # The number of processes of `deals serve`.
+    # The number of server processes, as in `deals serve --workers`.
     processes: int
-    # Whether the examined database is the replica at READ_DATABASE_URL.
+    # True if the doctor examines the replica at READ_DATABASE_URL.
     replica: bool
-    # The memory of the database's machine in bytes. None if that is not this machine.
+    # The memory of the database's machine in bytes, or None if the database runs elsewhere.
     memory: int | None
-    # The revisions of this code, oldest first. Empty if the installation has no migrations.
+    # The revision ids of the installed migrations, oldest first. Empty if none are installed.
     revisions: Sequence[str]
 
 
 def memory_here() -> int:
-    """Return the memory of this machine or container in bytes."""
+    """Return this machine's memory in bytes, or the container's limit if it is lower."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = _LIMIT.read_text().strip()

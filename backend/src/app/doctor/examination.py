@@ -1,4 +1,4 @@
-"""The examination: it runs all checks, and a check that fails does not stop the others."""
+"""The doctor's examination of a database. A failed check does not stop the others."""
 
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +18,7 @@ Look = Callable[[], Awaitable[list[Finding]]]
 
 
 class DoctorService:
-    """The examination of one database over one connection."""
+    """A service that runs all checks on one database over one connection."""
 
     def __init__(self, examination: DiagnosticConnection, situation: DiagnosisContext) -> None:
         self._examination = examination
@@ -27,7 +27,7 @@ class DoctorService:
         self._sessions = SessionDiagnostics(examination)
         self._tables = TableDiagnostics(examination)
         self._work = WorkDiagnostics(examination)
-        # Several checks need these values, which are queried once before the checks.
+        # Values that several checks need. They are queried once before the checks.
         self._about: Server
         self._settings: dict[str, Setting]
         self._activity: Activity
@@ -35,9 +35,9 @@ class DoctorService:
         self._at_head = False
 
     async def findings(self) -> list[Finding]:
-        """Return all findings, the worst first.
+        """Run all checks and return their findings, worst first.
 
-        A lost connection ends the examination with a finding about the loss.
+        If the connection is lost, a finding reports this and the remaining checks are skipped.
         """
         checks: tuple[tuple[str, Look], ...] = (
             ("server", self._look_at_server),
@@ -134,7 +134,7 @@ class DoctorService:
 
     async def _look_at_indexes(self) -> list[Finding]:
         found, all_tables = await self._tables.indexes(), await self._tables.tables()
-        # The models match the schema only at the latest revision.
+        # The models match the schema only if it is at the latest revision.
         declared = declared_indexes() if self._at_head else []
         kinds = [
             indexes.undone(found, all_tables, declared),

@@ -6,23 +6,22 @@ from datetime import datetime
 from typing import Literal
 
 Severity = Literal["problem", "warning", "unknown", "fine"]
-# In descending order of urgency.
+# All severities, the most urgent first.
 SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "unknown", "fine")
 
 Evidence = str | int | float | bool | datetime | None
 Facts = dict[str, Evidence]
 
-# The number of findings of one kind that are reported. The others are only counted.
+# The maximum number of reported findings of one kind. Further findings are only counted.
 MAX_FINDINGS = 10
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a check: a problem, a warning, an unknown state, or a good state.
+    """One result of a check.
 
-    `evidence` maps names to values. Names that end in `bytes` or `seconds` have these units, and a
-    `ratio` is a fraction of 1. `advice` consists of sentences. `remedy` can be pasted: `deals` and
-    other commands into a shell, and SQL into psql.
+    `evidence` maps names to values. A name that ends in `bytes` or `seconds` tells the unit, and a
+    `ratio` lies between 0 and 1. `remedy` is a command for a shell, or SQL for psql.
     """
 
     check: str
@@ -34,12 +33,12 @@ class Finding:
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """Sort findings by severity, the worst first, and keep the order within a severity."""
+    """Sort findings by severity, worst first, and keep the order within a severity."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def bounded(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the worst `MAX_FINDINGS` of one kind, and a finding that counts the others."""
+    """Keep the worst `MAX_FINDINGS` findings, and replace the others by one that counts them."""
     ordered = by_severity(findings)
     if len(ordered) <= MAX_FINDINGS:
         return ordered
@@ -51,21 +50,21 @@ def bounded(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def findings_or_ok(check: str, findings: Sequence[Finding], title: str) -> list[Finding]:
-    """Return the bounded findings or, without any, one with the severity fine."""
+    """Return the bounded findings, or one `fine` finding with the title if there are none."""
     return bounded(findings) or [Finding(check, "fine", title)]
 
 
 def size(value: float) -> str:
-    """Format a number of bytes."""
+    """Format a size in bytes, for example as `1.5 MB`."""
     for unit in ("bytes", "kB", "MB"):
-        if abs(value) < 1024:  # noqa: PLR2004 - what the units are made of
+        if abs(value) < 1024:  # noqa: PLR2004 - bytes in a kB
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} GB"
 
 
 def duration(seconds: float) -> str:
-    """Format a duration in seconds."""
+    """Format a duration in seconds, for example as `2.5 min`."""
     for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (129_600, 3600, "h")):
         if abs(seconds) < limit:
             return f"{seconds / divisor:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""The termination of a session that blocks others."""
+"""Termination of a database session at the operator's request."""
 
 from app.core.errors import ConflictError, ForbiddenError, NotFoundError, NotSeenError
 from app.doctor.catalog_rows import Session
@@ -7,13 +7,13 @@ from app.doctor.questions.sessions import SessionDiagnostics
 
 
 class SessionTerminator:
-    """A terminator of sessions. The caller asks the user between `find` and `end`."""
+    """A service that ends sessions. Its caller asks for confirmation between `find` and `end`."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._sessions = SessionDiagnostics(examination)
 
     async def find(self, pid: int) -> Session:
-        """Return the session with a process id.
+        """Return the session with a process id if this command may end the session.
 
         Raises:
             NotFoundError: the session does not exist.
@@ -41,11 +41,11 @@ class SessionTerminator:
         return session
 
     async def end(self, session: Session) -> None:
-        """End a session, which rolls back its transaction.
+        """End a session and so roll back its transaction.
 
         Raises:
-            NotFoundError: the session has ended meanwhile.
-            ForbiddenError: the role lacks the right to end it.
+            NotFoundError: the session has already ended.
+            ForbiddenError: the role may not end the session.
             ConflictError: the session is still running after the request to end.
         """
         try:

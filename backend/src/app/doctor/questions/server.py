@@ -29,7 +29,7 @@ _SERVER = text(
 
 _CLOCK = text("SELECT clock_timestamp()")
 
-# Returns the values that a new connection gets, because this connection has changed some.
+# Select the values that new connections get, because this connection sets its own timeouts.
 _SETTINGS = text(
     """
     SELECT name, reset_val AS value, unit, pending_restart FROM pg_settings
@@ -37,8 +37,8 @@ _SETTINGS = text(
     """
 ).bindparams(bindparam("names", type_=ARRAY(Text)))
 
-# A database's counters start at its creation or at their reset, and a crash loses them. The
-# background writer's counters start with the server's data or at the last crash.
+# A crash deletes the database's counters but records no reset of them. PostgreSQL does record the
+# crash as a reset of the background writer's counters, so `since` is the later of both resets.
 _ACTIVITY = text(
     """
     SELECT blks_hit AS blocks_hit, blks_read AS blocks_read, temp_files, temp_bytes, deadlocks,
@@ -73,45 +73,45 @@ _REVISIONS = text("SELECT version_num FROM alembic_version ORDER BY version_num 
 
 
 class ServerDiagnostics:
-    """Queries that work on every server, with any or no schema."""
+    """Queries that work on any server, even without the service's schema."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def server(self) -> Server:
-        """Return the server and the rights of the role."""
+        """Return facts about the server, the database and the doctor's role."""
         (row,) = await self._examination.rows(_SERVER)
         return Server(**row)
 
     async def clock(self) -> Answer:
-        """Return the time of the server's clock."""
+        """Return the server's time, with the round-trip time of the query."""
         return await self._examination.timed(_CLOCK)
 
     async def settings(self, names: Sequence[str]) -> dict[str, Setting]:
-        """Return the settings with these names, and those that wait for a restart."""
+        """Return settings by name: those in `names`, and changed ones that wait for a restart."""
         rows = await self._examination.rows(_SETTINGS, {"names": list(names)})
         return {row["name"]: Setting(**row) for row in rows}
 
     async def activity(self) -> Activity:
-        """Return the database's counters."""
+        """Return the database's activity counters."""
         (row,) = await self._examination.rows(_ACTIVITY)
         return Activity(**row)
 
     async def size(self) -> int:
-        """Return the size of the database's files in bytes, without a lock."""
+        """Return the size of the database's files in bytes. The query needs no lock."""
         (row,) = await self._examination.rows(_SIZE)
         return int(row["bytes"])
 
     async def ages(self) -> list[Age]:
-        """Return the databases with the oldest unfrozen rows."""
+        """Return the five databases with the oldest unfrozen ids, oldest first."""
         return [Age(**row) for row in await self._examination.rows(_AGES)]
 
     async def slots(self) -> list[Slot]:
-        """Return the replication slots."""
+        """Return up to 20 replication slots, sorted by name."""
         return [Slot(**row) for row in await self._examination.rows(_SLOTS)]
 
     async def revisions(self) -> list[str] | None:
-        """Return the current revisions, or None if the database has no Alembic table."""
+        """Return the schema's revision ids, or None without a table `alembic_version`."""
         (found,) = await self._examination.rows(_HAS_SCHEMA)
         if not found["found"]:
             return None

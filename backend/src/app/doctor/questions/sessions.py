@@ -8,12 +8,12 @@ from sqlalchemy import ARRAY, DateTime, Float, Integer, bindparam, text
 from app.doctor.catalog_rows import Connections, Prepared, Session, Waiting
 from app.doctor.connection import DiagnosticConnection
 
-# The number of characters of a statement that are shown.
+# The maximum length of a reported statement, in characters.
 _SHOWN = 300
 # The maximum number of sessions or locks that a query returns.
 _MOST = 20
 
-# Sessions whose type the role's rights hide are counted as clients.
+# Count a session as a client if the role may not see the session's type.
 _CONNECTIONS = text(
     """
     SELECT application_name AS application, state, datname = current_database() AS here,
@@ -57,8 +57,8 @@ _THESE = text(f"{_SESSION} WHERE pid = ANY(:pids)").bindparams(
     bindparam("pids", type_=ARRAY(Integer))
 )
 
-# Needs no rights, unlike the queries of sessions' activity. The blockers are determined for waiting
-# sessions only, because each call of pg_blocking_pids() stops the lock manager for a moment.
+# This query needs no permissions. It calls pg_blocking_pids() for waiting sessions only, because
+# each call stops PostgreSQL's lock manager for a moment.
 _WAITING = text(
     f"""
     SELECT pid, locktype AS lock, mode, class.relname::text AS relation,
@@ -80,7 +80,7 @@ _PREPARED = text(
     """  # noqa: S608 - a constant
 )
 
-# Checks the session's start again, because another session may have got the process id meanwhile.
+# Compare the session's start time, because a new session may have got the same process id.
 _TERMINATE = text(
     """
     SELECT pg_terminate_backend(pid, :patience) AS ended FROM pg_stat_activity
@@ -92,39 +92,39 @@ _TERMINATE = text(
     bindparam("started", type_=DateTime(timezone=True)),
 )
 
-# The wait for the end of a session, in seconds.
+# The seconds to wait for a session to end.
 _PATIENCE = 5
 
 
 class SessionDiagnostics:
-    """Queries about the connections of the server and the sessions of the database."""
+    """Queries about the server's connections and the database's sessions."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def connections(self) -> list[Connections]:
-        """Return the numbers of connections by application and state."""
+        """Count the server's connections by application, state, database and role."""
         return [Connections(**row) for row in await self._examination.rows(_CONNECTIONS)]
 
     async def idle_in_transaction(self, seconds: float) -> list[Session]:
-        """Return sessions that have been idle in a transaction for `seconds`, the oldest first."""
+        """Return sessions that have been idle in a transaction for `seconds`, oldest first."""
         rows = await self._examination.rows(_IDLE, {"seconds": seconds})
         return [Session(**row) for row in rows]
 
     async def running(self) -> list[Session]:
-        """Return sessions that are running a statement, the longest-running first."""
+        """Return sessions that are running a statement, longest first."""
         return [Session(**row) for row in await self._examination.rows(_RUNNING)]
 
     async def waiting(self) -> list[Waiting]:
-        """Return sessions that wait for a lock."""
+        """Return sessions that wait for a lock, with the sessions that block them."""
         return [Waiting(**row) for row in await self._examination.rows(_WAITING)]
 
     async def prepared(self) -> list[Prepared]:
-        """Return prepared transactions."""
+        """Return the database's prepared transactions, oldest first."""
         return [Prepared(**row) for row in await self._examination.rows(_PREPARED)]
 
     async def these(self, pids: Collection[int]) -> list[Session]:
-        """Return the sessions with these process ids, of any database."""
+        """Return the sessions with these process ids, in any database."""
         rows = await self._examination.rows(_THESE, {"pids": list(pids)})
         return [Session(**row) for row in rows]
 
@@ -132,10 +132,10 @@ class SessionDiagnostics:
         """End a session of this database.
 
         Returns:
-            Whether the session has ended in time, or None if it no longer exists.
+            True if the session ended in time, False if not, None if it no longer exists.
 
         Raises:
-            NotSeenError: the role lacks the right to end it.
+            NotSeenError: the role may not end the session.
         """
         rows = await self._examination.rows(
             _TERMINATE,

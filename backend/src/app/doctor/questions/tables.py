@@ -1,7 +1,7 @@
-"""Queries about tables and indexes, which read catalogs and counters and lock no table.
+"""Queries about tables and indexes. They read catalogs and counters, and lock no table.
 
-Sizes are those of the last vacuum or analyze. PostgreSQL's size functions would wait for a locked
-table, and locked tables are a common reason for running the doctor.
+The sizes were recorded by the last vacuum or analyze. PostgreSQL's size functions would wait for a
+locked table, and locked tables are a common reason to run the doctor.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from app.doctor.catalog_rows import ForeignKey, Index, Table
 from app.doctor.connection import DiagnosticConnection
 from app.models import Deal
 
-# The number of tables to return, the largest ones. Smaller ones can hardly be slow or fill a disk.
+# Maximum number of tables, largest first. Smaller tables rarely slow queries down or fill a disk.
 _MOST = 200
 
 _TABLES = text(
@@ -47,12 +47,12 @@ _TABLES = text(
     """  # noqa: S608 - a constant
 )
 
-# Normalizes a stored expression by removing the positions of its parts in the original statement.
-# PostgreSQL's functions that print an expression need a lock on the table.
+# Remove source positions from a stored expression, so that equal expressions become equal texts.
+# PostgreSQL's functions that print an expression would need a lock on the table.
 _SAME = r"regexp_replace({}::text, '\:location -?\d+', '', 'g')"
 
-# Without the rights, the view hides which index another role builds. Then every index may be the
-# one that is being built.
+# The progress view may hide which index another role is building. If it does, count every index as
+# being built.
 _INDEXES = text(
     f"""
     SELECT stat.schemaname::text AS schema, stat.relname::text AS table,
@@ -109,26 +109,26 @@ _FOREIGN_KEYS = text(
 
 
 class TableDiagnostics:
-    """Queries about all tables and indexes of a database, of any owner."""
+    """Queries about the tables and indexes of all owners in a database."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def tables(self) -> list[Table]:
-        """Return the largest tables, the largest first."""
+        """Return the largest tables, largest first."""
         return [Table(**row) for row in await self._examination.rows(_TABLES)]
 
     async def indexes(self) -> list[Index]:
-        """Return the largest indexes, the largest first."""
+        """Return the largest indexes, largest first."""
         return [Index(**row) for row in await self._examination.rows(_INDEXES)]
 
     async def foreign_keys(self) -> list[ForeignKey]:
-        """Return foreign keys without an index on their columns."""
+        """Return the foreign keys without an index on their columns."""
         return [ForeignKey(**row) for row in await self._examination.rows(_FOREIGN_KEYS)]
 
 
 def declared_indexes() -> Sequence[tuple[str, str, str]]:
-    """Return table, name and CREATE INDEX statement of every index that the models declare.
+    """Return the table, name and CREATE INDEX statement of each index that the models declare.
 
     The statements use CONCURRENTLY, so that they do not block writers.
     """

@@ -13,7 +13,7 @@ _PRESENT = text(
     "SELECT name FROM unnest(:names) AS name WHERE to_regclass(name) IS NOT NULL"
 ).bindparams(bindparam("names", type_=ARRAY(Text)))
 
-# The count of jobs stops here, which bounds the time of the query.
+# Count at most this many jobs, to bound the time of the query.
 _COUNTED = 10_000
 
 _QUEUE = text(
@@ -51,7 +51,7 @@ _WORKERS = text(
     """  # noqa: S608 - a constant
 )
 
-# Reads retry_at through JSON, because an older schema does not have the column.
+# Read retry_at through JSON, because older schemas lack this column.
 _IMPORTS = text(
     f"""
     SELECT imports.id, state, attempt, failures, left(error, 300) AS error,
@@ -73,26 +73,26 @@ _IMPORTS = text(
 
 
 class WorkDiagnostics:
-    """Queries about background work, in the queue's and the service's tables."""
+    """Queries about background jobs, their workers and imports."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._examination = examination
 
     async def exists(self) -> bool:
-        """Return whether the tables exist, which an older schema does not have."""
+        """Return whether the tables of the queue and of imports exist. Older schemas lack some."""
         rows = await self._examination.rows(_PRESENT, {"names": _TABLES})
         return len(rows) == len(_TABLES)
 
     async def queue(self) -> Queue:
-        """Return the numbers of jobs."""
+        """Return the job counts by state, and the oldest due job."""
         (row,) = await self._examination.rows(_QUEUE)
         return Queue(**row)
 
     async def workers(self) -> list[Worker]:
-        """Return the registered workers, the latest heartbeat first."""
+        """Return the registered workers, latest heartbeat first."""
         return [Worker(**row) for row in await self._examination.rows(_WORKERS)]
 
     async def open_imports(self) -> list[OpenImport]:
-        """Return the unfinished imports, the oldest first."""
+        """Return the unfinished imports, oldest first."""
         rows = await self._examination.rows(_IMPORTS, {"task": LOAD_IMPORT})
         return [OpenImport(**row) for row in rows]

@@ -9,17 +9,17 @@ from app.doctor.findings import Facts, Finding, bounded, findings_or_ok, size
 
 # A sequential scan of a smaller table is as fast as an index scan.
 LARGE_TABLE_ROWS = 10_000
-# Fewer sequential scans may come from manual queries, checks or exports.
+# Ignore fewer sequential scans, which may come from manual queries, checks or exports.
 SCANS = 100
 # The share of sequential scans among all scans of a table.
 SCANS_WARNING, SCANS_PROBLEM = 0.10, 0.50
-# An index without a scan for a week is unused, even if a report runs only weekly.
+# Scans must be counted for at least a week, because a report may run only weekly.
 UNUSED_DAYS = 7.0
-# The number of scans of its table from which an index without scans counts as unused.
+# Report an unused index only if its table had this many scans and the index has this size.
 UNUSED_TABLE_SCANS = 1000
 UNUSED_BYTES = 1024**2
 
-# The prefix of the tables and indexes that belong to the queue's library.
+# The name prefix of the job queue library's tables and indexes.
 _LIBRARY = "procrastinate"
 
 Declared = Sequence[tuple[str, str, str]]
@@ -31,7 +31,7 @@ def invalid(indexes: Sequence[Index]) -> list[Finding]:
     for index in indexes:
         if index.valid or index.being_built:
             continue
-        # A failed rebuild leaves such a name, and the original index still exists.
+        # A failed REINDEX CONCURRENTLY leaves an index with this suffix beside the original index.
         leftover = index.name.rstrip("0123456789").endswith(("_ccnew", "_ccold"))
         verb = "DROP INDEX CONCURRENTLY" if leftover else "REINDEX INDEX CONCURRENTLY"
         findings.append(
@@ -49,7 +49,7 @@ def invalid(indexes: Sequence[Index]) -> list[Finding]:
 
 
 def duplicates(indexes: Sequence[Index]) -> list[Finding]:
-    """Report duplicate indexes. An index that enforces a constraint is kept."""
+    """Report duplicate indexes, except those that enforce a constraint."""
     twins: dict[tuple[str, str, str], list[Index]] = defaultdict(list)
     for index in indexes:
         if index.valid:
@@ -73,7 +73,7 @@ def duplicates(indexes: Sequence[Index]) -> list[Finding]:
 
 
 def unused(indexes: Sequence[Index], activity: Activity, declared: Declared) -> list[Finding]:
-    """Report indexes that no query has used although there were queries of their tables.
+    """Report indexes that no query has used, although queries have read their tables.
 
     Indexes that enforce a constraint or support a foreign key are never reported.
     """
@@ -113,7 +113,7 @@ def _unused(index: Index, since: str, *, ours: bool) -> Finding:
 
 
 def undone(indexes: Sequence[Index], tables: Sequence[Table], declared: Declared) -> list[Finding]:
-    """Report indexes that the models declare but the database does not have."""
+    """Report indexes that the models declare but the database lacks."""
     rows = {table.name: table.rows for table in tables}
     present = {index.name for index in indexes}
     return bounded(
@@ -133,7 +133,7 @@ def undone(indexes: Sequence[Index], tables: Sequence[Table], declared: Declared
 
 
 def scans(tables: Sequence[Table], activity: Activity) -> list[Finding]:
-    """Report large tables with many sequential scans, some within the last day."""
+    """Report large tables with many sequential scans, if one ran within the last day."""
     findings = []
     for table in tables:
         total = table.seq_scan + table.idx_scan
@@ -168,7 +168,7 @@ def scans(tables: Sequence[Table], activity: Activity) -> list[Finding]:
 
 
 def foreign_keys(found: Sequence[ForeignKey]) -> list[Finding]:
-    """Report foreign keys without an index, for which each delete of a target scans the table."""
+    """Report unindexed foreign keys of large tables. Deletes of referenced rows scan the table."""
     return bounded(
         [
             Finding(
@@ -187,7 +187,7 @@ def foreign_keys(found: Sequence[ForeignKey]) -> list[Finding]:
 
 
 def together(kinds: Sequence[Sequence[Finding]], count: int) -> list[Finding]:
-    """Return the findings of all kinds or, without any, one with the severity fine."""
+    """Join the findings of all kinds, or return one `fine` finding if there are none."""
     findings = list(chain.from_iterable(kinds))
     return findings or findings_or_ok(
         "indexes", [], f"{count} indexes: none is missing, invalid or duplicate"

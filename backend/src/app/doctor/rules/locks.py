@@ -9,19 +9,19 @@ from app.doctor.rules.sessions import described, rounded
 
 # In seconds. Shorter waits are normal.
 WAIT_WARNING = 1.0
-# The lock type of loads and migrations, which take turns. Their waits may be long.
+# Loads and migrations wait for each other with locks of this type, so long waits are normal.
 _TURNS = "advisory"
-# PostgreSQL's process id for a prepared transaction, which has no session.
+# pg_blocking_pids() returns this id for a prepared transaction.
 _PREPARED = 0
 
 
 def waits(
     found: Sequence[Waiting], sessions: Mapping[int, Session], lock_timeout: float
 ) -> list[Finding]:
-    """Report each session at the root of a lock queue, with the sessions that wait behind it.
+    """Report each session that blocks others and is not blocked itself.
 
-    The service's requests give up after `lock_timeout`, so their waits are never long. Therefore a
-    blocker is a problem if it is idle or its transaction is older than `lock_timeout`.
+    Requests stop waiting after `lock_timeout`, so short waits can hide a lasting blocker. Therefore
+    a blocker is a problem if it is idle or its transaction is older than `lock_timeout`.
     """
     queues = _queues(found)
     findings = []
@@ -51,7 +51,7 @@ def waits(
 
 
 def _queues(found: Sequence[Waiting]) -> dict[int, list[Waiting]]:
-    """Return the waiting sessions by the root blocker, which waits for no other session."""
+    """Group waiting sessions by their root blockers, which are not blocked themselves."""
     blockers = {waiting.pid: waiting.blockers for waiting in found}
     queues: dict[int, list[Waiting]] = defaultdict(list)
     for waiting in found:
@@ -61,9 +61,9 @@ def _queues(found: Sequence[Waiting]) -> dict[int, list[Waiting]]:
 
 
 def _roots(pid: int, blockers: Mapping[int, Sequence[int]]) -> set[int]:
-    """Return the root blockers of a session.
+    """Follow the blockers of a session to those that are not blocked themselves.
 
-    A cycle has no root. It is a deadlock, which PostgreSQL ends within a second.
+    A deadlock has no such root, but PostgreSQL ends a deadlock after a second.
     """
     roots, seen, left = set(), {pid}, list(blockers[pid])
     while left:

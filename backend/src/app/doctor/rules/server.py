@@ -12,24 +12,24 @@ from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_
 
 # The oldest PostgreSQL version that the service is tested with.
 OLDEST_VERSION = 160_000
-# In seconds: the largest acceptable replica lag.
+# The largest acceptable replica lag, in seconds.
 REPLAY_SECONDS = 30.0
-# In seconds. The detection of dead workers compares clocks and tolerates only seconds.
+# Clock differences, in seconds. The detection of dead workers tolerates only seconds.
 SKEW_WARNING, SKEW_PROBLEM = 1.0, 60.0
-# A typical hit ratio of a database that fits into memory. A lower one means constant disk reads.
+# The typical hit ratio of a database that fits into memory. A lower ratio means disk reads.
 CACHE_RATIO = 0.95
-# Fewer block reads (800 MB) are normal after a start.
+# Fewer block reads (below 800 MB) are normal after a start of the server.
 CACHE_BLOCKS = 100_000
-# The size of temporary files per hour that causes a warning.
+# More bytes of temporary files per hour cause a warning.
 TEMP_BYTES_AN_HOUR = 1024**3
-# PostgreSQL needs some free space to start, and uploads are stored before they are loaded.
+# The minimum free space. PostgreSQL needs some to start, and uploads are stored before a load.
 LEAST_DISK = 64 * 1024**2
 
 
 def server(
     found: Server, target: Target, seconds: float, situation: DiagnosisContext
 ) -> list[Finding]:
-    """Report the server, and an old version, a slow connection, a standby or missing rights."""
+    """Report the server, and any old version, slow connection, standby or missing permission."""
     allowed = situation.settings.db_connect_timeout
     evidence: Facts = {
         "host": ", ".join(target.hosts),
@@ -74,7 +74,7 @@ def _standby(found: Server, situation: DiagnosisContext) -> Finding:
 
 
 def clock(answer: Answer) -> list[Finding]:
-    """Compare the server's clock with this machine's at the middle of the round trip."""
+    """Compare the server's clock with this machine's clock at the middle of the round trip."""
     middle = answer.asked + timedelta(seconds=answer.seconds / 2)
     skew = (answer.value - middle).total_seconds()
     evidence: Facts = {
@@ -154,7 +154,8 @@ def ages(found: Sequence[Age], settings: dict[str, Setting]) -> list[Finding]:
     findings = []
     for age in found:
         oldest = max(age.transactions, age.multixacts)
-        # Ages up to the first limit are normal. At the second, autovacuum skips all other work.
+        # Ages up to twice autovacuum_freeze_max_age are normal. From vacuum_failsafe_age on, vacuum
+        # does nothing but freeze rows.
         if oldest <= 2 * forced and oldest < failsafe:
             continue
         severity: Severity = "problem" if oldest >= failsafe else "warning"

@@ -1,4 +1,4 @@
-"""Rules for connections and sessions: their number, and sessions that block others."""
+"""Rules for connection counts, and for sessions that may block others."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ from app.doctor.catalog_rows import Connections, Prepared, Server, Session, Sett
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.settings import max_connections
 
-# A deployment needs a fifth of the connections for new processes beside the old ones.
+# Shares of the connection limit. A deployment needs a fifth for new processes beside the old ones.
 FULL_WARNING, FULL_PROBLEM = 0.80, 0.95
-# In seconds. The service's own transactions are idle for milliseconds between two statements.
+# In seconds. The service's own transactions pause only milliseconds between two statements.
 IDLE_WARNING, IDLE_PROBLEM = 10.0, 60.0
-# In seconds: the service's time limit for a load or an export, its longest statements.
+# In seconds. This is the time limit of loads and exports, the service's longest statements.
 RUNNING_PROBLEM = 3600.0
 # In seconds. The second phase of a two-phase commit normally follows immediately.
 PREPARED_WARNING, PREPARED_PROBLEM = 60.0, 3600.0
@@ -20,7 +20,7 @@ PREPARED_WARNING, PREPARED_PROBLEM = 60.0, 3600.0
 def connections(
     found: Sequence[Connections], settings: Mapping[str, Setting], server: Server
 ) -> list[Finding]:
-    """Compare the number of connections with the limits, and name their applications."""
+    """Compare the connection count with its limit, and count connections by application."""
     count, most = _fullest(found, settings, server)
     by_kind: Counter[str] = Counter()
     for kind in found:
@@ -52,7 +52,7 @@ def connections(
 def _fullest(
     found: Sequence[Connections], settings: Mapping[str, Setting], server: Server
 ) -> tuple[int, int]:
-    """Return the count and the limit that is nearest to full: server's, database's or role's."""
+    """Return the connection count and limit of the fullest: server, database or role."""
     limits = [
         (sum(kind.count for kind in found), max_connections(settings)),
         (sum(kind.count for kind in found if kind.here), server.database_limit),
@@ -65,7 +65,7 @@ def _fullest(
 
 
 def described(session: Session) -> Facts:
-    """Return the client and the current activity of a session, as evidence."""
+    """Return a session's client and current activity, as evidence."""
     return {
         "pid": session.pid,
         "user": session.user,
@@ -80,12 +80,12 @@ def described(session: Session) -> Facts:
 
 
 def rounded(seconds: float | None) -> float | None:
-    """Round seconds to one decimal place."""
+    """Round seconds to one decimal place, and keep None."""
     return None if seconds is None else round(seconds, 1)
 
 
 def idle_in_transaction(found: Sequence[Session]) -> list[Finding]:
-    """Report idle sessions whose open transactions keep locks and dead rows."""
+    """Report sessions that stay idle in a transaction and so keep locks and dead rows."""
     findings = []
     for session in found:
         idle = session.state_seconds or 0.0
@@ -113,7 +113,7 @@ def idle_in_transaction(found: Sequence[Session]) -> list[Finding]:
 
 
 def running(found: Sequence[Session], statement_timeout: float) -> list[Finding]:
-    """Report statements that run longer than the time limit of a request's statement."""
+    """Report statements that have run longer than the limit for a request's statements."""
     findings = []
     for session in found:
         seconds = session.query_seconds or 0.0
@@ -142,7 +142,7 @@ def running(found: Sequence[Session], statement_timeout: float) -> list[Finding]
 
 
 def prepared(found: Sequence[Prepared]) -> list[Finding]:
-    """Report prepared transactions, which have no session and no timeout."""
+    """Report old prepared transactions. No session or timeout ends them."""
     findings = [
         Finding(
             "prepared",

@@ -1,4 +1,4 @@
-"""Rules for the server's settings, compared with its machine and the service."""
+"""Rules that compare the server's settings with its machine and the service's needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from app.doctor.catalog_rows import Server, Setting
 from app.doctor.context import DiagnosisContext
 from app.doctor.findings import Facts, Finding, Severity, size
 
-# Connections of a worker: the queue's pool of four and its listener, a load's own connection, its
-# two merges and its journal, housekeeping, the requeue of orphaned imports, and a reserve.
+# Connections of a worker: four in the queue's pool, its listener, a load, two merges and a journal
+# of the load, housekeeping, the requeue of orphaned imports, and one spare.
 WORKER_CONNECTIONS = 12
-# Shares of the memory. PostgreSQL's documentation suggests 25 % as a start, and rarely over 40 %.
+# Shares of the memory for shared_buffers. PostgreSQL's docs suggest 25 %, and rarely over 40 %.
 BUFFERS_LEAST, BUFFERS_GOOD, BUFFERS_MOST = 0.10, 0.25, 0.50
-# The default cost of 4 fits a hard disk. A database below this size is in memory anyway.
+# The default random_page_cost suits hard disks. It does little harm to a database below 1 GB, which
+# the memory can hold.
 TURNING_DISK = 4.0
 LARGE_DATABASE = 1024**3
 
@@ -24,7 +25,7 @@ _READ_ONLY = "default_transaction_read_only"
 
 @dataclass(frozen=True)
 class _Rule:
-    """A setting with one value that is reported."""
+    """A setting that is reported if it has the value `value`, with a reason and a better value."""
 
     name: str
     value: str
@@ -64,18 +65,18 @@ _OTHERS = (
     "autovacuum_freeze_max_age",
     "vacuum_failsafe_age",
 )
-# The settings that the rules of this and other modules need.
+# The settings that all rules of the doctor need.
 NAMES = (*(rule.name for rule in _RULES), *_OTHERS)
 
 
 def altered(name: str, value: str, *, restart: bool = False) -> str:
-    """Return the statements that change a setting."""
+    """Return the SQL that changes a setting and reloads it, or asks for a restart."""
     how = "-- and restart PostgreSQL" if restart else "SELECT pg_reload_conf();"
     return f"ALTER SYSTEM SET {name} = '{value}'; {how}"
 
 
 def single(found: Mapping[str, Setting], *, standby: bool) -> list[Finding]:
-    """Report settings whose single value is harmful or could be better."""
+    """Report settings with a harmful or poor value, and changes that wait for a restart."""
     findings = [
         Finding(
             "settings",
@@ -150,7 +151,7 @@ def _buffers(buffers: int, memory: int, database_bytes: int) -> Finding:
 
 
 def pool_connections(settings: Settings) -> int:
-    """Return the maximum of connections of one serving process: pools, exports and listener."""
+    """Return the maximum number of connections that one server process opens."""
     pool = settings.db_pool_size + settings.db_max_overflow
     return 2 * pool + _other_connections(settings)
 
@@ -160,13 +161,13 @@ def _other_connections(settings: Settings) -> int:
 
 
 def max_connections(found: Mapping[str, Setting]) -> int:
-    """Return the number of connections that all ordinary roles may have together."""
+    """Return how many connections the server allows that are not reserved for special roles."""
     reserved = ("superuser_reserved_connections", "reserved_connections")
     return int(found["max_connections"].value) - sum(int(found[name].value) for name in reserved)
 
 
 def connection_budget(found: Mapping[str, Setting], server: Server) -> int:
-    """Return the number of connections that the service's role may have."""
+    """Return the lowest connection limit of the server, the database and the role."""
     limits = [limit for limit in (server.role_limit, server.database_limit) if limit >= 0]
     return min([max_connections(found), *limits])
 
@@ -174,7 +175,7 @@ def connection_budget(found: Mapping[str, Setting], server: Server) -> int:
 def capacity(
     found: Mapping[str, Setting], server: Server, situation: DiagnosisContext
 ) -> list[Finding]:
-    """Compare the connections of all processes, with full pools, with the limit."""
+    """Check that the limit allows for a worker and all server processes with full pools."""
     each, most = pool_connections(situation.settings), connection_budget(found, server)
     wanted = situation.processes * each + WORKER_CONNECTIONS
     evidence: Facts = {

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from app.doctor.catalog_rows import Table
 from app.doctor.findings import Facts, Finding, findings_or_ok, size
 
-# Autovacuum starts at a fifth of dead rows (autovacuum_vacuum_scale_factor). At a higher share it
-# did not run, or could not remove the rows.
+# Shares of dead rows. Autovacuum starts at 0.2 (autovacuum_vacuum_scale_factor). A higher share
+# means that it did not run or could not remove the rows.
 DEAD_WARNING, DEAD_PROBLEM = 0.25, 0.50
-# Fewer dead rows are not worth a report.
+# Tables with fewer dead rows are not reported.
 DEAD_ROWS = 10_000
-# Autovacuum analyzes a table after changes of a tenth (autovacuum_analyze_scale_factor).
+# The share of changed rows. Autovacuum analyzes at 0.1 (autovacuum_analyze_scale_factor).
 MODIFIED_WARNING = 0.50
 MODIFIED_ROWS = 10_000
 _LARGEST = 5
@@ -20,7 +20,7 @@ def vacuum(tables: Sequence[Table]) -> list[Finding]:
     """Report tables with many dead rows, which cost space and scan time."""
     findings = []
     for table in tables:
-        # `live` is too low after a reset of the counters, so this uses the planner's count of rows.
+        # After a reset of the counters `live` is too low, so use the planner's row estimate.
         ratio = table.dead / max(table.dead + table.rows, 1)
         if table.dead < DEAD_ROWS or ratio < DEAD_WARNING:
             continue

@@ -6,16 +6,16 @@ from app.doctor.catalog_rows import OpenImport, Queue, Worker
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.sessions import rounded
 
-# In seconds. A worker starts a job within milliseconds. Imports wait longer behind a large one.
+# In seconds. Workers start jobs within milliseconds, but an import waits for a running import.
 WAITING_WARNING, WAITING_PROBLEM = 60.0, 3600.0
 # In seconds. An import of two million rows takes some minutes.
 IMPORT_WARNING = 3600.0
-# The number of temporary failures of an import that causes a warning.
+# An import with this many temporary failures causes a warning.
 FAILURES = 3
 
 
 def workers(found: Sequence[Worker], queue: Queue, silence: float) -> list[Finding]:
-    """Report dead workers, which were silent for `silence` seconds, and a lack of live ones."""
+    """Report workers without a heartbeat for `silence` seconds, and a lack of live workers."""
     alive = [worker for worker in found if worker.silent_seconds < silence]
     dead = [worker for worker in found if worker.silent_seconds >= silence]
     evidence: Facts = {
@@ -54,7 +54,7 @@ def workers(found: Sequence[Worker], queue: Queue, silence: float) -> list[Findi
 
 
 def jobs(queue: Queue) -> list[Finding]:
-    """Report jobs that wait too long, and failed jobs."""
+    """Report due jobs that wait too long, and failed jobs."""
     oldest = queue.oldest_seconds or 0.0
     evidence: Facts = {
         "due": queue.due,
@@ -66,7 +66,7 @@ def jobs(queue: Queue) -> list[Finding]:
     }
     findings = []
     if queue.due and oldest >= WAITING_WARNING:
-        # Imports are loaded one at a time, so waiting behind a running import is normal.
+        # Imports are loaded one at a time, so it is normal that one waits for another.
         stuck = oldest >= WAITING_PROBLEM or not queue.doing
         title = f"{queue.due} jobs wait, the oldest ({queue.oldest_task}) for {duration(oldest)}"
         advice = "Imports wait for a running import. If none is running, start another worker:"
@@ -100,7 +100,7 @@ def _import(one: OpenImport, silence: float) -> Finding | None:
         "worker_silent_seconds": rounded(one.silent_seconds),
     }
     cancel = f"curl -X DELETE localhost:8000/imports/{one.id}"
-    # A killed worker leaves its job behind. Once it is unregistered, it has no heartbeat.
+    # The job of a killed worker stays `doing`. An unregistered worker has no heartbeat.
     lost = one.job == "doing" and (one.silent_seconds is None or one.silent_seconds >= silence)
     due = one.retry_in_seconds is None or one.retry_in_seconds < -silence
     orphaned = one.job is None and due and one.seconds >= silence
