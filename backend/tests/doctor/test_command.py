@@ -165,7 +165,7 @@ class TestReport:
             )
 
         assert (primary.returncode, replica.returncode) == (1, 0), primary.stdout + replica.stderr
-        assert "the server is a standby: every write is answered 503" in primary.stdout
+        assert "the server is a standby: every write gets a 503 response" in primary.stdout
         found = parse_report(replica).findings
         assert "the server is a standby, as expected" in {one.title for one in found}
         assert not select_findings(found, "schema")

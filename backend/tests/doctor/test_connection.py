@@ -131,7 +131,7 @@ class TestPlainRole:
         assert not select_findings(findings, "schema")
         assert "Hidden" not in str(findings)
         (connections,) = select_findings(findings, "connections", "fine")
-        assert "somebody (state not shown)" in connections.evidence
+        assert "somebody (state hidden)" in connections.evidence
         assert select_findings(findings, "sizes", "fine")[0].evidence["deals"]
 
     async def test_missing_table_rights_report_schema_unknown(

@@ -129,7 +129,7 @@ class TestUsers:
                     with embedded_postgres(folder):
                         return False
                 except EmbeddedPostgresError as error:
-                    return "does not let this user in" in str(error)
+                    return "refuses this user's login" in str(error)
 
             wait_for_sync(refused, "the start is refused")
             rules.write_text(kept)

@@ -203,7 +203,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker that the queue has registered, alive or dead, with the count of its jobs."""
+    """A worker that the queue has registered, alive or dead, with its count of running jobs."""
 
     id: int
     silent_seconds: float

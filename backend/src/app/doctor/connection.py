@@ -43,9 +43,9 @@ _REFUSALS = {
     "28P01": ("authentication", "Check the role and the password in DATABASE_URL."),
     "3D000": (
         "no such database",
-        "Check the name at the end of DATABASE_URL, or create the database by createdb.",
+        "Check the name at the end of DATABASE_URL, or create the database with createdb.",
     ),
-    "42501": ("authentication", "Allow the role to connect to this database by GRANT CONNECT."),
+    "42501": ("authentication", "Allow the role to connect to this database: GRANT CONNECT."),
     "55000": ("not accepting", "As a superuser, run ALTER DATABASE ... ALLOW_CONNECTIONS true."),
     "53300": ("too many connections", "Stop a process of the service, or use a superuser's role."),
     "57P03": ("not ready", "The server is starting, stopping or recovering. Check its log."),

@@ -50,7 +50,7 @@ def bounded(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def findings_or_ok(check: str, findings: Sequence[Finding], title: str) -> list[Finding]:
-    """Return the bounded findings, or one `fine` finding with the title if there are none."""
+    """Bound the list of findings. Replace an empty list by one `fine` finding with this title."""
     return bounded(findings) or [Finding(check, "fine", title)]
 
 

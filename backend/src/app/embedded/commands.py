@@ -27,7 +27,7 @@ from app.embedded.data_directory import INSTEAD, PORT, ROLE, user_name
 _INSTALLS = {16: "pginstall", 18: "pginstall18"}  # folders in the wheel, by major version
 _BUILTIN_LOCALES_SINCE = 17
 _NOT_YET = {"57P03"}  # cannot_connect_now: the server is starting or stopping
-_REFUSED = {"28000", "28P01"}  # SQLSTATEs of a failed authentication
+_REFUSED = {"28000", "28P01"}  # the login failed
 _ANSWER_LIMIT = 30.0
 _LOW_DISK_BYTES = 64 * 1024 * 1024
 _SECONDS_AFTER_INTERRUPTION = 10.0
@@ -53,7 +53,7 @@ def find_binaries(version: int) -> Path:
     if not (binaries / "postgres").is_file():
         known = " and ".join(str(number) for number in _INSTALLS)
         raise EmbeddedPostgresError(
-            f"PostgreSQL {version} is not among the embedded ones ({known}): "
+            f"the embedded PostgreSQL has the versions {known}, not {version}: "
             f"use one of them {INSTEAD}"
         )
     return binaries
@@ -72,7 +72,7 @@ def account_for(home: Path, binaries: Path) -> Account:
     if uid != 0:
         if user_name(uid) == str(uid):
             raise EmbeddedPostgresError(
-                f"user {uid} has no name on this machine, as PostgreSQL needs: add one {INSTEAD}"
+                f"user {uid} has no name, but PostgreSQL needs one: add a name {INSTEAD}"
             )
         return Account(uid, os.getegid())
     owner = home.stat().st_uid
@@ -105,7 +105,7 @@ def account_for(home: Path, binaries: Path) -> Account:
 def _problem_of(account: Account, binaries: Path) -> str:
     """Run `postgres -V` as the account, and return the reason of a failure, or "" on success."""
     if account.uid == 0:
-        return "there is no user nobody"
+        return "the user nobody does not exist"
     if shutil.which(account.prefix[0]) is None:
         return "util-linux's setpriv is missing"
     trial = _run([*account.prefix, str(binaries / "postgres"), "-V"])
@@ -135,7 +135,7 @@ def start_failure(log: Path, log_start: int) -> str:
     """Compose the error message of a failed start from the log after the offset `log_start`."""
     with log.open("rb") as stream:
         stream.seek(log_start)
-        said = last_problem(stream.read().decode(errors="replace")) or "it says nothing"
+        said = last_problem(stream.read().decode(errors="replace")) or "its log has no message"
     return f"PostgreSQL does not start: {said}{disk_hint(log.parent)} (log: {log})"
 
 
@@ -209,7 +209,7 @@ class Installation:
             if outcome.returncode or re.search("(ERROR|FATAL|PANIC): ", outcome.stdout):
                 problem = last_problem(outcome.stdout) + disk_hint(self.home)
                 shutil.rmtree(draft, ignore_errors=True)
-                raise EmbeddedPostgresError(f"cannot create a PostgreSQL in {self.home}: {problem}")
+                raise EmbeddedPostgresError(f"cannot create a database in {self.home}: {problem}")
         draft.rename(self.data)
         parent = os.open(self.home, os.O_RDONLY)
         os.fsync(parent)
@@ -233,7 +233,7 @@ class Installation:
         ]
 
     def take_over_data(self) -> None:
-        """Change the owner of data that root owns, for example after a restore, to the account."""
+        """Make the account the owner of data that root owns, for example after a restore."""
         if self.account.prefix and self.data.exists() and self.data.stat().st_uid == 0:
             for folder, _, files in os.walk(self.data, topdown=False):
                 for name in files:
@@ -287,5 +287,5 @@ def lets_us_in(path: Path) -> bool:
     fields = [field.decode(errors="replace") for field in answer[5:].split(b"\0") if field]
     said = {field[0]: field[1:] for field in fields}
     if said.get("C") in _REFUSED:
-        raise EmbeddedPostgresError(f"PostgreSQL does not let this user in: {said.get('M')}")
+        raise EmbeddedPostgresError(f"PostgreSQL refuses this user's login: {said.get('M')}")
     return said.get("C") not in _NOT_YET

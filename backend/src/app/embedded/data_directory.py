@@ -22,7 +22,7 @@ LOG_FILE = Path("log", "postgresql.log")
 INSTEAD = "or set DATABASE_URL"
 
 _SOCKET_PATH_BYTES = 107
-# Matches paths without characters that are special in drivers, URLs or lists of socket folders.
+# Paths without characters that are special in drivers, URLs or lists of socket folders.
 _PLAIN_PATH = re.compile(r"[\w/. +=@~-]+")
 _LOG_KEPT_BYTES = 10 * 1024 * 1024
 _OWN_ENTRIES = re.compile(r"lost\+found|postgres|uploads|signing\.key.*|demo-.*|deals-.*")
@@ -152,7 +152,7 @@ def make_socket_folder(home: Path) -> Path:
             _make_private(folder, home.stat().st_uid)
             _write(home / supervisor.SOCKET_RECORD, os.fsencode(folder))
             return folder
-    raise EmbeddedPostgresError(f"no folder for a socket: {home} is too long and /tmp not writable")
+    raise EmbeddedPostgresError(f"cannot make a socket: {home} is too long, and /tmp not writable")
 
 
 def _fits(folder: Path) -> bool:
@@ -161,7 +161,7 @@ def _fits(folder: Path) -> bool:
 
 
 def rotate_log(home: Path) -> None:
-    """Rename a log of more than 10 MB to `postgresql.log.1`. No server may be running."""
+    """Rename a log of more than 10 MB to `postgresql.log.1`, while no server is running."""
     path = home / LOG_FILE
     if path.exists() and path.stat().st_size > _LOG_KEPT_BYTES:
         path.replace(path.with_name(f"{path.name}.1"))

@@ -1,9 +1,9 @@
 """The embedded PostgreSQL server. The service uses it if DATABASE_URL is unset.
 
 All processes with the same DATA_DIR share one server. The first process starts the server. The
-server stops when the last process ends, even if that process is killed. Five file locks are used:
+server stops when the last process ends, even by `kill -9`. Five file locks coordinate this:
 
-* `users.lock`: a process that uses the server holds it shared. Only the last can lock it alone.
+* `users.lock`: a process that uses the server holds it shared. The last can lock it exclusively.
 * `start.lock`: one process starts the server at a time. `leave.lock`: one leaves at a time.
 * `supervisor.lock`: the supervisor inherits it from its starter and holds it until it ends.
 * `server.lock`: PostgreSQL and its children inherit it from the supervisor and hold it.
@@ -232,7 +232,7 @@ class _Use:
         return False
 
     def _keep_supervised(self) -> None:
-        """Start a supervisor if the server has none, because such a server would never stop."""
+        """Start a supervisor if none runs, because a server without one would never stop."""
         deadline = time.monotonic() + _ANNOUNCE_LIMIT
         while True:
             with self._supervision() as lock:
@@ -277,7 +277,7 @@ class _Use:
     def _supervision(self) -> Iterator[int | None]:
         """Lock supervisor.lock and yield it, or yield None if another process holds the lock.
 
-        A supervisor that inherits the lock in the block keeps it.
+        A supervisor that the block starts inherits the lock and keeps it.
         """
         descriptor = data_directory.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
         try:

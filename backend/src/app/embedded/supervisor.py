@@ -1,6 +1,6 @@
 """The supervisor process of the embedded PostgreSQL. It outlives the process that starts it.
 
-The supervisor starts `postgres`, restarts it after a crash, and stops it after its last user ends.
+The supervisor starts `postgres`, restarts it after a crash, and stops it when the last user ends.
 A user is a process that holds a shared lock on `users.lock`. The supervisor waits for the exclusive
 lock. The kernel grants this lock when all users have ended, even by `kill -9`. `postgres` and its
 children inherit a lock on `server.lock`. This lock shows whether a server process is alive, so the
@@ -156,7 +156,7 @@ class Supervisor:
             time.sleep(_POLL)
 
     def _start_server(self, server: int) -> bool:
-        """Start the server with the lock on server.lock, and return whether it became ready."""
+        """Start a server that inherits the lock, and return whether the server became ready."""
         if self._process is not None:
             self._log(f"PostgreSQL died (exit status {self._process.returncode}); restarting it")
             self._announce(STARTING)
@@ -206,7 +206,7 @@ class Supervisor:
             return True
 
     def _drop_stale_files(self) -> None:
-        """Remove the PID file and sockets of a crashed server, which would block the next start.
+        """Remove a crashed server's PID file and sockets, because they block the next start.
 
         The recorded PID may now belong to another program or to a zombie. If it belongs to a live
         server, for example one started by hand, keep the files. PostgreSQL then reports the server.

@@ -111,7 +111,7 @@ class ServerDiagnostics:
         return [Slot(**row) for row in await self._examination.rows(_SLOTS)]
 
     async def revisions(self) -> list[str] | None:
-        """Return the schema's revision ids, or None without a table `alembic_version`."""
+        """Return the schema's revision ids, or None if the table `alembic_version` is missing."""
         (found,) = await self._examination.rows(_HAS_SCHEMA)
         if not found["found"]:
             return None

@@ -31,7 +31,7 @@ def invalid(indexes: Sequence[Index]) -> list[Finding]:
     for index in indexes:
         if index.valid or index.being_built:
             continue
-        # A failed REINDEX CONCURRENTLY leaves an index with this suffix beside the original index.
+        # A failed REINDEX CONCURRENTLY leaves an index with such a suffix beside the original.
         leftover = index.name.rstrip("0123456789").endswith(("_ccnew", "_ccold"))
         verb = "DROP INDEX CONCURRENTLY" if leftover else "REINDEX INDEX CONCURRENTLY"
         findings.append(
@@ -187,7 +187,7 @@ def foreign_keys(found: Sequence[ForeignKey]) -> list[Finding]:
 
 
 def together(kinds: Sequence[Sequence[Finding]], count: int) -> list[Finding]:
-    """Join the findings of all kinds, or return one `fine` finding if there are none."""
+    """Join the findings of all kinds, or return one `fine` finding if no kind has any."""
     findings = list(chain.from_iterable(kinds))
     return findings or findings_or_ok(
         "indexes", [], f"{count} indexes: none is missing, invalid or duplicate"

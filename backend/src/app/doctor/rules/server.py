@@ -55,7 +55,7 @@ def server(
         title = f"the role {found.role} sees the states and statements of its own sessions only"
         remedy = f'GRANT pg_monitor TO "{found.role}";'
         findings.append(Finding("server", "unknown", title, {"role": found.role}, remedy=remedy))
-    title = f"PostgreSQL {found.version} at {target} answers"
+    title = f"PostgreSQL {found.version} at {target} accepts connections"
     return [*findings, Finding("server", "fine", title, evidence)]
 
 
@@ -63,7 +63,7 @@ def _standby(found: Server, situation: DiagnosisContext) -> Finding:
     evidence: Facts = {"replay_seconds": found.replay_seconds}
     if not situation.replica:
         advice = "DATABASE_URL must lead to the primary. A standby belongs in READ_DATABASE_URL."
-        title = "the server is a standby: every write is answered 503"
+        title = "the server is a standby: every write gets a 503 response"
         return Finding("server", "problem", title, evidence, advice)
     late = found.replay_seconds or 0.0
     if late > REPLAY_SECONDS:
@@ -137,7 +137,7 @@ def activity(found: Activity, database_bytes: int | None) -> list[Finding]:
             Finding("cache", "fine", f"{ratio:.1%} of the block reads were cached", evidence)
         )
     if found.temp_bytes > TEMP_BYTES_AN_HOUR * max(found.days * 24, 1):
-        title = f"{found.temp_files} temporary files ({size(found.temp_bytes)}) exceeded work_mem"
+        title = f"queries wrote {found.temp_files} temporary files ({size(found.temp_bytes)})"
         on_disk: Facts = {"temp_bytes": found.temp_bytes, "since": found.since}
         remedy = "ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_reload_conf();"
         advice = (
@@ -159,7 +159,7 @@ def ages(found: Sequence[Age], settings: dict[str, Setting]) -> list[Finding]:
         if oldest <= 2 * forced and oldest < failsafe:
             continue
         severity: Severity = "problem" if oldest >= failsafe else "warning"
-        title = f"database {age.database} has rows that are unfrozen for {oldest:,} transactions"
+        title = f"the oldest unfrozen id of database {age.database} is {oldest:,} transactions old"
         evidence: Facts = {"age": oldest, "autovacuum_at": forced, "failsafe_at": failsafe}
         advice = (
             "First end the idle sessions, prepared transactions and slots that hold back vacuum:"

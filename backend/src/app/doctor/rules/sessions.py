@@ -24,9 +24,7 @@ def connections(
     count, most = _fullest(found, settings, server)
     by_kind: Counter[str] = Counter()
     for kind in found:
-        by_kind[f"{kind.application or 'unnamed'} ({kind.state or 'state not shown'})"] += (
-            kind.count
-        )
+        by_kind[f"{kind.application or 'unnamed'} ({kind.state or 'state hidden'})"] += kind.count
     evidence: Facts = {
         "connections": count,
         "most": most,
@@ -52,7 +50,7 @@ def connections(
 def _fullest(
     found: Sequence[Connections], settings: Mapping[str, Setting], server: Server
 ) -> tuple[int, int]:
-    """Return the connection count and limit of the fullest: server, database or role."""
+    """Return the count and limit of the server, database or role that is nearest to its limit."""
     limits = [
         (sum(kind.count for kind in found), max_connections(settings)),
         (sum(kind.count for kind in found if kind.here), server.database_limit),

@@ -14,8 +14,8 @@ from app.doctor.findings import Facts, Finding, Severity, size
 WORKER_CONNECTIONS = 12
 # Shares of the memory for shared_buffers. PostgreSQL's docs suggest 25 %, and rarely over 40 %.
 BUFFERS_LEAST, BUFFERS_GOOD, BUFFERS_MOST = 0.10, 0.25, 0.50
-# The default random_page_cost suits hard disks. It does little harm to a database below 1 GB, which
-# the memory can hold.
+# The default random_page_cost suits hard disks. It does little harm to a database below 1 GB,
+# because such a database fits into memory.
 TURNING_DISK = 4.0
 LARGE_DATABASE = 1024**3
 
@@ -161,7 +161,7 @@ def _other_connections(settings: Settings) -> int:
 
 
 def max_connections(found: Mapping[str, Setting]) -> int:
-    """Return how many connections the server allows that are not reserved for special roles."""
+    """Return the server's connection limit without the connections reserved for some roles."""
     reserved = ("superuser_reserved_connections", "reserved_connections")
     return int(found["max_connections"].value) - sum(int(found[name].value) for name in reserved)
 
