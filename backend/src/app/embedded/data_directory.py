@@ -130,10 +130,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def find_socket_folder(home: Path) -> Path | None:
-    """Return the folder `run` beside the data if its path suits a socket, else the recorded folder.
-
-    Return None if no private folder is recorded.
-    """
+    """Return the folder `run` if its path suits a socket, else the recorded folder or None."""
     if _fits(home / "run"):
         return home / "run"
     try:

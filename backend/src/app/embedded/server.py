@@ -275,10 +275,7 @@ class _Use:
 
     @contextmanager
     def _supervision(self) -> Iterator[int | None]:
-        """Lock supervisor.lock and yield it, or yield None if another process holds the lock.
-
-        A supervisor that the block starts inherits the lock and keeps it.
-        """
+        """Yield the locked supervisor.lock, or None if it is taken. New supervisors inherit it."""
         descriptor = data_directory.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
         try:
             yield descriptor if supervisor.try_lock(descriptor, fcntl.LOCK_EX) else None

@@ -88,10 +88,9 @@ def uvicorn_config(application: ASGIApp | str, **options: Any) -> uvicorn.Config
 def run(config: uvicorn.Config, *, stall_timeout: float) -> None:
     """Run a server like `uvicorn.run`, but with duplicates of the listening socket.
 
-    libuv accepts one connection per socket and iteration of its event loop (libuv pull request
-    3696). Under load an iteration takes long. With a single socket, new clients would wait for
-    seconds until the service can refuse them. A client that reads nothing for `stall_timeout`
-    seconds is disconnected.
+    libuv accepts one connection per socket in a loop iteration (libuv pull request 3696). Under
+    load an iteration takes long, so with one socket new clients would wait seconds for a refusal.
+    A client that reads nothing for `stall_timeout` seconds is disconnected.
 
     Raises:
         ConfigurationError: the service cannot listen on this address.
