@@ -1,7 +1,7 @@
-"""Bulk writes of deals, in a constant number of statements.
+"""Bulk writes of deals. The statement count does not depend on the row count.
 
-Rows are sent as one JSON document. As in all code of the service, hotels are locked in order of
-`id` and deals in order of `external_id`, so that writers do not deadlock.
+Rows are sent as one JSON document. To avoid deadlocks, all writers of the service lock hotels in
+order of `id` and deals in order of `external_id`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -45,7 +45,7 @@ _INSERT = text(
     RETURNING id
     """  # noqa: S608 - constants
 ).bindparams(bindparam("rows", type_=JSONB))
-# Increments the version, because the trigger ignores changes of categories.
+# Increments the version itself, because the trigger ignores changes of categories.
 _UPDATE = text(
     f"""
     UPDATE deals SET
@@ -75,41 +75,41 @@ _LINK = text(
 
 
 class BulkRepository:
-    """The bulk writes of one transaction."""
+    """Statements for bulk writes in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def lock_hotels(self, ids: Collection[int]) -> set[int]:
-        """Lock those of the hotels that exist until the commit, and return their ids."""
+        """Lock the existing hotels among `ids` until the commit, and return their ids."""
         rows = await self._session.execute(_LOCK_HOTELS, {"ids": sorted(ids)})
         return set(rows.scalars())
 
     async def lock_deals(self, external_ids: Collection[int]) -> Sequence[Mapping[str, Any]]:
-        """Lock the existing deals with these ids until the commit, and return them."""
+        """Lock the existing deals with these `external_ids` until the commit, and return them."""
         parameters = {"external_ids": sorted(external_ids)}
         rows = await self._session.execute(_LOCK_DEALS, parameters)
         return [dict(row) for row in rows.mappings()]
 
     async def lower_case(self, names: Collection[str]) -> dict[str, str]:
-        """Return each name with its lower-case form, as the database stores it."""
+        """Map each name to lower case with the function that the database uses for stored names."""
         rows = await self._session.execute(_LOWER_CASE, {"names": sorted(names)})
         return {row.name: row.lower_case for row in rows}
 
     async def new_ids(self, count: int) -> list[int]:
-        """Reserve ids for new deals."""
+        """Reserve `count` ids for new deals."""
         return list((await self._session.execute(_NEW_IDS, {"count": count})).scalars())
 
     async def insert(self, rows: list[dict[str, Any]]) -> set[int]:
-        """Insert deals, skip those whose `external_id` exists, and return the inserted ids."""
+        """Insert deals and return their ids. Deals whose `external_id` exists are skipped."""
         return set((await self._session.execute(_INSERT, {"rows": rows})).scalars())
 
     async def update(self, rows: list[dict[str, Any]]) -> None:
-        """Replace all fields of deals."""
+        """Overwrite the columns of existing deals, except for `external_id` and categories."""
         await self._session.execute(_UPDATE, {"rows": rows})
 
     async def replace_categories(self, rows: list[dict[str, Any]], names: Collection[str]) -> None:
-        """Replace the categories of deals, and create missing categories."""
+        """Replace the categories of the deals in `rows`, and create missing categories."""
         await self._session.execute(_ENSURE_CATEGORIES, {"names": sorted(names)})
         await self._session.execute(_UNLINK, {"rows": rows})
         await self._session.execute(_LINK, {"rows": rows})

@@ -10,19 +10,19 @@ DEAL_COUNT = (
     .scalar_subquery()
     .cast(BigInteger)
 )
-# The collation "C" sorts by code point in every database.
+# The collation "C" sorts by code point, whatever the database's locale.
 BY_NAME = Category.name.collate("C")
 
 _ALL = select(Category.name, DEAL_COUNT).order_by(BY_NAME)
 
 
 class CategoryRepository:
-    """The categories of one transaction."""
+    """Queries of categories in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def all(self) -> list[CategoryResponse]:
-        """Return every category with its number of deals, sorted by name."""
+        """Return all categories with their deal counts, sorted by name."""
         found = await self._session.execute(_ALL)
         return [{"name": name, "deal_count": count} for name, count in found]

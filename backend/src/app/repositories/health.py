@@ -6,12 +6,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.reader import Reader
 
 _PING = select(1)
-# Alembic's own table.
+# Alembic stores the current revision in this table.
 _REVISIONS: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
 
 
 async def ping_reader(reader: Reader) -> None:
-    """Check that the database for reads answers a query.
+    """Check that the database that serves reads answers a query.
 
     Raises:
         ServiceUnavailableError: the database does not answer.
@@ -20,7 +20,7 @@ async def ping_reader(reader: Reader) -> None:
 
 
 class HealthRepository:
-    """The health checks of the primary, in one transaction."""
+    """Health checks of the primary, in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -30,7 +30,7 @@ class HealthRepository:
         await self._session.execute(_PING)
 
     async def revisions(self) -> Sequence[str]:
-        """Return the current revisions of the schema. There is one, except during a migration.
+        """Return the revisions of the schema: exactly one, unless a migration is running.
 
         Raises:
             ProgrammingError: the database has no schema.

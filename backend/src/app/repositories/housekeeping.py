@@ -1,4 +1,4 @@
-"""Removal of expired data, in batches, so that no statement locks many rows for long."""
+"""Removal of expired data in batches. Small batches hold their row locks only briefly."""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -47,29 +47,32 @@ _REMOVE_KEYS = text(
 
 
 class HousekeepingRepository:
-    """The housekeeping statements of one transaction. Each method handles one batch."""
+    """Housekeeping statements in one transaction. Each method call handles one batch."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def expired_uploads(self, age: timedelta, batch: int) -> Sequence[str]:
-        """Return the stored files of imports that ended longer ago than `age`."""
+        """Return the object names of uploads whose imports ended more than `age` ago."""
         parameters = {"age": age, "batch": batch}
         return (await self._session.scalars(_EXPIRED_UPLOADS, parameters)).all()
 
     async def uploads_removed(self, names: Collection[str]) -> None:
-        """Record that these files have been removed from the storage."""
+        """Record that these uploads have been deleted from the object storage."""
         await self._session.execute(_UPLOADS_REMOVED, {"names": list(names)})
 
     async def known_uploads(self, names: Collection[str]) -> set[str]:
-        """Return those of the files that belong to an import."""
+        """Return the subset of these object names that belong to an import."""
         return set(await self._session.scalars(_KNOWN_UPLOADS, {"names": list(names)}))
 
     async def remove_rejects(self, age: timedelta, batch: int) -> int:
-        """Remove the rejects of imports that ended longer ago than `age`, and count them."""
+        """Delete rejects of imports that ended more than `age` ago.
+
+        Return the number of chunks whose rejects were deleted.
+        """
         found = await self._session.execute(_REMOVE_REJECTS, {"age": age, "batch": batch})
         return len(found.all())
 
     async def remove_idempotency_keys(self, batch: int) -> int:
-        """Remove idempotency keys older than 24 hours, and return their number."""
+        """Delete idempotency keys older than 24 hours, and return how many were deleted."""
         return len((await self._session.execute(_REMOVE_KEYS, {"batch": batch})).all())

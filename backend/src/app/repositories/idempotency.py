@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 @dataclass(frozen=True)
 class KeyIdentity:
-    """The identity of an idempotency key: a key is unique for a route and an actor."""
+    """The identity of an idempotency key. Each route and actor has its own keys."""
 
     route: str
     actor: str
@@ -16,13 +16,13 @@ class KeyIdentity:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Return the columns of the primary key."""
+        """Return the bound parameters for the primary key."""
         return {"route": self.route, "actor": self.actor, "key": self.key}
 
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """A stored response, with the hash of its request's body."""
+    """The response to a request, stored with the hash of the request body."""
 
     body_hash: bytes
     status: int
@@ -30,8 +30,8 @@ class StoredResponse:
     body: bytes
 
 
-# Does not wait for the lock: while the first request runs, a second one gets an error. The lock
-# ends with the transaction, so a failed request or a dead server leaves no lock.
+# Tries to lock the key without waiting. If another request with the key is running, the client gets
+# an error. The lock ends with the transaction, so a failed request or a crashed server leaves none.
 _CLAIM = text(
     """
     SELECT pg_try_advisory_xact_lock(
@@ -44,8 +44,8 @@ _CLAIM = text(
     """
 )
 
-# Replaces a key older than 24 hours. Each call also removes a few expired keys, so the table holds
-# about one day of keys without a job that removes them.
+# Replaces a key older than 24 hours. Each call deletes up to 20 expired keys, so the table holds
+# about one day of keys even without the housekeeping job.
 _STORE = text(
     """
     WITH expired AS (
@@ -76,19 +76,19 @@ _STORE = text(
 
 
 class IdempotencyRepository:
-    """The idempotency keys in the transaction of the request's effect."""
+    """Queries of idempotency keys, in the transaction that makes the request's change."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def claim(self, identity: KeyIdentity) -> tuple[bool, StoredResponse | None]:
-        """Try to claim a key. Return whether it was free, and the stored response if any."""
+        """Try to lock a key. Return whether the lock was free, and any response stored earlier."""
         row = (await self._session.execute(_CLAIM, identity.parameters)).one()
         stored = StoredResponse(*row[1:]) if row.status is not None else None
         return row.free, stored
 
     async def store(self, identity: KeyIdentity, response: StoredResponse) -> bool:
-        """Store the response, and return False if another request stored one since `claim`."""
+        """Store a response. Return False if another request stored one after `claim`."""
         parameters = {
             **identity.parameters,
             "body_hash": response.body_hash,

@@ -1,7 +1,7 @@
-"""The SQL on procrastinate's tables and functions, except for that of `deals doctor`.
+"""SQL that uses the tables and functions of procrastinate, the job queue library.
 
-docs/adr/0011-background-jobs.md explains it, and names the test that notices changes in the
-library's schema.
+`deals doctor` has its own SQL for them. docs/adr/0011-background-jobs.md explains the design, and
+names the test that fails if the library's schema changes.
 """
 
 import json
@@ -15,15 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.schemas.backlog import Backlog
 
 QUEUE = "deals"
-# The names under which workers register the tasks.
+# Workers register their tasks under these names.
 LOAD_IMPORT = "load_import"
-# Stored jobs and the workers of other releases use this name, so it must not change.
+# Must not change, because stored jobs and workers of other releases use this name.
 HOUSEKEEPING = "keep_house"
 
-# The number of missed heartbeats after which a worker is considered dead.
+# A worker is considered dead after it misses this many heartbeats.
 MISSED_HEARTBEATS = 3
 
-# The lock of the queue that makes load jobs run one at a time. Two loads of one database would only
+# Workers run jobs with the same lock one at a time. Concurrent loads into one database would only
 # wait for each other.
 LOADING_LOCK = "loading"
 
@@ -35,9 +35,9 @@ _DEFER = text(
     """
 )
 
-# SQL for the queue's own driver. Each requeue of a job increments `attempts`, so the number at the
-# claim tells whether the worker still owns the job (fencing). The notification wakes workers for
-# jobs that wait for the same lock, which would otherwise start at the next poll.
+# The next statements run on procrastinate's driver. Each requeue of a job increments `attempts`. A
+# worker still owns the job if `attempts` has the value from its claim (fencing). The notification
+# wakes workers, so that a job waiting for the same lock starts before the next poll.
 _OWN = """
 WITH own AS MATERIALIZED (
     SELECT id, queue_name FROM procrastinate_jobs
@@ -60,7 +60,7 @@ SELECT procrastinate_retry_job_v2(id, %(retry_at)s, NULL, NULL, NULL), {_TELL} F
 """  # noqa: S608 - of constants
 
 
-# A condition for statements that read `imports`.
+# True if the current row of `imports` has no waiting or running job.
 _WITHOUT_JOB = """NOT EXISTS (
     SELECT FROM procrastinate_jobs
     WHERE task_name = :task AND status IN ('todo', 'doing')
@@ -75,8 +75,8 @@ _FIND_ORPHANED = text(
     """  # noqa: S608 - of constants
 ).bindparams(task=LOAD_IMPORT)
 
-# The tables are small enough to count in one round trip: housekeeping removes finished jobs every
-# hour, and a chunk holds thousands of rows.
+# The tables are small enough to count: housekeeping removes finished jobs every hour, and
+# `import_chunks` has one row per several thousand loaded rows.
 _BACKLOG = text(
     f"""
     SELECT
@@ -98,7 +98,7 @@ _BACKLOG = text(
                 )) AS since
             FROM procrastinate_jobs AS jobs WHERE queue_name = :queue AND status <> 'succeeded'
             UNION ALL
-            -- Due for another attempt; a worker asks for its job.
+            -- Imports that are due for a retry. A worker will queue their jobs.
             SELECT 'todo', true, retry_at FROM imports
             WHERE state = 'queued' AND retry_at <= now() AND {_WITHOUT_JOB}
          ) AS jobs
@@ -117,25 +117,25 @@ _BACKLOG = text(
 
 
 class JobQueue:
-    """A queue of background jobs, filled in the transaction that needs them (docs/adr/0011)."""
+    """A queue of background jobs. A job is queued in the caller's transaction (docs/adr/0011)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def load_import(self, import_id: int) -> None:
-        """Queue the job that loads an import. A worker runs it when no other load is running."""
+        """Queue a job that loads an import. Workers run such jobs one at a time."""
         await self._defer(LOAD_IMPORT, {"import_id": import_id}, lock=LOADING_LOCK)
 
     async def find_orphaned_imports(self) -> Sequence[Row[Any]]:
-        """Return `id` and `retried` of imports that are due and have no job.
+        """Return `id` and `retried` of unfinished imports that have no job but should have one.
 
-        `retried` is true if the import waited for its retry time after a failed attempt. Otherwise
-        its job was lost. The rows are locked, so two workers never get the same import.
+        `retried` is true if the retry time of a failed attempt has come. It is false if the job was
+        lost. The rows are locked, so two workers never get the same import.
         """
         return (await self._session.execute(_FIND_ORPHANED)).all()
 
     async def _defer(self, task: str, arguments: Mapping[str, Any], *, lock: str | None) -> None:
-        """Queue a job for `task`, which never runs at the same time as another job with `lock`."""
+        """Queue a job that runs `task`. Jobs with the same `lock` run one at a time."""
         await self._session.execute(
             _DEFER,
             {"queue": QUEUE, "task": task, "lock": lock, "arguments": json.dumps(arguments)},
@@ -143,11 +143,11 @@ class JobQueue:
 
 
 class BacklogRepository:
-    """The numbers of background jobs and imports, read in one transaction."""
+    """Counts of background jobs, workers and imported rows, read in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def now(self, silence: timedelta) -> Backlog:
-        """Return the current numbers. Workers silent for longer than `silence` do not count."""
+        """Return the current counts. Workers without a heartbeat for `silence` are left out."""
         return Backlog(*(await self._session.execute(_BACKLOG, {"silence": silence})).one())

@@ -6,12 +6,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import ApiKey
 
-# `last_used_at` is written only if it is older than this.
+# A new use of a key is recorded only if the recorded one is at least this old.
 LAST_USE_PRECISION = timedelta(minutes=1)
 
 
 class ApiKeyRepository:
-    """The API keys of one transaction."""
+    """Queries of API keys in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -35,7 +35,7 @@ class ApiKeyRepository:
         await self._session.flush()
 
     async def revoke(self, name: str) -> bool:
-        """Revoke the key, and return whether a valid key of this name existed."""
+        """Revoke a key. Return False if no valid key has this name."""
         statement = (
             update(ApiKey)
             .where(ApiKey.name == name, ApiKey.revoked_at.is_(None))
@@ -45,7 +45,7 @@ class ApiKeyRepository:
         return await self._session.scalar(statement) is not None
 
     async def used(self, key_id: int) -> None:
-        """Record the use of a key, unless a use within `LAST_USE_PRECISION` is recorded."""
+        """Set `last_used_at` to now, unless it was set within the last `LAST_USE_PRECISION`."""
         stale = ApiKey.last_used_at < func.now() - LAST_USE_PRECISION
         await self._session.execute(
             update(ApiKey)

@@ -1,4 +1,4 @@
-"""Pagination: one statement for a page and its total.
+"""Pagination with one statement that returns a page and the total.
 
 An empty page has no row that could contain the total. Therefore the statement left-joins the page
 to the total: `SELECT total, page.* FROM (total) LEFT JOIN (page) ON true`.
@@ -53,12 +53,12 @@ class PagePosition:
 
     @property
     def fields(self) -> list[tuple[str, bool]]:
-        """Return the sort fields up to `id`, each with True for a descending order."""
+        """Return each sort field up to `id`, with True if its order is descending."""
         return sort_fields(self.sort)
 
     @property
     def shape(self) -> "PageStatementKey":
-        """Return the part of the position that is in the statement, not in `parameters`."""
+        """Return the part of the position that determines the text of the statement."""
         start: PageStart = "first" if self.skip == 0 else "skip"
         usual = self.limit == USUAL_LIMIT
         return PageStatementKey(
@@ -67,7 +67,7 @@ class PagePosition:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Return the values of the parameters that `apply_page` binds."""
+        """Return the values of the bound parameters in a statement built by `apply_page`."""
         limit = {} if self.limit == USUAL_LIMIT else {"limit": self.limit + 1}
         if self.after is not None:
             return {**limit, **{f"after_{n}": value for n, value in enumerate(self.after)}}
@@ -81,9 +81,9 @@ PageStart = Literal["first", "skip", "after"]
 class PageStatementKey:
     """The key of a page's cached statement.
 
-    The default limit is part of the statement. For a bound limit, PostgreSQL assumes a tenth of the
-    table and plans each execution again, which takes as long as the page itself. Other limits are
-    bound, because each cached statement takes 0.4 MB.
+    The default limit is part of the statement's text. If the limit were bound, PostgreSQL would
+    assume that it is a tenth of the table, and would plan each execution again. Planning takes as
+    long as reading the page. Other limits are bound, because each cached statement takes 0.4 MB.
     """
 
     sort: str
@@ -92,9 +92,9 @@ class PageStatementKey:
 
 
 def sort_fields(sort: str) -> list[tuple[str, bool]]:
-    """Return the fields of a `sort` up to `id`, each with True for a descending order.
+    """Return each field of `sort` up to `id`, with True if its order is descending.
 
-    Fields after `id` are dropped, because `id` is unique.
+    Fields after `id` are dropped, because `id` is unique. If `id` is missing, it is appended.
     """
     fields: list[tuple[str, bool]] = []
     for field in [*sort.split(","), "id"]:
@@ -113,10 +113,10 @@ def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
 
 
 def apply_page(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """Sort `rows` and limit them to the page that `PagePosition.parameters` selects.
+    """Restrict the statement `rows` to one page, in the order of the page.
 
-    The statement returns one row more than the limit, which tells whether there is a next page. A
-    cursor page combines one index range scan for each field of the sort.
+    The statement returns one row more than the limit if there is a next page. For a page after a
+    cursor it combines several index range scans, one per sort field.
     """
     if shape.start != "after":
         return _cut(rows, columns, shape)
@@ -135,13 +135,13 @@ def merge_index_scans(
     whole: Callable[[NamedFromClause], AnySelect],
     shape: PageStatementKey,
 ) -> AnySelect:
-    """Build a page in the order of `id`, merged from one index scan for each outer row.
+    """Build a page sorted by `id`, merged from one index scan per outer row (hotel or category).
 
     Args:
-        ways: alternative scans of one outer row, correlated to it. Only one of them finds rows.
-        columns: the column `id`, by that name, as the scanned index has it.
-        whole: a function that joins the outer rows to the scan.
-        shape: the page. Its sort is `id` or `-id`.
+        ways: alternative scans, correlated to the outer row. At most one of them returns rows.
+        columns: a mapping from "id" to the scanned index's id column.
+        whole: a function that joins the outer rows to their scans.
+        shape: the page. Its sort must be `id` or `-id`.
     """
     where = keyset_conditions(shape, columns)[0] if shape.start == "after" else []
     found = [_reach(way.where(*where), columns, shape) for way in ways]
@@ -150,11 +150,12 @@ def merge_index_scans(
 
 
 def keyset_conditions(shape: PageStatementKey, columns: Any) -> list[list[ColumnElement[bool]]]:
-    """Return the conditions of the rows after the cursor, as index ranges with the nearest first.
+    """Return conditions that together select the rows after the cursor.
 
-    They are `a = x AND b = y AND id > z`, `a = x AND b > y`, and `a > x`. Combined by OR into one
-    condition, they would read an index from the beginning of `a = x`. For a field with few
-    different values that is most of the table.
+    Each condition is one index range, and the ranges are in page order. For the sort `a,b` they are
+    `a = x AND b = y AND id > z`, `a = x AND b > y`, and `a > x`. If they were combined by OR,
+    PostgreSQL would scan an index from the first row with `a = x`. If `a` has few distinct values,
+    that scan may read most of the table.
     """
     fields = [
         (columns[name], descending, bindparam(f"after_{n}", type_=columns[name].type))
@@ -168,16 +169,16 @@ def keyset_conditions(shape: PageStatementKey, columns: Any) -> list[list[Column
 
 
 def _reach(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """Sort `rows` and keep those that can be on the page, including the skipped ones."""
+    """Sort `rows`, and limit them to the page and the rows that an offset page skips."""
     reach = _one_more(shape)
     if shape.start == "skip":
-        # The cap, which no row reaches, keeps the sum in the range of a bigint.
+        # The cap prevents an overflow of the bigint sum. No table has that many rows.
         reach += func.least(bindparam("skip", type_=BigInteger), literal(BIGINT_END // 2))
     return rows.order_by(*ordering(shape.sort, columns)).limit(reach)
 
 
 def _cut(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """Sort `rows` and keep those of the page, and one more."""
+    """Sort `rows`, skip those before an offset page, and keep one row more than the limit."""
     if shape.start == "skip":
         rows = rows.offset(bindparam("skip", type_=BigInteger))
     return rows.order_by(*ordering(shape.sort, columns)).limit(_one_more(shape))
@@ -193,7 +194,7 @@ NO_TOTAL: ColumnElement[int | None] = null().cast(BigInteger)
 
 
 def count_rows(table: Any, conditions: Sequence[ColumnElement[bool]]) -> ScalarSelect[int]:
-    """Return the number of rows of `table` that meet the conditions."""
+    """Return a subquery that counts the rows of `table` that meet all conditions."""
     return select(func.count()).select_from(table).where(*conditions).scalar_subquery()
 
 
@@ -202,12 +203,14 @@ def with_total(
     total: ScalarSelect[int] | ColumnElement[Any],
     order: Sequence[ColumnElement[Any]],
 ) -> AnySelect:
-    """Build a statement that returns rows of `(total, *page columns)`, at least one.
+    """Build a statement that returns rows of `(total, *page columns)`.
+
+    For an empty page it returns one row, in which the page columns are null.
 
     Args:
         page: the rows of the page. The first column must never be null.
-        total: the number of rows on all pages.
-        order: the order of the page by columns of `page`, because a join guarantees no order.
+        total: the row count of all pages.
+        order: the page's ORDER BY in columns of `page`, because a join may change the order.
     """
     counted = select(literal(1).label("one"), total.label("total")).subquery("counted")
     return (
@@ -218,6 +221,9 @@ def with_total(
 
 
 def split_total(rows: Sequence[AnyRow]) -> tuple[int | None, Sequence[AnyRow]]:
-    """Split the result of a `with_total` statement into the total and the page's rows."""
+    """Split the result of a `with_total` statement into the total and the rows.
+
+    The rows still start with the total.
+    """
     total = rows[0][0]
     return total, [] if rows[0][1] is None else rows

@@ -1,4 +1,4 @@
-"""Verification of the derived numbers: a comparison with a recomputation (docs/adr/0002)."""
+"""Verification of the stored derived numbers against recomputed values (docs/adr/0002)."""
 
 from decimal import Decimal
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.repositories.deals.columns import assigned, qualified
 
-# The definition of each total of a hotel.
+# The SQL expressions that recompute the stored totals of a hotel.
 _TOTALS = {
     "deal_count": "count(deals.id)",
     "available_count": "count(deals.id) FILTER (WHERE is_available)",
@@ -24,7 +24,7 @@ _NUMBERS = ", ".join(
     f"('{name}', hotels.{name}::numeric, actual.{name}::numeric)" for name in _TOTALS
 )
 
-# Counts the deals of each hotel in each price step, including empty steps.
+# Counts the deals of each hotel between consecutive round prices, including empty intervals.
 _IN_STEP = """
     SELECT hotels.id, n AS step,
         coalesce(found.deal_count, 0) AS deal_count,
@@ -38,7 +38,7 @@ _IN_STEP = """
     ) AS found ON found.hotel_id = hotels.id AND found.step = n
 """
 
-# Returns the rows of `Drift`.
+# Returns one row for each wrong number, with the fields of `Drift`.
 _DRIFT = text(
     f"""
     WITH hotel_numbers AS (
@@ -126,7 +126,7 @@ _FIX_CATEGORIES = text(
 
 
 class Drift(NamedTuple):
-    """A derived number that differs from its recomputed value."""
+    """A stored derived number that differs from its recomputed value."""
 
     what: str
     key: str
@@ -136,7 +136,7 @@ class Drift(NamedTuple):
 
 
 class VerificationRepository:
-    """The verification and repair of derived numbers, in one transaction."""
+    """Queries that verify and repair derived numbers in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session

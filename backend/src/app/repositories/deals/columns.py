@@ -1,6 +1,6 @@
-"""The columns of a deal in SQL, derived from `Deal.__table__` and the schemas.
+"""SQL column lists of deals, derived from `Deal.__table__` and the schemas.
 
-Only this module depends on the position of a column in a row.
+Only this module relies on the order of the columns in a row.
 """
 
 from collections.abc import Iterable
@@ -30,29 +30,29 @@ _PRICES = {column.name for column in TABLE.c if isinstance(column.type, Numeric)
 
 
 def declared(names: Iterable[str]) -> str:
-    """Return the columns with their types, as a column list of CREATE TABLE."""
+    """Return a CREATE TABLE column list: each name with its type."""
     return ", ".join(f"{name} {_TYPES[name]}" for name in names)
 
 
 def qualified(source: str, names: Iterable[str]) -> str:
-    """Return the columns qualified with `source`, as a select list."""
+    """Return a select list in which each name is qualified with the table name `source`."""
     return ", ".join(f"{source}.{name}" for name in names)
 
 
 def assigned(source: str, names: Iterable[str]) -> str:
-    """Return the assignments of an UPDATE that copies the columns of `source`."""
+    """Return the SET list of an UPDATE that copies these columns from the table `source`."""
     return ", ".join(f"{name} = {source}.{name}" for name in names)
 
 
 def parameter(name: str) -> str:
-    """Return a bound parameter with the name and the type of a column."""
+    """Return a bound parameter named after a deal's column and cast to its type."""
     return f"CAST(:{name} AS {_TYPES[name]})"
 
 
 def deal_columns(
     deal: Any, average: ColumnElement[Any] = read.AVERAGE_STARS
 ) -> list[ColumnElement[Any]]:
-    """Return the columns of a `DealResponse`: the deal, its categories, and its hotel."""
+    """Return the columns of a `DealResponse`, including the deal's categories and hotel."""
     names = (
         select(Category.name)
         .join(deal_categories, deal_categories.c.category_id == Category.id)
@@ -70,7 +70,7 @@ def deal_columns(
 
 
 def deal_columns_of(deal: str, hotel: str, categories: str, average: str) -> str:
-    """Return `deal_columns` as SQL text over the rows `deal` and `hotel`, with prices as text."""
+    """Return SQL text for `deal_columns` of the tables `deal` and `hotel`, with prices as text."""
     other = {
         "categories": categories,
         "version": f"{deal}.version_id",
@@ -95,7 +95,7 @@ def with_prices_as_text(statement: AnySelect) -> AnySelect:
 
 
 def deal_response(row: Iterable[Any]) -> DealResponse:
-    """Return the response of a row: a total or null, then `deal_columns` with prices as text."""
+    """Convert a row `(total, *deal_columns)`, with prices as text, to a `DealResponse`."""
     values = iter(row)
     next(values)
     # Each zip() consumes as many values as it has names.

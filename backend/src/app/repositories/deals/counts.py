@@ -1,7 +1,7 @@
-"""Counts of the deals between two prices, without reading those deals.
+"""Counts of deals in a price range, computed without reading most of those deals.
 
-Each hotel stores the number of its deals below each of 64 round prices (docs/adr/0010). The deals
-between a price bound and the round price below it are counted from one index.
+Each hotel stores how many of its deals are below each of 64 round prices (docs/adr/0010). An index
+scan counts only the deals between a price bound and the next lower round price.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, cast, func, literal
 from app.models import Deal, Hotel
 from app.models.catalog import MONEY
 
-# The approximate number of deals on a page.
+# Deals on a typical page, for the cost estimate.
 _PAGE = 20
 
 PRICE_BOUNDS = frozenset({"price_min", "price_max"})
@@ -21,9 +21,10 @@ PRICE_BOUNDS = frozenset({"price_min", "price_max"})
 def count_by_price(
     filters: frozenset[str], on_hotels: Sequence[ColumnElement[bool]]
 ) -> ColumnElement[Any]:
-    """Return the number of deals that pass the price bounds among `filters`.
+    """Return an expression that counts the deals that match `filters`.
 
-    `on_hotels` selects the hotels. `available_only` is the only other filter that applies here.
+    Only price bounds and `available_only` are read from `filters`. The conditions `on_hotels`
+    replace all filters on hotels.
     """
     available = "available_only" in filters
     passing: Any = Hotel.available_count if available else Hotel.deal_count
@@ -36,11 +37,11 @@ def count_by_price(
 
 
 def many_between(bounds: frozenset[str]) -> ColumnElement[bool]:
-    """Return whether a scan of a hotel's deals in page order is cheaper than one by price.
+    """Return a condition that is true if scanning a hotel's deals by id is cheaper than by price.
 
-    If `m` of its `n` deals are between the bounds, a scan in page order reads about `_PAGE * n / m`
-    deals for the first page. A scan by price reads all `m` deals and sorts them. `m` is estimated
-    from round prices.
+    If `m` of the hotel's `n` deals are between the bounds, a scan by id reads about `_PAGE * n / m`
+    deals for the first page. A scan by price reads all `m` deals and sorts them. The counts below
+    round prices give an estimate of `m`.
     """
     between: Any = Hotel.deal_count
     if "price_max" in bounds:
@@ -54,7 +55,7 @@ def many_between(bounds: frozenset[str]) -> ColumnElement[bool]:
 
 
 def _up_to(name: str, *, available: bool, inclusive: bool) -> ColumnElement[Any]:
-    """Return the number of a hotel's deals below the bound `name`, or up to it if `inclusive`."""
+    """Return a hotel's deal count below the bound `name`, or up to the bound if `inclusive`."""
     bound = bindparam(name, type_=MONEY)
     start = func.price_step_start(bound)
     below = Hotel.available_prices_below if available else Hotel.prices_below
@@ -63,7 +64,7 @@ def _up_to(name: str, *, available: bool, inclusive: bool) -> ColumnElement[Any]
         select(func.count())
         .select_from(Deal)
         .where(Deal.hotel_id == Hotel.id, price >= start)
-        # For an exclusive bound at a round price, `start < bound` is false and no deal is read.
+        # If an exclusive bound is a round price, `start < bound` is false and no deal is read.
         .where(*((price <= bound,) if inclusive else (price < bound, start < bound)))
         .where(*((Deal.is_available,) if available else ()))
         .correlate(Hotel)

@@ -1,4 +1,4 @@
-"""Exports: all deals that pass the filters, each export in one snapshot."""
+"""Exports of all deals that match the filters. Each export is a consistent snapshot."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from app.db.streaming import Lines, SnapshotConnections, Write
 from app.repositories.deals.export_lines import file_stretches, json_lines
 from app.repositories.deals.filters import bind_parameters
 
-# Returns the last id of the highest block of unused file ids that is large enough for all deals. It
-# is `2**63 - 1` unless files with such ids were loaded. An exported deal without an `external_id`
-# gets an id from this block.
+# Finds ids for exported deals that have no `external_id`: the highest block of unused ids that is
+# large enough for all deals. Returns the last id of the block. That is `2**63 - 1` unless a loaded
+# file used ids near that limit.
 _LAST_FREE_ID = text(
     f"""
     WITH RECURSIVE tried (last) AS (
@@ -29,7 +29,7 @@ _LAST_FREE_ID = text(
     """  # noqa: S608 - a constant
 )
 
-# JSON text contains neither of these characters, so COPY quotes nothing.
+# COPY quotes nothing, because JSON text contains neither of these characters.
 _AS_THEY_ARE = Lines(delimiter="\x02", quote="\x01")
 
 
@@ -40,7 +40,7 @@ class ExportRepository:
         self._streams = streams
 
     async def csv(self, filters: Mapping[str, Any], write: Write) -> None:
-        """Write a header and the deals in the format of a deals.csv, by their id in the file."""
+        """Write the deals as a deals.csv file with a header, sorted by its `id` column."""
         stretches = file_stretches(frozenset(filters))
         async with self._streams.snapshot() as snapshot:
             parameters = {**bind_parameters(filters), "last": await snapshot.value(_LAST_FREE_ID)}
@@ -48,7 +48,7 @@ class ExportRepository:
                 await snapshot.copy(statement, parameters, Lines(header=number == 0), write)
 
     async def ndjson(self, filters: Mapping[str, Any], write: Write) -> None:
-        """Write one JSON line for each deal, identical to its API response, in order of `id`."""
+        """Write each deal's API response as one JSON line, sorted by `id`."""
         statement = json_lines(frozenset(filters))
         async with self._streams.snapshot() as snapshot:
             await snapshot.copy(statement, bind_parameters(filters), _AS_THEY_ARE, write)

@@ -1,8 +1,8 @@
-"""Statements by which PostgreSQL writes deals as lines of text, one for each set of filters.
+"""SQL statements in which PostgreSQL formats deals as lines of CSV or JSON.
 
-Without filters, an index provides the deals in the order of the file, so that the first line needs
-no sort. Each hotel is looked up separately and cached for its next deal. `OFFSET 0` keeps
-PostgreSQL from joining in another order.
+Each set of filters has its own statements. Without filters, an index returns the deals in file
+order, so the first line does not wait for a sort. A lateral subquery looks up the hotel of each
+deal, and PostgreSQL caches the result. `OFFSET 0` prevents the planner from changing this join.
 """
 
 from collections.abc import Sequence
@@ -42,11 +42,11 @@ from app.schemas.deals_csv import CATEGORIES, COLUMNS, DEAL_COLUMNS, HOTEL_COLUM
 
 @lru_cache(maxsize=128)
 def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
-    """Return the statements whose results, one after the other, are a file in order of its ids.
+    """Return three statements whose results together form a CSV file sorted by id.
 
-    Deals without an `external_id` get ids up to the bound parameter `last`. The first statement
-    returns the deals with lower ids, the second returns those deals from the last to the first,
-    and the third returns the deals with higher ids.
+    The second statement returns the deals without an `external_id`. They get descending ids from
+    the bound parameter `last`, so they are read in descending order. The first and the third
+    statement return the deals with lower and higher `external_id`.
     """
     last = bindparam("last", type_=BigInteger)
     given: ColumnElement[Any] = TABLE.c.external_id
@@ -61,7 +61,7 @@ def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
 
 @lru_cache(maxsize=128)
 def json_lines(filters: frozenset[str]) -> AnySelect:
-    """Return a statement of deals as JSON text, as pydantic-core writes a `DealResponse`."""
+    """Return a statement that formats each deal exactly as pydantic-core does a `DealResponse`."""
     hotel = _hotel(_hotel_json())
     others: dict[str, Sequence[Any]] = {
         "categories": ["[", _categories(cast(func.to_json(Category.name), Text)), "]"],
@@ -77,7 +77,7 @@ def json_lines(filters: frozenset[str]) -> AnySelect:
 
 
 def _file_columns(file_id: ColumnElement[Any]) -> AnySelect:
-    """Return the columns of a deals.csv in their usual order and format."""
+    """Return a SELECT of a deals.csv file's columns, with `file_id` as the column `id`."""
     hotel = _hotel(*(Hotel.__table__.c[column] for column in HOTEL_COLUMNS.values()))
     # A category is quoted if it contains a comma or starts with a quote.
     quoted = func.concat('"', func.replace(Category.name, '"', '""'), '"')
@@ -95,7 +95,7 @@ def _file_columns(file_id: ColumnElement[Any]) -> AnySelect:
 
 
 def _csv(column: Column[Any]) -> ColumnElement[Any]:
-    """Return a column in the format of a deals.csv."""
+    """Return an expression that formats a column as in a deals.csv file."""
     match column.type:
         case Boolean():
             return case((column, _literal("True")), else_=_literal("False"))
@@ -108,7 +108,7 @@ def _csv(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def _json(column: Column[Any]) -> Sequence[Any]:
-    """Return a column in pydantic-core's JSON format, as parts to concatenate."""
+    """Return the parts whose concatenation is the column as pydantic-core's JSON."""
     parts: list[Any]
     match column.type:
         case Text():
@@ -129,7 +129,7 @@ def _json(column: Column[Any]) -> Sequence[Any]:
 
 
 def _hotel(*columns: Any) -> LateralFromClause:
-    """Return a lateral subquery of columns of the deal's hotel."""
+    """Return a lateral subquery that selects these columns of the deal's hotel."""
     return (
         select(*columns)
         .where(Hotel.id == Deal.hotel_id)
@@ -149,7 +149,7 @@ def _hotel_json() -> ColumnElement[Any]:
 
 
 def _categories(name: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the deal's categories, each formatted by `name`, separated by commas."""
+    """Return the deal's categories joined with commas. The expression `name` formats each one."""
     names = (
         select(name)
         .join(deal_categories, deal_categories.c.category_id == Category.id)
@@ -162,13 +162,13 @@ def _categories(name: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _day(column: Any) -> ColumnElement[Any]:
-    """Return a date in the range of Python, to which the driver maps infinite dates."""
+    """Limit a date to Python's range, as the driver does for infinite dates."""
     first, last = (cast(_literal(str(day)), Date) for day in (date.min, date.max))
     return func.least(func.greatest(column, first), last)
 
 
 def _moment(column: Any) -> ColumnElement[Any]:
-    """Return a timestamp in UTC and ISO 8601, with microseconds unless they are zero."""
+    """Format a timestamp as ISO 8601 in UTC. Microseconds are omitted if they are zero."""
     whole = func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
     return func.replace(whole, ".000000", "")
 
@@ -178,6 +178,6 @@ def _concat(parts: Sequence[Any]) -> ColumnElement[str]:
 
 
 def _literal(text: str) -> ColumnElement[str]:
-    """Return a literal inside the SQL text. It must be a constant of the code, never user input."""
+    """Embed `text` in the SQL as a literal. `text` must be a constant, never user input."""
     quoted = text.replace("'", "''")
     return literal_column(f"'{quoted}'", Text)

@@ -1,7 +1,7 @@
-"""The filters of `GET /deals` in SQL, and the counts of the deals that pass them.
+"""SQL conditions and counts for the filters of `GET /deals`.
 
-Where the filters allow it, the total is computed from the stored counts of hotels or categories,
-whose number does not grow with the deals (docs/adr/0002, docs/adr/0010).
+If possible, the total is the sum of counts stored per hotel or category. There are far fewer of
+these than deals (docs/adr/0002, docs/adr/0010).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,14 +28,14 @@ from app.repositories.deals.counts import PRICE_BOUNDS, count_by_price
 from app.repositories.hotels import read
 from app.repositories.pagination import NO_TOTAL, count_rows
 
-# The approximate number of deals in the sample of an estimated count.
+# An estimated count samples about this many deals.
 SAMPLE_SIZE = 10_000
 
 _wanted_names = select(func.lower_case(func.unnest(bindparam("category", type_=ARRAY(Text)))))
 
 
 def wanted_categories() -> ColumnElement[bool]:
-    """Return the condition by which the filter `category` selects categories."""
+    """Return a condition that a category's name is one of the values of the filter `category`."""
     return Category.name.in_(_wanted_names)
 
 
@@ -62,7 +62,7 @@ _COUNTED_BY_HOTEL = frozenset(read.CONDITIONS) | {"hotel_id", "available_only"}
 
 
 def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[bool]]:
-    """Return the filters as conditions on `deal`. Filters on hotels become one set of hotel ids."""
+    """Return conditions on `deal`. All filters on hotels form one condition on its `hotel_id`."""
     names = frozenset(filters)
     on_deals = [_CONDITIONS[name](deal) for name in sorted(names) if name in _CONDITIONS]
     if on_hotels := read.conditions(names):
@@ -71,7 +71,7 @@ def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[b
 
 
 def bind_parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of the bound parameters of these filters."""
+    """Convert filter values to the bound parameters of their conditions."""
     parameters = {name: value for name, value in filters.items() if name != "available_only"}
     if "q" in parameters:
         parameters["q"] = read.prefix_query(parameters["q"])
@@ -79,7 +79,7 @@ def bind_parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def total(filters: frozenset[str], count: str, *, single_category: bool) -> ColumnElement[Any]:
-    """Return an expression for the number of deals that pass, or null if `count` is "none"."""
+    """Return an expression that counts the matching deals, or null if `count` is "none"."""
     if count == "none":
         return NO_TOTAL
     if filters <= _COUNTED_BY_HOTEL:
@@ -116,10 +116,10 @@ def _by_category() -> ColumnElement[Any]:
 
 
 def _by_sample(filters: frozenset[str]) -> ColumnElement[Any]:
-    """Count in randomly chosen blocks that hold about `SAMPLE_SIZE` deals, and scale up.
+    """Estimate the count from random blocks that hold about `SAMPLE_SIZE` deals in total.
 
-    Each call samples the same blocks (REPEATABLE), so that a reload does not change the count. A
-    table no larger than the sample is read completely, so its count is exact.
+    Every call samples the same blocks (REPEATABLE), so a client that repeats a request gets the
+    same count. If the table has at most `SAMPLE_SIZE` deals, all are read and the count is exact.
     """
     share = 100.0 * SAMPLE_SIZE / func.greatest(1, func.sum(Hotel.deal_count))
     percentage = select(cast(func.least(100, share), Numeric)).scalar_subquery()

@@ -1,9 +1,9 @@
-"""The plan that finds the deals of a page, through an index in the page's order.
+"""The choice of the index scans that find the deals of a page in order.
 
-In the order of `id`, a page is merged from the first deals of each matching hotel or category. That
-reads a few rows for each of them, independent of the number of deals. A scan of all deals by id
-would read more the fewer deals pass, and the whole table if none passes. Each other order has one
-index over all deals.
+For a page sorted by `id`, the first deals of each matching hotel or category are merged. This reads
+a few rows per hotel or category, however many deals there are. A scan of all deals by id would read
+more rows the fewer deals match, and the whole table if none matches. For any other sort, an index
+over all deals has the order of the page.
 """
 
 from types import SimpleNamespace
@@ -24,20 +24,20 @@ from app.repositories.pagination import (
     merge_index_scans,
 )
 
-# The price as expressions without an index, for scans of deals in the order of their ids. A generic
-# plan knows no prices, and PostgreSQL assumes that two bounds of one expression select few rows. It
-# would then sort half a hotel for one page. Therefore each bound uses a different expression.
+# Prices as expressions that no index contains, which forces scans in order of `id`. A generic plan
+# does not know the price bounds. PostgreSQL assumes that two bounds on one expression select few
+# rows, and would sort half of a hotel's deals for one page. Therefore the expressions differ.
 _NO_INDEX = {
     "price_min": SimpleNamespace(price_per_night=Deal.price_per_night + 0),
     "price_max": SimpleNamespace(price_per_night=Deal.price_per_night - 0),
 }
 
-# Filters that few hotels pass. `min_stars` is not among them, because many hotels pass it.
+# Filters that few hotels match. `min_stars` is missing, because many hotels match it.
 _FEW_HOTELS = frozenset({"city", "country", "q"})
 
 
 def page_rows(filters: frozenset[str], shape: PageStatementKey) -> AnySelect:
-    """Return a statement of the page's deals in order, with one row more than the limit."""
+    """Return a statement that selects the page's deals in order, and one row more."""
     if shape.sort.removeprefix("-") == "id":
         if filters & _FEW_HOTELS:
             return _of_hotels(filters, shape)
@@ -69,9 +69,8 @@ def _of_categories(filters: frozenset[str], shape: PageStatementKey) -> AnySelec
     links = deal_categories.c
     on_deals = conditions(filters - {"category"})
     if shape.start == "after":
-        # A deal's id equals its links' deal_id. PostgreSQL derives conditions from that for equal
-        # ids but not for greater ones. Without this second condition, it may read the deals from
-        # the beginning.
+        # Repeats the keyset condition for `deals.id`. PostgreSQL does not derive an inequality on
+        # `deals.id` from one on `deal_id`, and may otherwise scan `deals` from the first row.
         [after] = keyset_conditions(shape, Deal.__table__.c)
         on_deals += after
     of_one = (

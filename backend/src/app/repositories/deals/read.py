@@ -1,4 +1,4 @@
-"""Reads of deals. Each combination of filters has one cached statement with bound parameters."""
+"""Read queries of deals. Statements are cached by the names of their filters and page options."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -34,17 +34,16 @@ class DealReadRepository:
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, list[DealResponse]]:
-        """Return a page of deals and their total, in one round trip.
+        """Return a page of deals and the total, from one query.
 
         Args:
-            filters: values by the names of the fields of `DealFilters`. Absent fields do not
-                filter.
+            filters: a mapping from field names of `DealFilters` to values.
             place: the position, order and limit of the page.
             count: "exact", "estimated" or "none".
 
         Returns:
-            The total, or None for "none", and the deals with their categories and hotels. If there
-            is a next page, the list has one deal more than the limit.
+            The total, which is None if `count` is "none", and the deals. If there is a next page,
+            the list has one deal more than the limit.
         """
         statement = _page_statement(
             frozenset(filters),
@@ -62,7 +61,7 @@ class DealReadRepository:
         return deal_response(row) if row else None
 
     async def statistics_by_city(self, *, available_only: bool) -> list[CityStatsResponse]:
-        """Return the cities that have deals, most deals first."""
+        """Return the deal statistics of each city with deals, sorted by descending deal count."""
         return [
             {"city": city, "avg_price": average, "deal_count": count}
             for city, average, count in await self._reader.rows(_STATISTICS[available_only])
@@ -73,7 +72,7 @@ class DealReadRepository:
 def _page_statement(
     filters: frozenset[str], shape: PageStatementKey, count: str, *, single_category: bool
 ) -> AnySelect:
-    """Build a statement that finds the page's deals by index and joins hotels and categories."""
+    """Build a statement that selects a page of deals, with the total in every row."""
     deal = aliased(Deal, page_rows(filters, shape).subquery("picked"))
     page = select(*deal_columns(deal)).join(Hotel, Hotel.id == deal.hotel_id).subquery("page")
     in_all = total(filters, count, single_category=single_category)
@@ -81,7 +80,7 @@ def _page_statement(
 
 
 def sort_value(deal: DealResponse, field: str) -> Any:
-    """Return the value by which the database sorts a deal. Prices in a response are text."""
+    """Return the deal's value for a sort field, with the text of a price as a `Decimal`."""
     if field == "price_per_night":
         return Decimal(deal["price_per_night"])
     return {**deal}[field]

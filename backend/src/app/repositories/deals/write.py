@@ -1,7 +1,7 @@
-"""Writes of deals: each is one statement that includes the categories.
+"""Write statements for deals. Each one changes a deal and its categories together.
 
-The statements are set-based SQL. By ORM objects, a deal with categories would need three flushes
-and a load of the collection (docs/adr/0007).
+With ORM objects, a write would need three flushes, and would have to load the deal's categories
+first (docs/adr/0007).
 """
 
 from collections.abc import Mapping
@@ -24,17 +24,18 @@ from app.repositories.hotels.read import average_with_pending
 from app.repositories.pagination import NO_TOTAL
 from app.schemas.deals import DealResponse
 
-# The names of the new deal's categories. The statement cannot read the links that it inserts.
+# The new deal's category names, as they will be stored. They are computed from the parameter,
+# because a statement cannot read the links that it inserts.
 _LINKED = """ARRAY(
             SELECT DISTINCT lower_case(btrim(name)) COLLATE "C" AS name
             FROM unnest(CAST(:categories AS text[])) AS name ORDER BY name
         )"""
-# The hotel's average after the commit.
+# The hotel's average after the commit, when a trigger has added the new deal.
 _AVERAGE = """CAST(
             round((hotel.star_sum + added.star_rating)::numeric / (hotel.deal_count + 1), 2)
             AS double precision
         )"""
-# The lock on the hotel ensures that the foreign key's later check cannot fail.
+# The row lock keeps other transactions from deleting the hotel before the foreign key is checked.
 _INSERT = text(
     f"""
     WITH hotel AS (
@@ -80,7 +81,7 @@ class DealWriteRepository:
         return deal_response(row) if row else None
 
     async def get(self, deal_id: int) -> DealResponse | None:
-        """Return a deal with this transaction's changes, including its hotel's future average."""
+        """Return a deal and its hotel's average, including this transaction's own changes."""
         row = (await self._session.execute(_ONE, {"id": deal_id})).one_or_none()
         return deal_response(row) if row else None
 
@@ -90,10 +91,9 @@ class DealWriteRepository:
         return version
 
     async def change(self, deal_id: int, version: int, values: Mapping[str, Any]) -> bool:
-        """Change columns of a deal, or its `categories`, if it still has the given version.
+        """Update a deal if it still has the given version. Return False if it does not.
 
-        Returns:
-            Whether the deal had that version and was changed.
+        `values` maps column names to values, and may contain `categories`.
 
         Raises:
             IntegrityError: the hotel does not exist, or another deal has the `external_id`.
@@ -102,13 +102,13 @@ class DealWriteRepository:
         return await self._session.scalar(_update(values), parameters) is not None
 
     async def remove(self, deal_id: int, version: int) -> bool:
-        """Delete a deal if it still has the given version, and return whether it had."""
+        """Delete a deal if it still has the given version. Return False if it does not."""
         parameters = {"id": deal_id, "version": version}
         return await self._session.scalar(_DELETE, parameters) is not None
 
 
 def _update(values: Mapping[str, Any]) -> TextClause:
-    """Build an UPDATE that increments the version, because the trigger ignores categories."""
+    """Build an UPDATE. It increments the version, because the trigger ignores categories."""
     changes = [f"{name} = {parameter(name)}" for name in values if name in SETTABLE]
     links = _RELINK if "categories" in values else ""
     return text(

@@ -1,4 +1,4 @@
-"""Single hotels as ORM objects."""
+"""Reads and writes of single hotels as ORM objects."""
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,7 +17,7 @@ _CENT = Decimal("0.01")
 
 
 class HotelRepository:
-    """The hotels of one transaction. Each flush compares a hotel's version (`version_id_col`)."""
+    """The hotels of one transaction. SQLAlchemy checks their versions (`version_id_col`)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -38,9 +38,9 @@ class HotelRepository:
         return hotel
 
     async def change(self, hotel: Hotel, values: Mapping[str, Any]) -> bool:
-        """Set attributes of a hotel, and return whether it still had the version that was read.
+        """Update a hotel. Return False if it was changed or deleted since it was read.
 
-        Unchanged values write nothing.
+        If all values are unchanged, nothing is written.
 
         Raises:
             IntegrityError: another hotel has its phone, or its name in its city and country.
@@ -50,7 +50,7 @@ class HotelRepository:
         return await self._is_flushed()
 
     async def remove(self, hotel: Hotel) -> bool:
-        """Delete a hotel, and return whether it still had the version that was read.
+        """Delete a hotel. Return False if it was changed or deleted since it was read.
 
         Raises:
             ConflictError: the hotel has deals.
@@ -70,7 +70,7 @@ class HotelRepository:
 
 
 def entity_response(hotel: Hotel) -> HotelResponse:
-    """Return the response of a hotel, with the average rounded as PostgreSQL's round() does."""
+    """Convert a hotel to a `HotelResponse`. The average is rounded as PostgreSQL's round() does."""
     stars = hotel.star_rating
     return {
         "id": hotel.id,

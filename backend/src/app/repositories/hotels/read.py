@@ -30,11 +30,11 @@ COLUMNS: tuple[ColumnElement[Any], ...] = tuple(
 IDENTITY = tuple(
     getattr(Hotel, name) for name in HotelSummaryResponse.__annotations__ if name not in _OTHER
 )
-# Hotels are sorted in this order only.
+# The only sort of hotels.
 ORDER = "id"
 
 # Maps each filter to its condition on hotels. The bound parameter has the filter's name. Queries of
-# deals use the same conditions on the deals' hotels.
+# deals use these conditions to select hotels.
 CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "city": Hotel.city_folded == func.fold_case(bindparam("city")),
     "country": Hotel.country_folded == func.fold_case(bindparam("country")),
@@ -46,24 +46,25 @@ CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 
 def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
-    """Return the conditions of those filters that apply to hotels."""
+    """Return the conditions on hotels. Filters that apply only to deals are ignored."""
     return [CONDITIONS[name] for name in sorted(filters) if name in CONDITIONS]
 
 
 def prefix_query(words: str) -> str:
-    """Return a tsquery for hotels in which each of the words is the prefix of a word.
+    """Build the text of a tsquery. It matches hotels that have a word with each given prefix.
 
-    Words are split at spaces, as in `search_words`, and quoted, so that `%`, `_`, `'` and `&` have
-    no special meaning.
+    The prefixes in `words` are separated by spaces. They are quoted, so that `%`, `_`, `'` and `&`
+    have no special meaning.
     """
     quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split(" ") if word)
     return " & ".join(f"'{word}':*" for word in quoted)
 
 
 def average_with_pending() -> ColumnElement[Any]:
-    """Return a hotel's average including the changes of the running transaction.
+    """Return a hotel's average star rating, including the running transaction's own changes.
 
-    These changes are in `hotel_changes` until the commit adds them to the totals (docs/adr/0002).
+    The table `hotel_changes` holds the changes until the commit adds them to the totals
+    (docs/adr/0002).
     """
 
     def pending(column: ColumnElement[int]) -> ColumnElement[Any]:
@@ -81,7 +82,7 @@ def average_with_pending() -> ColumnElement[Any]:
 
 
 class HotelReadRepository:
-    """The read queries of hotels."""
+    """Read queries of hotels."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -89,7 +90,7 @@ class HotelReadRepository:
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, list[HotelResponse]]:
-        """Return the total, None if `count` is "none", and the hotels at `place`."""
+        """Return a page of hotels and the total, which is None if `count` is "none"."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
         parameters = {**_parameters(filters), **place.parameters}
         total, rows = split_total(await self._reader.rows(statement, parameters))
@@ -97,7 +98,7 @@ class HotelReadRepository:
 
 
 def _response(row: AnyRow) -> HotelResponse:
-    """Return the response of a row of `COLUMNS`."""
+    """Convert a row selected with `COLUMNS` to a `HotelResponse`."""
     return cast("HotelResponse", dict(zip(HotelResponse.__annotations__, row, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""Reads of imports for clients."""
+"""Read queries of imports, for clients."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -47,10 +47,10 @@ _COUNTERS = (
 
 
 class ImportRow(NamedTuple):
-    """An import with the sums over its chunks, in the order of the statements' columns.
+    """An import with the sums of its chunks' counters, in the column order of the queries.
 
-    `warnings` is a JSON array of the chunks' warnings, or None if there are none. `seconds` is None
-    until the import starts.
+    `warnings` is a JSON array of the chunks' warnings, or None if no chunk has a warning. `seconds`
+    is the duration so far, or None before the import starts.
     """
 
     id: int
@@ -93,7 +93,7 @@ _FILTERS: Mapping[str, ColumnElement[bool]] = {"state": Import.state == bindpara
 
 
 class ImportReadRepository:
-    """The reads of imports in one transaction."""
+    """Read queries of imports in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -101,7 +101,7 @@ class ImportReadRepository:
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, list[ImportRow]]:
-        """Return the total, None if `count` is "none", and the imports at `place`."""
+        """Return a page of imports and the total, which is None if `count` is "none"."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
         parameters = {**filters, **place.parameters}
         found = await self._session.execute(statement, parameters)
@@ -115,14 +115,14 @@ class ImportReadRepository:
         return ImportRow(*row) if row else None
 
     async def next_rejects(self, import_id: int, after: int) -> RejectsChunk | None:
-        """Return the rejects of the first chunk after number `after` that has rejects."""
+        """Return the rejects of the next chunk with rejects after chunk `after`, or None."""
         parameters = {"import_id": import_id, "after": after}
         row = (await self._session.execute(_NEXT_REJECTS, parameters)).one_or_none()
         return RejectsChunk(*row) if row else None
 
 
 def _with_counters(imports: AnySelect) -> AnySelect:
-    """Extend a SELECT of `_OWN` columns by the sums over the imports' chunks."""
+    """Add the columns of `ImportRow` that summarize an import's chunks to a SELECT of `_OWN`."""
     found = imports.subquery("found")
     sums = (
         select(
@@ -131,8 +131,8 @@ def _with_counters(imports: AnySelect) -> AnySelect:
                 for column in _COUNTERS
             ),
             func.coalesce(func.max(ImportChunk.bytes_read), 0).label("bytes_read"),
-            # True only if all are kept: housekeeping removes rejects in batches, and an incomplete
-            # file would look complete.
+            # True if the rejects of all chunks are kept. Housekeeping deletes rejects in batches,
+            # and a client could not notice that some are missing.
             func.coalesce(
                 func.bool_and(ImportChunk.rejects.is_not(None)).filter(ImportChunk.rejected > 0),
                 false(),

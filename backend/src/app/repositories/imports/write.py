@@ -1,6 +1,7 @@
-"""Writes of imports: they queue, claim and end imports, and record their chunks.
+"""Statements that queue, claim and end imports, and record their chunks.
 
-Each change sends a notification with the import's id on the channel `imports`.
+Each change of a stored import's state and each new chunk sends a notification with the import's id
+on the channel `imports`.
 """
 
 from collections.abc import Collection, Mapping
@@ -43,14 +44,14 @@ _BEGIN = text(
     """
 ).bindparams(bindparam("columns", type_=ARRAY(Text)))
 
-# The lock makes a cancellation or a takeover wait for this transaction's commit, and makes this
-# transaction see an earlier one. The counters in the answer to a cancellation are therefore final.
+# With the row lock, a cancellation or a claim by another attempt waits until this transaction has
+# committed. The counters in the response to a cancellation are therefore final.
 _RUNNING = """
     SELECT id FROM imports
     WHERE id = :import_id AND attempt = :attempt AND state = 'running' FOR SHARE
 """
 
-# Uses clock_timestamp(), because the transaction of the rows may have begun long ago.
+# Uses clock_timestamp(), because now() is the start of this transaction, perhaps long ago.
 _NOTE_MERGED = text(
     """
     WITH ended AS (
@@ -114,7 +115,7 @@ _END_CONNECTIONS = text(
 
 @dataclass(frozen=True)
 class NewImport:
-    """A completed upload, to be queued as an import."""
+    """The data of a new import, whose upload is complete."""
 
     strict: bool
     dry_run: bool
@@ -167,15 +168,16 @@ _NOTE = text(
 
 
 class ImportWriteRepository:
-    """The writes of imports in one transaction."""
+    """Statements that write imports in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def find_same(self, sha256: bytes, *, strict: bool) -> int | None:
-        """Return the last import of the same bytes that is queued, running or succeeded.
+        """Return the id of the latest queued, running or succeeded import of the same file.
 
-        An advisory lock blocks other transactions with the same bytes until this one ends.
+        Dry runs, and imports with another value of `strict`, are ignored. An advisory lock blocks
+        concurrent calls for the same file until the transaction ends.
         """
         await self._session.execute(_ONE_AT_A_TIME, {"sha256_hex": sha256.hex()})
         same: int | None = await self._session.scalar(
@@ -189,15 +191,15 @@ class ImportWriteRepository:
         return added
 
     async def claim_attempt(self, import_id: int, chunk_rows: int) -> Row[Any] | None:
-        """Begin the next attempt of an import, and return None if the import has ended.
+        """Begin the next attempt of an import. Return None if the import has ended.
 
-        All attempts use the `chunk_rows` of the first one, because chunks are identified by number.
+        Later attempts use the first one's `chunk_rows`, because chunks are identified by number.
         """
         parameters = {"import_id": import_id, "chunk_rows": chunk_rows}
         return (await self._session.execute(_CLAIM_ATTEMPT, parameters)).one_or_none()
 
     async def rejected_lines(self, import_id: int) -> Mapping[int, Collection[int]]:
-        """Return the lines of the rejects of each stored chunk, by the chunk's number."""
+        """Map the number of each stored chunk to the line numbers of its rejected rows."""
         found = await self._session.execute(_REJECTED_LINES, {"import_id": import_id})
         return {row.number: row.rejected_lines for row in found}
 
@@ -206,11 +208,11 @@ class ImportWriteRepository:
         await self._session.execute(_DELETE_CHUNKS, {"import_id": import_id})
 
     async def end_connections(self, name: str) -> None:
-        """End the connections of an `application_name`, because a hung process keeps its locks."""
+        """End connections with this `application_name`, to free the locks of a hung process."""
         await self._session.execute(_END_CONNECTIONS, {"name": name})
 
     async def cancel(self, import_id: int) -> bool:
-        """Cancel an unfinished import, after which no attempt can store anything for it."""
+        """Cancel an unfinished import, so that no attempt can store anything for it any more."""
         return await self._found(_CANCEL, {"import_id": import_id})
 
     async def _found(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
@@ -228,32 +230,32 @@ class AttemptRepository:
         self._attempt = {"import_id": import_id, "attempt": attempt}
 
     async def begin(self, columns: Collection[str]) -> bool:
-        """Store the names of the file's columns."""
+        """Store the file's column names."""
         return await self._done(_BEGIN, {"columns": list(columns)})
 
     async def note(self, chunk: ChunkRecord) -> bool:
-        """Store the result of a chunk."""
+        """Insert a row with the result of a chunk."""
         return await self._done(_NOTE, asdict(chunk))
 
     async def note_merged(self, inserted: int, updated: int, unchanged: int) -> bool:
-        """Store the totals of all chunks in the first chunk's row, and end the import.
+        """Store the totals of all chunks in the first chunk's row, and mark the import succeeded.
 
-        Both belong to the transaction of the rows. Without its end, the import would be loaded
-        again.
+        This must happen in the transaction that stores the rows. Otherwise a crash between two
+        transactions would make a worker load the file again.
         """
         merged = {"inserted": inserted, "updated": updated, "unchanged": unchanged}
         return await self._done(_NOTE_MERGED, merged)
 
     async def end(self, state: str, error: str | None = None) -> bool:
-        """Give the import its final state."""
+        """Set the final state of the import."""
         return await self._done(_END, {"state": state, "error": error})
 
     async def requeue(self, error: str) -> bool:
-        """Put the import back into the queue, with the reason as its error."""
+        """Set the import back to `queued`, and store the reason as its error."""
         return await self._done(_REQUEUE, {"error": error})
 
     async def retry_later(self, error: str, seconds: float) -> bool:
-        """Count a failure, and schedule the next attempt in `seconds`."""
+        """Count a failure, and set the time of the next attempt to `seconds` from now."""
         return await self._done(_RETRY_LATER, {"error": error, "seconds": seconds})
 
     async def _done(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
