@@ -1,6 +1,6 @@
-"""Operations on columns of text as Arrow arrays, shared by the checks, COPY and the generator.
+"""Operations on text columns stored as Arrow arrays.
 
-The type hints of Arrow's compute functions are too narrow. This module hides that from its callers.
+The type hints of Arrow's compute functions are too narrow. These wrappers have usable type hints.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _compute: Any = pyarrow.compute
 
 
 def column_of(values: "Sequence[str] | pd.Series[str]") -> Texts:
-    """Convert values to one contiguous Arrow array."""
+    """Convert texts to one contiguous Arrow array."""
     array: Any = _arrow.array(values, _TEXT)
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -35,13 +35,13 @@ def numerals(numbers: NDArray[np.int64]) -> Texts:
 
 
 def numbers(column: Texts) -> NDArray[np.int64]:
-    """Convert texts, which must all be decimal integers, to integers."""
+    """Convert texts to integers. All texts must be decimal integers."""
     values: NDArray[np.int64] = _compute.cast(column, _arrow.int64()).to_numpy()
     return values
 
 
 def join(separator: str, *columns: Texts) -> Texts:
-    """Concatenate the columns row by row, with `separator` between the texts."""
+    """Join the texts of each row with `separator`."""
     column: Texts = _compute.binary_join_element_wise(*columns, _arrow.scalar(separator, _TEXT))
     return column
 
@@ -53,7 +53,7 @@ def end_with(column: Texts, ending: str) -> Texts:
 
 
 def matches(column: Texts, pattern: str) -> NDArray[np.bool_]:
-    """Return a mask of the texts in which `pattern` (RE2) occurs."""
+    """Return a mask of the texts that contain a match of `pattern` (RE2 syntax)."""
     return _mask(_compute.match_substring_regex(column, pattern))
 
 
@@ -63,19 +63,19 @@ def not_greater(left: Texts, right: Texts) -> NDArray[np.bool_]:
 
 
 def replaced(column: Texts, where: NDArray[np.bool_], replacements: Texts) -> Texts:
-    """Replace the texts at which the mask is set by `replacements`, in order."""
+    """Return the column with its nth text selected by the mask replaced by `replacements[n]`."""
     result: Texts = _compute.replace_with_mask(column, _arrow.array(where), replacements)
     return result
 
 
 def pick(column: Texts, places: NDArray[np.integer[Any]]) -> Texts:
-    """Return the texts at `places`, in that order."""
+    """Return the texts at the indices `places`, in that order."""
     result: Texts = column.take(_arrow.array(places))
     return result
 
 
 def encode(column: Texts) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the distinct texts in order of appearance, and the index of each row's text."""
+    """Return the distinct texts in order of appearance, and for each row the index of its text."""
     encoded: Any = column.dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 

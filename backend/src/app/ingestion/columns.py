@@ -1,4 +1,4 @@
-"""The 15 columns of a deals.csv, in the order that decides which problem of a row is the first."""
+"""The 15 columns of a deals.csv file, in the order in which a row's fields are checked."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from app.core import limits
 from app.ingestion import rules
 from app.schemas.deals_csv import CATEGORIES
 
-# A month and a day: up to the 28th in every month, the 29th and 30th except in February, and the
-# 31st in the months that have one.
+# Matches a month and a day: days up to 28 in every month, 29 and 30 except in February, and 31 in
+# months of 31 days.
 _DAY = (
     "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     "|(?:0[13-9]|1[0-2])-(?:29|30)"
@@ -17,12 +17,12 @@ _DAY = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The rule of a column and, for a column of mostly distinct values, its usual format.
+    """A column with the rule for its fields.
 
-    `usual` is a regular expression (RE2) of fields that are already canonical, so that a whole
-    column passes without a Python call per value. It may match only values that `rule` would
-    return unchanged. Prices are the one exception: their canonical text has two decimal places, and
-    a matching price may have one, to which a zero is appended.
+    `usual` makes checks fast for a column of mostly distinct values. It is a regular expression
+    (RE2) for fields that are already canonical, so no Python function is called for them. It may
+    match only fields that `rule` would return unchanged. The exception are prices: a matching price
+    may have one decimal place, and the check appends a zero.
     """
 
     name: str
@@ -37,7 +37,7 @@ ID = "id"
 HOTEL_PHONE = "hotel_phone"
 CHECKIN_DATE = "checkin_date"
 CHECKOUT_DATE = "checkout_date"
-# In the order of the fields of `validated_chunk.Hotel`.
+# The columns of a hotel, in the order of the fields of `validated_chunk.Hotel`.
 HOTEL = (HOTEL_PHONE, "hotel_name", "hotel_city", "hotel_country")
 
 _BEFORE_CATEGORIES = (
@@ -61,6 +61,7 @@ _CREATED_AT = Column(
     rf"^[12][0-9]{{3}}-{_DAY} (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$",
 )
 
-# Without the categories, which have a separate check, because the database folds their case.
+# All columns except the categories. These have a separate check, because the database folds their
+# case.
 SCALARS = (*_BEFORE_CATEGORIES, _CREATED_AT)
 NAMES = (*(column.name for column in _BEFORE_CATEGORIES), CATEGORIES, _CREATED_AT.name)

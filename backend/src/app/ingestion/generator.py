@@ -1,7 +1,7 @@
 """A generator of deals.csv files with random but realistic deals.
 
-The same seed generates the same bytes: rows are generated in chunks of one fixed size from one
-stream of random numbers, and the gzip header contains no time.
+The same seed generates the same bytes. To this end, all chunks have a fixed size and use one stream
+of random numbers, and the gzip header contains no time.
 """
 
 import gzip
@@ -24,7 +24,7 @@ HEADER = f"{','.join(COLUMNS)}\n".encode()
 HOTELS = 150
 CHUNK_ROWS = 100_000
 
-# City, country, and prefix of its telephone numbers.
+# Each city with its country and telephone prefix.
 _CITIES = (
     ("New York", "United States", "+1-212"),
     ("Los Angeles", "United States", "+1-310"),
@@ -55,7 +55,8 @@ _SECOND = (
 )
 _ROOM_TYPES = ("economy", "standard", "deluxe", "suite", "penthouse")
 _CATEGORIES = ("beach", "boutique", "business", "family", "luxury")
-# Shares of one to five stars, and of one to three categories (80,000 links for 50,000 deals).
+# The shares of deals with one to five stars, and of deals with one to three categories, which is 1.6
+# categories per deal on average.
 _STARS = (0.02, 0.07, 0.22, 0.34, 0.35)
 _CATEGORY_COUNTS = (0.5, 0.4, 0.1)
 _AVAILABLE = 0.8
@@ -72,10 +73,10 @@ def generate(
     seed: int = 20261120,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write `rows` deals to `path`, compressed if its name ends in `.gz`.
+    """Write `rows` deals to `path`, compressed with gzip if its name ends in `.gz`.
 
-    The file is renamed into place once it is complete. `progress` receives the number of rows
-    written so far.
+    The deals are written to a temporary file. When it is complete, it is renamed to `path`.
+    `progress` is called with the count of rows written so far.
 
     Raises:
         DealsError: the file cannot be written.
@@ -111,9 +112,9 @@ def _output(path: Path, *, compressed: bool) -> Iterator[Callable[[bytes], objec
 
 
 def _hotels(random: np.random.Generator) -> tuple[Texts, Texts]:
-    """Return the name, city and country of each hotel as CSV text, and the phones.
+    """Return each hotel's name, city and country as CSV text, and each hotel's phone.
 
-    Names are unique within a city, and phones are unique.
+    Names are unique within a city, and all phones are unique.
     """
     names = [f"{first} {second}" for first in _FIRST for second in _SECOND]
     places: list[str] = []
@@ -131,7 +132,7 @@ def _hotels(random: np.random.Generator) -> tuple[Texts, Texts]:
 def _lines(
     random: np.random.Generator, hotels: tuple[Texts, Texts], first_id: int, count: int
 ) -> bytes:
-    """Return `count` rows with ids from `first_id` on, as CSV text."""
+    """Return `count` rows of CSV text, with ids that start at `first_id`."""
     hotel = random.integers(HOTELS, size=count)
     discount = random.integers(_LEAST_DISCOUNT, _MOST_DISCOUNT + 1, size=count)
     original, price = _prices(random, discount)
@@ -161,8 +162,8 @@ def _lines(
 def _prices(random: np.random.Generator, discount: Numbers) -> tuple[Numbers, Numbers]:
     """Return original and discounted prices in cents.
 
-    An original price is raised by a cent if its discounted price would end in exactly half a cent.
-    The pair is then correct under every rounding rule.
+    If a discounted price would end in exactly half a cent, its original price is raised by a cent.
+    The discounted price is then the same under every rounding rule.
     """
     original = random.integers(_LEAST_CENTS, _MOST_CENTS + 1, size=len(discount))
     original += original * (100 - discount) % 100 == 50  # noqa: PLR2004 - half of 100
@@ -170,7 +171,7 @@ def _prices(random: np.random.Generator, discount: Numbers) -> tuple[Numbers, Nu
 
 
 def _categories(random: np.random.Generator, count: int) -> Texts:
-    """Return one to three distinct categories per deal, in random order."""
+    """Return one to three distinct categories for each deal, in random order."""
     choices: list[str] = []
     starts = [0]
     for number in range(1, len(_CATEGORY_COUNTS) + 1):
@@ -200,6 +201,6 @@ def _days(first: date, count: int) -> list[str]:
 
 
 def _money(cents: Numbers) -> Texts:
-    """Return amounts as Python prints floats: two decimal places, or one if the second is 0."""
+    """Format amounts as Python prints floats, for example 199.5 instead of 199.50."""
     fractions = column_of([f"{c // 10}" if c % 10 == 0 else f"{c:02d}" for c in range(100)])
     return join(".", numerals(cents // 100), pick(fractions, cents % 100))

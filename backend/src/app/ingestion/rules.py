@@ -1,8 +1,8 @@
-"""The rules of single fields: plain functions that define the result of every faster path.
+"""Rules for single fields. Faster checks of whole columns must give the same results.
 
-A rule takes the field as it is in the file. It returns either the canonical text that PostgreSQL
-reads, or a `RejectReason`. Fields with equal canonical texts have the same value ("1.5" and
-"1.50").
+A rule takes the text of a field in the file. It returns either the canonical text, which PostgreSQL
+can read, or a `RejectReason`. Fields with the same value, such as "1.5" and "1.50", have the same
+canonical text.
 """
 
 import re
@@ -18,7 +18,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CLOCK = r"(?:[01][0-9]|2[0-3])(?::?[0-5][0-9](?::?[0-5][0-9](?:[.,][0-9]+)?)?)?"
-# ISO 8601 in its extended and basic formats. A date without a time is not a timestamp.
+# Matches ISO 8601 in its extended and basic formats. The time is required.
 _TIMESTAMP = re.compile(
     r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}|[0-9]{4}-?W[0-9]{2}-?[1-7])"
     rf"[Tt ]{_CLOCK}(?:[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?"
@@ -27,8 +27,8 @@ _BOOLEANS = {
     **dict.fromkeys(("True", "true", "1", "yes"), "t"),
     **dict.fromkeys(("False", "false", "0", "no"), "f"),
 }
-# A plain name, or a name in quotes as in CSV, with inner quotes doubled. A quoted name may contain
-# a comma.
+# Matches a plain name, or a name quoted as in CSV, with inner quotes doubled. A quoted name may
+# contain commas.
 _CATEGORY = re.compile(r'\s*"((?:[^"]|"")*+)"\s*(?:,|\Z)|([^,]*)(?:,|\Z)')
 
 
@@ -53,7 +53,7 @@ CATEGORY_TOO_LONG = RejectReason(
 
 
 def required(rule: Rule) -> Rule:
-    """Return a rule that rejects an empty field and applies `rule` to the trimmed field."""
+    """Return a rule that rejects empty fields, and applies `rule` to all others after trimming."""
 
     def checked(value: str) -> RuleResult:
         if "\0" in value:
@@ -65,10 +65,10 @@ def required(rule: Rule) -> Rule:
 
 
 def text(longest: int) -> Rule:
-    """Return a rule for 1 to `longest` characters after trimming and composition (NFC).
+    """Return a rule that trims a text, normalizes it to NFC, and allows 1 to `longest` characters.
 
-    The API composes texts in the same way. Otherwise "Zürich" from a file and "Zürich" from a
-    client could be two cities.
+    The API normalizes texts in the same way. Otherwise "Zürich" with a composed and with a
+    decomposed "ü" would be two cities.
     """
     too_long = RejectReason("too_long", f"must have at most {longest} characters")
 
@@ -82,7 +82,7 @@ def text(longest: int) -> Rule:
 def integer(least: int, most: int) -> Rule:
     """Return a rule for integers from `least` to `most`.
 
-    Leading zeros and a sign are allowed. A decimal point, as in "3.0", is not.
+    Leading zeros and a sign are allowed. A decimal point, as in "3.0", is rejected.
     """
     not_an_integer = RejectReason("not_an_integer", "must be an integer")
     out_of_range = RejectReason("out_of_range", f"must be between {least} and {most}")
@@ -91,7 +91,7 @@ def integer(least: int, most: int) -> Rule:
     def checked(value: str) -> RuleResult:
         if not _INTEGER.fullmatch(value):
             return not_an_integer
-        # Python refuses to convert thousands of digits. Leading zeros are dropped first.
+        # Checks the length first, because int() raises an error for thousands of digits.
         digits = value.lstrip("+-").lstrip("0")
         if len(digits) > most_digits:
             return out_of_range
@@ -102,10 +102,7 @@ def integer(least: int, most: int) -> Rule:
 
 
 def price() -> Rule:
-    """Return a rule for prices more than 0 and less than 10^8, with at most two decimal places.
-
-    The value is parsed as a decimal, never as a binary float.
-    """
+    """Return a rule for prices above 0 and below 10^8 with at most two decimal places."""
     not_a_decimal = RejectReason("not_a_decimal", "must be a decimal number such as 199.50")
     too_many = RejectReason("too_many_decimals", "must have at most two decimal places")
     out_of_range = RejectReason("out_of_range", f"must be more than 0 and less than {PRICE_END}")
@@ -122,7 +119,7 @@ def price() -> Rule:
 
 
 def calendar_date() -> Rule:
-    """Return a rule for existing days in the format `YYYY-MM-DD`."""
+    """Return a rule for valid dates in the format `YYYY-MM-DD`."""
     not_a_date = RejectReason("not_a_date", "must be a date as YYYY-MM-DD")
 
     def checked(value: str) -> RuleResult:
@@ -137,7 +134,7 @@ def calendar_date() -> Rule:
 
 
 def boolean() -> Rule:
-    """Return a rule that accepts only the eight spellings of the specification."""
+    """Return a rule that accepts the keys of `_BOOLEANS`, and no other spelling."""
     not_a_boolean = RejectReason(
         "not_a_boolean", "must be one of True, False, true, false, 1, 0, yes, no"
     )
@@ -145,7 +142,7 @@ def boolean() -> Rule:
 
 
 def timestamp() -> Rule:
-    """Return a rule for timestamps, which are in UTC unless they name another zone.
+    """Return a rule that converts timestamps to UTC. Without an offset they must be in UTC.
 
     Digits after the microseconds are dropped.
     """
@@ -168,7 +165,7 @@ def timestamp() -> Rule:
 
 
 def category_names(value: str) -> list[str] | RejectReason:
-    """Return the trimmed names in a field, in their original case."""
+    """Split a field into trimmed category names, without changing their case."""
     if "\0" in value:
         return INVALID_CHARACTER
     parts = (
@@ -179,7 +176,7 @@ def category_names(value: str) -> list[str] | RejectReason:
 
 
 def category_set(names: list[str]) -> tuple[str, ...] | RejectReason:
-    """Return a deal's lower-case names sorted and without duplicates, and apply the limits."""
+    """Sort a deal's lower-case category names, drop duplicates, and check the limits."""
     distinct = sorted(set(names))
     if any(len(name) > MAX_CATEGORY_LENGTH for name in distinct):
         return CATEGORY_TOO_LONG

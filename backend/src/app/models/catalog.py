@@ -1,7 +1,7 @@
 """The catalog: hotels, their deals, and the deals' categories.
 
 The three models form one bounded context, so they share a file (docs/adr/0005). Access to an
-unloaded relationship raises an error: the repository decides what a query loads.
+unloaded relationship raises an error, because repositories decide what a query loads.
 """
 
 from datetime import date, datetime
@@ -36,8 +36,8 @@ from app.models.checks import trimmed_text
 MONEY = Numeric(limits.PRICE_DIGITS, limits.PRICE_PLACES)
 NO_PRICES = text("array_fill(0, ARRAY[cardinality(price_steps())])")
 
-# The lexemes are the folded words, split at spaces. A prefix search over them needs no text-search
-# configuration, whose parser would depend on the database's locale.
+# The lexemes are the case-folded words, split at spaces. This needs no text-search configuration,
+# because the parser of a configuration would depend on the database's locale.
 SEARCH_WORDS = (
     "array_to_tsvector(array_remove(string_to_array(fold_case(name || ' ' || city), ' '), ''))"
 )
@@ -46,11 +46,11 @@ SEARCH_WORDS = (
 class Hotel(Base):
     """A hotel with the totals of its deals.
 
-    The columns from `deal_count` on are derived numbers. Triggers keep them equal to the deals for
-    every writer, and `star_rating` is generated from two of them (docs/adr/0002).
-    `prices_below[n]` is the number of deals cheaper than the nth of the database's `price_steps()`
-    (docs/adr/0010). Case-insensitive searches use the generated columns `city_folded`,
-    `country_folded` and `search_words` (docs/adr/0003).
+    The columns from `deal_count` on are derived from the hotel's deals. Triggers update them,
+    whichever program writes the deals. PostgreSQL generates `star_rating` from `star_sum` and
+    `deal_count` (docs/adr/0002). `prices_below[n]` counts the deals below the nth price of the SQL
+    function `price_steps()` (docs/adr/0010). Case-insensitive searches use the generated columns
+    `city_folded`, `country_folded` and `search_words` (docs/adr/0003).
     """
 
     __tablename__ = "hotels"
@@ -98,13 +98,13 @@ class Hotel(Base):
         ARRAY(Integer), server_default=NO_PRICES
     )
 
-    # A foreign key prevents the deletion of a hotel with deals. "all" keeps a flush from setting
-    # the `hotel_id` of its deals to null.
+    # A foreign key prevents the deletion of a hotel with deals. With passive_deletes="all", a flush
+    # that deletes a hotel does not set the `hotel_id` of its deals to null.
     deals: Mapped[list["Deal"]] = relationship(
         back_populates="hotel", lazy="raise", passive_deletes="all"
     )
 
-    # A trigger increments the version for writers that do not. With eager_defaults, each statement
+    # A trigger increments the version if a statement does not. With eager_defaults, each statement
     # returns the values that the server sets, because an async session cannot load them on access.
     __mapper_args__ = {  # noqa: RUF012 - SQLAlchemy declares it so
         "version_id_col": version_id,
@@ -122,10 +122,10 @@ deal_categories = Table(
 
 
 class Deal(Base):
-    """An offer of one room type of a hotel for given nights.
+    """An offer of a room type in a hotel from a check-in to a checkout date.
 
-    `external_id` is an optional id from outside the service, such as the id in a deals.csv.
-    `version_id` counts the changes of every writer, and optimistic locking compares it.
+    `external_id` is an optional id from outside the service, such as the id in a deals.csv file.
+    `version_id` increases with each change by any writer. Optimistic locking compares it.
     """
 
     __tablename__ = "deals"
@@ -149,8 +149,8 @@ class Deal(Base):
         Index(None, "discount_percent", "id"),
         Index(None, "star_rating", "id"),
         Index(None, "checkin_date", "id"),
-        # Ties are sorted by ascending id, even in a descending order. Where many deals share a
-        # value, a descending order therefore needs its own index.
+        # Ties are sorted by ascending id, even if the order is descending. Columns in which many
+        # deals share a value therefore need a separate index for the descending order.
         Index("ix_deals_discount_percent_desc_id", text("discount_percent DESC"), "id"),
         Index("ix_deals_star_rating_desc_id", text("star_rating DESC"), "id"),
         Index("ix_deals_checkin_date_desc_id", text("checkin_date DESC"), "id"),
@@ -174,14 +174,14 @@ class Deal(Base):
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     hotel: Mapped[Hotel] = relationship(back_populates="deals", lazy="raise")
-    # The database cascades the deletion of a deal to its links.
+    # A foreign key deletes the links when their deal is deleted.
     categories: Mapped[list["Category"]] = relationship(
         secondary=deal_categories, back_populates="deals", lazy="raise", passive_deletes=True
     )
 
 
 class Category(Base):
-    """A label of deals. Its name is unique, trimmed and in lower case."""
+    """A label for deals with a unique, trimmed, lower-case name."""
 
     __tablename__ = "categories"
     __table_args__ = (

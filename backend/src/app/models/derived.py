@@ -1,7 +1,7 @@
-"""The tables behind the derived numbers.
+"""Tables for derived numbers, such as deal counts.
 
-Only triggers (docs/adr/0002) and `deals verify --fix` write to them. They are declared here so that
-Alembic's autogenerate knows them.
+Only triggers (docs/adr/0002) and `deals verify --fix` write to these tables. They are declared here
+so that Alembic's autogenerate does not drop them.
 """
 
 from sqlalchemy import (
@@ -19,9 +19,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.db.base import Base
 
-# With one row per category, all writers of "luxury" deals would wait for the same row lock until
-# its holder has committed. Sixteen stripes by deal id make two writers collide one time in sixteen,
-# and a reader adds up sixteen rows.
+# With one row per category, writers of deals in one category would wait for each other's commits.
+# Therefore each category has sixteen rows (stripes), chosen by deal id. Two writers collide once in
+# sixteen times, and a reader adds up sixteen rows.
 category_totals = Table(
     "category_totals",
     Base.metadata,
@@ -30,9 +30,9 @@ category_totals = Table(
     Column("deal_count", BigInteger, nullable=False, server_default=text("0")),
 )
 
-# The changes that a running transaction has not yet added to the totals. A row exists only inside
-# its transaction, which deletes it before the commit. No other transaction sees it and it need not
-# survive a crash, so the table is UNLOGGED.
+# Changes that a running transaction will add to the totals at its commit. The transaction deletes
+# its rows before it commits, so no other transaction sees them. They need not survive a crash, so
+# the table is UNLOGGED.
 hotel_changes = Table(
     "hotel_changes",
     Base.metadata,
@@ -44,8 +44,8 @@ hotel_changes = Table(
     Column("star_sum", BigInteger, nullable=False),
     Column("price_sum", Numeric(20, 2), nullable=False),
     Column("available_price_sum", Numeric(20, 2), nullable=False),
-    # The affected price steps and the change of the deal count in each (docs/adr/0010). Null if no
-    # step is affected.
+    # The affected price steps, and how the deal count of each one changes (docs/adr/0010). The
+    # arrays are null if no step is affected.
     Column("steps", ARRAY(SmallInteger)),
     Column("step_counts", ARRAY(Integer)),
     Column("available_step_counts", ARRAY(Integer)),

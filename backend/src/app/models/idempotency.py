@@ -1,4 +1,4 @@
-"""The stored responses to POST requests with an Idempotency-Key."""
+"""Stored responses to POST requests with an `Idempotency-Key` header."""
 
 from sqlalchemy import Column, DateTime, Index, LargeBinary, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB

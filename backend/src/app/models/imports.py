@@ -1,4 +1,4 @@
-"""Imports of uploaded files, and the results of their chunks."""
+"""Imports of uploaded files, and the result of each chunk."""
 
 from datetime import datetime
 
@@ -24,14 +24,13 @@ from app.db.base import Base
 
 
 class Import(Base):
-    """The import of one uploaded file. Its counters are the sums over its chunks.
+    """The import of one uploaded file. The chunks hold its counters.
 
     `attempt` counts the attempts of workers. Only the latest attempt may store anything for the
-    import. `failures` counts the attempts that ended with a temporary failure. `retry_at` is the
-    earliest time of the next attempt of a queued import, which has no job before that time.
-    `chunk_rows` is the chunk size of the first attempt, which all later ones use. `columns` are the
-    file's columns, null until a worker has opened the file. `object_name` is null once the stored
-    upload has been deleted.
+    import. `failures` counts the attempts that failed for a temporary reason. After such a failure,
+    the import is queued without a job until the time `retry_at`. All attempts use `chunk_rows`, the
+    chunk size of the first one. `columns` holds the file's column names, and is null until a worker
+    has opened the file. `object_name` is null after the stored upload has been deleted.
     """
 
     __tablename__ = "imports"
@@ -48,7 +47,7 @@ class Import(Base):
         CheckConstraint("bytes_total > 0", name="bytes_total"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256"),
         Index(None, "sha256"),
-        # Finds the uploads to delete after their retention time. Few imports match at any moment.
+        # Used to find uploads whose retention time has passed. Few imports still have an upload.
         Index(
             "ix_imports_finished_at_stored",
             "finished_at",
@@ -79,9 +78,9 @@ class Import(Base):
 class ImportChunk(Base):
     """The result of one chunk of an import.
 
-    `rejects` holds the rejected rows as gzip-compressed CSV. It is null if there are none or they
-    have been deleted. `rejected_lines` holds the physical lines in which these rows start.
-    `warnings` maps warning codes to numbers of rows.
+    `rejects` holds the rejected rows as gzip-compressed CSV. It is null if no row was rejected, or
+    if the rejects have been deleted. `rejected_lines` holds the number of the line in which each
+    rejected row starts. `warnings` maps warning codes to row counts.
     """
 
     __tablename__ = "import_chunks"
