@@ -55,8 +55,7 @@ _SECOND = (
 )
 _ROOM_TYPES = ("economy", "standard", "deluxe", "suite", "penthouse")
 _CATEGORIES = ("beach", "boutique", "business", "family", "luxury")
-# The shares of deals with one to five stars, and of deals with one to three categories, which is 1.6
-# categories per deal on average.
+# The shares of deals with one to five stars, and with one to three categories (1.6 on average).
 _STARS = (0.02, 0.07, 0.22, 0.34, 0.35)
 _CATEGORY_COUNTS = (0.5, 0.4, 0.1)
 _AVAILABLE = 0.8

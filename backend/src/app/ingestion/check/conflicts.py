@@ -1,4 +1,4 @@
-"""The decision which valid rows are stored, given the earlier rows and the stored hotels."""
+"""The check of valid rows for conflicts with earlier rows and with stored hotels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ HOTEL_CONFLICT = RejectReason(
 
 @dataclass(slots=True)
 class KnownHotels:
-    """The stored hotels and those claimed by earlier rows, which a chunk is compared with."""
+    """Hotels that are stored or claimed by earlier rows. `ids` holds only stored hotels."""
 
     by_phone: dict[str, Hotel]
     by_identity: dict[tuple[str, str, str], Hotel]
@@ -30,7 +30,7 @@ class KnownHotels:
 
     @classmethod
     def stored(cls, ids: Mapping[Hotel, int]) -> "KnownHotels":
-        """Return the hotels that the database has, from their ids."""
+        """Return the stored hotels as `KnownHotels`. `ids` maps each hotel to its id."""
         return cls(
             {hotel.phone: hotel for hotel in ids},
             {hotel.identity: hotel for hotel in ids},
@@ -38,7 +38,7 @@ class KnownHotels:
         )
 
     def conflict(self, hotel: Hotel) -> ColumnReason | None:
-        """Return what `hotel` conflicts with, or None. A conflict of phones comes first."""
+        """Return the reason why `hotel` conflicts with a known hotel, or None if it does not."""
         if self.by_phone.get(hotel.phone, hotel) != hotel:
             return columns.HOTEL_PHONE, PHONE_CONFLICT
         if self.by_identity.get(hotel.identity, hotel) != hotel:
@@ -46,14 +46,14 @@ class KnownHotels:
         return None
 
     def claim(self, hotel: Hotel) -> None:
-        """Register the phone and the identity of `hotel`."""
+        """Add the phone and the identity of `hotel` to the known ones."""
         self.by_phone[hotel.phone] = hotel
         self.by_identity[hotel.identity] = hotel
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The indices of the rows to store, and the duplicates and rejects among the others."""
+    """The indices of the accepted rows, the count of duplicate rows, and the rejected rows."""
 
     accepted: NDArray[np.int64]
     duplicates: int
@@ -61,11 +61,11 @@ class Decision:
 
 
 def decide(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int]) -> Decision:
-    """Decide which rows to store, with the same result as one row after the other.
+    """Decide which rows to store.
 
-    An accepted row claims its id, and the phone and identity of its hotel. A rejected row claims
-    nothing. `seen` maps those ids of the chunk that earlier chunks claimed to the hashes of their
-    rows.
+    The result is the same as if the rows were decided one by one. An accepted row claims its id,
+    and the phone and identity of its hotel. A rejected row claims nothing. `seen` contains the ids
+    that earlier chunks have claimed, and maps each id to the hash of its row.
     """
     repeats = len(np.unique(checked.ids)) != len(checked.ids)
     if seen or repeats or _quarrel(checked.used_hotels(), known):
@@ -82,7 +82,7 @@ def decide(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int])
 
 
 def _quarrel(hotels: list[Hotel], known: KnownHotels) -> bool:
-    """Return whether new hotels contradict each other, so that the order of rows decides."""
+    """Return whether new hotels conflict with each other. If they do, the row order matters."""
     new = [h for h in hotels if h not in known.ids and known.conflict(h) is None]
     phones = {hotel.phone for hotel in new}
     identities = {hotel.identity for hotel in new}

@@ -1,4 +1,4 @@
-"""Warnings: anomalies of rows that do not prevent loading, counted by code."""
+"""Warnings about anomalies in rows that are loaded nevertheless."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _MESSAGES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class LoadWarning:
-    """A kind of anomaly, with the number of affected rows."""
+    """A kind of anomaly and the count of affected rows."""
 
     code: str
     message: str
@@ -20,7 +20,7 @@ class LoadWarning:
 
 
 def load_warnings(rows_by_code: Mapping[str, int]) -> list[LoadWarning]:
-    """Return the warnings in order of their codes. An unknown code is used as its message."""
+    """Return the warnings sorted by code. The message of an unknown code is the code itself."""
     return [
         LoadWarning(code, _MESSAGES.get(code, code), rows)
         for code, rows in sorted(rows_by_code.items())

@@ -1,4 +1,4 @@
-"""Rejects: the rows that a load did not store, unchanged, with line and reason."""
+"""Rejects: unchanged rows that a load did not store, with their line numbers and reasons."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ REASONS = ("line", "column", "code", "message")
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that was not loaded, with the line in which it starts and its first problem."""
+    """A rejected record with its first problem, and the number of the line in which it starts."""
 
     line: int
     column: str
@@ -23,10 +23,10 @@ class Reject:
 
 
 class RejectsLayout:
-    """The CSV format of a rejects file, which can be corrected and loaded again.
+    """The CSV format of a rejects file. An operator can correct the file and load it.
 
-    It has the file's columns, followed by `line`, `column`, `code` and `message`. If the loaded
-    file is itself a rejects file, its columns of these names are replaced.
+    It has the columns of the loaded file, followed by `line`, `column`, `code` and `message`. If
+    the loaded file already has columns with these names, as a rejects file does, they are replaced.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -35,18 +35,18 @@ class RejectsLayout:
 
     @property
     def header(self) -> list[str]:
-        """Return the header row."""
+        """Return the column names of the rejects file."""
         return [*(self._names[i] for i in self._kept), *REASONS]
 
     def rows(self, rejects: Iterable[Reject]) -> Iterator[list[str]]:
-        """Yield a row for each reject, in order of their lines."""
+        """Yield a row for each reject, sorted by line number."""
         for reject in sorted(rejects, key=lambda reject: reject.line):
             problem = reject.problem
             reasons = (str(reject.line), reject.column, problem.code, problem.message)
             yield [*self._fitted(reject.fields), *reasons]
 
     def _fitted(self, fields: Sequence[str]) -> list[str]:
-        """Fit the fields to the columns: missing ones become empty, surplus ones join the last."""
+        """Fit fields to the columns: add empty ones, or join surplus ones with the last one."""
         width = len(self._names)
         fitted = [*fields[: width - 1], ",".join(fields[width - 1 :])]
         fitted += [""] * (width - len(fitted))
@@ -54,13 +54,16 @@ class RejectsLayout:
 
 
 def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
-    """Return rows as lines of a rejects file."""
+    """Format rows as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
 def first_rows(content: bytes, most: int) -> list[list[str]]:
-    """Return up to `most` rows of complete lines of a rejects file, with the reasons first."""
+    """Parse at most `most` rows of a rejects file, and move the reasons to the front.
+
+    `content` must end at the end of a line.
+    """
     rows = islice(csv_records(io.StringIO(content.decode(), newline="")), most)
     return [[*row[-len(REASONS) :], *row[: -len(REASONS)]] for row in rows]

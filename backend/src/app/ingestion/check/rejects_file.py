@@ -1,4 +1,4 @@
-"""The file of rejected rows, which never replaces any file except an earlier rejects file."""
+"""The file of rejected rows. It never overwrites a file that is not a rejects file."""
 
 import csv
 import fcntl
@@ -17,7 +17,7 @@ from app.ingestion.check.rejects import REASONS, Reject, RejectsLayout
 from app.ingestion.read.csv_records import csv_records
 from app.ingestion.read.header import Header
 
-# A header of 200 columns is shorter. A file with a longer first line is not a rejects file.
+# A file whose first line is longer is not a rejects file. A header of 200 columns is shorter.
 _MAX_HEADER_CHARACTERS = 1 << 16
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -29,13 +29,13 @@ _KINDS = {
 
 
 def check_rejects_path(path: Path, source: Path) -> None:
-    """Refuse a path at which the rejected rows would replace any other file.
+    """Check that a rejects file at `path` would not overwrite an unrelated file.
 
-    The path may be unused, or lead to an empty file or a file with the header of a rejects file.
-    For a symbolic link, its target is checked.
+    The path is accepted if it does not exist, is an empty file, or is a file with the header of a
+    rejects file. If it is a symbolic link, the link's target is checked.
 
     Raises:
-        DealsError: the path is in use. The message says by what.
+        DealsError: the path is unusable. The message gives the reason.
     """
     try:
         status = path.stat()
@@ -55,7 +55,7 @@ def check_rejects_path(path: Path, source: Path) -> None:
 
 
 def _is_rejects_file(path: Path) -> bool:
-    """Return whether the first row ends with the columns of a rejects file."""
+    """Return whether the first row ends with the column names in `REASONS`."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = iter(lambda: file.readline(_MAX_HEADER_CHARACTERS), "")
@@ -68,11 +68,11 @@ def _is_rejects_file(path: Path) -> bool:
 
 
 class RejectsFile(AbstractContextManager["RejectsFile"]):
-    """A file of rejects in `RejectsLayout`, complete once the `with` block ends without an error.
+    """A file of rejects in `RejectsLayout`. Without a path, rejects are only counted.
 
-    Rows are written to a temporary file beside the path, which is renamed at the end. Without
-    rejects, an older rejects file at the path is removed. A file that `check_rejects_path` refuses
-    is never changed.
+    Rows are written to a temporary file in the same folder. If the `with` block ends without an
+    error, the temporary file is renamed to the path. If there were no rejects, an older rejects
+    file at the path is removed instead. A file that `check_rejects_path` refuses is never changed.
     """
 
     def __init__(self, path: Path | None, header: Header, source: Path) -> None:
@@ -83,14 +83,14 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         self._partial: Path | None = None
         self._file: TextIO | None = None
         self.count = 0
-        # Threads write the rejects of chunks, and the event loop those of retried chunks.
+        # Rejects of chunks are written in threads, and rejects of retried chunks in the event loop.
         self._one_writer = Lock()
 
     def __enter__(self) -> Self:
         """Open the file before the load, so that an unwritable path fails at once."""
         if self._path:
             check_rejects_path(self._path, self._source)
-            # The target of a symbolic link is replaced, not the link.
+            # Of a symbolic link, the target is replaced and the link is kept.
             self._target = self._path.resolve()
             self._partial = self._target.with_name(
                 f".{self._target.name}.{secrets.token_hex(4)}.part"
@@ -104,7 +104,7 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         return self
 
     def write(self, rejects: Iterable[Reject]) -> None:
-        """Append rejects in order of their lines.
+        """Append rejects, sorted by line number.
 
         Raises:
             DealsError: the file cannot be written, for example because the disk is full.
@@ -131,7 +131,7 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
             self._remove_older(self._target)
 
     def _take_name(self, target: Path, partial: Path) -> None:
-        """Replace an older rejects file, unless another file was created there during the load."""
+        """Rename the temporary file, unless an unrelated file was created there during the load."""
         try:
             check_rejects_path(target, self._source)
             partial.replace(target)
@@ -156,19 +156,19 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
 
 
 def _open_locked(partial: Path) -> TextIO:
-    """Create a locked file, which `_remove_abandoned` keeps on file systems with locks."""
+    """Create a file and lock it, so that `_remove_abandoned` of another load keeps it."""
     while True:
         file = partial.open("x", encoding="utf-8", newline="")
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         if os.fstat(file.fileno()).st_nlink:
             return file
-        # Another load removed the file between its creation and its lock.
+        # Another load has removed the file before it was locked.
         file.close()
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove the temporary files of killed loads, whose locks are free."""
+    """Remove temporary files of killed loads. No process holds locks on them."""
     for partial in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         with suppress(OSError), partial.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The ids that a load has accepted so far: exact, on disk, and in bounded memory."""
+"""The set of ids that a load has accepted. It is exact, and needs only limited memory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Sorted ids and the hashes of their rows, at `offset` in the file, with 16 bytes per row."""
+    """The position in the file of sorted ids, followed by the hashes of their rows."""
 
     minimum: int
     maximum: int
@@ -30,9 +30,10 @@ class _Run:
 class SeenIds:
     """The ids of accepted rows, with a 64-bit keyed hash of each row.
 
-    Fewer than `_RUN_ROWS` rows stay in memory. Older ones are in sorted runs in a temporary file
-    (80 MB for five million rows). A look-up reads only the runs whose ranges include its ids. For a
-    file sorted by id, as most files are, it reads no run.
+    The latest ids stay in memory, up to about `_RUN_ROWS`. Older ones are stored in a temporary
+    file as sorted runs (80 MB for five million rows). A look-up reads only those runs whose range
+    of ids overlaps the range of the wanted ids. If the loaded file is sorted by id, as most files
+    are, no run is read.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class SeenIds:
         self._file.close()
 
     def add(self, ids: Ids, hashes: Hashes) -> None:
-        """Add rows, whose ids must be new.
+        """Add the ids and hashes of rows. The ids must be new.
 
         Raises:
             TemporaryFileError: the disk of temporary files is full.
@@ -61,7 +62,7 @@ class SeenIds:
             self._write()
 
     def find(self, ids: Ids) -> dict[int, int]:
-        """Return the hashes of those of `ids` that have been added."""
+        """Map each of `ids` that has been added to the hash of its row."""
         wanted = np.unique(ids)
         found: dict[int, int] = {}
         if not len(wanted):

@@ -1,4 +1,4 @@
-"""Rows that passed the checks of their columns and wait for the decision on conflicts."""
+"""Rows whose fields are valid. The next step checks them for conflicts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from app.ingestion.check.rejects import Reject
 from app.ingestion.read.chunks import Chunk
 from app.ingestion.rules import RejectReason
 
-# The name of the invalid column, and the reason.
+# The name of a column with an invalid field, and the reason.
 ColumnReason = tuple[str, RejectReason]
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Hotel:
-    """The hotel of a row. Hotels are sorted by phone, the order in which they are inserted."""
+    """The hotel of a row. Hotels are ordered by phone, because they are inserted in that order."""
 
     phone: str
     name: str
@@ -27,17 +27,17 @@ class Hotel:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """Return the columns that are unique together, besides the phone."""
+        """Return the values that together identify a hotel, as its phone does."""
         return (self.name, self.city, self.country)
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedChunk:
-    """The valid rows of a chunk, in the file's order, and the rejects.
+    """The valid rows of a chunk in file order, and the rejected rows.
 
-    Row i consists of `ids[i]`, `hashes[i]` (of all its content), `deals[i]` (the columns of a deal
-    as tab-separated text for COPY, see `staging`), `hotels[hotel[i]]`,
-    `category_sets[category_set[i]]`, and `rows[i]`, its index in `chunk.frame`.
+    `rows[i]` is the index of valid row i in `chunk.frame`. The row has the id `ids[i]`, the hotel
+    `hotels[hotel[i]]` and the categories `category_sets[category_set[i]]`. `deals[i]` holds the
+    columns of its deal as tab-separated text for COPY. `hashes[i]` is the hash of all its content.
     """
 
     chunk: Chunk
@@ -52,7 +52,7 @@ class ValidatedChunk:
     rejects: list[Reject]
 
     def only(self, chosen: NDArray[np.int64]) -> "ValidatedChunk":
-        """Return a chunk of the rows at the given indices, without rejects."""
+        """Return a copy with only the valid rows at these indices, and without rejects."""
         return replace(
             self,
             rows=self.rows[chosen],
@@ -65,21 +65,21 @@ class ValidatedChunk:
         )
 
     def used_hotels(self) -> list[Hotel]:
-        """Return the hotels of the rows."""
+        """Return the hotels of the valid rows. `hotels` may contain others."""
         return [self.hotels[index] for index in np.unique(self.hotel)]
 
     def used_categories(self) -> set[str]:
-        """Return the categories of the rows."""
+        """Return the categories of the valid rows. `category_sets` may contain others."""
         used = np.unique(self.category_set)
         return {name for index in used for name in self.category_sets[index]}
 
     def rejected(self, reasons: Mapping[int, ColumnReason]) -> list[Reject]:
-        """Return rejects for valid rows that conflict with other rows or the database."""
+        """Return rejects for conflicting rows. `reasons` maps their indices to the reasons."""
         return rejects_of(self.chunk, {int(self.rows[row]): why for row, why in reasons.items()})
 
 
 def rejects_of(chunk: Chunk, reasons: Mapping[int, ColumnReason]) -> list[Reject]:
-    """Return the unchanged rows at the given indices of a chunk as rejects with their reasons."""
+    """Return rejects for rows of `chunk.frame`. `reasons` maps their indices to the reasons."""
     places = list(reasons)
     fields = chunk.frame.iloc[places].to_numpy().tolist()
     return [

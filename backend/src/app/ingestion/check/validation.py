@@ -1,7 +1,7 @@
-"""The validation of whole columns, which splits a raw chunk into valid rows and rejects.
+"""The validation of chunks column by column, which separates valid rows from rejects.
 
-A column is checked by one regular expression over all its values, or by its rule applied once to
-each *distinct* value: 50,000 rows have 150 phones and five star ratings.
+A column is checked with one regular expression for all its fields, or by applying its rule once to
+each *distinct* field. For example, 50,000 rows have 150 phones and five star ratings.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,11 +22,11 @@ from app.ingestion.rules import RejectReason, Rule
 from app.repositories.deals.columns import TABLE
 from app.schemas.deals_csv import CATEGORIES, DEAL_COLUMNS
 
-# Maps category names to lower case by the database's function. Called from a worker thread.
+# A function that maps category names to lower case in the database. Worker threads call it.
 FoldCategories = Callable[[Collection[str]], Mapping[str, str]]
 
 _ONE_PLACE = r"\.[0-9]$"
-# The only columns whose values may need escapes for COPY.
+# The deal columns that may contain characters to escape for COPY.
 _FREE_TEXT = {
     name for name, column in DEAL_COLUMNS.items() if isinstance(TABLE.c[column].type, Text)
 }
@@ -35,7 +35,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A checked column: its canonical texts, "" for an invalid one, and the problems by index."""
+    """A checked column: canonical texts ("" for an invalid field), and problems by row index."""
 
     name: str
     texts: Texts
@@ -43,10 +43,10 @@ class _Column:
 
 
 def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> ValidatedChunk:
-    """Check all columns of `chunk`, and reject each row for its first problem in column order.
+    """Check all columns of `chunk`. A row with invalid fields is rejected for the first of them.
 
-    `hash_key` is a secret of 16 characters for one load. It keys the hashes of the rows, so that
-    an attacker cannot craft a file in which two different rows have the same hash.
+    `hash_key` is a random key of 16 characters for the row hashes of one load. Because it is
+    secret, an attacker cannot craft two different rows with the same hash.
     """
     fields = {
         name: arrow_text.column_of(chunk.frame[str(place)])
@@ -106,7 +106,7 @@ def _by_distinct_value(values: Texts, rule: Rule) -> tuple[Texts, dict[int, Reje
 
 
 def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[int, RejectReason]:
-    """Map the problems of a column's distinct values to the indices of their rows."""
+    """Map the index of each row with an invalid field to the problem of its distinct value."""
     bad = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, RejectReason)}
     if not bad:
         return {}
@@ -115,7 +115,7 @@ def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[in
 
 
 def _check_dates(checked: Mapping[str, _Column]) -> None:
-    """Require a checkout after the check-in. ISO dates compare correctly as text."""
+    """Require that checkout is after check-in. ISO dates can be compared as texts."""
     checkin, checkout = checked[columns.CHECKIN_DATE], checked[columns.CHECKOUT_DATE]
     for place in np.flatnonzero(arrow_text.not_greater(checkout.texts, checkin.texts)).tolist():
         if place not in checkin.problems:
@@ -125,7 +125,7 @@ def _check_dates(checked: Mapping[str, _Column]) -> None:
 def _check_categories(
     values: Texts, fold: FoldCategories
 ) -> tuple[_Column, list[tuple[str, ...]], NDArray[np.int64]]:
-    """Return the checked column, its distinct category sets, and the index of each row's set."""
+    """Return the checked column, the distinct category sets, and for each row its set's index."""
     distinct, indices = arrow_text.encode(values)
     named = [rules.category_names(value) for value in distinct]
     folded = fold(
@@ -136,14 +136,14 @@ def _check_categories(
         for names in named
     ]
     sets = [() if isinstance(outcome, RejectReason) else outcome for outcome in outcomes]
-    # The separator in the hashed text is NUL, because names may contain commas but no NUL.
+    # The text is hashed. NUL separates the names, because they may contain commas but no NUL.
     joined = arrow_text.column_of(["\0".join(names) for names in sets])
     problems = _problems(outcomes, indices)
     return _Column(CATEGORIES, arrow_text.pick(joined, indices), problems), sets, indices
 
 
 def _hotels(good: Mapping[str, Texts]) -> tuple[list[Hotel], NDArray[np.int64]]:
-    """Return the distinct hotels in order of appearance, and the index of each row's hotel."""
+    """Return the distinct hotels in order of appearance, and for each row its hotel's index."""
     frame = pd.DataFrame({name: arrow_text.encode(good[name])[1] for name in columns.HOTEL})
     hotel = np.asarray(frame.groupby(list(frame.columns), sort=False).ngroup(), dtype=np.int64)
     _, first = np.unique(hotel, return_index=True)
@@ -152,7 +152,7 @@ def _hotels(good: Mapping[str, Texts]) -> tuple[list[Hotel], NDArray[np.int64]]:
 
 
 def _deals(good: Mapping[str, Texts]) -> Texts:
-    """Return the columns of a deal as tab-separated text for `staging`."""
+    """Return each row's deal columns as tab-separated text for COPY."""
     return arrow_text.join(
         "\t",
         *(_escaped(good[name]) if name in _FREE_TEXT else good[name] for name in DEAL_COLUMNS),
@@ -160,16 +160,16 @@ def _deals(good: Mapping[str, Texts]) -> Texts:
 
 
 def _escaped(texts: Texts) -> Texts:
-    """Escape texts for COPY, once per distinct value."""
+    """Escape texts for COPY. Each distinct text is escaped only once."""
     distinct, indices = arrow_text.encode(texts)
     escaped = arrow_text.column_of([value.translate(_ESCAPES) for value in distinct])
     return arrow_text.pick(escaped, indices)
 
 
 def _hashes(deals: Texts, good: Mapping[str, Texts], key: str) -> NDArray[np.uint64]:
-    """Return the SipHash of each row's content, with its parts separated by NUL.
+    """Return the SipHash of each row's content.
 
-    No field contains NUL.
+    NUL separates the fields, because no field contains it.
     """
     hotel = (good[name] for name in columns.HOTEL)
     whole = arrow_text.join("\0", deals, *hotel, good[CATEGORIES])

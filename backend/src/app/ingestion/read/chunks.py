@@ -1,4 +1,4 @@
-"""A reader of deals.csv files that yields chunks of raw text columns, parsed by pandas."""
+"""A reader that splits a deals.csv file into chunks of unchecked text columns."""
 
 import io
 from collections import Counter
@@ -22,13 +22,13 @@ _INSPECTION_ROWS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive raw records of a file.
+    """Consecutive unchecked records of a file.
 
-    `frame` has one text column per field, named by position ("0", "1", …), and one row per record
-    with as many fields as the header. `lines[i]` is the physical line in which row i starts.
-    `rows_with_surplus` counts the records from which blank fields beyond the header's width were
-    dropped. `misshapen` holds the records with more or fewer fields than the header. `bytes_read`
-    is the file's position after the chunk.
+    `frame` has one row for each record with as many fields as the header. Its text columns are
+    named by position ("0", "1", …). Row i of `frame` starts in the line number `lines[i]`.
+    `misshapen` holds the records with more or fewer fields than the header. `bytes_read` is the
+    file position after the chunk. `rows_with_surplus` counts the records whose blank fields after
+    the header's last column were dropped.
     """
 
     frame: pd.DataFrame
@@ -39,15 +39,15 @@ class Chunk:
 
     @property
     def rows(self) -> int:
-        """Return the number of records, including misshapen ones."""
+        """Return the record count, including misshapen records."""
         return len(self.frame) + len(self.misshapen)
 
 
 def inspect(path: Path) -> Header:
-    """Read the whole file once, so that an invalid file is refused before any row is loaded.
+    """Read the whole file and return its header. An invalid file is refused before the load.
 
-    The inspection decompresses the file and makes a few passes over its bytes, which takes a second
-    for half a gigabyte. It parses no fields.
+    The inspection decompresses the file and checks its records, but parses no fields. It takes a
+    second for half a gigabyte.
 
     Raises:
         InvalidFileError: the file is invalid. The message says why and where.
@@ -61,7 +61,7 @@ def inspect(path: Path) -> Header:
 
 
 def chunks(source: Source, header: Header, rows: int) -> Iterator[Chunk]:
-    """Yield the records after the header, in chunks of about `rows` records.
+    """Yield the records after the header in chunks of about `rows` records.
 
     Raises:
         InvalidFileError: the file has changed since its inspection.
@@ -110,7 +110,7 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
         try:
             frame = _parse_simple(piece.text, width)
         except (ParserError, EmptyDataError):
-            # For example, a record is larger than the parser's blocks.
+            # For example, the parser fails if a record is larger than its blocks.
             records = _parse_lines(piece)
         else:
             lines = np.arange(piece.line, piece.line + len(frame), dtype=np.int64)
@@ -131,9 +131,9 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
 
 
 def _without_surplus(record: Record, width: int) -> Record:
-    """Drop the fields beyond the header's width if all of them are empty.
+    """Drop the fields after the header's last column if all of them are blank.
 
-    A separator at the end of each line adds one such field, and a spreadsheet may add several.
+    Some programs write a comma at the end of each line, and spreadsheets may write several.
     """
     if len(record.fields) <= width or any(field.strip() for field in record.fields[width:]):
         return record
@@ -141,7 +141,7 @@ def _without_surplus(record: Record, width: int) -> Record:
 
 
 def _frame(records: Sequence[Record], width: int) -> pd.DataFrame:
-    """Build the text columns of records with `width` fields each. The list may be empty."""
+    """Convert records with `width` fields each to a frame of text columns."""
     fields = [record.fields for record in records]
     columns = zip(*fields, strict=True) if fields else ((),) * width
     return pd.DataFrame(
@@ -153,17 +153,17 @@ def _frame(records: Sequence[Record], width: int) -> pd.DataFrame:
 
 
 def _parse_simple(text: bytes, width: int) -> pd.DataFrame:
-    """Parse text with pandas' fastest engine, which has no `chunksize`.
+    """Parse simple CSV text with pandas' fastest engine.
 
-    All fields stay text: no types are guessed, and "NA" is a name.
+    All fields stay text. For example, "NA" does not become a missing value.
     """
     return pd.read_csv(
         io.BytesIO(text),
         engine="pyarrow",
         header=None,
         names=_positions(width),
-        # One type for all columns: with a type per column, pandas would guess types first and then
-        # convert, because the text has no header.
+        # One type for all columns. If each column had a type, pandas would first guess types and
+        # then convert the values, because the text has no header.
         dtype="str",
         keep_default_na=False,
         skip_blank_lines=False,

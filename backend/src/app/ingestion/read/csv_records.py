@@ -1,7 +1,8 @@
-"""CSV records with large fields, read by the csv module.
+"""A CSV reader that accepts large fields.
 
-The csv module's default limit is 128 KiB per field, and its limit applies to the whole process. The
-higher limit lets the checks report an overlong field, and lets a rejects file with one be read.
+The csv module's default limit is 128 KiB per field. The higher limit lets the checks report an
+overlong field, and lets the reader read a rejects file with such a field. The limit applies to the
+whole process.
 """
 
 import csv

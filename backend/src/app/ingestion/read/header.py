@@ -1,4 +1,4 @@
-"""The header of a deals.csv, which maps its fields to columns."""
+"""The header of a deals.csv file."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Header:
     """The columns of a file.
 
-    `names` are the trimmed names of all columns. `positions` maps the 15 known columns to their
-    positions. `ignored` are the names of the others.
+    `names` holds the trimmed names of all columns. `positions` maps the names of the 15 known
+    columns to their positions. `ignored` holds the names of all other columns.
     """
 
     names: tuple[str, ...]

@@ -1,10 +1,10 @@
-"""A cutter that splits text into records with the numbers of the lines in which they start.
+"""A cutter that splits a file into pieces of CSV records and keeps their line numbers.
 
-Nearly all of a file is *simple*: each record is one line, has as many fields as the header, and has
-quotes only at the ends of fields. A few passes of numpy prove that for a whole piece, which then
-goes to a fast parser. Any other piece goes record by record through the csv module, whose result is
-authoritative. Such a piece has a record of another width, a line break inside quotes, a stray
-quote, a blank line, NUL, a lone CR or a second byte order mark.
+Most pieces are *simple*: each record is one line, has as many fields as the header, and has quotes
+only at the ends of fields. A few numpy operations check this for a whole piece. A fast parser can
+then parse the piece. The csv module parses all other pieces record by record. These contain a
+record with another field count, a line break inside quotes, a stray quote, a blank line, NUL, a
+lone CR or a second byte order mark. The csv module's result defines how a file is read.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from app.ingestion.read.csv_records import MAX_FIELD_BYTES, csv_records
 from app.ingestion.read.source import Source
 
-# Limits the memory of a piece.
+# Limits the memory that a piece needs.
 MAX_PIECE_BYTES = MAX_FIELD_BYTES
 _LF, _CR, _QUOTE, _COMMA = b'\n\r",'
 
@@ -29,7 +29,7 @@ _Places = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: its fields and the line in which it starts, counted from 1."""
+    """The fields of one record, and the number of its first line, counted from 1."""
 
     line: int
     fields: list[str]
@@ -37,7 +37,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive records: their text if it is simple, otherwise the parsed records."""
+    """Consecutive records that start in line `line`.
+
+    If they are simple, `text` holds their text and `records` is None. If not, `records` holds the
+    parsed records.
+    """
 
     line: int
     text: bytes
@@ -45,7 +49,7 @@ class Piece:
 
 
 class RecordCutter:
-    """A cutter of a source into pieces of a given number of records."""
+    """A cutter that splits a source into pieces with a given record count."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -56,7 +60,7 @@ class RecordCutter:
         self._buffer = self._buffer.removeprefix(codecs.BOM_UTF8)
 
     def first_record(self) -> Record | None:
-        """Return the header, or None if the file has only blank lines.
+        """Return the first record, or None if the file has only blank lines.
 
         Raises:
             InvalidFileError: the header never ends, or the source cannot be read.
@@ -69,9 +73,9 @@ class RecordCutter:
         return None
 
     def pieces(self, rows: int, width: int | None = None) -> Iterator[Piece]:
-        """Yield the remaining records in pieces of `rows` records, or fewer if records are huge.
+        """Yield the remaining records in pieces of up to `rows` records.
 
-        Records of a simple piece have `width` fields each, or any number if `width` is None.
+        If `width` is given, a piece is simple only if each record has that many fields.
 
         Raises:
             InvalidFileError: a quote is never closed, or the source cannot be read.
@@ -94,12 +98,12 @@ class RecordCutter:
         return piece
 
     def _line_end(self, rows: int) -> int:
-        """Return the end of line number `rows` of the buffer, or of its last complete line."""
+        """Return the position in the buffer after `rows` lines, or after its last complete line."""
         ends = np.flatnonzero(np.frombuffer(self._buffer, np.uint8) == _LF)
         return int(ends[min(rows, len(ends)) - 1]) + 1 if len(ends) else 0
 
     def _careful(self, rows: int) -> Piece:
-        """Return the next piece, parsed by the csv module and without its text."""
+        """Parse the next piece with the csv module."""
         while True:
             text, _ = codecs.utf_8_decode(self._buffer, "strict", False)  # noqa: FBT003
             lines = _Lines(text, may_end=self._at_end)
@@ -124,7 +128,7 @@ class RecordCutter:
             except StopIteration:
                 break
             except csv.Error as error:
-                # A reader that is not strict raises only for a field beyond the size limit.
+                # A non-strict csv reader raises an error only if a field exceeds the size limit.
                 raise self._endless(line) from error
             if lines.starved:
                 if self._at_end:
@@ -136,7 +140,7 @@ class RecordCutter:
         return records
 
     def _more(self) -> int:
-        """Append a block to the buffer without splitting CR LF, and return its newlines."""
+        """Append a block, which never ends between CR and LF. Return its newline count."""
         block = self._source.read()
         while block.endswith(b"\r") and (following := self._source.read()):
             block += following
@@ -155,11 +159,11 @@ class RecordCutter:
 
 
 class _Lines:
-    """An iterator over the complete lines of a buffer, ended by LF, CR LF or CR.
+    """An iterator over the complete lines of a buffer, which end with LF, CR LF or CR.
 
-    `taken` and `count` are the numbers of characters and lines read so far. `starved` is set once
-    the reader asks for a line beyond the last complete one. The record it is reading is then
-    incomplete.
+    `taken` counts the characters read so far, and `count` counts the lines. `starved` is True after
+    the csv reader has asked for a line beyond the last complete one. The reader's current record is
+    then incomplete.
     """
 
     def __init__(self, text: str, *, may_end: bool) -> None:
@@ -183,17 +187,17 @@ class _Lines:
 
 
 def is_simple(text: bytes, width: int | None = None) -> bool:
-    """Return whether each line of `text` is one record that every parser reads alike.
+    """Return whether each line of `text` is one record that all CSV parsers read alike.
 
-    If `width` is given, each record must have that many fields. Quotes alternate between opening
-    and closing. A quote must open at the start of a field and close at the end of one in the same
-    line. Two adjacent quotes are a quote within the field.
+    If `width` is given, each record must have that many fields. Every first quote of a pair must
+    be at the start of a field, and every second one at the end of a field in the same line. Within
+    a quoted field, a quote is written as two adjacent quotes.
     """
     if b"\0" in text or text.count(b"\r") != text.count(b"\r\n"):
         return False
     if text.startswith((b"\n", b"\r\n")) or b"\n\n" in text or b"\n\r\n" in text:
         return False
-    # A fast parser would drop a byte order mark at the start of its input.
+    # The fast parser would drop a byte order mark at the start of its input.
     if text.startswith(codecs.BOM_UTF8):
         return False
     if b'"' not in text and width is None:
@@ -207,7 +211,7 @@ def is_simple(text: bytes, width: int | None = None) -> bool:
 
 
 def _are_well_placed(characters: _Bytes, quotes: _Places, ends: _Places) -> bool:
-    """Return whether quotes are in pairs, at both ends of a field, and in one line."""
+    """Return whether the quotes form pairs, each at both ends of a field and in one line."""
     if len(quotes) % 2:
         return False
     opening, closing = quotes[::2], quotes[1::2]
@@ -219,7 +223,7 @@ def _are_well_placed(characters: _Bytes, quotes: _Places, ends: _Places) -> bool
 
 
 def _widths(characters: _Bytes, quotes: _Places, ends: _Places) -> NDArray[np.int64]:
-    """Return the number of fields of each line. The quotes must be well placed."""
+    """Return the field count of each line. The quotes must be well placed."""
     commas = np.flatnonzero(characters == _COMMA)
     separators = np.diff(np.searchsorted(commas, ends))
     before_opening, before_closing = np.searchsorted(commas, quotes).reshape(-1, 2).T

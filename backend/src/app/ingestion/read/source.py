@@ -1,4 +1,4 @@
-"""The source of a file's text: it decompresses gzip and verifies UTF-8."""
+"""A source that reads a file, decompresses gzip data, and verifies UTF-8."""
 
 import codecs
 import gzip
@@ -12,8 +12,8 @@ from pathlib import Path
 from app.core.errors import InvalidFileError
 
 BLOCK_BYTES = 1 << 19
-# The limit of gzip's expansion. No file of deals reaches it, and a decompression bomb expands 1,000
-# times. Text smaller than EXPANSION_FREE bytes is never refused.
+# The maximum ratio of decompressed to compressed size. No file of deals reaches this ratio, while a
+# decompression bomb has a ratio of 1,000. Text of up to EXPANSION_FREE bytes is always accepted.
 EXPANSION = 100
 EXPANSION_FREE = 1 << 28
 _GZIP = b"\x1f\x8b"
@@ -21,9 +21,9 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Source:
-    """A reader of decompressed and verified blocks, which knows its position in the file.
+    """A reader that returns decompressed and verified blocks of a file.
 
-    Errors name the position in the decompressed text, as an editor shows it.
+    Positions in error messages refer to the decompressed text, which an editor shows.
     """
 
     def __init__(self, path: Path, raw: BufferedReader, total: int) -> None:
@@ -38,11 +38,11 @@ class Source:
 
     @property
     def bytes_read(self) -> int:
-        """Return the position in the possibly compressed file on disk."""
+        """Return how many bytes of the file on disk, which may be compressed, have been read."""
         return min(self._raw.tell(), self.bytes_total)
 
     def read(self) -> bytes:
-        """Return the next block, which is empty at the end of the file.
+        """Return the next block, or no bytes at the end of the file.
 
         Raises:
             InvalidFileError: the gzip data is damaged, the text is not UTF-8, or a read failed.
@@ -57,7 +57,7 @@ class Source:
         return block
 
     def refusal(self, reason: str) -> InvalidFileError:
-        """Return an error that refuses this file."""
+        """Return an error whose message starts with the path of the file."""
         return InvalidFileError(f"{self.path}: {reason}")
 
     def _check(self, block: bytes) -> None:
@@ -81,10 +81,10 @@ class Source:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Source]:
-    """Open the file at `path`.
+    """Open the file at `path`. It must be a regular file, because it is read twice.
 
     Raises:
-        InvalidFileError: the file is missing, empty or not a regular file, which can be read twice.
+        InvalidFileError: the file is missing, unreadable, empty, or not a regular file.
     """
     try:
         status = path.stat()
