@@ -17,24 +17,24 @@ from app.ingestion.merge.task_limiter import TaskLimiter
 from app.ingestion.read.header import Header
 from app.ingestion.read.source import Source
 
-# Concurrent merges, because PostgreSQL is the slower half of a load and uses one core for each
-# connection.
+# The limit of concurrent merges. Merges take longer than checks, and PostgreSQL uses only one core
+# for each connection.
 CONCURRENT_MERGES = 2
 _ATTEMPTS = 5
 
 
 class _StaleHotelsError(Exception):
-    """A hotel that another writer has created, renamed or deleted since the look-up."""
+    """Another writer has created, changed or deleted a hotel since it was looked up."""
 
 
 class ChunkLoad(Load):
-    """A load of the valid rows. Each chunk is atomic, and chunks may commit out of order."""
+    """A load of all valid rows. Each chunk is one transaction. Chunks may commit out of order."""
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
         """Load the chunks that the journal has not recorded.
 
-        Chunks without new hotels run concurrently, because they cannot conflict with each other. A
-        chunk with new hotels runs alone, so that of two conflicting rows the later is rejected.
+        Chunks without new hotels are merged concurrently, because they cannot conflict. A chunk
+        with new hotels is merged alone, so that the later one of two conflicting rows is rejected.
         """
         number = 0
         async with (
@@ -63,7 +63,7 @@ class ChunkLoad(Load):
             await merges.drain()
 
     def _retake(self, chunk: ValidatedChunk, rejected: NDArray[np.int64]) -> None:
-        """Add the ids that the chunk claimed when an earlier attempt stored it."""
+        """Add the ids of a chunk that an earlier attempt has stored to the seen ids."""
         lines = chunk.chunk.lines[chunk.rows]
         taken = np.fromiter(self.seen.find(chunk.ids), np.int64)
         free = np.flatnonzero(~np.isin(lines, rejected) & ~np.isin(chunk.ids, taken))
@@ -71,7 +71,7 @@ class ChunkLoad(Load):
         self.seen.add(chunk.ids[free[first]], chunk.hashes[free[first]])
 
     async def _store(self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult) -> None:
-        """Merge accepted rows in one transaction, and retry after conflicts with other writers.
+        """Merge accepted rows in one transaction. Retry it if another writer has interfered.
 
         Raises:
             ConflictError: all attempts conflicted with other writers.
@@ -95,7 +95,7 @@ class ChunkLoad(Load):
     async def _merge_alone(
         self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
     ) -> Merged:
-        """Merge rows in one transaction, together with the chunk's record in the journal."""
+        """Merge rows and record their chunk in the journal, in one transaction."""
         async with self.database.uow.begin() as session:
             staging = await Staging.of(session)
             lines = await self.prepare(staging, work, known)
@@ -103,6 +103,6 @@ class ChunkLoad(Load):
                 raise _StaleHotelsError
             merged = await staging.merge(lines)
             await staging.settle()
-            # Last, because a cancellation waits for the lock that this statement takes.
+            # This is the last statement, because it takes a lock that makes a cancellation wait.
             await self.journal.note(session, replace(outcome, merged=merged))
             return merged

@@ -1,4 +1,4 @@
-"""Conversion of rows to COPY's text format."""
+"""Conversion of rows to the text format of PostgreSQL's COPY command."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from app.ingestion.check.validated_chunk import Hotel, ValidatedChunk
 def copy_lines(
     work: ValidatedChunk, hotel_ids: Mapping[Hotel, int], category_ids: Mapping[str, int]
 ) -> bytes:
-    """Return the lines that `staging` copies: each deal with its hotel's and categories' ids."""
+    """Return one line per row for the table `staged_deals`: deal, hotel id and category ids."""
     ids_of_hotels = np.array([hotel_ids.get(hotel, 0) for hotel in work.hotels], dtype=np.int64)
     used = set(np.unique(work.category_set).tolist())
     arrays = [
@@ -28,5 +28,5 @@ def copy_lines(
 
 
 def _array(names: tuple[str, ...], category_ids: Mapping[str, int]) -> str:
-    """Return the ids as text of a bigint[], sorted, so that equal sets are equal arrays."""
+    """Return the text of a bigint[] of category ids, sorted so that equal sets are equal arrays."""
     return "{" + ",".join(map(str, sorted(category_ids[name] for name in names))) + "}"

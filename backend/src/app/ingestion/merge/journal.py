@@ -1,4 +1,4 @@
-"""The journal of a load, which records each chunk in the transaction of the chunk's rows."""
+"""The journal of a load. A chunk is recorded in the transaction that stores its rows."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from app.ingestion.read.header import Header
 class ChunkResult:
     """The result of a chunk.
 
-    `number` counts the file's chunks from 0. It identifies the same chunk in every attempt with the
-    same file and the same chunk size.
+    Chunks are numbered from 0. If the file and the chunk size are the same, `number` identifies the
+    same chunk in every attempt.
     """
 
     number: int
@@ -29,23 +29,23 @@ class ChunkResult:
 
     @property
     def warnings(self) -> dict[str, int]:
-        """Return the numbers of anomalous rows by code, without zeros."""
+        """Map the code of each warning to its row count. Codes without rows are left out."""
         found = {SURPLUS_EMPTY_FIELDS: self.chunk.rows_with_surplus}
         return {code: rows for code, rows in found.items() if rows}
 
 
 class Journal(Protocol):
-    """The record of a load's chunks, by which an interrupted load continues where it stopped."""
+    """A record of stored chunks. With it, an interrupted load can continue where it stopped."""
 
     @property
     def name(self) -> str:
-        """Return the name of the load for the `application_name` of its connection."""
+        """Return the load's name, which is part of its connection's `application_name`."""
 
     async def begin(self, header: Header) -> None:
-        """Record the file's columns before the first row is loaded."""
+        """Record the file's column names before the first row is loaded."""
 
     def rejected_lines(self, number: int) -> Collection[int] | None:
-        """Return the rejected lines of a chunk that an earlier attempt stored, or None."""
+        """Return the line numbers of a stored chunk's rejects, or None if it is not stored."""
 
     async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
         """Record a chunk in the transaction of `session`.
@@ -55,7 +55,7 @@ class Journal(Protocol):
         """
 
     async def note_merged(self, session: AsyncSession, merged: Merged) -> None:
-        """Record the totals of all chunks and the end of the load in the transaction of `session`.
+        """Record the totals and the success of a strict load in the transaction of `session`.
 
         Raises:
             LoadStoppedError: the load must stop.
@@ -63,7 +63,7 @@ class Journal(Protocol):
 
 
 class NoJournal:
-    """A journal that records nothing, for loads from the command line, which do not continue."""
+    """A journal that records nothing. Loads from the command line use it and cannot continue."""
 
     name = "load"
 
@@ -71,7 +71,7 @@ class NoJournal:
         """Record nothing."""
 
     def rejected_lines(self, number: int) -> None:
-        """Return None, because no chunk was stored before."""
+        """Return None, because no earlier attempt exists."""
 
     async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
         """Record nothing."""

@@ -1,4 +1,4 @@
-"""The lock that allows one load at a time, and the queries on the lock's connection."""
+"""A lock that allows one load at a time, and queries on the connection that holds it."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ from app.ingestion.merge.staging import Staging
 
 logger = logging.getLogger(__name__)
 
-# The key of an advisory lock. It is arbitrary, and no other lock in the database uses it.
+# The key of the advisory lock. The number is arbitrary, and no other lock of the service uses it.
 LOAD_LOCK = 7_364_201_102
 _REMEMBERED_NAMES = 10_000
 _FOLD = "SELECT name, lower_case(name) FROM unnest(cast(:names AS text[])) AS name"
-# Unlike a request, a load may wait for locks, take long and be idle.
+# Unlike a request, a load may take long, wait for locks, and be idle.
 _SERVER_SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -29,7 +29,7 @@ _SERVER_SETTINGS = {
 
 
 class LoadLock:
-    """The advisory lock of a load. The server frees it when the process or connection dies."""
+    """The advisory lock of a load. PostgreSQL frees it when the connection ends."""
 
     def __init__(self, connection: AsyncConnection, staging: Staging) -> None:
         self._connection = connection
@@ -38,20 +38,20 @@ class LoadLock:
         self._folded: dict[str, str] = {}
 
     async def find_hotels(self, hotels: Collection[Hotel]) -> dict[Hotel, int]:
-        """Return committed hotels with a phone or an identity of `hotels`, and their ids.
+        """Map committed hotels that have the phone or the identity of one of `hotels` to their ids.
 
-        The query raises an error if the connection, and with it the lock, is lost.
+        An error is raised if the connection, and therefore the lock, is lost.
         """
         async with self._in_turn:
             with database_errors():
                 return await self._staging.find_hotels(list(hotels))
 
     async def check(self) -> None:
-        """Raise an error if the connection, and with it the lock, is lost."""
+        """Raise an error if the connection, and therefore the lock, is lost."""
         await self.find_hotels([])
 
     async def fold_categories(self, names: Collection[str]) -> Mapping[str, str]:
-        """Map names to lower case, by the function of the schema's CHECK constraint."""
+        """Map each name to lower case with the SQL function that the CHECK constraint uses."""
         unknown = [name for name in names if name not in self._folded]
         if unknown:
             if len(self._folded) + len(unknown) > _REMEMBERED_NAMES:
@@ -71,7 +71,7 @@ def connection_name(name: str) -> str:
 
 @asynccontextmanager
 async def exclusive_load(database: Database, name: str) -> AsyncIterator[LoadLock]:
-    """Wait until no other load runs in the database, and block other loads inside the block.
+    """Wait until no other load is running in the database, and hold the lock in the `with` block.
 
     The connection is not pooled, so closing it frees the lock. Its `application_name` is
     `hotel-deals NAME`.

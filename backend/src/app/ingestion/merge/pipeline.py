@@ -1,4 +1,4 @@
-"""The pipeline of every load: read, check and decide chunks, and prepare rows for storage."""
+"""The steps that all kinds of loads share, from reading a chunk to preparing its rows for COPY."""
 
 import asyncio
 import secrets
@@ -29,7 +29,7 @@ OTHER_WRITERS = "Other writers keep changing the hotels that are being loaded"
 def is_race(error: AppError | DBAPIError) -> bool:
     """Return whether an error is a conflict with another writer.
 
-    Such an error is a deadlock, a lock timeout, or a key that was just inserted or deleted.
+    Conflicts are deadlocks, lock timeouts, and keys that another writer has inserted or deleted.
     """
     if isinstance(error, AppError):
         return True
@@ -38,7 +38,7 @@ def is_race(error: AppError | DBAPIError) -> bool:
 
 @dataclass(slots=True)
 class LoadCounters:
-    """The counters of a load, which include only committed chunks."""
+    """Counters of a load. Only committed chunks are counted."""
 
     rows: int = 0
     inserted: int = 0
@@ -49,7 +49,7 @@ class LoadCounters:
     warnings: Counter[str] = field(default_factory=Counter)
 
     def add(self, merged: Merged) -> None:
-        """Add the counts of merged rows."""
+        """Add the result of a merge."""
         self.inserted += merged.inserted
         self.updated += merged.updated
         self.unchanged += merged.unchanged
@@ -57,7 +57,7 @@ class LoadCounters:
 
 @dataclass(slots=True)
 class Load:
-    """The state of one load of one file."""
+    """A load of one file. Subclasses define its transactions."""
 
     database: Database
     load_lock: LoadLock
@@ -72,7 +72,7 @@ class Load:
         raise NotImplementedError
 
     async def refresh_statistics(self) -> None:
-        """Analyze the tables for later queries, if the load has changed any deals."""
+        """Update the planner's statistics of the tables if the load has changed any deals."""
         if self.counters.inserted or self.counters.updated:
             async with self.database.uow.begin() as session:
                 await (await Staging.of(session)).analyze()
@@ -80,7 +80,7 @@ class Load:
     async def checked(
         self, source: Source, header: Header, rows: int
     ) -> AsyncGenerator[ValidatedChunk]:
-        """Yield checked chunks. A thread prepares the next chunk while one is merged."""
+        """Yield checked chunks. While a chunk is merged, a thread reads and checks the next one."""
         loop = asyncio.get_running_loop()
         hash_key = secrets.token_hex(8)
         records = chunks(source, header, rows)
@@ -99,12 +99,15 @@ class Load:
                 ahead = asyncio.create_task(asyncio.to_thread(following))
                 yield chunk
         finally:
-            # Waits for the thread, because the caller closes its file. The thread's error has been
-            # raised already, or an earlier error takes precedence.
+            # Waits for the thread, because the caller will close the file that it reads. Errors of
+            # the thread are ignored here: they were raised above, or follow an earlier error.
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def decide_in_turn(self, checked: ValidatedChunk, known: KnownHotels) -> Decision:
-        """Decide on a chunk, and claim ids and write rejects in the file's order."""
+        """Decide which rows of a chunk to store, claim their ids, and write the rejects.
+
+        Chunks must be passed in file order.
+        """
 
         def work() -> Decision:
             decision = decide(checked, known, self.seen.find(checked.ids))
@@ -118,7 +121,7 @@ class Load:
     async def decide_again(
         self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
     ) -> tuple[ValidatedChunk, ChunkResult]:
-        """Decide again on accepted rows after the hotels have changed. Their ids stay claimed."""
+        """Repeat the decision on accepted rows after hotels have changed. Ids stay claimed."""
         decision = await asyncio.to_thread(decide, work, known, {})
         self.rejects.write(decision.rejects)
         rejects = outcome.rejects + decision.rejects
@@ -127,9 +130,9 @@ class Load:
     async def prepare(
         self, staging: Staging, work: ValidatedChunk, known: KnownHotels
     ) -> bytes | None:
-        """Create and lock the hotels and categories of rows, and return the lines for `staging`.
+        """Create and lock the hotels and categories of rows, and return the lines for COPY.
 
-        Return None if the hotels in the database differ from `known`.
+        Return None if another writer has changed the hotels since `known` was read.
         """
         used = work.used_hotels()
         hotel_ids = await staging.lock_hotels([known.ids[h] for h in used if h in known.ids])
@@ -140,10 +143,10 @@ class Load:
         return await asyncio.to_thread(copy_lines, work, hotel_ids, category_ids)
 
     def count(self, outcome: ChunkResult) -> None:
-        """Count a committed chunk, and report the progress of the load."""
+        """Add a committed chunk to the counters, and report the progress."""
         self.counters.rows += outcome.chunk.rows
         self.counters.duplicates += outcome.duplicates
         self.counters.warnings.update(outcome.warnings)
-        # Concurrent merges may end in another order than the chunks were read.
+        # Concurrent merges may end in a different order than the chunks were read.
         self.counters.bytes_read = max(self.counters.bytes_read, outcome.chunk.bytes_read)
         self.progress(self.counters)

@@ -1,7 +1,7 @@
-"""The merge of staged rows into hotels, deals, categories and links, by set-based SQL.
+"""The merge of rows into the tables: COPY into a temporary table, then set-based SQL.
 
-All statements run in the session's transaction, but directly on its asyncpg connection: COPY is a
-method of the driver, and a merge may take longer than the time limit of a request's statement.
+The statements run in the session's transaction, but directly on its asyncpg connection. Only the
+driver offers COPY, and a merge may take longer than the time limit for a request's statements.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,14 +19,14 @@ from app.core.limits import MAX_BIGINT
 from app.ingestion.check.validated_chunk import Hotel
 from app.ingestion.merge import statements as sql
 
-# The driver's timeout, equal to the server's `statement_timeout` of a load.
+# The driver's timeout. It equals `statement_timeout`, which `SETTINGS` sets on the server.
 STATEMENT_SECONDS = 3600
 _SLICE_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The numbers of inserted, updated and unchanged rows of a merge."""
+    """The result of a merge: counts of inserted, updated and unchanged rows."""
 
     inserted: int
     updated: int
@@ -44,10 +44,9 @@ NOTHING_MERGED = Merged(0, 0, 0)
 
 
 class Staging:
-    """The statements of a load on the connection of one transaction.
+    """The statements of a load, in one transaction.
 
-    They raise SQLAlchemy's errors, as other statements do, so that the unit of work translates
-    them.
+    The driver's errors are converted to SQLAlchemy's, which the unit of work can handle.
     """
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -55,46 +54,49 @@ class Staging:
 
     @classmethod
     async def of(cls, session: AsyncSession) -> "Staging":
-        """Return a staging in the session's transaction, with the settings of a load."""
+        """Return a `Staging` for the session's transaction, with the time limits of a load."""
         await session.execute(text(sql.SETTINGS))
         return await cls.on(await session.connection())
 
     @classmethod
     async def on(cls, connection: AsyncConnection) -> "Staging":
-        """Return a staging on a connection, in the transaction that it may have."""
+        """Return a `Staging` for a connection, with or without an open transaction."""
         raw = await connection.get_raw_connection()
         driver_connection: Any = raw.driver_connection
         return cls(driver_connection)
 
     async def find_hotels(self, hotels: Sequence[Hotel]) -> dict[Hotel, int]:
-        """Return stored hotels with a phone or an identity of `hotels`, and their ids."""
+        """Map stored hotels that have the phone or the identity of one of `hotels` to their ids."""
         phones, names, cities, countries = _parts(hotels)
         return _hotel_ids(await self._fetch(sql.FIND_HOTELS, phones, names, cities, countries))
 
     async def add_hotels(self, hotels: Sequence[Hotel]) -> dict[Hotel, int]:
-        """Insert hotels and return them. Skip those that conflict with another writer's hotels."""
+        """Insert hotels and return the inserted ones with their ids.
+
+        Hotels that conflict with a stored hotel are skipped.
+        """
         return _hotel_ids(await self._fetch(sql.ADD_HOTELS, *_parts(hotels))) if hotels else {}
 
     async def lock_hotels(self, ids: Collection[int]) -> dict[Hotel, int]:
-        """Lock hotels until the transaction ends, and return their current state."""
+        """Lock hotels until the transaction ends, and map their current values to their ids."""
         return _hotel_ids(await self._fetch(sql.LOCK_HOTELS, sorted(ids)))
 
     async def lock_categories(self, names: Collection[str]) -> dict[str, int]:
-        """Create missing categories, lock all until the transaction ends, and return their ids."""
+        """Create missing categories, lock all of them, and map their names to their ids."""
         wanted = sorted(names)
         await self._execute(sql.ADD_CATEGORIES, wanted)
         return {row["name"]: row["id"] for row in await self._fetch(sql.LOCK_CATEGORIES, wanted)}
 
     async def merge(self, lines: bytes) -> Merged:
-        """Stage rows and merge them into the stored deals. Unchanged deals are not written.
+        """Copy rows to a temporary table and merge them into the deals.
 
-        The lines are in COPY's text format, in the columns of `CREATE`.
+        Unchanged deals are not written. `lines` is COPY text with the columns of `staged_deals`.
         """
         await self._execute(sql.CREATE)
         return await self._merge_staged(await self._copy("staged_deals", lines))
 
     async def compare(self, lines: bytes) -> Merged:
-        """Return the result that `merge` would have, without storing or locking any deal."""
+        """Return the result that `merge` would have. No deal is stored or locked."""
         await self._execute(sql.CREATE)
         count = await self._copy("staged_deals", lines)
         await self._execute("ANALYZE staged_deals")
@@ -103,15 +105,15 @@ class Staging:
         return Merged(count - stored, changed, stored - changed)
 
     async def hold(self, lines: bytes) -> None:
-        """Keep rows, in the format of `merge`, in a temporary table for `merge_held`."""
+        """Copy rows to a temporary table, from which `merge_held` reads them."""
         await self._create_held()
         await self._copy("held_deals", lines)
 
     async def merge_held(self) -> Merged:
         """Merge all held rows in slices, in order of their ids.
 
-        The transaction therefore locks deals in that order. The slices limit the memory that the
-        server needs for each row of a statement, for foreign keys to check.
+        Deals are locked in that order, which avoids deadlocks. Slices limit the memory in which the
+        server queues a foreign key check for each row of a statement.
         """
         await self._create_held()
         total = NOTHING_MERGED
@@ -125,7 +127,7 @@ class Staging:
         return total
 
     async def settle(self) -> None:
-        """Run the deferred triggers now, under the time limit of a load, not at the commit."""
+        """Run the deferred triggers now, because the commit has a shorter time limit."""
         await self._execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     async def _create_held(self) -> None:
@@ -156,7 +158,7 @@ class Staging:
     async def _copy(self, table: str, lines: bytes) -> int:
         with driver_errors():
             return _affected(
-                # An empty field is a null, because no column holds an empty text.
+                # An empty field means NULL, because no column contains empty text.
                 await self._connection.copy_to_table(
                     table, source=BytesIO(lines), null="", timeout=STATEMENT_SECONDS
                 )
@@ -187,7 +189,7 @@ def driver_errors() -> Iterator[None]:
 
 
 def _affected(status: str) -> int:
-    """Return the number of rows in a command's status, such as `INSERT 0 42`."""
+    """Return the row count in a command status, such as 42 in `INSERT 0 42`."""
     return int(status.rpartition(" ")[2])
 
 

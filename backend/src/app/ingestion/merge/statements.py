@@ -1,28 +1,28 @@
-"""The SQL statements of a merge for asyncpg, with `$1` as a parameter.
+"""The SQL statements of a merge, with asyncpg's parameters such as `$1`.
 
-Each statement handles a whole chunk. As in all code of the service, locks are taken in a fixed
-order to avoid deadlocks: hotels by id or phone, categories by name, deals by `external_id`.
-Triggers maintain the derived numbers (docs/adr/0002).
+Each statement handles a whole chunk. To avoid deadlocks, all writers of the service lock rows in
+the same order: hotels by id or phone, categories by name, deals by `external_id`. Triggers update
+the derived numbers (docs/adr/0002).
 """
 
 from app.repositories.deals.columns import assigned, declared, qualified
 from app.schemas.deals_csv import DEAL_COLUMNS
 
-# Settings for the rest of the transaction, because a chunk may take longer than a request.
+# Applies to the rest of the transaction, because a chunk may take longer than a request.
 SETTINGS = """
 SELECT set_config('statement_timeout', '3600s', true),
     set_config('lock_timeout', '60s', true),
     set_config('work_mem', '32MB', true)
 """
 
-# Without it, the planner assumes empty tables until autovacuum analyzes them.
+# Without this, the planner assumes that newly filled tables are empty until autovacuum has run.
 ANALYZE = "ANALYZE hotels, deals, categories, deal_categories"
 
 _STAGED = (*DEAL_COLUMNS.values(), "hotel_id")
 _COLUMNS = ", ".join(_STAGED)
 _COMPARED = [name for name in _STAGED if name != "external_id"]
 
-# `category_ids` is sorted, so that equal sets are equal arrays.
+# `category_ids` must be sorted, so that equal sets are equal arrays.
 CREATE = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_deals (
     {declared(_STAGED)}, category_ids bigint[]
@@ -47,7 +47,7 @@ ON CONFLICT DO NOTHING
 RETURNING id, phone, name, city, country
 """
 
-# Until the commit, no other transaction can delete or rename these hotels or change their phones.
+# The locks keep other transactions from deleting these hotels or changing their keys.
 LOCK_HOTELS = """
 SELECT id, phone, name, city, country FROM hotels WHERE id = ANY($1::bigint[])
 ORDER BY id FOR KEY SHARE
@@ -65,12 +65,12 @@ LOCK_CATEGORIES = """
 SELECT id, name FROM categories WHERE name = ANY($1::text[]) ORDER BY id FOR KEY SHARE
 """
 
-# Holds the rows of a strict load until the last row is known to be valid.
+# Holds the rows of a strict load until all rows are known to be valid.
 CREATE_HELD = """
 CREATE TEMPORARY TABLE IF NOT EXISTS held_deals (LIKE staged_deals) ON COMMIT DROP
 """
 
-# Returns the last id of each slice of $1 rows, in order of the ids.
+# Splits the held rows into slices of $1 rows by id, and returns the last id of each full slice.
 HELD_SLICES = """
 SELECT external_id
 FROM (SELECT external_id, row_number() OVER (ORDER BY external_id) AS place FROM held_deals)
@@ -129,7 +129,7 @@ SELECT FROM deals WHERE external_id = ANY($1::bigint[])
 ORDER BY external_id FOR NO KEY UPDATE
 """
 
-# Increments the version, because the trigger ignores changes of categories.
+# Increments the version itself, because the trigger ignores changes of categories.
 UPDATE_CHANGED = f"""
 UPDATE deals SET
     {assigned("staged", _COMPARED)},

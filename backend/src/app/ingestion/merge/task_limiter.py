@@ -1,4 +1,4 @@
-"""A limiter that runs a fixed number of coroutines concurrently and raises their first error."""
+"""A limiter of concurrently running coroutines."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ from typing import Any, Self
 class TaskLimiter:
     """A group of at most `width` running tasks.
 
-    The end of the block waits for all tasks. After an error in the block it cancels them.
+    At the end of its `with` block, it waits for all tasks. After an error, it cancels them.
     """
 
     def __init__(self, width: int) -> None:
@@ -28,7 +28,7 @@ class TaskLimiter:
             await asyncio.gather(*self._running, return_exceptions=True)
 
     async def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Start `work` once a slot is free. Raise the error of an earlier task that has failed."""
+        """Wait for a free slot and start `work`. If a task fails meanwhile, raise its error."""
         while len(self._running) >= self._width:
             try:
                 await self._one()
@@ -38,7 +38,7 @@ class TaskLimiter:
         self._running.add(asyncio.create_task(work))
 
     async def drain(self) -> None:
-        """Wait until all tasks have ended."""
+        """Wait until all tasks have ended. If one has failed, raise its error."""
         while self._running:
             await self._one()
 

@@ -1,4 +1,4 @@
-"""Loads in one transaction: the strict load, which is all or nothing, and the dry run."""
+"""Loads in a single transaction: strict loads (all rows or none) and dry runs."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -17,14 +17,14 @@ from app.ingestion.read.source import Source
 
 
 class _HeldBackError(Exception):
-    """A signal that rolls the transaction back."""
+    """An exception that is raised only to roll the transaction back."""
 
 
 class _WholeLoad(Load):
     async def _prepared(
         self, staging: Staging, source: Source, header: Header, rows: int
     ) -> AsyncGenerator[tuple[ChunkResult, bytes]]:
-        """Yield each chunk's result before its merge, and its accepted rows for `staging`."""
+        """Yield each chunk's result, still without merge counts, and its accepted rows for COPY."""
         number = 0
         async with aclosing(self.checked(source, header, rows)) as checked:
             async for chunk in checked:
@@ -45,24 +45,25 @@ class _WholeLoad(Load):
         return outcome, lines
 
     async def _note_alone(self, outcome: ChunkResult) -> None:
-        """Record a chunk in a separate transaction, so that clients see progress."""
+        """Record a chunk in a separate transaction, so that clients see the progress at once."""
         async with self.database.uow.begin() as session:
             await self.journal.note(session, outcome)
         self.count(outcome)
 
 
 class StrictLoad(_WholeLoad):
-    """A load of all rows or none, which holds the rows until the last one is known to be valid.
+    """A load that stores all rows, or none if a row is rejected.
 
-    After the first reject, no more deals are held. New hotels are still inserted, because later
-    rows may conflict with them. The transaction is rolled back at the end.
+    Rows are held in a temporary table until all are known to be valid. After the first reject, rows
+    are only checked. Their new hotels are still inserted, because later rows may conflict with
+    them. At the end, the transaction is rolled back.
     """
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
-        """Load the file, unless one of its rows is rejected.
+        """Load the file, or store nothing if one of its rows is rejected.
 
         Raises:
-            ConflictError: another writer interfered. A retry may succeed.
+            ConflictError: another writer has changed the same rows. A retry may succeed.
         """
         try:
             await self._run(source, header, rows)
@@ -90,10 +91,10 @@ class StrictLoad(_WholeLoad):
 
 
 class DryRun(_WholeLoad):
-    """A load that determines its results, including rejects, but stores nothing."""
+    """A load that reports its results and rejects, but leaves hotels and deals unchanged."""
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
-        """Compare the file's rows with the stored deals, in a transaction that is rolled back."""
+        """Compare the file's rows with the stored deals, and roll the transaction back."""
         with suppress(_HeldBackError):
             async with self.database.uow.begin() as session:
                 staging = await Staging.of(session)
