@@ -63,7 +63,7 @@ def not_greater(left: Texts, right: Texts) -> NDArray[np.bool_]:
 
 
 def replaced(column: Texts, where: NDArray[np.bool_], replacements: Texts) -> Texts:
-    """Return the column with its nth text selected by the mask replaced by `replacements[n]`."""
+    """Replace the texts that the mask selects with `replacements`, in order."""
     result: Texts = _compute.replace_with_mask(column, _arrow.array(where), replacements)
     return result
 

@@ -6,8 +6,8 @@ from app.core import limits
 from app.ingestion import rules
 from app.schemas.deals_csv import CATEGORIES
 
-# Matches a month and a day: days up to 28 in every month, 29 and 30 except in February, and 31 in
-# months of 31 days.
+# A pattern for a month and a day: days up to 28 in every month, 29 and 30 except in February, and
+# 31 in months of 31 days.
 _DAY = (
     "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     "|(?:0[13-9]|1[0-2])-(?:29|30)"
@@ -21,7 +21,7 @@ class Column:
 
     `usual` makes checks fast for a column of mostly distinct values. It is a regular expression
     (RE2) for fields that are already canonical, so no Python function is called for them. It may
-    match only fields that `rule` would return unchanged. The exception are prices: a matching price
+    match only fields that `rule` would return unchanged. Prices are an exception: a matching price
     may have one decimal place, and the check appends a zero.
     """
 

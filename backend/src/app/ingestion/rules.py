@@ -18,7 +18,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CLOCK = r"(?:[01][0-9]|2[0-3])(?::?[0-5][0-9](?::?[0-5][0-9](?:[.,][0-9]+)?)?)?"
-# Matches ISO 8601 in its extended and basic formats. The time is required.
+# A pattern for ISO 8601 timestamps in extended and basic formats. The time is required.
 _TIMESTAMP = re.compile(
     r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}|[0-9]{4}-?W[0-9]{2}-?[1-7])"
     rf"[Tt ]{_CLOCK}(?:[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?"
@@ -27,8 +27,8 @@ _BOOLEANS = {
     **dict.fromkeys(("True", "true", "1", "yes"), "t"),
     **dict.fromkeys(("False", "false", "0", "no"), "f"),
 }
-# Matches a plain name, or a name quoted as in CSV, with inner quotes doubled. A quoted name may
-# contain commas.
+# A pattern for a plain name, or a name quoted as in CSV with inner quotes doubled. A quoted name
+# may contain commas.
 _CATEGORY = re.compile(r'\s*"((?:[^"]|"")*+)"\s*(?:,|\Z)|([^,]*)(?:,|\Z)')
 
 
@@ -91,7 +91,7 @@ def integer(least: int, most: int) -> Rule:
     def checked(value: str) -> RuleResult:
         if not _INTEGER.fullmatch(value):
             return not_an_integer
-        # Checks the length first, because int() raises an error for thousands of digits.
+        # Check the length first, because int() raises an error for thousands of digits.
         digits = value.lstrip("+-").lstrip("0")
         if len(digits) > most_digits:
             return out_of_range
@@ -142,7 +142,7 @@ def boolean() -> Rule:
 
 
 def timestamp() -> Rule:
-    """Return a rule that converts timestamps to UTC. Without an offset they must be in UTC.
+    """Return a rule that converts timestamps to UTC. Timestamps without an offset are in UTC.
 
     Digits after the microseconds are dropped.
     """

@@ -47,7 +47,7 @@ class Import(Base):
         CheckConstraint("bytes_total > 0", name="bytes_total"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256"),
         Index(None, "sha256"),
-        # Used to find uploads whose retention time has passed. Few imports still have an upload.
+        # An index to find uploads whose retention time has passed. Few imports have an upload.
         Index(
             "ix_imports_finished_at_stored",
             "finished_at",

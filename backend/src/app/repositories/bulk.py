@@ -45,7 +45,7 @@ _INSERT = text(
     RETURNING id
     """  # noqa: S608 - constants
 ).bindparams(bindparam("rows", type_=JSONB))
-# Increments the version itself, because the trigger ignores changes of categories.
+# Increment the version here, because the trigger ignores changes of categories.
 _UPDATE = text(
     f"""
     UPDATE deals SET

@@ -30,7 +30,7 @@ class StoredResponse:
     body: bytes
 
 
-# Tries to lock the key without waiting. If another request with the key is running, the client gets
+# Try to lock the key without waiting. If another request with the key is running, the client gets
 # an error. The lock ends with the transaction, so a failed request or a crashed server leaves none.
 _CLAIM = text(
     """
@@ -44,7 +44,7 @@ _CLAIM = text(
     """
 )
 
-# Replaces a key older than 24 hours. Each call deletes up to 20 expired keys, so the table holds
+# Replace a key older than 24 hours. Each call deletes up to 20 expired keys, so the table holds
 # about one day of keys even without the housekeeping job.
 _STORE = text(
     """

@@ -17,7 +17,7 @@ from app.schemas.backlog import Backlog
 QUEUE = "deals"
 # Workers register their tasks under these names.
 LOAD_IMPORT = "load_import"
-# Must not change, because stored jobs and workers of other releases use this name.
+# This name must not change, because stored jobs and workers of other releases use it.
 HOUSEKEEPING = "keep_house"
 
 # A worker is considered dead after it misses this many heartbeats.
@@ -149,5 +149,5 @@ class BacklogRepository:
         self._session = session
 
     async def now(self, silence: timedelta) -> Backlog:
-        """Return the current counts. Workers without a heartbeat for `silence` are left out."""
+        """Return the current counts. Ignore workers with no heartbeat for longer than `silence`."""
         return Backlog(*(await self._session.execute(_BACKLOG, {"silence": silence})).one())

@@ -41,8 +41,8 @@ class PagePosition:
 
     Attributes:
         sort: comma-separated fields, with a leading `-` for descending. Ties are sorted by `id`.
-        skip: the number of rows before an offset page.
-        after: the sort values of the row before a cursor page.
+        skip: how many rows to skip, for a page by offset.
+        after: the sort values of the previous page's last row, for a page by cursor.
         limit: the maximum number of rows on the page.
     """
 

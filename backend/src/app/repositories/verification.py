@@ -24,7 +24,7 @@ _NUMBERS = ", ".join(
     f"('{name}', hotels.{name}::numeric, actual.{name}::numeric)" for name in _TOTALS
 )
 
-# Counts the deals of each hotel between consecutive round prices, including empty intervals.
+# Count the deals of each hotel between consecutive round prices, including empty intervals.
 _IN_STEP = """
     SELECT hotels.id, n AS step,
         coalesce(found.deal_count, 0) AS deal_count,
@@ -38,7 +38,7 @@ _IN_STEP = """
     ) AS found ON found.hotel_id = hotels.id AND found.step = n
 """
 
-# Returns one row for each wrong number, with the fields of `Drift`.
+# Return one row for each wrong number, with the fields of `Drift`.
 _DRIFT = text(
     f"""
     WITH hotel_numbers AS (

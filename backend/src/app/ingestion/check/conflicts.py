@@ -64,8 +64,8 @@ def decide(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int])
     """Decide which rows to store.
 
     The result is the same as if the rows were decided one by one. An accepted row claims its id,
-    and the phone and identity of its hotel. A rejected row claims nothing. `seen` contains the ids
-    that earlier chunks have claimed, and maps each id to the hash of its row.
+    and the phone and identity of its hotel. A rejected row claims nothing. `seen` contains those
+    ids of this chunk that earlier chunks have claimed. It maps each id to the hash of its row.
     """
     repeats = len(np.unique(checked.ids)) != len(checked.ids)
     if seen or repeats or _quarrel(checked.used_hotels(), known):

@@ -90,7 +90,7 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         """Open the file before the load, so that an unwritable path fails at once."""
         if self._path:
             check_rejects_path(self._path, self._source)
-            # Of a symbolic link, the target is replaced and the link is kept.
+            # If the path is a symbolic link, its target is replaced.
             self._target = self._path.resolve()
             self._partial = self._target.with_name(
                 f".{self._target.name}.{secrets.token_hex(4)}.part"

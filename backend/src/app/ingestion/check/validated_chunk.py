@@ -27,7 +27,7 @@ class Hotel:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """Return the values that together identify a hotel, as its phone does."""
+        """Return the name, city and country, which are unique together."""
         return (self.name, self.city, self.country)
 
 

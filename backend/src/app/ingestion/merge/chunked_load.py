@@ -24,7 +24,7 @@ _ATTEMPTS = 5
 
 
 class _StaleHotelsError(Exception):
-    """Another writer has created, changed or deleted a hotel since it was looked up."""
+    """An error for hotels that another writer has changed since they were looked up."""
 
 
 class ChunkLoad(Load):
@@ -63,7 +63,7 @@ class ChunkLoad(Load):
             await merges.drain()
 
     def _retake(self, chunk: ValidatedChunk, rejected: NDArray[np.int64]) -> None:
-        """Add the ids of a chunk that an earlier attempt has stored to the seen ids."""
+        """Add a chunk's accepted ids to `seen`. An earlier attempt has stored the chunk."""
         lines = chunk.chunk.lines[chunk.rows]
         taken = np.fromiter(self.seen.find(chunk.ids), np.int64)
         free = np.flatnonzero(~np.isin(lines, rejected) & ~np.isin(chunk.ids, taken))

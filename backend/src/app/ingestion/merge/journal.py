@@ -45,7 +45,7 @@ class Journal(Protocol):
         """Record the file's column names before the first row is loaded."""
 
     def rejected_lines(self, number: int) -> Collection[int] | None:
-        """Return the line numbers of a stored chunk's rejects, or None if it is not stored."""
+        """Return the line numbers of a chunk's rejects, or None if the chunk is not stored."""
 
     async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:
         """Record a chunk in the transaction of `session`.

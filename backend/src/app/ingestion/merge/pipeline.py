@@ -99,7 +99,7 @@ class Load:
                 ahead = asyncio.create_task(asyncio.to_thread(following))
                 yield chunk
         finally:
-            # Waits for the thread, because the caller will close the file that it reads. Errors of
+            # Wait for the thread, because the caller will close the file that it reads. Errors of
             # the thread are ignored here: they were raised above, or follow an earlier error.
             await asyncio.gather(ahead, return_exceptions=True)
 

@@ -8,7 +8,7 @@ the derived numbers (docs/adr/0002).
 from app.repositories.deals.columns import assigned, declared, qualified
 from app.schemas.deals_csv import DEAL_COLUMNS
 
-# Applies to the rest of the transaction, because a chunk may take longer than a request.
+# Settings for the rest of the transaction, because a chunk may take longer than a request.
 SETTINGS = """
 SELECT set_config('statement_timeout', '3600s', true),
     set_config('lock_timeout', '60s', true),
@@ -65,12 +65,12 @@ LOCK_CATEGORIES = """
 SELECT id, name FROM categories WHERE name = ANY($1::text[]) ORDER BY id FOR KEY SHARE
 """
 
-# Holds the rows of a strict load until all rows are known to be valid.
+# A table that holds the rows of a strict load until all rows are known to be valid.
 CREATE_HELD = """
 CREATE TEMPORARY TABLE IF NOT EXISTS held_deals (LIKE staged_deals) ON COMMIT DROP
 """
 
-# Splits the held rows into slices of $1 rows by id, and returns the last id of each full slice.
+# Split the held rows into slices of $1 rows by id, and return the last id of each full slice.
 HELD_SLICES = """
 SELECT external_id
 FROM (SELECT external_id, row_number() OVER (ORDER BY external_id) AS place FROM held_deals)
@@ -129,7 +129,7 @@ SELECT FROM deals WHERE external_id = ANY($1::bigint[])
 ORDER BY external_id FOR NO KEY UPDATE
 """
 
-# Increments the version itself, because the trigger ignores changes of categories.
+# Increment the version here, because the trigger ignores changes of categories.
 UPDATE_CHANGED = f"""
 UPDATE deals SET
     {assigned("staged", _COMPARED)},

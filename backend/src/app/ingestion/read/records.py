@@ -4,7 +4,7 @@ Most pieces are *simple*: each record is one line, has as many fields as the hea
 only at the ends of fields. A few numpy operations check this for a whole piece. A fast parser can
 then parse the piece. The csv module parses all other pieces record by record. These contain a
 record with another field count, a line break inside quotes, a stray quote, a blank line, NUL, a
-lone CR or a second byte order mark. The csv module's result defines how a file is read.
+lone CR or a second byte order mark. The csv module defines the correct result.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from app.ingestion.read.csv_records import MAX_FIELD_BYTES, csv_records
 from app.ingestion.read.source import Source
 
-# Limits the memory that a piece needs.
+# Limit the memory that a piece needs.
 MAX_PIECE_BYTES = MAX_FIELD_BYTES
 _LF, _CR, _QUOTE, _COMMA = b'\n\r",'
 
@@ -140,7 +140,7 @@ class RecordCutter:
         return records
 
     def _more(self) -> int:
-        """Append a block, which never ends between CR and LF. Return its newline count."""
+        """Append a block and return its newline count. A block never ends between CR and LF."""
         block = self._source.read()
         while block.endswith(b"\r") and (following := self._source.read()):
             block += following

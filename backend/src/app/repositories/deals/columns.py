@@ -98,7 +98,7 @@ def deal_response(row: Iterable[Any]) -> DealResponse:
     """Convert a row `(total, *deal_columns)`, with prices as text, to a `DealResponse`."""
     values = iter(row)
     next(values)
-    # Each zip() consumes as many values as it has names.
+    # Each zip() stops after its last name, and the next one continues with the following value.
     deal: Any = dict(zip(_SHOWN, values, strict=False))
     deal["hotel"] = dict(zip(_SHOWN_OF_HOTEL, values, strict=False))
     response: DealResponse = deal

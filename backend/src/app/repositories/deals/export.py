@@ -10,8 +10,8 @@ from app.db.streaming import Lines, SnapshotConnections, Write
 from app.repositories.deals.export_lines import file_stretches, json_lines
 from app.repositories.deals.filters import bind_parameters
 
-# Finds ids for exported deals that have no `external_id`: the highest block of unused ids that is
-# large enough for all deals. Returns the last id of the block. That is `2**63 - 1` unless a loaded
+# Find ids for exported deals without an `external_id`: the highest block of unused ids that is
+# large enough for all deals. Return the last id of the block. That is `2**63 - 1` unless a loaded
 # file used ids near that limit.
 _LAST_FREE_ID = text(
     f"""
@@ -34,7 +34,7 @@ _AS_THEY_ARE = Lines(delimiter="\x02", quote="\x01")
 
 
 class ExportRepository:
-    """The exports of deals."""
+    """Exports of deals as CSV or JSON lines."""
 
     def __init__(self, streams: SnapshotConnections) -> None:
         self._streams = streams

@@ -108,7 +108,7 @@ def _csv(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def _json(column: Column[Any]) -> Sequence[Any]:
-    """Return the parts whose concatenation is the column as pydantic-core's JSON."""
+    """Return expressions whose concatenation is the column in pydantic-core's JSON format."""
     parts: list[Any]
     match column.type:
         case Text():

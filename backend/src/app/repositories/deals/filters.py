@@ -1,7 +1,7 @@
 """SQL conditions and counts for the filters of `GET /deals`.
 
-If possible, the total is the sum of counts stored per hotel or category. There are far fewer of
-these than deals (docs/adr/0002, docs/adr/0010).
+If the filters allow it, the total is the sum of counts stored per hotel or category. There are far
+fewer hotels and categories than deals (docs/adr/0002, docs/adr/0010).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -35,14 +35,14 @@ _wanted_names = select(func.lower_case(func.unnest(bindparam("category", type_=A
 
 
 def wanted_categories() -> ColumnElement[bool]:
-    """Return a condition that a category's name is one of the values of the filter `category`."""
+    """Return a condition that selects the categories named by the filter `category`."""
     return Category.name.in_(_wanted_names)
 
 
 _wanted_ids = select(Category.id).where(wanted_categories())
 
 
-# Maps each filter to its condition. The condition's bound parameter has the filter's name.
+# The condition of each filter. Its bound parameter has the name of the filter.
 _CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
     "price_min": lambda deal: deal.price_per_night >= bindparam("price_min"),
     "price_max": lambda deal: deal.price_per_night <= bindparam("price_max"),

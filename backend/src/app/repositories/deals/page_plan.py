@@ -2,8 +2,8 @@
 
 For a page sorted by `id`, the first deals of each matching hotel or category are merged. This reads
 a few rows per hotel or category, however many deals there are. A scan of all deals by id would read
-more rows the fewer deals match, and the whole table if none matches. For any other sort, an index
-over all deals has the order of the page.
+more rows the fewer deals match, and the whole table if none matches. For any other sort, PostgreSQL
+scans an index over all deals that has the order of the page.
 """
 
 from types import SimpleNamespace
@@ -26,7 +26,8 @@ from app.repositories.pagination import (
 
 # Prices as expressions that no index contains, which forces scans in order of `id`. A generic plan
 # does not know the price bounds. PostgreSQL assumes that two bounds on one expression select few
-# rows, and would sort half of a hotel's deals for one page. Therefore the expressions differ.
+# rows, and would sort half of a hotel's deals for one page. Therefore the two bounds use different
+# expressions.
 _NO_INDEX = {
     "price_min": SimpleNamespace(price_per_night=Deal.price_per_night + 0),
     "price_max": SimpleNamespace(price_per_night=Deal.price_per_night - 0),
@@ -69,7 +70,7 @@ def _of_categories(filters: frozenset[str], shape: PageStatementKey) -> AnySelec
     links = deal_categories.c
     on_deals = conditions(filters - {"category"})
     if shape.start == "after":
-        # Repeats the keyset condition for `deals.id`. PostgreSQL does not derive an inequality on
+        # Repeat the keyset condition for `deals.id`. PostgreSQL does not derive an inequality on
         # `deals.id` from one on `deal_id`, and may otherwise scan `deals` from the first row.
         [after] = keyset_conditions(shape, Deal.__table__.c)
         on_deals += after
@@ -81,7 +82,7 @@ def _of_categories(filters: frozenset[str], shape: PageStatementKey) -> AnySelec
     )
 
     def of_all(part: NamedFromClause) -> AnySelect:
-        # Removes duplicates, because a deal may be in several of the categories.
+        # Remove duplicates, because a deal may be in several of the categories.
         parts = select(*part.c).join_from(Category, part, true()).where(wanted_categories())
         return parts.ext(distinct_on(part.c.id))
 

@@ -1,4 +1,4 @@
-"""Read queries of deals. Statements are cached by the names of their filters and page options."""
+"""Read queries of deals. Each combination of filters and page options has a cached statement."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -26,7 +26,7 @@ from app.schemas.deals import CityStatsResponse, DealResponse
 
 
 class DealReadRepository:
-    """The read queries of deals."""
+    """Read queries of deals."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -61,7 +61,7 @@ class DealReadRepository:
         return deal_response(row) if row else None
 
     async def statistics_by_city(self, *, available_only: bool) -> list[CityStatsResponse]:
-        """Return the deal statistics of each city with deals, sorted by descending deal count."""
+        """Return the average price and deal count of each city with deals, most deals first."""
         return [
             {"city": city, "avg_price": average, "deal_count": count}
             for city, average, count in await self._reader.rows(_STATISTICS[available_only])
@@ -80,7 +80,7 @@ def _page_statement(
 
 
 def sort_value(deal: DealResponse, field: str) -> Any:
-    """Return the deal's value for a sort field, with the text of a price as a `Decimal`."""
+    """Return the value of a sort field. A price, which is text, becomes a `Decimal`."""
     if field == "price_per_night":
         return Decimal(deal["price_per_night"])
     return {**deal}[field]

@@ -1,4 +1,4 @@
-"""Write statements for deals. Each one changes a deal and its categories together.
+"""Statements that write deals. Each one changes a deal and its categories together.
 
 With ORM objects, a write would need three flushes, and would have to load the deal's categories
 first (docs/adr/0007).
@@ -66,7 +66,7 @@ _ONE = with_prices_as_text(
 
 
 class DealWriteRepository:
-    """The writes of deals in one transaction."""
+    """Statements that write deals in one transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -108,7 +108,7 @@ class DealWriteRepository:
 
 
 def _update(values: Mapping[str, Any]) -> TextClause:
-    """Build an UPDATE. It increments the version, because the trigger ignores categories."""
+    """Build an UPDATE of these columns and the version. The trigger ignores categories."""
     changes = [f"{name} = {parameter(name)}" for name in values if name in SETTABLE]
     links = _RELINK if "categories" in values else ""
     return text(

@@ -17,7 +17,7 @@ _CENT = Decimal("0.01")
 
 
 class HotelRepository:
-    """The hotels of one transaction. SQLAlchemy checks their versions (`version_id_col`)."""
+    """Hotels in one transaction. Each write checks the hotel's version (`version_id_col`)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session

@@ -30,10 +30,10 @@ COLUMNS: tuple[ColumnElement[Any], ...] = tuple(
 IDENTITY = tuple(
     getattr(Hotel, name) for name in HotelSummaryResponse.__annotations__ if name not in _OTHER
 )
-# The only sort of hotels.
+# Hotels are always sorted by this field.
 ORDER = "id"
 
-# Maps each filter to its condition on hotels. The bound parameter has the filter's name. Queries of
+# The condition of each filter on hotels. Its bound parameter has the name of the filter. Queries of
 # deals use these conditions to select hotels.
 CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "city": Hotel.city_folded == func.fold_case(bindparam("city")),

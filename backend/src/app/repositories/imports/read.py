@@ -115,14 +115,14 @@ class ImportReadRepository:
         return ImportRow(*row) if row else None
 
     async def next_rejects(self, import_id: int, after: int) -> RejectsChunk | None:
-        """Return the rejects of the next chunk with rejects after chunk `after`, or None."""
+        """Return the rejects of the first chunk with rejects after number `after`, or None."""
         parameters = {"import_id": import_id, "after": after}
         row = (await self._session.execute(_NEXT_REJECTS, parameters)).one_or_none()
         return RejectsChunk(*row) if row else None
 
 
 def _with_counters(imports: AnySelect) -> AnySelect:
-    """Add the columns of `ImportRow` that summarize an import's chunks to a SELECT of `_OWN`."""
+    """Extend a SELECT of `_OWN` with columns that summarize each import's chunks."""
     found = imports.subquery("found")
     sums = (
         select(

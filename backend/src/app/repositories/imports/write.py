@@ -51,7 +51,7 @@ _RUNNING = """
     WHERE id = :import_id AND attempt = :attempt AND state = 'running' FOR SHARE
 """
 
-# Uses clock_timestamp(), because now() is the start of this transaction, perhaps long ago.
+# Use clock_timestamp(), because now() is the start of this transaction, perhaps long ago.
 _NOTE_MERGED = text(
     """
     WITH ended AS (
@@ -204,7 +204,7 @@ class ImportWriteRepository:
         return {row.number: row.rejected_lines for row in found}
 
     async def delete_chunks(self, import_id: int) -> None:
-        """Delete the chunk records of an all-or-nothing import before a restart."""
+        """Delete the chunk records of an all-or-nothing import before it is loaded again."""
         await self._session.execute(_DELETE_CHUNKS, {"import_id": import_id})
 
     async def end_connections(self, name: str) -> None:
@@ -212,7 +212,7 @@ class ImportWriteRepository:
         await self._session.execute(_END_CONNECTIONS, {"name": name})
 
     async def cancel(self, import_id: int) -> bool:
-        """Cancel an unfinished import, so that no attempt can store anything for it any more."""
+        """Cancel an unfinished import. Its attempts can then store nothing more."""
         return await self._found(_CANCEL, {"import_id": import_id})
 
     async def _found(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
