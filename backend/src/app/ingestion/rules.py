@@ -120,7 +120,7 @@ def price() -> Rule:
 
 def calendar_date() -> Rule:
     """Return a rule for valid dates in the format `YYYY-MM-DD`."""
-    not_a_date = RejectReason("not_a_date", "must be a date as YYYY-MM-DD")
+    not_a_date = RejectReason("not_a_date", "must be a date in the format YYYY-MM-DD")
 
     def checked(value: str) -> RuleResult:
         if not _DATE.fullmatch(value):
@@ -147,7 +147,7 @@ def timestamp() -> Rule:
     Digits after the microseconds are dropped.
     """
     not_a_timestamp = RejectReason(
-        "not_a_timestamp", "must be a timestamp as YYYY-MM-DD HH:MM:SS or in ISO 8601"
+        "not_a_timestamp", "must be a timestamp in the format YYYY-MM-DD HH:MM:SS or ISO 8601"
     )
 
     def checked(value: str) -> RuleResult:

@@ -51,11 +51,11 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe": (os.mkfifo, "is a named pipe"),
     "socket": (make_socket, "is a socket"),
     "folder": (Path.mkdir, "is a folder"),
-    "notes": (lambda path: path.write_text("do not lose this"), "there is another file"),
-    "deals": (lambda path: path.write_text(as_csv([row(7)])), "there is another file"),
-    "binary": (lambda path: path.write_bytes(b"\xff\xfe\0\1" * 100), "there is another file"),
-    "one long line": (lambda path: path.write_text("x" * 200_000), "there is another file"),
-    "an open quote": (lambda path: path.write_text('"' + HEADER), "there is another file"),
+    "notes": (lambda path: path.write_text("do not lose this"), "not a rejects file"),
+    "deals": (lambda path: path.write_text(as_csv([row(7)])), "not a rejects file"),
+    "binary": (lambda path: path.write_bytes(b"\xff\xfe\0\1" * 100), "not a rejects file"),
+    "one long line": (lambda path: path.write_text("x" * 200_000), "not a rejects file"),
+    "an open quote": (lambda path: path.write_text('"' + HEADER), "not a rejects file"),
     "link to a device": (lambda path: path.symlink_to("/dev/full"), "is a device"),
 }
 

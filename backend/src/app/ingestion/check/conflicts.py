@@ -11,7 +11,7 @@ from app.ingestion.check.rejects import Reject
 from app.ingestion.check.validated_chunk import ColumnReason, Hotel, ValidatedChunk
 from app.ingestion.rules import RejectReason
 
-DUPLICATE_ID = RejectReason("duplicate_id", "another row of the file has this id and other content")
+DUPLICATE_ID = RejectReason("duplicate_id", "another row has the same id but different content")
 PHONE_CONFLICT = RejectReason(
     "phone_identity_conflict", "this phone belongs to a hotel of another name, city or country"
 )

@@ -49,7 +49,7 @@ def check_rejects_path(path: Path, source: Path) -> None:
         raise DealsError(f"{path}: the rejected rows would overwrite the file being loaded")
     if status.st_size and not _is_rejects_file(path):
         raise DealsError(
-            f"{path}: there is another file, which the rejected rows would replace; "
+            f"{path}: is not a rejects file, so the rejected rows must not replace it; "
             "move it away, or name another file (--rejects)"
         )
 

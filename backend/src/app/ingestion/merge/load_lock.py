@@ -99,5 +99,5 @@ async def exclusive_load(database: Database, name: str) -> AsyncIterator[LoadLoc
 async def _take_turn(connection: AsyncConnection) -> None:
     lock = {"lock": LOAD_LOCK}
     if not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), lock):
-        logger.warning("another load is running in this database; waiting for its end")
+        logger.warning("waiting for another load in this database to end")
         await connection.execute(text("SELECT pg_advisory_lock(:lock)"), lock)
