@@ -101,7 +101,6 @@ def generate(
 
 @contextmanager
 def _output(path: Path, *, compressed: bool) -> Iterator[Callable[[bytes], object]]:
-    """Open the file at `path`, and yield its `write` function."""
     with path.open("wb") as raw:
         if not compressed:
             yield raw.write

@@ -66,10 +66,7 @@ class HousekeepingRepository:
         return set(await self._session.scalars(_KNOWN_UPLOADS, {"names": list(names)}))
 
     async def remove_rejects(self, age: timedelta, batch: int) -> int:
-        """Delete rejects of imports that ended more than `age` ago.
-
-        Return the number of chunks whose rejects were deleted.
-        """
+        """Delete rejects of imports that ended more than `age` ago. Return the chunk count."""
         found = await self._session.execute(_REMOVE_REJECTS, {"age": age, "batch": batch})
         return len(found.all())
 

@@ -221,9 +221,6 @@ def with_total(
 
 
 def split_total(rows: Sequence[AnyRow]) -> tuple[int | None, Sequence[AnyRow]]:
-    """Split the result of a `with_total` statement into the total and the rows.
-
-    The rows still start with the total.
-    """
+    """Return the total and the rows of a `with_total` result. Each row starts with the total."""
     total = rows[0][0]
     return total, [] if rows[0][1] is None else rows

@@ -61,9 +61,6 @@ def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def first_rows(content: bytes, most: int) -> list[list[str]]:
-    """Parse at most `most` rows of a rejects file, and move the reasons to the front.
-
-    `content` must end at the end of a line.
-    """
+    """Parse up to `most` rows from complete lines of a rejects file. Put the reasons first."""
     rows = islice(csv_records(io.StringIO(content.decode(), newline="")), most)
     return [[*row[-len(REASONS) :], *row[: -len(REASONS)]] for row in rows]

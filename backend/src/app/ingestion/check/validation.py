@@ -167,10 +167,7 @@ def _escaped(texts: Texts) -> Texts:
 
 
 def _hashes(deals: Texts, good: Mapping[str, Texts], key: str) -> NDArray[np.uint64]:
-    """Return the SipHash of each row's content.
-
-    NUL separates the fields, because no field contains it.
-    """
+    """Return the SipHash of each row's fields, separated by NUL, which no field contains."""
     hotel = (good[name] for name in columns.HOTEL)
     whole = arrow_text.join("\0", deals, *hotel, good[CATEGORIES])
     values: NDArray[np.object_] = whole.to_numpy(zero_copy_only=False)

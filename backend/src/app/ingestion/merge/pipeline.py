@@ -104,10 +104,7 @@ class Load:
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def decide_in_turn(self, checked: ValidatedChunk, known: KnownHotels) -> Decision:
-        """Decide which rows of a chunk to store, claim their ids, and write the rejects.
-
-        Chunks must be passed in file order.
-        """
+        """Decide which rows of the next chunk to store, claim their ids, and write the rejects."""
 
         def work() -> Decision:
             decision = decide(checked, known, self.seen.find(checked.ids))

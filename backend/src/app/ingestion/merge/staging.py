@@ -71,10 +71,7 @@ class Staging:
         return _hotel_ids(await self._fetch(sql.FIND_HOTELS, phones, names, cities, countries))
 
     async def add_hotels(self, hotels: Sequence[Hotel]) -> dict[Hotel, int]:
-        """Insert hotels and return the inserted ones with their ids.
-
-        Hotels that conflict with a stored hotel are skipped.
-        """
+        """Insert hotels that conflict with no stored hotel, and map the inserted ones to ids."""
         return _hotel_ids(await self._fetch(sql.ADD_HOTELS, *_parts(hotels))) if hotels else {}
 
     async def lock_hotels(self, ids: Collection[int]) -> dict[Hotel, int]:

@@ -141,7 +141,6 @@ def _without_surplus(record: Record, width: int) -> Record:
 
 
 def _frame(records: Sequence[Record], width: int) -> pd.DataFrame:
-    """Convert records with `width` fields each to a frame of text columns."""
     fields = [record.fields for record in records]
     columns = zip(*fields, strict=True) if fields else ((),) * width
     return pd.DataFrame(

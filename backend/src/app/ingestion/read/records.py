@@ -37,11 +37,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive records that start in line `line`.
-
-    If they are simple, `text` holds their text and `records` is None. If not, `records` holds the
-    parsed records.
-    """
+    """Consecutive records from line `line`: simple records as `text`, others as `records`."""
 
     line: int
     text: bytes

@@ -63,8 +63,7 @@ def prefix_query(words: str) -> str:
 def average_with_pending() -> ColumnElement[Any]:
     """Return a hotel's average star rating, including the running transaction's own changes.
 
-    The table `hotel_changes` holds the changes until the commit adds them to the totals
-    (docs/adr/0002).
+    The table `hotel_changes` holds these changes until the commit (docs/adr/0002).
     """
 
     def pending(column: ColumnElement[int]) -> ColumnElement[Any]:
