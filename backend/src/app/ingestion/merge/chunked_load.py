@@ -71,7 +71,7 @@ class ChunkLoad(Load):
         self.seen.add(chunk.ids[free[first]], chunk.hashes[free[first]])
 
     async def _store(self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult) -> None:
-        """Merge accepted rows in one transaction. Retry it if another writer has interfered.
+        """Merge accepted rows in one transaction. Retry after a conflict with another writer.
 
         Raises:
             ConflictError: all attempts conflicted with other writers.

@@ -8,7 +8,7 @@ from typing import Any, Self
 class TaskLimiter:
     """A group of at most `width` running tasks.
 
-    At the end of its `with` block, it waits for all tasks. After an error, it cancels them.
+    The end of the `with` block waits for all tasks. An error in the block cancels them.
     """
 
     def __init__(self, width: int) -> None:

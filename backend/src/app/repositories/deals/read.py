@@ -80,7 +80,7 @@ def _page_statement(
 
 
 def sort_value(deal: DealResponse, field: str) -> Any:
-    """Return the value of a sort field. A price, which is text, becomes a `Decimal`."""
+    """Return the value of a sort field. Prices are converted from text to `Decimal`."""
     if field == "price_per_night":
         return Decimal(deal["price_per_night"])
     return {**deal}[field]

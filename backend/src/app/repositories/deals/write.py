@@ -108,7 +108,7 @@ class DealWriteRepository:
 
 
 def _update(values: Mapping[str, Any]) -> TextClause:
-    """Build an UPDATE of these columns and the version. The trigger ignores categories."""
+    """Build an UPDATE. It sets the version itself, because the trigger ignores categories."""
     changes = [f"{name} = {parameter(name)}" for name in values if name in SETTABLE]
     links = _RELINK if "categories" in values else ""
     return text(
