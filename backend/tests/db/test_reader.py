@@ -69,6 +69,18 @@ async def test_reader_statements_are_counted_on_success_and_failure(database: Da
     assert statistics.seconds > 0
 
 
+async def test_statement_of_lost_connection_ends_at_server(database: Database) -> None:
+    """PostgreSQL looks for the client, because a cancel request can be lost."""
+    interval = text("SELECT current_setting('client_connection_check_interval')")
+
+    read = await database.reader.row(interval)
+    async with database.uow.begin() as session:
+        written = (await session.execute(interval)).one()
+
+    assert read is not None
+    assert (tuple(read), tuple(written)) == (("1s",), ("1s",))
+
+
 SLEEP = "SELECT pg_sleep(600)"
 RUNNING_SLEEPS = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"

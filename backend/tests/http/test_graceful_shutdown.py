@@ -103,10 +103,14 @@ async def test_event_stream_client_disconnects_ends_listen(
 
 
 async def test_on_server_stop_without_uvicorn_keeps_signal_handlers() -> None:
-    """In tests the signals do not belong to the application."""
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with on_server_stop(ShutdownHooks(begin=lambda: None, end=lambda: None)):
-        during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    """Without a handler of a server, the signals do not belong to the application."""
+    handler_of_runner = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        with on_server_stop(ShutdownHooks(begin=lambda: None, end=lambda: None)):
+            during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    finally:
+        signal.signal(signal.SIGTERM, handler_of_runner)
 
     assert during == before
 

@@ -21,6 +21,7 @@ from app.observability.sql_statistics import count_statements
 # Connections for reads by the ORM. Three suffice, because each read takes about a millisecond.
 READ_SESSIONS = 3
 _IDLE_SECONDS = 30.0
+_CLIENT_CHECK_SECONDS = 1.0
 # The driver's timeout is this much longer than the server's, and takes effect only if the server
 # hangs.
 _GRACE_SECONDS = 0.5
@@ -154,6 +155,9 @@ def _connect_args(
         # The service leaves no transaction idle on purpose. The timeout releases the locks of a
         # process that freezes inside a transaction.
         "idle_in_transaction_session_timeout": _milliseconds(max(statement_timeout, _IDLE_SECONDS)),
+        # A cancel request that reaches the server before the statement starts is lost. The server
+        # then ends the statement because its client is gone (PostgreSQL 14).
+        "client_connection_check_interval": _milliseconds(_CLIENT_CHECK_SECONDS),
         "lock_timeout": _milliseconds(settings.db_lock_timeout),
         **server_settings,
     }
