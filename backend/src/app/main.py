@@ -1,4 +1,4 @@
-"""The composition root of the HTTP application: it connects all parts of the service."""
+"""Composition root of the HTTP application: wires settings, services, routes and middleware."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -40,9 +40,7 @@ _ROUTERS = (deals, hotels, bulk, exports, categories, imports, health)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application with these settings.
-
-    The lifespan of the application opens and closes the connection pools.
+    """Create the application. Its lifespan opens and closes the connection pools.
 
     Raises:
         ConfigurationError: the signing key is missing, or the settings of the upload store are
@@ -53,14 +51,14 @@ def create_app(settings: Settings) -> FastAPI:
     app = DocumentedAPI(
         lifespan=_lifespan(settings, upload_store(settings), cursors, limiter),
         redirect_slashes=False,
-        # FastAPI exports a span of each request if OTEL_EXPORTER_OTLP_ENDPOINT is set.
+        # FastAPI exports a span for each request if OTEL_EXPORTER_OTLP_ENDPOINT is set.
         telemetry={"tracing": is_traced(), "metrics": False, "logs": False, "auto_configure": True},
     )
     for module in _ROUTERS:
         app.include_router(module.router)
     app.router.routes.extend([*web_routes, *_metrics_routes(settings)])
     arrival = settings.request_arrival_timeout
-    # The middleware that is added last is the outermost.
+    # Each middleware wraps those that are added before it.
     app.add_middleware(
         RequestMiddleware,
         body=BodyLimit(settings.max_body_bytes, arrival),
@@ -78,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         headers=security_headers(settings.hsts_seconds),
     )
     if settings.cors_origins:
-        # CORS is outside all middleware that returns errors, so that pages can read the errors.
+        # CORS wraps all other middleware, so that web pages can also read the errors they return.
         allow_origins(app, settings.cors_origins)
     exception_handlers.install(app)
     return app
@@ -96,7 +94,7 @@ async def _metrics(request: Request) -> Response:
 def _lifespan(
     settings: Settings, uploads: UploadStore, cursors: CursorCodec, limiter: ConcurrencyLimiter
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return a lifespan that opens the database, the services and the metrics server."""
+    """Return a lifespan that opens and closes the database, services and metrics server."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -123,9 +121,9 @@ def _lifespan(
 
 
 def app_from_environment() -> FastAPI:
-    """Return the application with settings from the environment.
+    """Create the application with settings from the environment.
 
-    Server processes that import the factory by name call this.
+    Called by server processes, which import this factory by name.
     """
     settings = load_settings()
     configure_logging(settings)

@@ -24,10 +24,9 @@ class MediaType:
 
 
 def best_media_type(accept: str, offered: Sequence[MediaType]) -> MediaType | None:
-    """Return the offered type with the highest weight in `Accept`, or None if it accepts none.
+    """Return the offered type with the highest weight in `Accept`, or None if it excludes all.
 
-    Among equal weights the first offered type wins. Without a valid range in `Accept` all offered
-    types have equal weight.
+    The first offered type wins if weights are equal or `Accept` contains no valid range.
     """
     ranges = _weighted(accept)
     if not ranges:
@@ -38,7 +37,7 @@ def best_media_type(accept: str, offered: Sequence[MediaType]) -> MediaType | No
 
 
 def takes_gzip(accept_encoding: str) -> bool:
-    """Return whether the client accepts gzip and prefers it to `identity` or is indifferent."""
+    """Return whether the client accepts gzip and gives it at least the weight of `identity`."""
     weights = {name: weight for name, _, weight in _weighted(accept_encoding)}
     otherwise = weights.get("*", 0.0)
     gzip = max(weights.get("gzip", otherwise), weights.get("x-gzip", 0.0))
@@ -49,7 +48,7 @@ _Range = tuple[str, dict[str, str], float]
 
 
 def _weighted(header: str) -> list[_Range]:
-    """Return names, parameters and weights of a header's elements. Skip malformed elements."""
+    """Parse a header's elements into names, parameters and weights. Skip malformed elements."""
     found = []
     for element in header.lower().split(","):
         name, *rest = (part.strip() for part in element.split(";"))
@@ -64,7 +63,7 @@ def _weighted(header: str) -> list[_Range]:
 
 
 def _weight(ranges: Sequence[_Range], offered: MediaType) -> float:
-    """Return the weight of the most specific range that matches the offered type, or 0."""
+    """Return the weight of the most specific range that matches `offered`, or 0 if none does."""
     kind = offered.name.partition("/")[0]
     specific = {"*/*": 0, f"{kind}/*": 1, offered.name: 2}
     matching = [

@@ -1,13 +1,13 @@
-"""A Starlette path convertor that keeps deal ids and the names of other routes apart."""
+"""A Starlette path convertor for deal ids."""
 
 from starlette.convertors import Convertor, register_url_convertor
 
 
 class _DealSegment(Convertor[str]):
-    """A path segment with a deal's id, which matches no name of another route under `/deals`.
+    """A convertor that matches every path segment except the names of other `/deals` routes.
 
     With Starlette's default convertor `PATCH /deals/stats` would match the route that changes a
-    deal. The response would then not be 405, and `Allow` would list PATCH.
+    deal. The response would not be a 405, and `Allow` would list PATCH.
     """
 
     regex = "(?!(?:bulk|export|stats)$)[^/]+"

@@ -1,9 +1,9 @@
 """Entity tags (RFC 9110, section 8.8.3) of deals and hotels.
 
-A tag is `"<version>.<digest of the body>"`. The body of a deal includes its hotel, whose average
-stars change without a new version of the deal. `If-None-Match` compares the whole tag, because a
-body with an old average is stale. `If-Match` compares only the version, because a new average is no
-conflict.
+A tag is `"<version>.<digest of the body>"`. A deal's body includes the average stars of its hotel,
+which change without a new version of the deal. A client's copy with an old average is stale, so
+`If-None-Match` compares the whole tag. A new average does not conflict with a write, so `If-Match`
+compares only the version.
 """
 
 import re
@@ -13,7 +13,7 @@ _TAG = re.compile(r'"(\d{1,10})\.[0-9a-f]{16}"', re.ASCII)
 
 
 def etag(version: int, body: bytes) -> str:
-    """Return the entity tag of a body."""
+    """Return the entity tag for a response body and the version of its resource."""
     return f'"{version}.{blake2b(body, digest_size=8).hexdigest()}"'
 
 
@@ -24,7 +24,10 @@ def etag_matches(if_none_match: str, tag: str) -> bool:
 
 
 def parse_if_match(if_match: str | None) -> frozenset[int] | None:
-    """Return the versions that `If-Match` accepts, or None for any. Ignore malformed tags."""
+    """Return the versions that `If-Match` accepts, or None if it accepts every version.
+
+    Malformed tags are ignored.
+    """
     if if_match is None:
         return None
     candidates = [candidate.strip() for candidate in if_match.split(",")]

@@ -1,7 +1,7 @@
 """Graceful shutdown: hooks that run when the server is told to stop.
 
-A server ends the application's lifespan after the last response. An open event stream would delay
-that forever, so the application handles the signal itself and ends its streams.
+uvicorn waits for all responses before it ends the application's lifespan. It would wait forever for
+an open event stream, so the application handles the signal itself and ends its streams.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from types import FrameType
 
 @dataclass(frozen=True)
 class ShutdownHooks:
-    """Functions to call when the server is told to stop.
+    """Functions to call when the process receives a stop signal.
 
-    `begin` is called at once. The server continues for `delay` seconds. Then `end` is called and
-    the server stops. A second signal skips the rest of the delay.
+    `begin` is called at once. The server keeps serving for `delay` seconds. After the delay `end`
+    is called and the server stops. A second signal skips the rest of the delay.
     """
 
     begin: Callable[[], None]
@@ -28,9 +28,9 @@ class ShutdownHooks:
 
 @contextmanager
 def on_server_stop(hooks: ShutdownHooks) -> Iterator[None]:
-    """Call the hooks in the event loop before the server's own handlers of SIGTERM and SIGINT.
+    """Call the hooks on SIGTERM and SIGINT, in the event loop, before the server's own handlers.
 
-    Without a Python handler of SIGTERM, or outside the main thread, signal handling is unchanged.
+    Signal handling is unchanged outside the main thread, or if SIGTERM has no Python handler.
     """
     relay = SignalRelay(asyncio.get_running_loop(), hooks)
     if threading.current_thread() is threading.main_thread() and relay.listen(signal.SIGTERM):
@@ -51,7 +51,10 @@ class SignalRelay:
         self._servers: dict[int, Callable[[int, FrameType | None], object]] = {}
 
     def listen(self, number: signal.Signals) -> bool:
-        """Replace the handler of a signal. Return False and change nothing if there is none."""
+        """Replace a signal's handler.
+
+        If the signal has no Python handler, leave it unchanged and return False.
+        """
         handler = signal.signal(number, self._receive)
         if callable(handler):
             self._servers[number] = handler
@@ -76,7 +79,7 @@ class SignalRelay:
             self._end(number)
 
     def _end_unless_done(self, number: int) -> None:
-        # After a second signal `_end` has already run. A repeated call of uvicorn's handler would
+        # If a second signal came, `_end` has already run. Calling uvicorn's handler again would
         # force an immediate stop.
         if self._signals == 1:
             self._end(number)

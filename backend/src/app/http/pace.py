@@ -1,13 +1,13 @@
-"""A limit on the rate of an event, by delays."""
+"""Rate limiting that delays events."""
 
 import time
 from collections.abc import Callable
 
 
 class Pace:
-    """A schedule of `per_second` events, with `burst` immediate events after a pause.
+    """A rate limiter for `per_second` events, which allows `burst` events at once after a pause.
 
-    An early event is delayed, by `longest` seconds at most.
+    It delays an event by at most `longest` seconds.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Pace:
         self._next = 0.0
 
     def next_delay(self) -> float:
-        """Return the seconds until the next event may happen."""
+        """Schedule one event and return its delay in seconds."""
         now = self._clock()
         due = max(self._next, now - self._burst_seconds) + self._interval
         self._next = min(due, now + self._longest)

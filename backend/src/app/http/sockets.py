@@ -6,7 +6,7 @@ import sys
 
 from app.core.errors import ConfigurationError
 
-# Connections that may wait for the server to accept them. The kernel may lower this number.
+# Maximum number of connections that wait to be accepted. The kernel may lower it.
 _BACKLOG = 2048
 # Errors for an address that the machine does not have, such as ::1 without IPv6.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -19,19 +19,20 @@ _LONGEST_STALL = 2**31 - 1
 def listen(
     host: str, port: int, setting: str, *, shared: bool = False, stall_timeout: float | None = None
 ) -> list[socket.socket]:
-    """Listen on each address of the host. Clients can connect before the server starts.
+    """Listen on each address of `host`, so that clients can connect before the server starts.
 
-    With `shared`, other processes of the service can listen on the same port. If a client reads
-    nothing for `stall_timeout` seconds while data waits for it, Linux ends its connection.
+    With `shared`, other processes of the service can listen on the same port. Linux ends the
+    connection of a client that reads none of its pending data for `stall_timeout` seconds.
 
     Raises:
-        ConfigurationError: the service cannot listen on this address; the message names `setting`.
+        ConfigurationError: the service cannot listen on this address. The message tells the
+            operator to change `setting`.
     """
     found: list[socket.socket] = []
     missing: OSError | None = None
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # Remove duplicates, which occur if /etc/hosts lists a name twice.
+        # Remove duplicates: /etc/hosts may list a name twice.
         for family, kind, protocol, _, address in dict.fromkeys(addresses):
             listening = socket.socket(family, kind, protocol)
             found.append(listening)
@@ -54,7 +55,7 @@ def listen(
 
 
 def base_url(host: str, port: int) -> str:
-    """Return the base URL of a server for a browser."""
+    """Return the URL of a server, with an IPv6 address in brackets."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -76,7 +77,7 @@ def _listen_there(
 
 
 def require_free_port(host: str, port: int, setting: str = "--port") -> None:
-    """Check that a port is free before a command does other work.
+    """Check that a command can listen on a port, before the command does other work.
 
     Raises:
         ConfigurationError: the service cannot listen on this address.

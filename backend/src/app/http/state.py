@@ -1,4 +1,4 @@
-"""The state of the application: services that live as long as the process."""
+"""Application state: the services that live as long as the process."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -25,10 +25,9 @@ from app.services.support.cursors import CursorCodec
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """The services that need no request's transaction, and the settings that routes read.
+    """Services that are created once and serve all requests, and settings that routes read.
 
-    The services are created once, so that requests do not pay for it. `export_stall_timeout` is in
-    seconds.
+    `export_stall_timeout` is in seconds.
     """
 
     uow: UnitOfWork
@@ -53,7 +52,7 @@ class ServiceState:
         imports: ImportService,
         limiter: ConcurrencyLimiter,
     ) -> Self:
-        """Create the services on the open pools of `database`."""
+        """Create services that use the open connection pools of `database`."""
         reader = database.reader
         patience = settings.db_health_timeout
         backlog = BacklogService(database.uow, settings.worker_heartbeat, patience)

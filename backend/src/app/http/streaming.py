@@ -1,4 +1,4 @@
-"""Streamed responses: the body is sent while it is produced."""
+"""Responses that send their body while they produce it."""
 
 import asyncio
 import logging
@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
-# Bytes per message. Smaller messages cost more CPU. A slow client must read a whole message within
-# the stall timeout.
+# Size of a message in bytes. Smaller messages cost more CPU. With larger messages slow clients
+# exceed the stall timeout, which applies to each message.
 _PIECE = 64 * 1024
 # zlib's window bits for the gzip format, and a compression level that keeps up with the database.
 _GZIP = 31
@@ -23,16 +23,16 @@ _LEVEL = 4
 
 
 class ClientStalledError(Exception):
-    """An error for a client that has read nothing within the stall timeout."""
+    """A client's failure to read a message of the body within the stall timeout."""
 
 
 class StreamedResponse(Response):
-    """A response that produces its body while it is sent, with back-pressure from the client.
+    """A response that produces its body while it is sent, no faster than the client reads.
 
-    The response starts with the first piece of the body. An error before that becomes an ordinary
-    error response. A later error leaves the body incomplete: the server closes the connection
-    without the last chunk, so that the client can detect it. The response ends at once if the
-    client disconnects or reads nothing for `patience` seconds. `HEAD` produces no body.
+    An error before the first piece of the body becomes an ordinary error response. After a later
+    error the server closes the connection without the last chunk, so that the client detects the
+    incomplete body. The response ends early if the client disconnects or reads nothing for
+    `patience` seconds. A `HEAD` request produces no body.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class StreamedResponse(Response):
             if work.done():
                 _report(work, body, scope["state"]["request_id"])
             else:
-                # Raise an error of the request's own body, if there is one.
+                # Raise any error from receiving the request's body.
                 gone.result()
                 logger.info("client disconnected, request %s", scope["state"]["request_id"])
         finally:
@@ -79,7 +79,7 @@ class StreamedResponse(Response):
 
 
 def _report(work: asyncio.Future[None], body: "_Body", request_id: str) -> None:
-    """Raise an error from before the start of the response. Log a later one."""
+    """Raise the error of `work` if the response has not started, and log it if it has."""
     error = work.exception()
     if error is None:
         return
@@ -99,7 +99,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 class _Body:
-    """A buffer that collects the body in pieces, compresses them and sends them."""
+    """A buffer that splits the body into pieces, compresses them if required, and sends them."""
 
     def __init__(self, response: Response, send: Send, patience: float, *, gzip: bool) -> None:
         self.started = False
@@ -113,14 +113,14 @@ class _Body:
         """Add content to the buffer and send all full pieces.
 
         Raises:
-            ClientStalledError: the client reads nothing.
+            ClientStalledError: the client has not read a piece within the stall timeout.
         """
         self._waiting += content
         while len(self._waiting) >= _PIECE:
             piece = bytes(self._waiting[:_PIECE])
             del self._waiting[:_PIECE]
             if self._compressor is not None:
-                # Compression takes a millisecond or two. In a thread it does not delay requests.
+                # Compression takes a millisecond or two. A thread keeps the event loop free.
                 piece = await asyncio.to_thread(self._compressor.compress, piece)
             if piece:
                 await self._send(piece)

@@ -1,4 +1,4 @@
-"""The uploaded file of a request: its accepted formats, and its bytes as a stream."""
+"""Uploaded files: the accepted media types, and the content as a stream."""
 
 import unicodedata
 from collections.abc import AsyncIterator
@@ -13,8 +13,8 @@ from app.core.errors import InvalidInputError, UnsupportedMediaTypeError
 from app.core.limits import MAX_FILE_NAME_LENGTH
 from app.http.multipart import FILE, FilePart
 
-# Media types of a file that is the whole body. The alternative is `multipart/form-data`. The loader
-# ignores the type and recognizes gzip by its first bytes.
+# Media types of a request whose body is the file, without a form around it. The loader ignores them
+# and recognizes gzip by the file's first bytes.
 RAW_TYPES = (
     "text/csv",
     "application/csv",
@@ -23,20 +23,21 @@ RAW_TYPES = (
     "application/octet-stream",
 )
 FORM_TYPE = "multipart/form-data"
-# A CSV with `Content-Encoding: gzip` has the same bytes as a .csv.gz file and is stored as one.
+# A CSV body with `Content-Encoding: gzip` has the bytes of a .csv.gz file and is stored unchanged.
 _RAW_ENCODINGS = {"", "identity", "gzip", "x-gzip"}
 _NO_ENCODING = {"", "identity"}
 
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """An uploaded file, whose content can be read once.
+    """An uploaded file. Its content can be read once.
 
-    `name` is the client's name for the file, for information only. It has up to 255 characters, no
-    control or formatting characters and no folders. It is not unique and never part of a path.
-    `content` raises an error if the upload fails, so that its consumer stores nothing. The error is
-    `InvalidInputError` for an empty file, for a client that disconnects or sends less than it
-    declared, and for an invalid form. It is a 413 for a file that is too large.
+    `name` is the client's name for the file, for display only: it is not unique and never part of a
+    path. It has up to 255 characters, without folders, control and formatting characters.
+
+    Reading `content` raises an error if the upload fails, so that the service does not store the
+    file. An `InvalidInputError` reports an empty file, an invalid form, a client that disconnected,
+    or a size that differs from the declared one. A file that is too large gets a 413.
     """
 
     name: str | None
@@ -44,7 +45,7 @@ class UploadedFile:
 
 
 async def uploaded_file(request: Request) -> UploadedFile:
-    """Return the file of a request. In a form, read up to the content of the file.
+    """Return the file that a request sends as its body or in a form.
 
     Raises:
         UnsupportedMediaTypeError: the body has an unsupported media type or encoding.
@@ -77,9 +78,9 @@ Uploaded = Annotated[UploadedFile, Depends(uploaded_file)]
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body as it arrives and check it against the declared length.
+    """Yield the blocks of the body as they arrive, and check their total size.
 
-    uvicorn detects most truncated bodies. A proxy or another server may not.
+    uvicorn detects most truncated bodies, but a proxy or another server may not.
     """
     declared = request.headers.get("content-length")
     received = 0
