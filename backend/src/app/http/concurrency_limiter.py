@@ -1,24 +1,24 @@
 """The limit on in-flight requests in one process.
 
-An overloaded process that admits every request makes all clients wait until they time out. This
-service admits requests up to a limit and refuses further ones at once. Clients can retry later.
+If an overloaded process admitted every request, all clients would wait until they time out. With a
+limit, admitted requests stay fast. Other requests are refused at once, and clients can retry them.
 """
 
 import re
 
 from app.observability import metrics
 
-# Exports, uploads and event streams take long but use little CPU. Health checks must get an answer
-# under overload.
+# Requests that are always admitted. Exports, uploads and event streams take long but use little
+# CPU. Health checks must work under overload.
 _UNCOUNTED = re.compile(
     r"POST /imports|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)", re.ASCII
 )
-# Prefixes of these paths. A path without one of them skips the regular expression.
+# The prefixes of these requests' paths. Paths with other prefixes skip the regular expression.
 _PERHAPS_UNCOUNTED = ("/health", "/imports", "/deals/export")
 
 
 class ConcurrencyLimiter:
-    """The number of in-flight requests in a process, and its limit.
+    """A counter of the in-flight requests in a process, limited to `most`.
 
     Requests for the path `also_uncounted` are always admitted.
     """
@@ -47,7 +47,7 @@ class ConcurrencyLimiter:
         return True
 
     def release(self) -> None:
-        """Return one slot to the limiter."""
+        """Free the slot of a request that has ended."""
         self.in_progress -= 1
 
     def drain(self) -> None:

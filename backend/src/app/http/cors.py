@@ -1,4 +1,4 @@
-"""CORS: requests from pages of other origins (`CORS_ORIGINS`)."""
+"""CORS: requests from web pages of other origins, which `CORS_ORIGINS` lists."""
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -16,9 +16,9 @@ _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 
 
 def allow_origins(app: Starlette, origins: tuple[str, ...]) -> None:
-    """Allow pages of these origins to call the API.
+    """Allow web pages of these origins to call the API.
 
-    Credentials mode stays off, because clients send API keys in headers, not in cookies.
+    `allow_credentials` stays off, because the service uses no cookies. API keys are in headers.
     """
     app.add_middleware(
         CORSMiddleware,

@@ -19,18 +19,18 @@ from app.services.support.preconditions import VersionPrecondition
 
 
 async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
-    """Yield a session. Commit after the route has run and before the response is sent."""
+    """Yield a session. Commit it after the route has returned, before the response is sent."""
     async with service_state(request).uow.begin() as session:
         yield session
 
 
-# scope="function" commits before the response is sent. By default FastAPI runs the code after
-# `yield` when the response has been sent, so a failed commit could follow a 201.
+# `scope="function"` commits before the response is sent. By default FastAPI would commit later, and
+# a commit could fail after the client has received a 201.
 DB = Annotated[AsyncSession, Depends(get_db, scope="function")]
 
 
 async def get_read_db(request: Request) -> AsyncIterator[AsyncSession]:
-    """Yield a session that only reads, from the replica if there is one."""
+    """Yield a session for reads. It uses the replica if one is configured."""
     async with service_state(request).reads.begin() as session:
         yield session
 
@@ -41,7 +41,7 @@ ReadDB = Annotated[AsyncSession, Depends(get_read_db, scope="function")]
 _bearer = HTTPBearer(
     auto_error=False,
     description="An API key in `Authorization: Bearer KEY`. The operator of the service creates "
-    "keys by `deals keys create`.",
+    "keys with `deals keys create`.",
 )
 _header = APIKeyHeader(
     name="X-API-Key",
@@ -55,7 +55,7 @@ async def get_actor(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     header: Annotated[str | None, Security(_header)],
 ) -> Actor:
-    """Return the actor of the request's API key. In development a key is optional.
+    """Authenticate a request by its API key. In development the key is optional.
 
     Raises:
         UnauthorizedError: the key is invalid, or missing in production.
@@ -70,7 +70,7 @@ async def get_actor(
 
 
 async def require_deal_write(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
-    """Require a key that may write deals and hotels.
+    """Require an API key with permission to write deals and hotels.
 
     Raises:
         ForbiddenError: the key lacks the scope.
@@ -80,7 +80,7 @@ async def require_deal_write(actor: Annotated[Actor, Depends(get_actor)]) -> Act
 
 
 async def json_body(request: Request) -> None:
-    """Require a JSON content type, so that another format gets a 415 and not a 422.
+    """Require a JSON content type, so that other formats get a 415 instead of a 422.
 
     Raises:
         UnsupportedMediaTypeError: the content type is not JSON.
@@ -94,13 +94,13 @@ async def get_if_match_versions(
     if_match: Annotated[
         OptionalParam[str],
         Header(
-            description="An `ETag` of the resource: the request succeeds only if the resource "
-            "still has this version. Otherwise the response is 412.",
+            description="An `ETag` of the resource. If the resource no longer has this version, "
+            "the response is 412.",
             examples=['"1.8e553dacda25a50f"'],
         ),
     ] = None,
 ) -> VersionPrecondition:
-    """Return the precondition of `If-Match` (RFC 9110, section 13.1.1)."""
+    """Parse `If-Match` into a precondition (RFC 9110, section 13.1.1)."""
     return VersionPrecondition(parse_if_match(if_match))
 
 
@@ -111,14 +111,14 @@ async def get_idempotent_request(
         OptionalParam[str],
         Header(
             pattern=r"^[!-~]{1,255}$",
-            description="A unique value that the client chooses. If the client sends the request "
-            "again with the same key and body within 24 hours, it gets the first response and the "
-            "service does nothing twice.",
+            description="A unique value that the client chooses. If the client repeats the request "
+            "with the same key and body within 24 hours, it gets the first response again and the "
+            "service changes nothing.",
             examples=["5f1c-0001"],
         ),
     ] = None,
 ) -> IdempotentRequest:
-    """Return the request with its idempotency key, if it has one."""
+    """Return the body and the optional idempotency key of a request."""
     route = f"{request.method} {request.scope['route'].path}"
     identity = KeyIdentity(route, actor.name, idempotency_key) if idempotency_key else None
     return IdempotentRequest(identity, await request.body())
@@ -131,7 +131,7 @@ RequireDealWrite = Depends(require_deal_write)
 
 
 async def require_import_write(actor: Annotated[Actor, Depends(get_actor)]) -> Actor:
-    """Require a key that may import files and read imports.
+    """Require an API key with permission to import files and read imports.
 
     Raises:
         ForbiddenError: the key lacks the scope.
@@ -141,7 +141,7 @@ async def require_import_write(actor: Annotated[Actor, Depends(get_actor)]) -> A
 
 
 async def require_import_read(request: Request) -> Actor:
-    """Require a key that may read imports, in a Starlette route without FastAPI dependencies.
+    """Require permission to read imports in a Starlette route, which has no dependencies.
 
     Raises:
         UnauthorizedError: the key is invalid, or missing in production.
@@ -157,10 +157,10 @@ ImportingActor = Annotated[Actor, RequireImportWrite]
 
 
 async def reject_query_params(request: Request) -> None:
-    """Refuse all query parameters, so that a mistyped parameter is not ignored.
+    """Reject query parameters in a route that has none, so that it does not ignore a mistake.
 
     Raises:
-        InvalidInputError: the request has parameters; `details` name them.
+        InvalidInputError: the request has query parameters, which `details` lists.
     """
     # A query string such as `?&` has no parameters and is accepted.
     if request.scope["query_string"] and (names := list(request.query_params)):
@@ -168,5 +168,5 @@ async def reject_query_params(request: Request) -> None:
         raise InvalidInputError(details=[error_detail(each) for each in problems[:MAX_DETAILS]])
 
 
-# A function is cheaper than an empty pydantic model, which costs as much as a model with fields.
+# An empty pydantic model would do the same, but cost as much per request as a model with fields.
 NoQueryParameters = Annotated[None, Depends(reject_query_params)]

@@ -1,4 +1,4 @@
-"""Exception handlers that put all errors of services, validation and Starlette in one envelope."""
+"""Exception handlers that convert errors of the service and of frameworks to one JSON envelope."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -31,7 +31,7 @@ _CODES = {
 
 
 class FrameworkError(AppError):
-    """An error that Starlette raises, such as an unknown path or a wrong method."""
+    """An error that Starlette raises, for example for an unknown path or a wrong method."""
 
     def __init__(self, status: int) -> None:
         # Starlette returns 400 for a body that cannot be parsed. The API uses 422 for every invalid
@@ -44,7 +44,7 @@ class FrameworkError(AppError):
 def envelope(
     request_id: str, error: AppError, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return the response for `error`."""
+    """Convert `error` to a JSON response with the headers that its status requires."""
     response = Response(
         to_json(error_envelope(error, request_id)),
         status_code=error.status,
@@ -60,7 +60,7 @@ def envelope(
 
 
 def internal_error(request_id: str) -> Response:
-    """Return a 500 without the cause, which is in the log under the same request id."""
+    """Return a 500 without the cause. The log contains the cause under the same request id."""
     return envelope(request_id, AppError())
 
 
@@ -72,7 +72,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _app_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AppError)  # noqa: S101 - narrows what the registry guarantees
+    assert isinstance(error, AppError)  # noqa: S101 - for mypy, the registration guarantees it
     return envelope(request.state.request_id, error)
 
 

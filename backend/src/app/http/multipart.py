@@ -13,19 +13,19 @@ from python_multipart.multipart import parse_options_header
 from app.core.errors import InvalidInputError
 
 FILE = "file"
-# The boundary of RFC 2046, section 5.1.1, without spaces.
+# A boundary as in RFC 2046, section 5.1.1, but without spaces.
 _BOUNDARY = re.compile(rb"[A-Za-z0-9'()+_,./:=?-]{1,70}")
 # Values of Content-Transfer-Encoding that mean "not encoded" (RFC 7578, section 4.7).
 _AS_IT_IS = {b"7bit", b"8bit", b"binary"}
 
 
 class FilePart:
-    """The part named `file`, which must be the only part of the body.
+    """The only part of a form. It must have the name `file`.
 
-    `open` reads its headers, then `content` yields its bytes. Memory holds only the current block.
-    Reading raises an `InvalidInputError` for a missing file, a second part, a part with another
-    name, too many or too long headers, or a missing end boundary. Bytes after the end boundary are
-    ignored, as the RFC requires.
+    `open` reads the part's headers. After that, `content` yields its bytes and keeps only the
+    current block in memory. Both raise an `InvalidInputError` for a missing file, a second part, a
+    part with another name, too many or too long headers, or a missing end boundary. Bytes after the
+    end boundary are ignored, as the RFC requires.
     """
 
     def __init__(self, boundary: bytes | None, body: AsyncIterator[bytes]) -> None:
@@ -54,7 +54,7 @@ class FilePart:
         )
 
     async def open(self) -> None:
-        """Read up to the start of the content and set `filename` if the part has one."""
+        """Read the part's headers and set `filename` if they contain a file name."""
         async for block in self._body:
             self._parse(block)
             if self._in_content or self._at_end:
@@ -63,7 +63,7 @@ class FilePart:
             raise InvalidInputError(f"The form has no part named {FILE!r}")
 
     async def content(self) -> AsyncIterator[bytes]:
-        """Yield the blocks of the file. Raise an error if the file is cut off."""
+        """Yield the blocks of the file. Raise an `InvalidInputError` if the form is incomplete."""
         for found in self._taken():
             yield found
         async for block in self._body:

@@ -1,6 +1,6 @@
-"""The OpenAPI document: its general texts, and corrections to FastAPI's output.
+"""The OpenAPI document: its introduction, and corrections to FastAPI's output.
 
-The texts of an operation are in its router. The texts of a field are in its schema.
+Routers describe the operations, and schemas describe the fields.
 """
 
 from http import HTTPStatus
@@ -13,50 +13,51 @@ from app.schemas.common import NULL
 
 DESCRIPTION = """\
 A deal is an offer of a hotel: one type of room, for given nights, at a discount from its original \
-price. Each deal belongs to a hotel and has up to 20 categories. Averages, totals and numbers of \
-deals are always exact. Clients can write single deals, write up to 1,000 deals in one request, or \
-upload a CSV file, which a background worker loads.
+price. Each deal belongs to a hotel and has up to 20 categories. Average prices, average stars and \
+deal counts are always exact. Clients can write single deals, write up to 1,000 deals in one \
+request, or upload a CSV file. A background worker loads the uploaded files.
 
 ## Values
 
-Requests and responses are JSON in UTF-8. Amounts of money are decimal strings with two places. In \
-a request they can also be numbers. Dates are ISO 8601, and timestamps are in UTC. A JSON body has \
-at most 1 MiB by default. The service refuses unknown query parameters and unknown fields, so that \
-a typo does not widen a search.
+Requests and responses are JSON in UTF-8. Prices are decimal strings with two places. In requests \
+a price can be a decimal string or a number. Dates are ISO 8601, and timestamps are in UTC. By \
+default a JSON body may have at most 1 MiB. The service rejects unknown query parameters and \
+unknown fields, so that a typo does not widen a search.
 
 ## Pagination
 
-Lists are paginated by `skip` and `limit`, or by `cursor` and `limit`. The `next_cursor` of a page \
-is the `cursor` of the next page with the same filters and the same sort. It is null on the last \
-page. With cursors, no row is repeated or missed when other rows are added or removed, and every \
-page is as fast as the first. The `Link` header (RFC 8288) has the first and the next page. The \
-parameter `count` selects how `total` is counted.
+Lists are paginated by `skip` and `limit`, or by `cursor` and `limit`. To get the next page, send \
+the `next_cursor` of a page as `cursor`, with the same filters and the same sort. `next_cursor` is \
+null on the last page. Pagination by `cursor` never repeats or misses a row if other rows are \
+added or removed, and every page is as fast as the first. The `Link` header (RFC 8288) contains \
+the URLs of the first and the next page. The parameter `count` selects how `total` is counted.
 
 ## Authentication
 
-Reads of deals, hotels and categories are public. Writes need an API key with the scope \
-`deals:write`. All operations on imports need a key with the scope `imports:write`. Send the key \
-as `Authorization: Bearer …` or as `X-API-Key: …`. A request without a valid key gets a 401. A key \
-without the scope gets a 403. In development the service accepts requests without a key.
+Reading deals, hotels and categories is public. Writing deals and hotels requires an API key with \
+the scope `deals:write`. All operations on imports require a key with the scope `imports:write`. \
+Send the key as `Authorization: Bearer …` or as `X-API-Key: …`. A request without a valid key gets \
+a 401. A request whose key lacks the scope gets a 403. In development the service accepts requests \
+without a key.
 
 ## Idempotency
 
-A POST with an `Idempotency-Key` can be repeated with the same body for 24 hours. The client then \
+If a client repeats a POST with the same `Idempotency-Key` and the same body within 24 hours, it \
 gets the first response again, with `Idempotency-Replayed: true`. If a client uploads the same \
 file again, it gets the existing import.
 
 ## Concurrency control
 
 Responses with a deal or a hotel have an `ETag`. A GET with `If-None-Match` gets a 304 without a \
-body if the client's copy is current. A PATCH or DELETE with `If-Match` succeeds only if the \
-resource still has that version, and otherwise gets a 412. Without `If-Match`, if two writers \
-change a resource at the same time, one of them gets a 409 and can retry.
+body if the client's copy is current. A PATCH or DELETE with `If-Match` gets a 412 if the resource \
+no longer has that version. If two clients change a resource at the same time without `If-Match`, \
+one of them gets a 409 and can retry.
 
 ## Errors
 
 All errors have the same JSON envelope, even if the route returns another format. `code` is stable \
-and for programs. `message` and `details` are for people. Every response has an `X-Request-ID`, \
-which is in the service's log. A client can choose this id by sending the header.
+and for programs. `message` and `details` are for people. Every response has an `X-Request-ID` \
+header. The service's log contains the same id. A client can choose the id by sending the header.
 """
 
 TAGS = [
@@ -67,20 +68,21 @@ TAGS = [
     },
     {
         "name": "hotels",
-        "description": "Hotels, each with the average stars and the number of its deals.",
+        "description": "Hotels with the average stars and the count of their deals.",
     },
     {"name": "categories", "description": "Tags of deals, such as luxury, beach or family."},
     {
         "name": "imports",
         "description": "CSV files of deals that a background worker loads. Upload a file, follow "
-        "its progress, download the rejected rows. All operations need the scope `imports:write`.",
+        "its progress, download the rejected rows. All operations require the scope "
+        "`imports:write`.",
     },
     {"name": "health", "description": "Health, liveness and readiness checks."},
 ]
 
 
 class DocumentedAPI(FastAPI):
-    """A FastAPI application with a corrected OpenAPI document, which is built on first use."""
+    """A FastAPI application that corrects its OpenAPI document."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -99,11 +101,11 @@ class DocumentedAPI(FastAPI):
         )
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document with these corrections.
+        """Build and correct the OpenAPI document on first use, and return it.
 
-        Whole numbers are integers, because FastAPI writes 2**63 as 9.223372036854776e+18. Examples
-        contain null values. Errors are JSON, even if a route returns another format. Streams have
-        no `itemSchema`, which OpenAPI 3.1 does not define.
+        Whole numbers become integers, because FastAPI writes 2**63 as 9.223372036854776e+18.
+        Placeholders in examples become null. Errors become JSON, even if the route returns another
+        format. `itemSchema` of streams is removed, because OpenAPI 3.1 does not define it.
         """
         if self.openapi_schema is None:
             document = _corrected(super().openapi())
@@ -118,7 +120,7 @@ class DocumentedAPI(FastAPI):
 
 
 def _make_json(error: dict[str, Any]) -> None:
-    """Move the schema of an error from the route's media type to JSON."""
+    """Document an error's body as JSON instead of the route's media type."""
     content: dict[str, Any] = {}
     for each in error["content"].values():
         content |= each

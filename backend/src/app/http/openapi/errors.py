@@ -44,7 +44,7 @@ WRONG_CURSOR = validation_error(
 
 
 def not_an_id(name: str) -> InvalidInputError:
-    """Return the error for a path whose id is not a number."""
+    """Return the error for a path parameter that must be an id and is not a number."""
     message = "Input should be a valid integer, unable to parse string as an integer"
     return validation_error(f"path.{name}", message)
 
@@ -71,9 +71,9 @@ UPDATE_ERRORS: tuple[Refusal, ...] = (*DELETE_ERRORS, UnsupportedMediaTypeError)
 
 
 def errors(*refusals: Refusal) -> Declared:
-    """Return `responses=` of a route with these errors and the errors of every route.
+    """Return a route's `responses` argument with these errors and the errors of all routes.
 
-    A class stands for its default message. An instance is an example with its own message.
+    An error class is documented with its default message, and an instance with its own message.
     """
     raised = [each() if isinstance(each, type) else each for each in refusals]
     given = {error.status for error in raised}
@@ -101,7 +101,7 @@ def _declared(status: int, raised: list[AppError]) -> dict[str, Any]:
     }
 
 
-# Descriptions of statuses for which the first of several errors is too specific.
+# Descriptions for statuses with several errors, if the first error's message is too specific.
 _GENERAL = {ConflictError.status: ConflictError.default_message}
 
 

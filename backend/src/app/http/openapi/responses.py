@@ -8,8 +8,8 @@ Header = dict[str, dict[str, Any]]
 Declared = dict[int | str, dict[str, Any]]
 
 
-# The `openapi_extra=` of a public route. tests/test_architecture.py reports every route that is not
-# public and requires no actor.
+# The `openapi_extra` of a public route. tests/test_architecture.py fails if another route does not
+# authenticate its requests.
 PUBLIC: dict[str, Any] = {"security": []}
 
 
@@ -30,7 +30,7 @@ EXAMPLE_TAG = '"1.8e553dacda25a50f"'
 
 REQUEST_ID = _header(
     "X-Request-ID",
-    "Id of the request, as in the service's log",
+    "Id of the request in the service's log",
     "0f8fad5bd9cb469fa16570867728950e",
 )
 ETAG = _header(
@@ -62,7 +62,7 @@ AUTHENTICATE = _header(
 
 
 def location(collection: Literal["deals", "hotels", "imports"]) -> Header:
-    """Return the `Location` header of a response to a creation."""
+    """Return the `Location` header for a response that reports a new resource."""
     pattern = rf"^/{collection}/\d+$"
     return _header("Location", "Path of the new resource", f"/{collection}/1", pattern=pattern)
 
@@ -74,7 +74,7 @@ def success_response(
     links: dict[str, Any] | None = None,
     example: Any = None,
 ) -> Declared:
-    """Return `responses=` of a success: its description, headers, links and example.
+    """Return a route's `responses` argument for a successful response.
 
     `example` is needed only if the schema of the response has no example.
     """
@@ -91,8 +91,9 @@ def success_response(
     return {status: declared}
 
 
-_IF_NONE_MATCH = "The `ETag` of the client's copy. If it is current, the response is 304."
-# The `openapi_extra=` of a route that calls `not_modified_or`, which reads the header itself.
+_IF_NONE_MATCH = "The `ETag` of the client's copy. If the copy is current, the response is 304."
+# The `openapi_extra` of routes that call `not_modified_or`. FastAPI does not document this header,
+# because that function reads it from the request.
 CONDITIONAL: dict[str, Any] = {
     "parameters": [
         {
@@ -111,7 +112,7 @@ CONDITIONAL: dict[str, Any] = {
 }
 
 NOT_MODIFIED: Declared = success_response(
-    304, ETAG, description="The client's copy, named in `If-None-Match`, is current"
+    304, ETAG, description="The client's copy is current: `If-None-Match` contains its `ETag`"
 )
 
 
