@@ -21,7 +21,7 @@ _dump = JSONSerializer(BulkResults)
     response_model=BulkResults,
     responses={
         **success_response(
-            200, REPLAYED, description="One result for each item, with an error if it failed"
+            200, REPLAYED, description="One result for each item, with an error if the item failed"
         ),
         **errors(
             NotFoundError("The hotel does not exist"),
@@ -49,10 +49,11 @@ async def upsert_deals(
     query: Annotated[BulkQuery, Query()],
     once: IdempotentRequestDep,
 ) -> Response:
-    """Create or replace up to 1,000 deals, matched by `external_id`.
+    """Create or replace up to 1,000 deals.
 
-    An item without an `external_id` creates a new deal. The response has one result for each item,
-    in the same order. A failed item does not stop the others, unless `atomic` is set.
+    An item replaces the stored deal with the same `external_id`. If no deal has this `external_id`,
+    or the item has none, it creates a deal. The response has one result for each item, in the same
+    order. If an item fails, the others are still stored, unless `atomic` is set.
     """
 
     async def upsert(session: DB) -> Response:

@@ -31,5 +31,5 @@ _dump = JSONSerializer(list[CategoryResponse])
     openapi_extra=PUBLIC,
 )
 async def list_categories(_: NoQueryParameters, session: ReadDB) -> Response:
-    """Return all categories with their numbers of deals, sorted by name."""
+    """Return all categories with their deal counts, sorted by name."""
     return _dump(await CategoryService(session).all())

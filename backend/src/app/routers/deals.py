@@ -85,7 +85,7 @@ _WRONG = validation_error("body.price_per_night", "Input should be greater than 
 async def list_deals(request: Request, query: DealPageQuery) -> Response:
     """Return a page of deals that match all filters.
 
-    The service refuses unknown parameters, so that a typo does not widen a search.
+    Unknown parameters get a 422, so that a typo does not widen a search.
     """
     page = await service_state(request).deals.page(query)
     return _dump_page(page, page_links(request, page))
@@ -97,7 +97,7 @@ async def list_deals(request: Request, query: DealPageQuery) -> Response:
     responses={
         **success_response(
             200,
-            description="Cities sorted by number of deals, then by name",
+            description="Cities sorted by deal count, highest first, and then by name",
             example=[
                 {"city": "London", "avg_price": "326.06", "deal_count": 2493},
                 {"city": "Berlin", "avg_price": "318.40", "deal_count": 2120},
@@ -110,7 +110,7 @@ async def list_deals(request: Request, query: DealPageQuery) -> Response:
     openapi_extra=PUBLIC,
 )
 async def city_statistics(request: Request, query: Annotated[StatisticsQuery, Query()]) -> Response:
-    """Return the average price and the number of deals of each city that has deals.
+    """Return the average price and the deal count of each city that has deals.
 
     The city with the most deals comes first.
     """
@@ -157,7 +157,7 @@ async def get_deal(request: Request, deal_id: DealId) -> Response:
 async def create_deal(
     request: Request, body: DealCreate, once: IdempotentRequestDep, _: NoQueryParameters
 ) -> Response:
-    """Create a deal and return it. `Location` is its path."""
+    """Create a deal and return it. The `Location` header contains its path."""
 
     async def create(session: DB) -> Response:
         deal = await DealWriteService.on(session).create(body)
@@ -184,10 +184,10 @@ async def change_deal(
     expected: IfMatchVersions,
     _: NoQueryParameters,
 ) -> Response:
-    """Change the fields that the body contains. Keep the others.
+    """Change the fields that the body contains. Other fields keep their values.
 
-    With `If-Match` the change succeeds only if the deal has that version. Without it, if another
-    request changes the deal at the same time, one of the two gets a 409.
+    If the deal no longer has the version in `If-Match`, the response is 412. If two requests
+    without `If-Match` change the deal at the same time, one of them gets a 409.
     """
     deal = await service_state(request).uow.run(
         lambda session: DealWriteService.on(session).change(deal_id, body, expected)

@@ -31,12 +31,12 @@ _CONTENT: dict[str, Any] = {
     _NDJSON.name: {
         "schema": {
             "type": "string",
-            "description": "One line for each deal, with a `DealResponse` in JSON",
+            "description": "One line for each deal, each a `DealResponse` in JSON",
         },
         "example": to_json(DEAL_EXAMPLE).decode() + "\n",
     },
 }
-_DESCRIPTION = "All deals. The export is incomplete if the connection closes before the last chunk."
+_DESCRIPTION = "The deals. The body is incomplete if the connection closes before the last chunk."
 
 
 @router.get(
@@ -55,10 +55,10 @@ _DESCRIPTION = "All deals. The export is incomplete if the connection closes bef
     openapi_extra=PUBLIC,
 )
 async def export_deals(request: Request, query: Annotated[DealFilters, Query()]) -> Response:
-    """Stream all deals that match the filters as CSV or NDJSON, from one snapshot.
+    """Stream all deals that match the filters as CSV or NDJSON.
 
-    `Accept` selects the format: `text/csv`, which is the default, or `application/x-ndjson`. Lines
-    are sorted by `id`. With `Accept-Encoding: gzip` the response is compressed.
+    `Accept` selects the format: `text/csv` (the default) or `application/x-ndjson`. The deals are a
+    consistent snapshot, sorted by the exported `id`. With `Accept-Encoding: gzip` the response is compressed.
     """
     accept = ",".join(request.headers.getlist("accept"))
     chosen = best_media_type(accept, [_CSV, _NDJSON])

@@ -26,7 +26,7 @@ STOPPING = ServiceUnavailableError("The service is about to stop")
     openapi_extra=PUBLIC,
 )
 async def get_health(request: Request, _: NoQueryParameters) -> Response:
-    """Return `ok` if the database answers, otherwise a 503."""
+    """Check that the primary and any replica answer. If one does not, the response is 503."""
     return _dump(await service_state(request).health.check())
 
 
@@ -42,7 +42,7 @@ async def get_health(request: Request, _: NoQueryParameters) -> Response:
     openapi_extra=PUBLIC,
 )
 async def get_liveness(_: NoQueryParameters) -> Response:
-    """Return `ok` without asking the database. A process that does not answer needs a restart."""
+    """Return `ok` without a database query. A process that does not answer needs a restart."""
     return _dump({"status": "ok"})
 
 
@@ -60,10 +60,10 @@ async def get_liveness(_: NoQueryParameters) -> Response:
     openapi_extra=PUBLIC,
 )
 async def get_readiness(request: Request, _: NoQueryParameters) -> Response:
-    """Return `ok` if the process is ready for requests, otherwise a 503 with the reason.
+    """Check that the database answers, its schema matches the code, and no shutdown has begun.
 
-    A process is ready if the database answers, its schema matches the code, and no shutdown has
-    begun. A load balancer sends requests only to ready processes.
+    If the process is not ready, the response is a 503 with the reason. A load balancer should send
+    requests only to ready processes.
     """
     services = service_state(request)
     if services.limiter.draining:

@@ -96,7 +96,7 @@ async def list_hotels(request: Request, query: HotelPageQuery) -> Response:
 async def get_hotel(
     request: Request, hotel_id: HotelId, _: NoQueryParameters, session: ReadDB
 ) -> Response:
-    """Return a hotel with its average stars and its number of deals."""
+    """Return a hotel with its average stars and deal count."""
     hotel = await HotelService(session).get(hotel_id)
     return not_modified_or(request, _dump_hotel.tagged(hotel, hotel["version"]))
 
@@ -121,7 +121,7 @@ async def get_hotel(
 async def create_hotel(
     request: Request, body: HotelCreate, once: IdempotentRequestDep, _: NoQueryParameters
 ) -> Response:
-    """Create a hotel and return it. `Location` is its path."""
+    """Create a hotel and return it. The `Location` header contains its path."""
 
     async def create(session: DB) -> Response:
         hotel = await HotelService(session).create(body)
@@ -148,10 +148,10 @@ async def change_hotel(
     expected: IfMatchVersions,
     _: NoQueryParameters,
 ) -> Response:
-    """Change the fields that the body contains. Keep the others.
+    """Change the fields that the body contains. Other fields keep their values.
 
-    With `If-Match` the change succeeds only if the hotel has that version. Without it, if another
-    request changes the hotel at the same time, one of the two gets a 409.
+    If the hotel no longer has the version in `If-Match`, the response is 412. If two requests
+    without `If-Match` change the hotel at the same time, one of them gets a 409.
     """
     hotel = await service_state(request).uow.run(
         lambda session: HotelService(session).change(hotel_id, body, expected)
@@ -174,7 +174,7 @@ async def change_hotel(
 async def delete_hotel(
     request: Request, hotel_id: HotelId, expected: IfMatchVersions, _: NoQueryParameters
 ) -> None:
-    """Delete a hotel that has no deals."""
+    """Delete a hotel permanently. If the hotel has deals, the response is 409."""
     await service_state(request).uow.run(
         lambda session: HotelService(session).remove(hotel_id, expected)
     )

@@ -80,8 +80,8 @@ _FORM = {
     "required": ["file"],
     "additionalProperties": False,
 }
-# Only one media type is documented for the file itself. The service ignores the type, and client
-# generators can send this one.
+# The service treats all `RAW_TYPES` alike, so the document has only the one that client generators
+# can send.
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -160,11 +160,11 @@ async def create_import(
     file: Uploaded,
     options: Annotated[ImportOptions, Query()],
 ) -> Response:
-    """Upload a CSV file of deals, which a background worker loads.
+    """Upload a CSV file of deals. A background worker loads it.
 
-    `Location` is the path of the import. If an import of the same bytes with the same `strict` is
-    queued, running or succeeded, the response is 200 with that import, and nothing is loaded.
-    `force` and `dry_run` always create a new import.
+    The `Location` header contains the path of the import. If an import of the same bytes with the
+    same `strict` is queued, running or succeeded, the response is 200 with that import, and nothing
+    is loaded again. With `force` or `dry_run` the service always creates a new import.
     """
     upload = Upload(file.content, file.name, actor.name)
     found, is_new = await service_state(request).imports.submit(upload, options)
@@ -210,7 +210,7 @@ async def get_import(request: Request, import_id: _ImportId, _: NoQueryParameter
     summary="Cancel an import",
 )
 async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParameters) -> Response:
-    """Cancel an import that has not ended. Rows that are already stored are kept and counted."""
+    """Cancel an import that has not ended. Stored rows are kept and stay in the counters."""
     return _dump(await service_state(request).imports.cancel(import_id))
 
 
@@ -223,7 +223,8 @@ async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParame
             **success_response(
                 200,
                 *(DISPOSITION, VARY),
-                description="The original rejected rows, with line, column, code and message",
+                description="The rejected rows of the file, each with line, column, code and "
+                "message of the error",
             )[200],
             "content": {"text/csv": {"schema": {"type": "string"}, "example": _REJECTS}},
         },
@@ -240,7 +241,7 @@ async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParame
 async def get_import_rejects(
     request: Request, import_id: _ImportId, _: NoQueryParameters
 ) -> Response:
-    """Return the rows that were rejected so far, for correction and another upload."""
+    """Return the rows rejected so far. A client can correct them and upload them again."""
     services = service_state(request)
     rejects = await services.imports.rejects(import_id)
 
@@ -262,7 +263,10 @@ async def get_import_rejects(
 
 
 async def _changes(request: Request, import_id: _ImportId) -> AsyncIterator[ImportResponse]:
-    """Return the changes of an import. Read it first, so that an unknown import gets a 404."""
+    """Return an iterator over the states of an import.
+
+    Read the import before the stream begins, so that an unknown id gets a 404.
+    """
     imports = service_state(request).imports
     await imports.get(import_id)
     return imports.changes(import_id)

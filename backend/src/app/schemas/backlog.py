@@ -2,7 +2,7 @@ from typing import NamedTuple
 
 
 class Backlog(NamedTuple):
-    """Numbers of background jobs and workers, and totals of the rows of all imports."""
+    """Counts of background jobs and workers, and of the rows of all imports."""
 
     waiting: int
     running: int

@@ -8,8 +8,8 @@ from app.schemas.deals import NEW_DEAL_EXAMPLE
 
 MAX_ITEMS = 1000
 
-# The service validates each item separately, so that an invalid item does not stop the others. The
-# OpenAPI document still shows the schema of an item.
+# FastAPI checks only the number of items. The service validates each item itself, so that an
+# invalid item does not fail the request. The OpenAPI document contains the schema of an item.
 BulkBody = Annotated[
     list[Any],
     Field(max_length=MAX_ITEMS),
@@ -25,7 +25,7 @@ BulkBody = Annotated[
 
 BULK_BODY_EXAMPLES: dict[str, Any] = {
     "two": {
-        "summary": "Two deals, which are created or replace the deals with their `external_id`",
+        "summary": "Two deals to create, or to replace if their `external_id` is stored already",
         "value": [
             NEW_DEAL_EXAMPLE,
             {**NEW_DEAL_EXAMPLE, "external_id": 70002, "room_type": "double"},
@@ -78,14 +78,14 @@ class BulkError(_BulkErrorRequired, total=False):
 
     details: Annotated[
         list[ErrorDetailBody],
-        Field(description="The invalid fields of the item, if single fields are invalid"),
+        Field(description="Invalid fields of the item, left out if the error has another cause"),
     ]
 
 
 class BulkResult(TypedDict):
-    """The result for an item. `error` is null unless `status` is "error"."""
+    """The result of one item. `error` is null unless `status` is "error"."""
 
-    index: Annotated[int, Field(ge=0, description="Position of the item in the request, from 0")]
+    index: Annotated[int, Field(ge=0, description="Position of the item in the request (0, 1, …)")]
     status: Literal["created", "updated", "unchanged", "error"]
     id: Annotated[
         int | None, Field(description="`id` of the deal, or null if the item was not stored")

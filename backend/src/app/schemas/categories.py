@@ -5,7 +5,7 @@ from typing_extensions import TypedDict
 
 
 class CategoryResponse(TypedDict):
-    """A category and the number of its deals."""
+    """A category with its deal count."""
 
     name: Annotated[str, Field(description="Name in lower case", examples=["luxury"])]
     deal_count: Annotated[

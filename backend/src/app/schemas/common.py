@@ -1,8 +1,7 @@
 """Types that several resources share.
 
-Responses are TypedDicts. pydantic-core serializes rows of the database as TypedDicts without
-building and validating model objects, and OpenAPI documents them like models. Requests are
-pydantic models, which validate.
+Requests are pydantic models, because they need validation. Responses are TypedDicts, because
+pydantic-core serializes database rows as TypedDicts without building model objects.
 """
 
 import unicodedata
@@ -41,13 +40,13 @@ def openapi_example(example: Any) -> Any:
 
 
 def openapi_examples(*examples: Any) -> ConfigDict:
-    """Return the configuration of a type that has these examples in the OpenAPI document."""
+    """Return a pydantic configuration that adds the examples to a type's OpenAPI schema."""
     return ConfigDict(json_schema_extra={"examples": openapi_example(list(examples))})
 
 
-# An exclusive bound: FastAPI writes bounds as floats, and a float cannot represent 2**63 - 1.
+# An exclusive bound, because FastAPI writes bounds as floats: a float cannot represent 2**63 - 1.
 BIGINT_END = MAX_BIGINT + 1
-# For generated clients: the service refuses a text with NUL and a text of only white space.
+# Tells client generators that the service refuses texts with NUL or with only white space.
 TEXT_RULES = Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000\u001c-\u001f][^\u0000]*$"})
 
 Money = Annotated[
@@ -80,11 +79,10 @@ Id = Annotated[int, Field(ge=1, lt=BIGINT_END)]
 
 
 def normalize_text(value: Any) -> Any:
-    """Refuse NUL, compose letters (NFC) and strip white space. Leave other types unchanged.
+    """Normalize a text to NFC without surrounding white space. Return other types unchanged.
 
-    PostgreSQL cannot store NUL. White space is as `str.strip` defines it, which includes U+001C to
-    U+001F, so that requests and loads agree. This runs before the length check, because NFC changes
-    the length.
+    Texts with NUL are refused, because PostgreSQL cannot store them. White space includes U+001C to
+    U+001F, as in CSV loads. The length is checked afterwards, because NFC changes it.
     """
     if not isinstance(value, str):
         return value
@@ -97,7 +95,7 @@ NORMALIZED = BeforeValidator(normalize_text)
 
 
 def length_up_to(maximum: int) -> StringConstraints:
-    """Return the constraint of a text of 1 to `maximum` characters."""
+    """Return a constraint for texts of 1 to `maximum` characters."""
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=maximum)
 
 
@@ -105,7 +103,7 @@ SearchText = Annotated[str, length_up_to(MAX_HOTEL_TEXT_LENGTH), NORMALIZED, TEX
 
 
 class _WithoutNull:
-    """A marker that removes null from the schema, because URLs and headers cannot contain null."""
+    """A marker that removes null from a parameter's schema. URLs and headers cannot contain it."""
 
     @staticmethod
     def __get_pydantic_json_schema__(
@@ -116,12 +114,12 @@ class _WithoutNull:
         return {**documented, **next(each for each in alternatives if each != {"type": "null"})}
 
 
-# A parameter that is None unless it is sent.
+# A parameter that is None if the client does not send it.
 OptionalParam = Annotated[T | None, _WithoutNull()]
 
 
 def _drop_title(schema: dict[str, Any]) -> None:
-    # All kinds of pages have the same title. Without it client generators use the schema's name.
+    # All pages would have the same title. Without it, client generators use the schema's name.
     schema.pop("title", None)
 
 
@@ -146,8 +144,8 @@ def page_example(item: Any) -> dict[str, Any]:
 class PageQuery(BaseModel):
     """Query parameters of a paginated list.
 
-    Offset pagination (`skip`) can go to any page, but it repeats or misses rows when other rows are
-    added or removed. Cursor pagination goes from page to page and does neither.
+    With `skip` a client can request any page, but it gets a row twice or misses one if other rows
+    are added or removed. With `cursor` a client reads pages in order and gets each row once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -160,8 +158,8 @@ class PageQuery(BaseModel):
             description="Number of items to skip, by default 0. Not allowed with `cursor`.",
             examples=[40],
         ),
-        # A factory keeps the default out of the document. Generated clients would send `skip=0`,
-        # which is not allowed with a cursor.
+        # A factory keeps the default out of the document. If it were there, generated clients would
+        # send `skip=0` with every cursor and get an error.
     ] = Field(default_factory=int)
     limit: Annotated[
         int, Field(ge=1, le=100, description="Maximum number of items", examples=[10])
@@ -178,9 +176,9 @@ class PageQuery(BaseModel):
     count: Annotated[
         OptionalParam[Literal["exact", "estimated", "none"]],
         Field(
-            description="How to count `total`. `exact` counts all matches and is the default "
-            "without a cursor. `estimated` uses a sample if an exact count would be slow. `none` "
-            "does not count, so that `total` is null, and is the default with a cursor.",
+            description="Method for `total`. `exact` counts all matches. `estimated` uses a sample "
+            "if an exact count would be slow. With `none`, `total` is null. The default is `exact` "
+            "without a cursor and `none` with a cursor.",
             examples=["none"],
         ),
     ] = None
@@ -193,7 +191,7 @@ class PageQuery(BaseModel):
 
     @property
     def counting(self) -> str:
-        """Return the requested way to count, or the default for this kind of page."""
+        """Return the requested counting method, or the default if none is requested."""
         return self.count or ("exact" if self.cursor is None else "none")
 
 
@@ -203,7 +201,8 @@ class ErrorDetailBody(TypedDict):
     field: Annotated[
         str,
         Field(
-            description="Path of the field, from `query`, `path`, `header` or `body`",
+            description="Path of the field. The first part names its place: `query`, `path`, "
+            "`header` or `body`.",
             examples=["query.limit"],
         ),
     ]
@@ -237,7 +236,7 @@ class ErrorBody(_ErrorRequired, total=False):
 
     details: Annotated[
         list[ErrorDetailBody],
-        Field(description="The invalid fields, if single fields are invalid"),
+        Field(description="Invalid fields, left out if the error has another cause"),
     ]
 
 

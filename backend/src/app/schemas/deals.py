@@ -91,7 +91,7 @@ class DealResponse(TypedDict):
     external_id: Annotated[
         int | None,
         Field(
-            description="Id of the deal in its source, such as a CSV file, or null if it has none"
+            description="Id of the deal in its source, such as a CSV file. Null without a source."
         ),
     ]
     hotel_id: Id
@@ -165,11 +165,11 @@ class DealPatch(Body):
 
 
 class CityStatsResponse(TypedDict):
-    """The average price and the number of a city's deals."""
+    """A city with the average price and the count of its deals."""
 
     city: Annotated[str, Field(examples=["London"])]
     avg_price: Money
-    deal_count: Annotated[int, Field(description="Number of these deals", examples=[2493])]
+    deal_count: Annotated[int, Field(description="Number of averaged deals", examples=[2493])]
 
 
 AvailableOnly = Annotated[bool, Field(description="Only deals that are not sold", examples=[True])]
@@ -197,7 +197,8 @@ class DealFilters(BaseModel):
         OptionalParam[list[SearchText]],
         Field(
             max_length=MAX_CATEGORY_FILTERS,
-            description="Deals in any of these categories. Repeat the parameter for several.",
+            description="Only deals in at least one of these categories. Repeat the parameter to "
+            "send several.",
             examples=[["luxury", "beach"]],
         ),
     ] = None
@@ -229,7 +230,8 @@ class DealFilters(BaseModel):
     q: Annotated[
         OptionalParam[SearchText],
         Field(
-            description="Search text: each word must begin a word of the hotel's name or city",
+            description="Search text. A hotel matches if each word of the text is the beginning of "
+            "a word in the hotel's name or city.",
             examples=["lake zür"],
         ),
     ] = None
@@ -250,8 +252,8 @@ class DealQuery(DealFilters, PageQuery):
         str,
         Field(
             pattern=SORT_PATTERN,
-            description="Comma-separated fields, with `-` before a field for descending order. "
-            "Ties are sorted by `id`.",
+            description="Comma-separated fields. A `-` before a field means descending order. Ties "
+            "are sorted by `id`.",
             examples=["-discount_percent,price_per_night"],
         ),
     ] = "id"

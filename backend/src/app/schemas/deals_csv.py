@@ -1,6 +1,6 @@
-"""The columns of a CSV file of deals, which loads read and exports write.
+"""The columns of the CSV files that loads read and exports write.
 
-They are the fields of `DealCreate`, with the fields of the hotel instead of `hotel_id`, and
+The columns are the fields of `DealCreate`, the fields of the hotel in place of `hotel_id`, and
 `created_at`.
 """
 
@@ -26,7 +26,7 @@ COLUMNS = (*_FIRST, *_BEFORE_CATEGORIES, CATEGORIES, "created_at")
 
 
 def csv_example(**fields: str) -> str:
-    """Return a CSV file with one row. `fields` replace columns or add columns at the end."""
+    """Return the text of a CSV file with one row. `fields` replaces or appends columns."""
     example: dict[str, Any] = {
         **{name: DEAL_EXAMPLE[column] for name, column in DEAL_COLUMNS.items()},
         **{name: DEAL_EXAMPLE["hotel"][column] for name, column in HOTEL_COLUMNS.items()},

@@ -34,7 +34,7 @@ _NEW = {name: HOTEL_EXAMPLE[name] for name in ("name", "city", "country", "phone
 
 @with_config(openapi_examples(SUMMARY_EXAMPLE))
 class HotelSummaryResponse(TypedDict):
-    """The hotel in a deal."""
+    """The hotel of a deal."""
 
     id: Id
     name: Annotated[str, Field(description="Name of the hotel, unique in its city and country")]
@@ -46,7 +46,7 @@ class HotelSummaryResponse(TypedDict):
 
 @with_config(openapi_examples(HOTEL_EXAMPLE))
 class HotelResponse(HotelSummaryResponse):
-    """A hotel with the number of its deals."""
+    """A hotel with its deal count."""
 
     deal_count: Annotated[int, Field(description="Number of the hotel's deals")]
     version: Annotated[
@@ -57,7 +57,7 @@ class HotelResponse(HotelSummaryResponse):
 
 
 class HotelCreate(Body):
-    """A new hotel. The phone must be unique, and the name must be unique in its city."""
+    """A new hotel. Its phone must be unique. Its name must be unique in its city and country."""
 
     model_config = openapi_examples(_NEW)
 
@@ -80,11 +80,11 @@ class HotelPatch(Body):
 
 SearchedCity = Annotated[
     OptionalParam[SearchText],
-    Field(description="City of the hotel, exact, case-insensitive", examples=["zürich"]),
+    Field(description="Exact city of the hotel, case-insensitive", examples=["zürich"]),
 ]
 SearchedCountry = Annotated[
     OptionalParam[SearchText],
-    Field(description="Country of the hotel, exact, case-insensitive", examples=["Switzerland"]),
+    Field(description="Exact country of the hotel, case-insensitive", examples=["Switzerland"]),
 ]
 
 
@@ -96,7 +96,8 @@ class HotelQuery(PageQuery):
     q: Annotated[
         OptionalParam[SearchText],
         Field(
-            description="Search text: each word must begin a word of the name or city",
+            description="Search text. A hotel matches if each word of the text is the beginning of "
+            "a word in the hotel's name or city.",
             examples=["lake zür"],
         ),
     ] = None

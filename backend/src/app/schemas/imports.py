@@ -30,7 +30,7 @@ class ImportLinks(TypedDict):
 
 
 class RowWarning(TypedDict):
-    """A warning about rows that were read. The rows may be loaded or rejected."""
+    """A warning about rows of the file. Rows with a warning can be loaded or rejected."""
 
     code: Annotated[
         str, Field(description="Stable code for programs", examples=["surplus_empty_fields"])
@@ -93,7 +93,7 @@ class ImportResponse(TypedDict):
 
     `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates` (rows that are
     identical to an earlier row with the same id), `rejected` and `held_back` (valid rows that a
-    strict import has not stored). In a dry run the counters say what an import would do.
+    strict import has not stored). In a dry run the counters report what an import would do.
     """
 
     id: Id
@@ -102,7 +102,7 @@ class ImportResponse(TypedDict):
     strict: Annotated[bool, Field(description="Load all rows, or none if a row is rejected")]
     dry_run: Annotated[bool, Field(description="Check the file and store nothing")]
     bytes_total: Annotated[int, Field(ge=1, description="Size of the uploaded file in bytes")]
-    bytes_read: Annotated[int, Field(ge=0, description="Bytes of the file that are processed")]
+    bytes_read: Annotated[int, Field(ge=0, description="Processed bytes of the file")]
     sha256: Annotated[
         str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the uploaded file")
     ]
@@ -116,16 +116,16 @@ class ImportResponse(TypedDict):
     rows_per_second: Annotated[
         float, Field(ge=0, description="Average speed since the start of the import")
     ]
-    warnings: Annotated[list[RowWarning], Field(description="Warnings about rows that were read")]
+    warnings: Annotated[list[RowWarning], Field(description="Warnings about rows of the file")]
     ignored_columns: Annotated[
-        list[str], Field(description="Columns of the file that the service does not know")
+        list[str], Field(description="Unknown columns of the file, which the service ignores")
     ]
-    error: Annotated[str | None, Field(description="Last error of the import")]
+    error: Annotated[str | None, Field(description="Last error, or null if there was none")]
     retry_at: Annotated[
         Timestamp | None,
         Field(description="Time of the next attempt, or null if none is scheduled"),
     ]
-    created_by: Annotated[str, Field(description="Name of the API key of the upload")]
+    created_by: Annotated[str, Field(description="Name of the API key that uploaded the file")]
     created_at: Timestamp
     started_at: Annotated[
         Timestamp | None, Field(description="Start of the first attempt, or null before it")

@@ -1,8 +1,8 @@
 """Types of the values in requests.
 
-They are strict where pydantic's default conversions would hide a mistake: a boolean is not a
-number, a timestamp is not a date, and "1e2" is not a price. The database has the same rules as
-CHECK constraints, and a test compares both.
+They refuse likely mistakes that pydantic would convert by default, such as a boolean for a number,
+a timestamp for a date, or "1e2" for a price. CHECK constraints enforce the same rules in the
+database, and a test compares both.
 """
 
 import re
@@ -27,15 +27,15 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 class Body(BaseModel):
-    """The base of all request bodies. It refuses unknown fields, so that typos are not ignored."""
+    """The base model of request bodies. It refuses unknown fields, so that typos cause an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _integer(value: Any) -> Any:
-    """Convert a float without fraction to an integer, because in JSON 5.0 is an integer.
+    """Convert a float without fraction to an integer, because 5.0 is an integer in JSON.
 
-    Floats from 2**53 on stay as they are, because they may have lost precision.
+    Floats of 2**53 and above are not converted, because they may have lost precision.
     """
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
     return int(value) if whole else value
@@ -103,8 +103,8 @@ CategoryNames = Annotated[
     list[CategoryName],
     Field(
         max_length=limits.MAX_CATEGORIES,
-        description="Names of categories, stored in lower case without duplicates. The "
-        "service creates new categories.",
+        description="Category names, stored in lower case without duplicates. The service creates "
+        "categories that do not exist.",
         examples=[["boutique", "luxury"]],
     ),
 ]

@@ -1,4 +1,4 @@
-"""Conversion of errors, including pydantic's, to the error envelope."""
+"""Conversion of errors of the service and of pydantic to the JSON error envelope."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ MAX_DETAILS = 20
 
 
 def error_detail(problem: Mapping[str, Any]) -> ErrorDetail:
-    """Return the field and the broken rule, without the value, whose size is not limited."""
+    """Convert a pydantic error, without the invalid value, because its size is not limited."""
     field = ".".join(str(part)[:MAX_NAME_LENGTH] for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return ErrorDetail(field, "There is no such field")
@@ -20,7 +20,7 @@ def error_detail(problem: Mapping[str, Any]) -> ErrorDetail:
 
 
 def error_envelope(error: AppError, request_id: str) -> ErrorEnvelope:
-    """Return the envelope of an error: code, message, request id and details."""
+    """Convert an error to the envelope with its code, message, request id and details."""
     content: ErrorBody = {
         "code": error.code,
         "message": error.message,
