@@ -44,7 +44,7 @@ def load_bar(description: str) -> Iterator[Callable[[LoadProgress], None]]:
 
 
 def _bar(*columns: ProgressColumn) -> Progress:
-    """Return a progress bar on stderr, so that scripts can read stdout. It is hidden in a pipe."""
+    """Return a progress bar on stderr. It is hidden if stderr is not a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

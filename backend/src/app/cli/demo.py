@@ -21,15 +21,15 @@ from app.services.loading import LoadingService
 
 
 def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> None:
-    """Start the database, migrate it, generate and load a file, and serve the API and a worker.
+    """Start and migrate the database, load generated deals, and run the API and a worker.
 
-    Existing files and loaded deals are reused.
+    An existing file and existing deals are reused.
 
     Raises:
-        DealsError: a step failed; the message is one line.
+        DealsError: a step failed. The message is one line.
     """
     require_free_port(host, port)
-    # Report a missing key (in production) now, not after the load.
+    # Check the signing key now, so that a missing key is reported before the load.
     signing_key(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with provision_database(settings) as urls:
@@ -44,8 +44,8 @@ def run(settings: Settings, *, host: str, port: int, rows: int, seed: int) -> No
 
 
 async def _fill(settings: Settings, urls: DatabaseUrls, *, rows: int, seed: int) -> None:
-    # This file exists while a load runs. If it remains, the last load was interrupted and is run
-    # again. Without it, stored deals belong to the user and stay as they are.
+    # This file exists while a load runs. If it exists now, the last load was interrupted and must
+    # run again. If it does not exist, stored deals are complete or the user's own, and are kept.
     unfinished = settings.data_dir / "demo-load-unfinished"
     async with Database(urls, settings.with_command_timeouts()) as database:
         stored = await _count(database)

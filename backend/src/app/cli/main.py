@@ -1,4 +1,4 @@
-"""The `deals` command: a thin layer over the services that the HTTP API uses."""
+"""The `deals` command: a thin layer over the services, which the HTTP API uses as well."""
 
 import gc
 import signal
@@ -18,7 +18,7 @@ from app.core.errors import DealsError, InvalidFileError
 class Later(TyperCommand):
     """A command or command group whose module is imported on first use.
 
-    A command therefore does not pay for the imports of others: pandas alone takes half a second.
+    A command does not wait for imports of other commands: importing pandas takes half a second.
     """
 
     def __init__(self, name: str, line: str) -> None:
@@ -26,8 +26,8 @@ class Later(TyperCommand):
 
     def load(self) -> Any:
         """Import and return the command."""
-        # Imported objects live until the process ends, so keep the garbage collector away from
-        # them during the import and afterwards.
+        # Imported objects live until the process ends, so the garbage collector need not check
+        # them, either during the import or later.
         gc.disable()
         module = resolve_name(f"app.cli.commands.{self.name}")
         gc.freeze()
@@ -48,9 +48,9 @@ app = TyperGroup(
         Later("serve", "Serve the API."),
         Later("worker", "Run background jobs: imports of uploaded files, and housekeeping."),
         Later("generate", "Write a CSV file of random deals."),
-        Later("load", "Load deals from a CSV file. A repeated load changes nothing."),
+        Later("load", "Load deals from a CSV file. Loading a file again changes nothing."),
         Later("migrate", "Upgrade the database schema to the latest revision."),
-        Later("verify", "Recompute every derived number and report differences."),
+        Later("verify", "Recompute all stored counts and sums, and report differences."),
         Later("doctor", "Diagnose database problems and suggest fixes."),
         Later("keys", "Create, list and revoke API keys."),
     ],
@@ -59,7 +59,7 @@ app = TyperGroup(
 
 def main() -> NoReturn:
     """Run the command. Print an expected error as one line and exit with its status."""
-    # SIGTERM from a service manager ends a command like Ctrl-C, so that `with` blocks clean up.
+    # Handle SIGTERM, which service managers send, like Ctrl-C, so that `with` blocks clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()

@@ -58,7 +58,7 @@ async def export_deals(request: Request, query: Annotated[DealFilters, Query()])
     """Stream all deals that match the filters as CSV or NDJSON.
 
     `Accept` selects the format: `text/csv` (the default) or `application/x-ndjson`. The deals are a
-    consistent snapshot, sorted by the exported `id`. With `Accept-Encoding: gzip` the response is compressed.
+    consistent snapshot, sorted by the exported `id`. `Accept-Encoding: gzip` selects compression.
     """
     accept = ",".join(request.headers.getlist("accept"))
     chosen = best_media_type(accept, [_CSV, _NDJSON])

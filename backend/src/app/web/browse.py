@@ -13,7 +13,7 @@ from app.web.queries import ParsedQuery, SortLink, parse_and_query, sort_link
 
 PATH = "/dashboard"
 
-# The maximum number of cities in the suggestions of the form.
+# Maximum number of cities that the form suggests.
 _MAX_SUGGESTIONS = 300
 _SORT_NAMES = {
     "id": "number",
@@ -30,7 +30,7 @@ _PAGE_SIZES = ("10", "20", "50", "100")
 
 @html_page
 async def browse(request: Request) -> Response:
-    """Return the page of deals. Invalid filters hide only the table."""
+    """Return the page of deals. If a filter is invalid, the page has no table."""
     services = service_state(request)
     asked, found = await parse_and_query(
         ParsedQuery.of(DealQuery, request.query_params), services.deals.page
@@ -53,9 +53,9 @@ async def browse(request: Request) -> Response:
 
 
 def _sorts(asked: ParsedQuery[DealQuery]) -> list[tuple[str, str]]:
-    """Return the sort orders of the form and their labels.
+    """Return the sort orders that the form offers, with their labels.
 
-    A sort order from the URL that the form does not offer is added.
+    If the URL contains another sort order, the form offers it as well.
     """
     known = [
         (f"{sign}{name}", f"{_SORT_NAMES[name]}, {'descending' if sign else 'ascending'}")
@@ -74,7 +74,7 @@ def _sort_link(asked: ParsedQuery[DealQuery], name: str) -> SortLink:
 def _pages(
     asked: ParsedQuery[DealQuery], found: PaginatedResponse[DealResponse] | None
 ) -> dict[str, str]:
-    """Return the URLs of the first, previous, next and last page, as far as they exist."""
+    """Return the URLs of the first, previous, next and last page. Omit unavailable pages."""
     if found is None:
         return {}
     skip, limit, total = found["skip"], found["limit"], found["total"]

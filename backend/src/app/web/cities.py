@@ -24,7 +24,7 @@ _COLUMNS: dict[str, Callable[[CityStatsResponse], Any]] = {
 
 
 class CitiesQuery(StatisticsQuery):
-    """Query parameters of the page: those of the API, the sort order and the chart."""
+    """Query parameters of the page: the API's parameters, a sort order and the chart's values."""
 
     sort: Literal["city", "-city", "avg_price", "-avg_price", "deal_count", "-deal_count"] = (
         "-deal_count"
@@ -36,7 +36,7 @@ class CitiesQuery(StatisticsQuery):
 
 @html_page
 async def cities(request: Request) -> Response:
-    """Return the page of all cities, sorted in memory because they are few."""
+    """Return the page of all cities. They are few, so they are sorted in memory."""
     asked = ParsedQuery.of(CitiesQuery, request.query_params)
     rows = None
     if (query := asked.query) is not None:

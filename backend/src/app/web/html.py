@@ -1,4 +1,4 @@
-"""HTML responses, rendered by Jinja with escaping, compression and a Content-Security-Policy."""
+"""HTML responses from Jinja templates, with escaping, compression and a Content-Security-Policy."""
 
 import gzip
 from collections.abc import Awaitable, Callable
@@ -13,8 +13,8 @@ from app.core.errors import AppError
 from app.http.content_negotiation import takes_gzip
 from app.web.assets import asset
 
-# The policy forbids inline scripts and styles, other hosts and framing. The vendored stylesheets
-# contain `data:` images.
+# The policy forbids inline scripts and styles, other hosts and framing. It allows `data:` images,
+# because the vendored stylesheets contain some.
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",

@@ -21,17 +21,17 @@ from app.web.queries import ParsedQuery, parse_and_query
 
 PATH = "/dashboard/imports"
 
-# The maximum number of imports that a page follows live. Each needs a connection, and a browser
-# opens few connections to a host.
+# Maximum number of imports that a page follows live. Each needs a connection, and browsers limit
+# the number of connections to a host.
 _WATCHED = 3
 _REJECTS_SHOWN = 50
-# Characters of a field that a page shows. A field of a rejected row has no maximum length.
+# Maximum number of characters to show of a rejected row's field, which can have any length.
 _MAX_TEXT = 200
 
 
 @html_page
 async def imports(request: Request) -> Response:
-    """Return the page of the latest imports, or a form for the API key if one is required."""
+    """Return the page of the latest imports. If an API key is missing, return a form for it."""
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)
@@ -76,7 +76,7 @@ async def one_import(request: Request) -> Response:
 def _import_id(text: str) -> int:
     """Parse the id of an import.
 
-    Starlette's `int` convertor would raise an unhandled error for a number of thousands of digits.
+    Starlette's `int` convertor would raise an unhandled error for thousands of digits.
 
     Raises:
         NotFoundError: the text is not a possible id.
@@ -87,7 +87,7 @@ def _import_id(text: str) -> int:
 
 
 async def _refusal(request: Request) -> AppError | None:
-    """Return the error for a client that may not read imports, otherwise None."""
+    """Return the error if the client may not read imports, and None if it may."""
     try:
         await require_import_read(request)
     except (UnauthorizedError, ForbiddenError) as refusal:

@@ -34,7 +34,7 @@ class ParsedQuery(Generic[M]):
 
     @classmethod
     def of(cls, model: type[M], parameters: QueryParams) -> Self:
-        """Validate the parameters as the API does."""
+        """Parse and validate the parameters as the API does."""
         given = tuple((name, value) for name, value in parameters.multi_items() if value)
         values: dict[str, str | list[str]] = dict(given)
         for name in _lists(model) & values.keys():
@@ -47,26 +47,26 @@ class ParsedQuery(Generic[M]):
             return cls(model, given, None, tuple(found))
 
     def refused(self, problems: Sequence[ErrorDetail]) -> Self:
-        """Return this query with errors that a service has found."""
+        """Return a copy of this query that a service has found to be invalid."""
         return replace(self, query=None, problems=tuple(problems))
 
     def value(self, name: str) -> str:
-        """Return the text of a field, valid or not."""
+        """Return the text of a parameter, even if it is invalid."""
         return dict(self.given).get(name, "")
 
     def values(self, name: str) -> list[str]:
-        """Return all texts of a field that can occur several times."""
+        """Return all texts of a repeatable parameter."""
         return [value for each, value in self.given if each == name]
 
     def is_checked(self, name: str) -> bool:
-        """Return whether to tick a checkbox: its parameter is present and not false.
+        """Return whether a checkbox is ticked: its parameter is present and not false.
 
-        In an invalid query any value ticks the checkbox.
+        If the query is invalid, any value of the parameter ticks the checkbox.
         """
         return bool(self.value(name) and (self.query is None or getattr(self.query, name)))
 
     def errors_for(self, name: str) -> list[str]:
-        """Return the errors of a field. An error about two fields belongs to both."""
+        """Return the errors of a field. An error about two fields is returned for both."""
         return [each.message for each in self.problems if name in self._fields(each)]
 
     @property
@@ -107,7 +107,10 @@ class SortLink:
 def sort_link(
     asked: ParsedQuery[M], path: str, name: str, now: str, *, descending_first: bool
 ) -> SortLink:
-    """Return the link of column `name` on a page sorted by `now`. It reverses the order."""
+    """Return the link in the header of column `name`, on a page sorted by `now`.
+
+    The link sorts the page by this column. If the page is already, the link reverses the order.
+    """
     order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
     descending_next = descending_first if order == "none" else order == "ascending"
     return SortLink(asked.address(path, sort=f"{'-' if descending_next else ''}{name}"), order)
@@ -116,7 +119,10 @@ def sort_link(
 async def parse_and_query(
     asked: ParsedQuery[M], ask: Callable[[M], Awaitable[T]]
 ) -> tuple[ParsedQuery[M], T | None]:
-    """Return the query and the result of a service, or None if the query is invalid."""
+    """Call `ask` with the validated query, and return the query and the result.
+
+    If the query is invalid or `ask` refuses it, the result is None and the query has the errors.
+    """
     if asked.query is None:
         return asked, None
     try:
@@ -131,7 +137,7 @@ def _address(path: str, parameters: Iterable[tuple[str, str]]) -> str:
 
 
 def _lists(model: type[BaseModel]) -> set[str]:
-    """Return the names of fields that can occur several times."""
+    """Return the names of the model's list fields, which are the repeatable parameters."""
     return {
         name
         for name, each in model.model_fields.items()

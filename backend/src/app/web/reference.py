@@ -5,10 +5,10 @@ from starlette.responses import Response
 
 from app.web.html import POLICY, page
 
-# ReDoc adds two <style> elements. The first is empty, and a script adds its rules, which the policy
-# does not count as inline style. The second has a few rules of perfect-scrollbar. The policy allows
-# both by their hashes, so that it forbids other inline styles. If a new version of ReDoc changes
-# the rules, tests/browser fails.
+# ReDoc adds two <style> elements. The policy allows them by their hashes and still forbids other
+# inline styles. The first element is empty: a script adds its rules, and the policy does not apply
+# to such rules. The second contains a few rules of perfect-scrollbar. If a new version of ReDoc
+# changes the rules, tests/browser fails.
 _REDOC_POLICY = {
     **POLICY,
     "style-src": " ".join(

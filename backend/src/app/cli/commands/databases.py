@@ -20,7 +20,7 @@ def start() -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database. Migrate it to the latest revision if it is embedded."""
+    """Open the database of the settings. If it is embedded, migrate it first."""
     await asyncio.to_thread(upgrade_if_embedded, settings)
     async with (
         provision_database_async(settings) as urls,
@@ -30,7 +30,7 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
 
 
 def upgrade_if_embedded(settings: Settings) -> None:
-    """Migrate an embedded database, which may be new.
+    """Migrate the database to the latest revision if it is embedded.
 
     The operator decides when to migrate a database at DATABASE_URL.
     """

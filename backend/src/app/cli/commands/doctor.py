@@ -25,7 +25,7 @@ from app.doctor.examination import DoctorService
 from app.doctor.findings import Finding
 from app.doctor.termination import SessionTerminator
 
-# Seconds: longer than a request waits, because the doctor is often run against a slow server.
+# Minimum timeout in seconds. Requests time out earlier, but the doctor often examines slow servers.
 LEAST_PATIENCE = 5.0
 
 app = typer.Typer(add_completion=False)
@@ -36,26 +36,24 @@ def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     replica: Annotated[
-        bool, typer.Option("--replica", help="Examine READ_DATABASE_URL instead of the primary.")
+        bool, typer.Option("--replica", help="Diagnose READ_DATABASE_URL instead of the primary.")
     ] = False,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Number of `deals serve` processes whose connections must fit."),
+        typer.Option(min=1, help="Number of `deals serve` processes that need connections."),
     ] = 1,
     kill: Annotated[
         int | None,
-        typer.Option(
-            "--kill", metavar="PID", help="End the session of this PID and run no checks."
-        ),
+        typer.Option("--kill", metavar="PID", help="End the session with this PID. Run no checks."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="End the session without asking.")] = False,
 ) -> None:
     """Diagnose database problems and suggest fixes.
 
-    It only reads, in a few short statements. Checks that the database role may not make are
-    reported as unknown. Grant the role pg_monitor to allow all checks.
+    The checks only read, with a few short statements. If the database role lacks the permission for
+    a check, its result is unknown. Grant the role pg_monitor to allow all checks.
 
-    Exit status: 0 no problem (there may be warnings), 1 problems, 3 the database cannot be reached,
+    Exit status: 0 no problems (warnings are possible), 1 problems, 3 the database cannot be reached
     or the session cannot be ended.
     """
     settings = start()
@@ -78,13 +76,14 @@ def doctor(
 
 @asynccontextmanager
 async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[DiagnosticConnection]:
-    """Connect for diagnostics. Unlike other commands, do not migrate an embedded database."""
+    """Connect for diagnostics. The doctor never migrates a database, not even an embedded one."""
     async with provision_database_async(settings) as found:
         if replica and found.pooled:
             raise ConfigurationError(
                 "--replica does not work with DB_PGBOUNCER: READ_DATABASE_URL is a pooler's address"
             )
-        # A pooler may use another connection for each statement, and it refuses session settings.
+        # Connect past a pooler, because it refuses session settings and may use another connection
+        # for each statement.
         urls = found.past_pooler()
         url = urls.replica if replica else urls.primary
         patience = max(LEAST_PATIENCE, settings.db_connect_timeout)

@@ -34,7 +34,7 @@ class Report:
 
     @classmethod
     def of(cls, target: Target, findings: Sequence[Finding]) -> Self:
-        """Return a report with the current time. `findings` are sorted, the worst first."""
+        """Create a report at the current time. `findings` must be sorted, worst first."""
         counted = Counter(finding.severity for finding in findings)
         counts = {severity: counted[severity] for severity in SEVERITIES}
         return cls(target, datetime.now(UTC), findings[0].severity, counts, findings)
@@ -101,6 +101,6 @@ def _number(name: str, value: float) -> str:
 def _plain(text: str) -> str:
     """Return the text on one line, without control characters.
 
-    Names and SQL statements in a finding are untrusted and could contain terminal commands.
+    Names and SQL statements in a finding are untrusted and can contain terminal escape sequences.
     """
     return " ".join("".join(one if one.isprintable() else " " for one in text).split())

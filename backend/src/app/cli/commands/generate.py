@@ -18,7 +18,7 @@ def generate(
     rows: Rows = 50_000,
     seed: Annotated[
         int,
-        typer.Option(min=0, help="Seed of the random data. The same seed writes the same bytes."),
+        typer.Option(min=0, help="Seed of the random data. The same seed gives the same file."),
     ] = DEFAULT_SEED,
 ) -> None:
     """Write a CSV file of random deals."""

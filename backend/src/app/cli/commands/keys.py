@@ -29,7 +29,7 @@ def create_key(
         ),
     ],
 ) -> None:
-    """Create a key and print it. It is shown only once."""
+    """Create a key and print it. The key is shown only once."""
     chosen = [scope for scope in SCOPES if scope in scopes]
     if unknown := set(scopes) - set(SCOPES):
         raise typer.BadParameter(
@@ -38,7 +38,7 @@ def create_key(
     if not name.strip() or len(name) > MAX_KEY_NAME_LENGTH:
         raise typer.BadParameter(f"1 to {MAX_KEY_NAME_LENGTH} characters", param_hint="NAME")
     key = _with_keys(lambda keys: keys.create(name.strip(), chosen))
-    # The key alone on stdout, for scripts.
+    # Print only the key on stdout, so that scripts can read it.
     console.stderr.print("store this key now, it is not shown again:")
     sys.stdout.write(f"{key}\n")
 

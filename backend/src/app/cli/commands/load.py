@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def load(
-    file: Annotated[Path, typer.Argument(help="A deals.csv or deals.csv.gz.")],
+    file: Annotated[Path, typer.Argument(help="CSV file of deals, plain or gzip-compressed.")],
     rejects: Annotated[
         Path | None, typer.Option(help="File for rejected rows. Default: FILE.rejects.csv.")
     ] = None,
@@ -30,7 +30,7 @@ def load(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Load deals from a CSV file. A repeated load changes nothing.
+    """Load deals from a CSV file. Loading a file again changes nothing.
 
     Exit status: 0 all rows are loaded, 1 some rows were rejected (with --strict nothing is loaded),
     2 the file is invalid, 3 the load failed.

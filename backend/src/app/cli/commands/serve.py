@@ -15,14 +15,14 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def serve(  # noqa: PLR0913 - an option each
+def serve(  # noqa: PLR0913 - one parameter per option
     host: Host = "127.0.0.1",
     port: Port = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Number of server processes.")] = 1,
     *,
     reload: Annotated[bool, typer.Option(help="Restart when the code changes.")] = False,
     with_worker: Annotated[
-        bool, typer.Option("--with-worker", help="Run a background worker as well.")
+        bool, typer.Option("--with-worker", help="Run a background worker beside the server.")
     ] = False,
     migrate: Annotated[
         bool | None,

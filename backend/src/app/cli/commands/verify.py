@@ -17,9 +17,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def verify(
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Correct the stored numbers.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Correct wrong numbers.")] = False,
 ) -> None:
-    """Recompute every derived number and report differences.
+    """Recompute all stored counts and sums, and report differences.
 
     Exit status: 0 all numbers are correct (or were corrected), 1 some numbers are wrong.
     """
