@@ -23,7 +23,7 @@ stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 
 @contextmanager
 def rows_bar(description: str, rows: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar of rows. Yield a function that sets the number of rows so far."""
+    """Show a progress bar of rows. Yield a function that sets the number of finished rows."""
     with _bar(MofNCompleteColumn()) as progress:
         task = progress.add_task(description, total=rows)
         yield lambda done: progress.update(task, completed=done)
@@ -31,7 +31,7 @@ def rows_bar(description: str, rows: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def load_bar(description: str) -> Iterator[Callable[[LoadProgress], None]]:
-    """Show a progress bar of bytes and rows. Yield a function that sets the progress so far."""
+    """Show a progress bar of bytes and rows. Yield a function that sets the progress."""
     with _bar(DownloadColumn(), TextColumn("{task.fields[rows]:,} rows")) as progress:
         task = progress.add_task(escape(description), total=None, rows=0)
 

@@ -26,8 +26,7 @@ class Later(TyperCommand):
 
     def load(self) -> Any:
         """Import and return the command."""
-        # Imported objects live until the process ends, so the garbage collector need not check
-        # them, either during the import or later.
+        # Exclude imported objects from garbage collection: they live until the process ends.
         gc.disable()
         module = resolve_name(f"app.cli.commands.{self.name}")
         gc.freeze()
@@ -68,7 +67,7 @@ def main() -> NoReturn:
     except DealsError as error:
         _fail(str(error), EXIT_FAILED)
     except SQLAlchemyError as error:
-        _fail(f"the database refused: {str(error).splitlines()[0]}", EXIT_FAILED)
+        _fail(f"database error: {str(error).splitlines()[0]}", EXIT_FAILED)
     except BrokenPipeError:
         # The reader of a pipe has closed it, as in `deals verify | head`.
         sys.stderr.close()

@@ -13,7 +13,7 @@ from app.observability import metrics
 _UNCOUNTED = re.compile(
     r"POST /imports|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)", re.ASCII
 )
-# The prefixes of these requests' paths. Paths with other prefixes skip the regular expression.
+# Path prefixes of `_UNCOUNTED`. Requests for other paths skip the regular expression.
 _PERHAPS_UNCOUNTED = ("/health", "/imports", "/deals/export")
 
 

@@ -141,7 +141,7 @@ async def require_import_write(actor: Annotated[Actor, Depends(get_actor)]) -> A
 
 
 async def require_import_read(request: Request) -> Actor:
-    """Require permission to read imports in a Starlette route, which has no dependencies.
+    """Require permission to read imports in a Starlette route without FastAPI dependencies.
 
     Raises:
         UnauthorizedError: the key is invalid, or missing in production.
@@ -157,10 +157,10 @@ ImportingActor = Annotated[Actor, RequireImportWrite]
 
 
 async def reject_query_params(request: Request) -> None:
-    """Reject query parameters in a route that has none, so that it does not ignore a mistake.
+    """Reject all query parameters, so that the route does not ignore a mistyped one.
 
     Raises:
-        InvalidInputError: the request has query parameters, which `details` lists.
+        InvalidInputError: the request has query parameters. `details` lists them.
     """
     # A query string such as `?&` has no parameters and is accepted.
     if request.scope["query_string"] and (names := list(request.query_params)):
@@ -168,5 +168,5 @@ async def reject_query_params(request: Request) -> None:
         raise InvalidInputError(details=[error_detail(each) for each in problems[:MAX_DETAILS]])
 
 
-# An empty pydantic model would do the same, but cost as much per request as a model with fields.
+# An empty pydantic model in place of the function would cost as much CPU as a model with fields.
 NoQueryParameters = Annotated[None, Depends(reject_query_params)]

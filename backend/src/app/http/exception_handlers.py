@@ -72,7 +72,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _app_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AppError)  # noqa: S101 - for mypy, the registration guarantees it
+    assert isinstance(error, AppError)  # noqa: S101 - for mypy: the handler's only type
     return envelope(request.state.request_id, error)
 
 

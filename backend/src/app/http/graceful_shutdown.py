@@ -1,4 +1,4 @@
-"""Graceful shutdown: hooks that run when the server is told to stop.
+"""Graceful shutdown: hooks that run when the process receives a stop signal.
 
 uvicorn waits for all responses before it ends the application's lifespan. It would wait forever for
 an open event stream, so the application handles the signal itself and ends its streams.

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 
 class Pace:
-    """A rate limiter for `per_second` events, which allows `burst` events at once after a pause.
+    """A rate limiter that spaces events to `per_second`, by delays of at most `longest` seconds.
 
-    It delays an event by at most `longest` seconds.
+    After a pause it allows `burst` events at once.
     """
 
     def __init__(

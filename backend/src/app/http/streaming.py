@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
-# Size of a message in bytes. Smaller messages cost more CPU. With larger messages slow clients
-# exceed the stall timeout, which applies to each message.
+# Size of a message in bytes. Smaller messages cost more CPU. The stall timeout applies to each
+# message, so slow clients would exceed it with larger messages.
 _PIECE = 64 * 1024
 # zlib's window bits for the gzip format, and a compression level that keeps up with the database.
 _GZIP = 31

@@ -46,7 +46,7 @@ def openapi_examples(*examples: Any) -> ConfigDict:
 
 # An exclusive bound, because FastAPI writes bounds as floats: a float cannot represent 2**63 - 1.
 BIGINT_END = MAX_BIGINT + 1
-# Tells client generators that the service refuses texts with NUL or with only white space.
+# The pattern tells client generators that the service refuses texts with NUL and blank texts.
 TEXT_RULES = Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000\u001c-\u001f][^\u0000]*$"})
 
 Money = Annotated[
@@ -119,7 +119,7 @@ OptionalParam = Annotated[T | None, _WithoutNull()]
 
 
 def _drop_title(schema: dict[str, Any]) -> None:
-    # All pages would have the same title. Without it, client generators use the schema's name.
+    # The title is the same for all resources. Without it, client generators use the schema's name.
     schema.pop("title", None)
 
 
@@ -176,9 +176,9 @@ class PageQuery(BaseModel):
     count: Annotated[
         OptionalParam[Literal["exact", "estimated", "none"]],
         Field(
-            description="Method for `total`. `exact` counts all matches. `estimated` uses a sample "
-            "if an exact count would be slow. With `none`, `total` is null. The default is `exact` "
-            "without a cursor and `none` with a cursor.",
+            description="Counting method for `total`. `exact` counts all matches. `estimated` uses "
+            "a sample if an exact count would be slow. With `none`, `total` is null. The default "
+            "is `exact` without a cursor and `none` with a cursor.",
             examples=["none"],
         ),
     ] = None
@@ -201,8 +201,7 @@ class ErrorDetailBody(TypedDict):
     field: Annotated[
         str,
         Field(
-            description="Path of the field. The first part names its place: `query`, `path`, "
-            "`header` or `body`.",
+            description="Path of the field, such as `query.limit` or `body.price_per_night`",
             examples=["query.limit"],
         ),
     ]

@@ -91,7 +91,8 @@ class DealResponse(TypedDict):
     external_id: Annotated[
         int | None,
         Field(
-            description="Id of the deal in its source, such as a CSV file. Null without a source."
+            description="Id of the deal in its source, such as a CSV file, or null if the source "
+            "gave no id"
         ),
     ]
     hotel_id: Id
@@ -169,7 +170,7 @@ class CityStatsResponse(TypedDict):
 
     city: Annotated[str, Field(examples=["London"])]
     avg_price: Money
-    deal_count: Annotated[int, Field(description="Number of averaged deals", examples=[2493])]
+    deal_count: Annotated[int, Field(description="Number of deals in the average", examples=[2493])]
 
 
 AvailableOnly = Annotated[bool, Field(description="Only deals that are not sold", examples=[True])]
@@ -207,7 +208,7 @@ class DealFilters(BaseModel):
     ] = None
     room_type: Annotated[
         OptionalParam[SearchText],
-        Field(description="Exact type of room, case-sensitive", examples=["suite"]),
+        Field(description="Type of room (exact match, case-sensitive)", examples=["suite"]),
     ] = None
     available_only: AvailableOnly = False
     min_discount: Annotated[

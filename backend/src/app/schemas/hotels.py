@@ -80,11 +80,11 @@ class HotelPatch(Body):
 
 SearchedCity = Annotated[
     OptionalParam[SearchText],
-    Field(description="Exact city of the hotel, case-insensitive", examples=["zürich"]),
+    Field(description="Hotel's city (exact match, case-insensitive)", examples=["zürich"]),
 ]
 SearchedCountry = Annotated[
     OptionalParam[SearchText],
-    Field(description="Exact country of the hotel, case-insensitive", examples=["Switzerland"]),
+    Field(description="Hotel's country (exact match, case-insensitive)", examples=["Switzerland"]),
 ]
 
 

@@ -98,7 +98,7 @@ class ImportResponse(TypedDict):
 
     id: Id
     state: ImportState
-    file_name: Annotated[str | None, Field(description="File name from the client")]
+    file_name: Annotated[str | None, Field(description="File name sent by the client")]
     strict: Annotated[bool, Field(description="Load all rows, or none if a row is rejected")]
     dry_run: Annotated[bool, Field(description="Check the file and store nothing")]
     bytes_total: Annotated[int, Field(ge=1, description="Size of the uploaded file in bytes")]
@@ -114,7 +114,7 @@ class ImportResponse(TypedDict):
     rejected: Count
     held_back: Count
     rows_per_second: Annotated[
-        float, Field(ge=0, description="Average speed since the start of the import")
+        float, Field(ge=0, description="Average rows per second since the import started")
     ]
     warnings: Annotated[list[RowWarning], Field(description="Warnings about rows of the file")]
     ignored_columns: Annotated[

@@ -12,7 +12,7 @@ MAX_DETAILS = 20
 
 
 def error_detail(problem: Mapping[str, Any]) -> ErrorDetail:
-    """Convert a pydantic error, without the invalid value, because its size is not limited."""
+    """Convert a pydantic error to field and message. Omit the value, which can have any size."""
     field = ".".join(str(part)[:MAX_NAME_LENGTH] for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return ErrorDetail(field, "There is no such field")

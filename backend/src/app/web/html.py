@@ -45,7 +45,7 @@ def page(
     status: int = 200,
     policy: dict[str, str] = POLICY,
 ) -> Response:
-    """Render `template` with `context` to a response. `policy` is its Content-Security-Policy."""
+    """Render `template` with `context` to a response with `policy` as Content-Security-Policy."""
     content = _environment.get_template(template).render(context).encode()
     headers = {
         "Content-Type": "text/html; charset=utf-8",

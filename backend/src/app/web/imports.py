@@ -25,13 +25,13 @@ PATH = "/dashboard/imports"
 # the number of connections to a host.
 _WATCHED = 3
 _REJECTS_SHOWN = 50
-# Maximum number of characters to show of a rejected row's field, which can have any length.
+# Maximum number of characters to show of a rejected field. The field itself can have any length.
 _MAX_TEXT = 200
 
 
 @html_page
 async def imports(request: Request) -> Response:
-    """Return the page of the latest imports. If an API key is missing, return a form for it."""
+    """Return the page of the latest imports. If the client lacks access, return a key form."""
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)

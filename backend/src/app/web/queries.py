@@ -47,7 +47,7 @@ class ParsedQuery(Generic[M]):
             return cls(model, given, None, tuple(found))
 
     def refused(self, problems: Sequence[ErrorDetail]) -> Self:
-        """Return a copy of this query that a service has found to be invalid."""
+        """Return a copy of this query with the errors that a service has found in it."""
         return replace(self, query=None, problems=tuple(problems))
 
     def value(self, name: str) -> str:
@@ -109,7 +109,7 @@ def sort_link(
 ) -> SortLink:
     """Return the link in the header of column `name`, on a page sorted by `now`.
 
-    The link sorts the page by this column. If the page is already, the link reverses the order.
+    The link sorts by this column, or reverses the order of a page already sorted by it.
     """
     order = {name: "ascending", f"-{name}": "descending"}.get(now, "none")
     descending_next = descending_first if order == "none" else order == "ascending"

@@ -33,7 +33,7 @@ async def swagger(request: Request) -> Response:
 
 
 async def redoc(request: Request) -> Response:
-    """Return the page with ReDoc, which shows the whole reference."""
+    """Return the page with ReDoc, for reading the reference."""
     context = {
         "title": "ReDoc",
         "path": "/redoc",

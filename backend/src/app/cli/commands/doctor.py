@@ -46,7 +46,7 @@ def doctor(
         int | None,
         typer.Option("--kill", metavar="PID", help="End the session with this PID. Run no checks."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="End the session without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
 ) -> None:
     """Diagnose database problems and suggest fixes.
 

@@ -46,7 +46,7 @@ def create_key(
 @app.command("list")
 def list_keys() -> None:
     """List all keys with their scopes and the dates of creation, last use and revocation."""
-    table = Table("name", "scopes", "made", "last used", "revoked")
+    table = Table("name", "scopes", "created", "last used", "revoked")
     for key in _with_keys(lambda keys: keys.all()):
         dates = (key.created_at, key.last_used_at, key.revoked_at)
         shown = (date.strftime("%Y-%m-%d %H:%M") if date else "-" for date in dates)
