@@ -24,10 +24,7 @@ def etag_matches(if_none_match: str, tag: str) -> bool:
 
 
 def parse_if_match(if_match: str | None) -> frozenset[int] | None:
-    """Return the versions that `If-Match` accepts, or None if it accepts every version.
-
-    Malformed tags are ignored.
-    """
+    """Return the versions that `If-Match` accepts, or None for all. Ignore malformed tags."""
     if if_match is None:
         return None
     candidates = [candidate.strip() for candidate in if_match.split(",")]

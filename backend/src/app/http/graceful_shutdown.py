@@ -17,8 +17,8 @@ from types import FrameType
 class ShutdownHooks:
     """Functions to call when the process receives a stop signal.
 
-    `begin` is called at once. The server keeps serving for `delay` seconds. After the delay `end`
-    is called and the server stops. A second signal skips the rest of the delay.
+    `begin` is called at once. The server keeps serving for `delay` seconds. After that, `end` is
+    called and the server stops. A second signal skips the rest of the delay.
     """
 
     begin: Callable[[], None]

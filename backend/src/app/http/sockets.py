@@ -25,8 +25,7 @@ def listen(
     connection of a client that reads none of its pending data for `stall_timeout` seconds.
 
     Raises:
-        ConfigurationError: the service cannot listen on this address. The message tells the
-            operator to change `setting`.
+        ConfigurationError: the service cannot listen on this address. The message names `setting`.
     """
     found: list[socket.socket] = []
     missing: OSError | None = None

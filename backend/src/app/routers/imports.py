@@ -223,8 +223,7 @@ async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParame
             **success_response(
                 200,
                 *(DISPOSITION, VARY),
-                description="The rejected rows of the file, each with line, column, code and "
-                "message of the error",
+                description="The rejected rows, each with the error's line, column, code and text",
             )[200],
             "content": {"text/csv": {"schema": {"type": "string"}, "example": _REJECTS}},
         },
@@ -263,10 +262,7 @@ async def get_import_rejects(
 
 
 async def _changes(request: Request, import_id: _ImportId) -> AsyncIterator[ImportResponse]:
-    """Return an iterator over the states of an import.
-
-    Read the import before the stream begins, so that an unknown id gets a 404.
-    """
+    """Check that an import exists, and return an iterator over its states."""
     imports = service_state(request).imports
     await imports.get(import_id)
     return imports.changes(import_id)

@@ -198,8 +198,7 @@ class DealFilters(BaseModel):
         OptionalParam[list[SearchText]],
         Field(
             max_length=MAX_CATEGORY_FILTERS,
-            description="Only deals in at least one of these categories. Repeat the parameter to "
-            "send several.",
+            description="Only deals in at least one of these categories. Repeatable.",
             examples=[["luxury", "beach"]],
         ),
     ] = None
@@ -231,8 +230,7 @@ class DealFilters(BaseModel):
     q: Annotated[
         OptionalParam[SearchText],
         Field(
-            description="Search text. A hotel matches if each word of the text is the beginning of "
-            "a word in the hotel's name or city.",
+            description="Words that must each begin a word of the hotel's name or city",
             examples=["lake zür"],
         ),
     ] = None

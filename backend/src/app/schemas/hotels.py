@@ -96,8 +96,7 @@ class HotelQuery(PageQuery):
     q: Annotated[
         OptionalParam[SearchText],
         Field(
-            description="Search text. A hotel matches if each word of the text is the beginning of "
-            "a word in the hotel's name or city.",
+            description="Words that must each begin a word of the hotel's name or city",
             examples=["lake zür"],
         ),
     ] = None
