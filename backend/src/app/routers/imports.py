@@ -223,7 +223,7 @@ async def cancel_import(request: Request, import_id: _ImportId, _: NoQueryParame
             **success_response(
                 200,
                 *(DISPOSITION, VARY),
-                description="The rejected rows, each with the error's line, column, code and text",
+                description="The rejected rows with the error's line, column, code and message",
             )[200],
             "content": {"text/csv": {"schema": {"type": "string"}, "example": _REJECTS}},
         },
