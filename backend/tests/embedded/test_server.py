@@ -251,7 +251,7 @@ class TestStartError:
         data = tmp_path / "postgres" / "data"
         data.mkdir()
         (data / "PG_VERSION").write_text("15\n")
-        assert "PostgreSQL 15 is not among" in start_error(tmp_path)
+        assert "the embedded PostgreSQL has the versions 16 and 18, not 15" in start_error(tmp_path)
 
     def test_invalid_option_returns_server_log(self, folder: Path) -> None:
         message = start_error(folder, options=OPTIONS | {"no_such_setting": "1"})
