@@ -103,6 +103,52 @@ class TestHeadSize:
         await writer.wait_closed()
 
 
+class TestTrailers:
+    HEAD = (
+        b"POST /deals HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+
+    @pytest.mark.parametrize(
+        "start",
+        [b"0\r\nX-Large: ", b"0\r\n" + b"a:\r\n" * 20_000, b"2;", b"2\r\n{}\r\n0\r\nX-Large: "],
+        ids=["one trailer", "many trailers", "chunk extension", "trailer after content"],
+    )
+    async def test_endless_trailers_end_the_connection(
+        self, server: LocalServer, start: bytes
+    ) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(self.HEAD + start)
+
+        async def send_without_end() -> None:
+            while True:
+                writer.write(b"x" * 10_000)
+                await writer.drain()
+
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(TIMEOUT):
+                await send_without_end()
+        writer.transport.abort()
+
+    async def test_small_chunks_with_extensions_and_trailers_are_served(
+        self, server: LocalServer
+    ) -> None:
+        chunks = b"".join(b"1;name=%s\r\n \r\n" % (b"x" * 1000) for _ in range(200))
+        received = await send_and_read(
+            server, self.HEAD + chunks + b"2\r\n{}\r\n0\r\nX-Some: trailer\r\n\r\n"
+        )
+
+        assert received.startswith(b"HTTP/1.1 422 ")
+
+    async def test_trailer_is_no_header(self, server: LocalServer) -> None:
+        received = await send_and_read(
+            server, self.HEAD + b"2\r\n{}\r\n0\r\nX-Request-ID: trailer\r\n\r\n"
+        )
+
+        assert received.startswith(b"HTTP/1.1 422 ")
+        assert b"x-request-id: trailer" not in received
+
+
 class TestRequestArrivalTimeout:
     @pytest.mark.parametrize(
         ("sent", "answer"),

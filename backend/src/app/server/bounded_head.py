@@ -1,7 +1,7 @@
-"""Limits on the size and the arrival time of a request's head.
+"""Limits on the size and the arrival time of a request's head, and on the size of its trailers.
 
-An ASGI application sees a request only after its head is complete. Only the HTTP protocol class of
-the server can limit a head that is still arriving.
+An ASGI application sees a request only after its head is complete, and it never sees trailers and
+chunk extensions. Only the HTTP protocol class of the server can limit them.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def bounded_head(arrival_timeout: float) -> Any:
 
 
 class BoundedHeadProtocol(HttpToolsProtocol):
-    """A uvicorn connection that refuses a request head that is too large or too slow."""
+    """A uvicorn connection that refuses heads and trailers that are too large or too slow."""
 
     def __init__(self, *arguments: Any, arrival_timeout: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -56,13 +56,16 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Pass on one header more than the limit, so that the application refuses the request.
-        if self._arrival.count_header() <= MAX_HEADERS + 1:
+        if self._arrival.takes_header():
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._arrival.begin_body()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._arrival.pass_body()
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._arrival.end()
@@ -81,7 +84,7 @@ class _Arrival:
         self._timeout = timeout
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = self._in_body = self._refused = False
-        self._received = self._head_size = self._headers = 0
+        self._received = self._size = self._headers = 0
 
     def start(self, transport: asyncio.Transport) -> None:
         """Start the deadline of the first request."""
@@ -99,31 +102,42 @@ class _Arrival:
 
     def check(self) -> None:
         """Update the size and the deadline of the request after the parser has read the bytes."""
+        self._size += self._received
         if self._in_head:
-            self._head_size += self._received
-            if self._head_size > _MAX_HEAD_BYTES:
+            if self._size > _MAX_HEAD_BYTES:
                 self._refuse(RequestHeadersTooLargeError())
             elif self._timer is None:
                 self._wait(self._timeout)
-        elif self._in_body:
-            self._wait(2 * self._timeout)
-        else:
+        elif not self._in_body:
             self.stop()
+        elif self._size > _MAX_HEAD_BYTES:
+            self._transport.close()
+        else:
+            self._wait(2 * self._timeout)
 
     def begin_head(self) -> None:
         """Record that a request has begun."""
         self._in_head = True
-        self._head_size = self._headers = 0
+        self._size = self._headers = 0
 
-    def count_header(self) -> int:
-        """Count a header and return the number of headers so far."""
+    def takes_header(self) -> bool:
+        """Count a header and return whether to pass it on.
+
+        One header more than the limit passes, so that the application refuses the request.
+        Trailers do not pass, because the server would add them to the headers.
+        """
         self._headers += 1
-        return self._headers
+        return self._in_head and self._headers <= MAX_HEADERS + 1
 
     def begin_body(self) -> None:
         """Stop the deadline of the head, which is complete."""
         self.stop()
         self._in_head, self._in_body = False, True
+        self.pass_body()
+
+    def pass_body(self) -> None:
+        """Start a new count of the bytes that are no content: trailers and chunk extensions."""
+        self._received = self._size = 0
 
     def end(self) -> None:
         """Record the end of a request. Its bytes do not count for the next head."""
