@@ -84,7 +84,7 @@ class _Arrival:
         self._timeout = timeout
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = self._in_body = self._refused = False
-        self._received = self._size = self._headers = 0
+        self._received = self._size = self._headers = self._requests = 0
 
     def start(self, transport: asyncio.Transport) -> None:
         """Start the deadline of the first request."""
@@ -119,6 +119,7 @@ class _Arrival:
         """Record that a request has begun."""
         self._in_head = True
         self._size = self._headers = 0
+        self._requests += 1
 
     def takes_header(self) -> bool:
         """Count a header and return whether to pass it on.
@@ -166,7 +167,9 @@ class _Arrival:
 
     def _refuse(self, error: AppError) -> None:
         self._refused = True
-        self._transport.write(_response(error))
+        if self._requests == 1:
+            # The client of a later request would read this as the response to an earlier one.
+            self._transport.write(_response(error))
         self._wait(_LINGER)
 
 
