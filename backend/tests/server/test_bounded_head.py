@@ -11,6 +11,7 @@ from tests.support.timeouts import NO_LIMIT, TIMEOUT
 from tests.support.waiting import wait_for
 
 from app.core.config import Settings
+from app.http.middleware import MAX_HEADERS, MAX_HEADERS_BYTES, MAX_TARGET_BYTES
 
 pytestmark = pytest.mark.integration
 
@@ -100,6 +101,25 @@ class TestHeadSize:
 
         assert (large.status_code, many.status_code, later.status_code) == (431, 431, 404)
         assert large.json()["error"]["request_id"] == large.headers["x-request-id"]
+
+    async def test_largest_head_within_limits_is_served(self, server: LocalServer) -> None:
+        target = b"/deals/1?q=".ljust(MAX_TARGET_BYTES, b"x")
+        headers = [b"Host: x", b"Connection: close"]
+        names = [b"X-%02d" % number for number in range(MAX_HEADERS - len(headers))]
+        left = MAX_HEADERS_BYTES - sum(map(len, [*headers, *names])) + 2 * len(headers)
+        headers += [name + b": " + b"x" * (left // len(names)) for name in names]
+        head = b"\r\n".join([b"GET %s HTTP/1.1" % target, *headers, b"", b""])
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for part in (head[:-1], head[-1:]):
+            writer.write(part)
+            # The server checks the size between two parts.
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(TIMEOUT):
+            received = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+        assert received.startswith(b"HTTP/1.1 422 ")
 
     async def test_pipelined_heads_are_bounded_one_by_one(self, server: LocalServer) -> None:
         request = b"GET /deals/1 HTTP/1.1\r\nHost: x\r\nX-Some: " + b"x" * 1000 + b"\r\n\r\n"

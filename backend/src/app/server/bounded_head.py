@@ -16,8 +16,8 @@ from app.core.errors import AppError, RequestHeadersTooLargeError, RequestTimeou
 from app.http.exception_handlers import envelope
 from app.http.middleware import MAX_HEADERS, parse_request_headers, security_headers
 
-# A head within the limits of `http/middleware.py` is always smaller.
-_MAX_HEAD_BYTES = 64 * 1024
+# 32 KiB of target and 32 KiB of headers, the limits of `http/middleware.py`, and their separators.
+_MAX_HEAD_BYTES = 72 * 1024
 # Seconds between a refusal and the close of the connection. Closing a connection while the client
 # still sends resets it, and the client may lose the response.
 _LINGER = 0.5
