@@ -34,6 +34,7 @@ def main() -> None:
         patch("app.http.middleware.observe_request", new=_nothing),
         patch("app.http.monitoring.Monitor._look", new=_nothing),
         patch("app.main.LoadSheddingMiddleware", new=_without_limits),
+        patch("app.main.EarlyResponseMiddleware", new=_without_limits),
     ):
         config = uvicorn_config(create_app(settings), http="httptools", host="127.0.0.1", port=port)
         run(config, stall_timeout=settings.export_stall_timeout)

@@ -18,6 +18,7 @@ from app.db.session import Database
 from app.http import exception_handlers
 from app.http.concurrency_limiter import ConcurrencyLimiter
 from app.http.cors import allow_origins
+from app.http.early_responses import EarlyResponseMiddleware
 from app.http.graceful_shutdown import ShutdownHooks, on_server_stop
 from app.http.load_shedding import LoadSheddingMiddleware
 from app.http.middleware import BodyLimit, RequestMiddleware, security_headers
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.cors_origins:
         # CORS wraps all other middleware, so that web pages can also read the errors they return.
         allow_origins(app, settings.cors_origins)
+    app.add_middleware(EarlyResponseMiddleware)
     exception_handlers.install(app)
     return app
 

@@ -157,6 +157,23 @@ class TestLoadShedding:
         assert len(get.headers["x-request-id"]) == 32
         assert named.headers["x-request-id"] == "first"
 
+    async def test_refused_post_with_late_body_keeps_its_connection(
+        self, url: URL, server: LocalServer
+    ) -> None:
+        head = b"POST /deals HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+        async with saturate(url, server):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            for _ in range(2):
+                writer.write(head)
+                await asyncio.sleep(0.1)
+                writer.write(b"later")
+                async with asyncio.timeout(TIMEOUT):
+                    answer = await reader.readuntil(b"}}")
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b"connection: close" not in answer
+            writer.close()
+            await writer.wait_closed()
+
     async def test_refusal_has_headers_of_every_response(
         self, url: URL, server: LocalServer
     ) -> None:

@@ -7,11 +7,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import OverloadedError
 from app.http.concurrency_limiter import ConcurrencyLimiter
+from app.http.early_responses import CLOSE
 from app.http.middleware import Headers, parse_request_headers
 from app.http.pace import Pace
 from app.schemas.validation_errors import error_envelope
 
-_CLOSE = (b"connection", b"close")
 # Refusals per second and process. One refusal costs 0.1 ms including the server's part, so refusals
 # take a twentieth of a core from accepted requests.
 _REFUSALS_PER_SECOND = 500
@@ -104,7 +104,7 @@ def _closing(send: Send) -> Send:
 
     async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], _CLOSE]}
+            message = {**message, "headers": [*message["headers"], CLOSE]}
         await send(message)
 
     return send_closing

@@ -75,9 +75,8 @@ class BoundedHeadProtocol(HttpToolsProtocol):
 class _Arrival:
     """The state of the request that is arriving on a connection: part, size and deadline.
 
-    The last byte of a head must arrive within `timeout` seconds. After the head, the application
-    enforces the deadline of the body and responds. If no byte of a body arrives for twice the
-    timeout, the connection is closed, because the application no longer reads it.
+    The last byte of a head must arrive within `timeout` seconds. The application enforces the
+    deadline of a body.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -108,12 +107,8 @@ class _Arrival:
                 self._refuse(RequestHeadersTooLargeError())
             elif self._timer is None:
                 self._wait(self._timeout)
-        elif not self._in_body:
-            self.stop()
-        elif self._size > _MAX_HEAD_BYTES:
+        elif self._in_body and self._size > _MAX_HEAD_BYTES:
             self._transport.close()
-        else:
-            self._wait(2 * self._timeout)
 
     def begin_head(self) -> None:
         """Record that a request has begun."""
