@@ -1,15 +1,21 @@
 """The metrics at `/metrics` match the work of the service."""
 
 import asyncio
+import gc
 import os
 import signal
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
 from tests.conftest import app_client
 from tests.support.child_processes import child_workers
 from tests.support.csv_files import row
@@ -17,11 +23,13 @@ from tests.support.imports import submit
 from tests.support.metrics import scrape_metrics
 from tests.support.servers import free_port, patient_client, running_server
 from tests.support.stored_rows import execute
+from tests.support.timeouts import TIMEOUT
 from tests.support.waiting import wait_for
 
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.db.session import Database
+from app.http.monitoring import metrics_served
 from app.main import create_app
 from app.services.import_runner import ImportRunner
 
@@ -197,6 +205,50 @@ class TestMetricsEndpoint:
 
         assert statuses == found
         assert not any("metrics" in path for path in document["paths"])
+
+    @pytest.mark.slow
+    # uvicorn stops without closing the transport of the client.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    async def test_client_that_reads_nothing_delays_no_shutdown(self) -> None:
+        is_asked = asyncio.Event()
+
+        async def respond(_: Request) -> Response:
+            is_asked.set()
+            # More bytes than the buffers hold.
+            return Response(bytes(64 * 1024 * 1024))
+
+        port = free_port()
+        async with asyncio.timeout(TIMEOUT):
+            async with metrics_served(Mock(respond=respond), "127.0.0.1", port):
+                _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                await is_asked.wait()
+        writer.transport.abort()
+        # Report the unclosed transport here and not in another test.
+        gc.collect()
+
+    def test_busy_default_executor_delays_no_metrics(self) -> None:
+        async def respond(_: Request) -> Response:
+            return Response("measured")
+
+        async def scrape() -> bytes:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            is_over = threading.Event()
+            busy = asyncio.create_task(asyncio.to_thread(is_over.wait))
+            await asyncio.sleep(0)
+            port = free_port()
+            async with metrics_served(Mock(respond=respond), "127.0.0.1", port):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                try:
+                    async with asyncio.timeout(TIMEOUT):
+                        return await reader.read()
+                finally:
+                    writer.close()
+                    is_over.set()
+                    await busy
+
+        assert asyncio.run(scrape()).endswith(b"measured")
 
     async def test_taken_metrics_port_raises_configuration_error(
         self, own_settings: Settings

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 
 import uvicorn
@@ -24,6 +25,9 @@ from app.services.backlog import BacklogService
 
 # Seconds between two measurements. Prometheus usually scrapes every 15 seconds.
 _PAUSE = 1.0
+# Seconds in which a client of METRICS_PORT must read something, and in which its responses must be
+# complete after the process is told to stop.
+_PATIENCE = 5
 
 
 class Monitor:
@@ -111,8 +115,8 @@ async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterato
     """Serve only the metrics on a separate port inside the block.
 
     All server processes listen on this port, and each returns the metrics of all. The metrics
-    server runs in a thread, because uvicorn installs no signal handlers outside the main thread.
-    The monitor still runs in the event loop of its database connections.
+    server runs in a thread of its own, because uvicorn installs no signal handlers outside the main
+    thread. The monitor still runs in the event loop of its database connections.
 
     Raises:
         ConfigurationError: the service cannot listen on this address.
@@ -125,16 +129,20 @@ async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterato
 
     config = uvicorn.Config(
         Starlette(routes=[Route("/metrics", respond)]),
+        # uvloop cannot close while bytes wait for a client that reads nothing.
+        loop="asyncio",
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
+        timeout_graceful_shutdown=_PATIENCE,
     )
     server = uvicorn.Server(config)
-    sockets = listen(host, port, "METRICS_PORT", shared=True)
-    serving = asyncio.create_task(asyncio.to_thread(server.run, sockets))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
+    sockets = listen(host, port, "METRICS_PORT", shared=True, stall_timeout=_PATIENCE)
+    with ThreadPoolExecutor(1, thread_name_prefix="metrics") as thread:
+        serving = loop.run_in_executor(thread, server.run, sockets)
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
