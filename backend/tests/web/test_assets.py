@@ -1,7 +1,9 @@
 """The assets of pages."""
 
 import gzip
+import zlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -37,13 +39,45 @@ async def test_asset_accept_encoding_gzip_returns_gzip(
     assert gzip.decompress(raw) == (VENDOR / HTMX).read_bytes()
 
 
-async def test_asset_etag_of_client_returns_304(client: httpx.AsyncClient) -> None:
-    etag = (await client.get(asset(HTMX))).headers["etag"]
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_asset_etag_of_client_returns_304(client: httpx.AsyncClient, encoding: str) -> None:
+    headers = {"Accept-Encoding": encoding}
+    etag = (await client.get(asset(HTMX), headers=headers)).headers["etag"]
 
-    answer = await client.get(asset(HTMX), headers={"If-None-Match": etag})
+    answer = await client.get(asset(HTMX), headers={**headers, "If-None-Match": etag})
 
     assert answer.status_code == 304
     assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["vary"] == "Accept-Encoding"
+
+
+async def test_asset_encodings_have_different_etags(client: httpx.AsyncClient) -> None:
+    answers = [
+        await client.get(asset(HTMX), headers={"Accept-Encoding": encoding})
+        for encoding in ("gzip", "identity")
+    ]
+
+    assert len({answer.headers["etag"] for answer in answers}) == 2
+    assert len({answer.headers["content-type"] for answer in answers}) == 1
+
+
+async def test_asset_is_compressed_once(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Accept-Encoding": "gzip"}
+    first = await client.get(asset(HTMX), headers=headers)
+    monkeypatch.setattr(zlib, "compressobj", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(gzip, "compress", Mock(side_effect=AssertionError))
+
+    assert (await client.get(asset(HTMX), headers=headers)).content == first.content
+
+
+async def test_asset_range_returns_part(client: httpx.AsyncClient) -> None:
+    headers = {"Accept-Encoding": "identity", "Range": "bytes=0-9"}
+    answer = await client.get(asset(HTMX), headers=headers)
+
+    assert answer.status_code == 206
+    assert answer.content == (VENDOR / HTMX).read_bytes()[:10]
 
 
 async def test_asset_head_returns_headers_only(client: httpx.AsyncClient) -> None:
@@ -54,10 +88,14 @@ async def test_asset_head_returns_headers_only(client: httpx.AsyncClient) -> Non
     assert answer.content == b""
 
 
-async def test_asset_accept_encoding_identity_returns_plain(client: httpx.AsyncClient) -> None:
-    answer = await client.get(asset(HTMX), headers={"Accept-Encoding": "identity"})
+@pytest.mark.parametrize("accepted", ["identity", "gzip;q=0", "br"])
+async def test_asset_accept_encoding_without_gzip_returns_plain(
+    client: httpx.AsyncClient, accepted: str
+) -> None:
+    answer = await client.get(asset(HTMX), headers={"Accept-Encoding": accepted})
 
     assert "content-encoding" not in answer.headers
+    assert answer.headers["vary"] == "Accept-Encoding"
     assert int(answer.headers["content-length"]) == (VENDOR / HTMX).stat().st_size
 
 

@@ -4,6 +4,8 @@ The service's own files are in `static/`. `scripts/vendor.py` copies the files i
 packages.
 """
 
+import asyncio
+import gzip
 import hashlib
 import mimetypes
 from functools import cache
@@ -11,11 +13,14 @@ from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
+
+from app.http.content_negotiation import takes_gzip
+from app.http.responses import not_modified_or
 
 _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "static", _HERE / "vendor")
@@ -46,6 +51,22 @@ def asset(name: str) -> str:
     return f"/static/{_addresses()[name]}"
 
 
+@cache
+def _compressed(name: str) -> bytes:
+    """Return the content of a file as gzip."""
+    file = next(folder / name for folder in _FOLDERS if (folder / name).is_file())
+    return gzip.compress(file.read_bytes(), mtime=0)
+
+
+async def _gzip_response(request: Request, address: str) -> Response:
+    """Return a compressed file, with another entity tag than the file itself."""
+    digest, _, name = address.partition("/")
+    content = await asyncio.to_thread(_compressed, name)
+    headers = {"Content-Encoding": "gzip", "ETag": f'"{digest}-gzip"'}
+    media_type, _ = mimetypes.guess_type(name)
+    return not_modified_or(request, Response(content, headers=headers, media_type=media_type))
+
+
 class _ImmutableFiles:
     """An ASGI application for static files at paths that change with the content."""
 
@@ -63,16 +84,17 @@ class _ImmutableFiles:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["Cache-Control"] = "public, max-age=31536000, immutable"
+                headers["Vary"] = "Accept-Encoding"
             await send(message)
 
+        request = Request(scope)
+        if takes_gzip(",".join(request.headers.getlist("accept-encoding"))):
+            response = await _gzip_response(request, address)
+            await response(scope, receive, send_as_immutable)
+            return
         await self._files(
             {**scope, "path": f"/{name}", "root_path": ""}, receive, send_as_immutable
         )
 
 
-route = Route(
-    "/static/{address:path}",
-    _ImmutableFiles(),
-    methods=["GET"],
-    middleware=[Middleware(GZipMiddleware, compresslevel=6)],
-)
+route = Route("/static/{address:path}", _ImmutableFiles(), methods=["GET"])
