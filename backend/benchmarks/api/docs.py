@@ -38,11 +38,13 @@ def replaced(page: str, part: str, text: str) -> str:
 def provenance(about: Mapping[str, Any], command: str) -> str:
     """Return a paragraph about the date, the machine and the versions of a measurement."""
     machine, versions = about["machine"], about["versions"]
-    named = ", ".join(f"{name} {v}" for name, v in versions.items() if name != "load")
-    settings = "".join(f", {name}={value}" for name, value in about["settings"].items())
+    names = {"python": "Python", "postgresql": "PostgreSQL"}
+    packages = ", ".join(f"{names.get(n, n)} {v}" for n, v in versions.items() if n != "load")
+    settings = ", ".join(f"{name}={value}" for name, value in about["settings"].items())
     said = (
-        f"{about['date']}, `{command}`: {machine['cores']} cores of {machine['processor']}, "
-        f"{machine['memory_gb']} GB, {machine['system']}, which run server, PostgreSQL and load "
-        f"alike; load by {versions['load']}; {named}{settings}."
+        f"Measured on {about['date']} with `{command}` on {machine['cores']} CPU cores "
+        f"({machine['processor']}) with {machine['memory_gb']} GB of memory, {machine['system']}. "
+        f"The server, PostgreSQL and the load generator ({versions['load']}) shared the machine. "
+        f"Versions: {packages}." + (f" Settings: {settings}." if settings else "")
     )
     return textwrap.fill(said, 120, break_long_words=False, break_on_hyphens=False)
