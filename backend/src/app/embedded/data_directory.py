@@ -52,7 +52,7 @@ def open_home(data_dir: Path) -> Path:
 
 
 def _refuse_common_folder(root: Path, mode: int) -> None:
-    """Refuse /tmp, /var, a home folder or the like, because DATA_DIR is made private."""
+    """Refuse a shared folder such as /tmp, /var or a home folder: DATA_DIR becomes private."""
     common = mode & stat.S_ISVTX or root in {Path("/"), Path.home()}
     if root.parent == Path("/"):  # accept a mounted volume, refuse a system folder
         common = common or any(not _OWN_ENTRIES.fullmatch(entry.name) for entry in root.iterdir())
@@ -69,7 +69,7 @@ def _make_private(folder: Path, owner: int) -> None:
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file. If this process is root, make the folder's owner the file's owner."""
+    """Open a lock file. If this process is root, give the file to the owner of its folder."""
     descriptor = supervisor.open_lock(path)
     owner = path.parent.stat().st_uid
     if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner:
@@ -130,7 +130,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def find_socket_folder(home: Path) -> Path | None:
-    """Return the folder `run` if its path suits a socket, else the recorded folder or None."""
+    """Return `run` if its path suits a socket. Otherwise return the recorded folder or None."""
     if _fits(home / "run"):
         return home / "run"
     try:
@@ -158,7 +158,7 @@ def _fits(folder: Path) -> bool:
 
 
 def rotate_log(home: Path) -> None:
-    """Rename a log of more than 10 MB to `postgresql.log.1`, while no server is running."""
+    """Rename a log of more than 10 MB to `postgresql.log.1`. No server may be running."""
     path = home / LOG_FILE
     if path.exists() and path.stat().st_size > _LOG_KEPT_BYTES:
         path.replace(path.with_name(f"{path.name}.1"))
@@ -172,7 +172,7 @@ def open_log(home: Path) -> int:
 
 
 def is_dying(pid: int) -> bool:
-    """Return whether a process has ended or freed its memory. Without /proc return False."""
+    """Return whether a process has ended or freed its memory. If /proc is missing, return False."""
     try:
         return not Path(f"/proc/{pid}/cmdline").read_bytes()
     except ProcessLookupError:

@@ -1,12 +1,13 @@
-"""The embedded PostgreSQL server. The service uses it if DATABASE_URL is unset.
+"""The embedded PostgreSQL server, which the service uses if DATABASE_URL is unset.
 
 All processes with the same DATA_DIR share one server. The first process starts the server. The
 server stops when the last process ends, even by `kill -9`. Five file locks coordinate this:
 
-* `users.lock`: a process that uses the server holds it shared. The last can lock it exclusively.
-* `start.lock`: one process starts the server at a time. `leave.lock`: one leaves at a time.
-* `supervisor.lock`: the supervisor inherits it from its starter and holds it until it ends.
-* `server.lock`: PostgreSQL and its children inherit it from the supervisor and hold it.
+* `users.lock`: held shared by all processes that use the server. The last can hold it exclusively.
+* `start.lock`: held by the process that is starting the server.
+* `leave.lock`: held by the process that is ending its use of the server.
+* `supervisor.lock`: held by the supervisor, which inherits the lock from its starter.
+* `server.lock`: held by PostgreSQL and its children, which inherit the lock from the supervisor.
 
 A starting process locks start.lock and then users.lock. A leaving process locks leave.lock and then
 users.lock. The supervisor locks only users.lock. This order prevents deadlocks.
@@ -52,7 +53,7 @@ class EmbeddedServer:
     log_file: Path
 
     def url(self, database: str = "deals", driver: str = "asyncpg") -> str:
-        """Return the SQLAlchemy URL of a database. The URL's port overrides the variable PGPORT."""
+        """Return a database's SQLAlchemy URL, with the port to override PGPORT."""
         folder = quote(str(self.socket_dir), safe="/")
         where = f"deals@/{quote(database, safe='')}?host={folder}&port={data_directory.PORT}"
         return f"postgresql+{driver}://{where}"
@@ -113,7 +114,7 @@ class _Use:
         return EmbeddedServer(sockets, self._version, self._home / data_directory.LOG_FILE)
 
     def _start(self, turn: int) -> Path:
-        """Start a supervisor if none runs, wait for the server, and return its socket folder."""
+        """Start a supervisor if none is running. Return the socket folder of the ready server."""
         log = self._home / data_directory.LOG_FILE
         deadline = time.monotonic() + _START_LIMIT
         attempts = log_start = 0
@@ -137,9 +138,9 @@ class _Use:
             time.sleep(_POLL)
 
     def _supervise(self, lock: int, turn: int | None) -> None:
-        """Start a supervisor for the running server, or for a new one if `turn` is given.
+        """Start a supervisor. If no server is running, prepare the data folder first.
 
-        `turn` is the start lock. Only its holder may create the data or write beside the data.
+        `turn` is the descriptor of start.lock. Without it, do not prepare the data folder.
         """
         installation = Installation.for_home(self._home, self._version)
         if turn is not None and not data_directory.server_is_alive(self._home):
@@ -154,7 +155,7 @@ class _Use:
         self._spawn(lock, command)
 
     def _spawn(self, lock: int, command: list[str]) -> None:
-        """Start a supervisor that inherits the lock, so that the lock is never free in between."""
+        """Start a supervisor that inherits supervisor.lock, so that the lock is never released."""
         supervisor.write_state(lock, "")
         script = [sys.executable, "-I", "-S", supervisor.__file__, str(lock), str(self._home)]
         log = data_directory.open_log(self._home)
@@ -174,9 +175,9 @@ class _Use:
             os.close(log)
 
     def leave(self) -> None:
-        """Release the shared lock, and stop the server if no other process uses it.
+        """Release the lock on users.lock, and stop the server if no other process uses it.
 
-        If the stop fails, the supervisor still stops the server when the lock is free.
+        If stopping fails here, the supervisor stops the server once users.lock is free.
         """
         share, self._share = self._share, None
         if share is None:
@@ -202,7 +203,8 @@ class _Use:
                 if supervisor.try_lock(probe, fcntl.LOCK_EX):
                     if self._stop(deadline):
                         return True
-                    fcntl.flock(probe, fcntl.LOCK_UN)  # let the supervisor lock it and stop
+                    # Release the lock, so that the supervisor can take it and stop the server.
+                    fcntl.flock(probe, fcntl.LOCK_UN)
                 elif supervisor.try_lock(probe, fcntl.LOCK_SH):
                     self._keep_supervised()
                     return True
@@ -232,13 +234,13 @@ class _Use:
         return False
 
     def _keep_supervised(self) -> None:
-        """Start a supervisor if none runs, because a server without one would never stop."""
+        """Start a supervisor if none is running, because a server without one would never stop."""
         deadline = time.monotonic() + _ANNOUNCE_LIMIT
         while True:
             with self._supervision() as lock:
                 if lock is not None and data_directory.server_is_alive(self._home):
                     self._supervise(lock, None)
-            # A killed supervisor frees its memory slightly before its lock, so wait for the lock.
+            # The kernel frees a killed supervisor's memory before its lock. Wait for the lock.
             dying = lock is None and data_directory.is_dying(self._supervisor_state()[0])
             if not dying or time.monotonic() > deadline:
                 return
@@ -246,7 +248,7 @@ class _Use:
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[int]:
-        """Hold a file lock exclusively. Unlock it at the end even if a child inherited the file."""
+        """Hold an exclusive file lock in the block, no longer even if a child inherits the file."""
         descriptor = self._wait_for_lock(name, fcntl.LOCK_EX)
         try:
             yield descriptor
@@ -275,7 +277,7 @@ class _Use:
 
     @contextmanager
     def _supervision(self) -> Iterator[int | None]:
-        """Yield the locked supervisor.lock, or None if it is taken. New supervisors inherit it."""
+        """Try to lock supervisor.lock. Yield its descriptor, or None if the lock is taken."""
         descriptor = data_directory.open_lock(self._home / supervisor.SUPERVISOR_LOCK)
         try:
             yield descriptor if supervisor.try_lock(descriptor, fcntl.LOCK_EX) else None

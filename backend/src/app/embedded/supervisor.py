@@ -6,7 +6,7 @@ lock. The kernel grants this lock when all users have ended, even by `kill -9`. 
 children inherit a lock on `server.lock`. This lock shows whether a server process is alive, so the
 supervisor never relies on a process id alone.
 
-The file runs as a script with `python -I -S` and imports only the standard library. Therefore the
+This file runs as a script with `python -I -S` and imports only the standard library. Therefore the
 supervisor starts in milliseconds, and no installed package can break it.
 """
 
@@ -64,7 +64,7 @@ def private_folder_of(owner: int, folder: Path) -> bool:
 
 
 def write_state(descriptor: int, state: str) -> None:
-    """Overwrite the state in a lock file. This works on a full disk, as it needs no new block."""
+    """Overwrite the state in a lock file in place, so that the write succeeds on a full disk."""
     with contextlib.suppress(OSError):
         os.pwrite(descriptor, f"{state:<{STATE_BYTES - 1}}\n".encode(), 0)
 
@@ -91,7 +91,8 @@ class Supervisor:
             self._announce(RUNNING)
         failures = 0
         while True:
-            fcntl.flock(server, fcntl.LOCK_EX)  # waits until all server processes have ended
+            # Wait until all server processes have ended: they share this lock.
+            fcntl.flock(server, fcntl.LOCK_EX)
             if self._process is not None:
                 self._process.wait()
             if self._stopping:
@@ -117,7 +118,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        # Ignore SIGHUP by an empty handler, because PostgreSQL would inherit SIG_IGN.
+        # Ignore SIGHUP with an empty handler, because PostgreSQL would inherit SIG_IGN.
         signal.signal(signal.SIGHUP, lambda *_: None)
         self._announce(STARTING)
         if not self._command:
@@ -136,7 +137,7 @@ class Supervisor:
             self._stop_deadline = time.monotonic() + _FAST_SHUTDOWN_LIMIT
             self._announce(STOPPING)
         self._signal_server(signal.SIGINT)
-        # Repeat the signal, because a server in its first milliseconds can miss it.
+        # Repeat the signal, because a server that has just started can miss one.
         signal.setitimer(signal.ITIMER_REAL, _STOP_SIGNAL_EVERY, _STOP_SIGNAL_EVERY)
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
@@ -170,7 +171,7 @@ class Supervisor:
             self._signal_server(signal.SIGINT)
         while process.poll() is None and not self._stopping:
             if self._recorded_pid() == process.pid and self._recorded_status() == "ready":
-                # Announce the state before the return, so that users and the caller agree on it.
+                # Announce the state before returning, so that users and the caller agree.
                 self._announce(RUNNING)
                 return True
             time.sleep(_POLL)
@@ -195,7 +196,7 @@ class Supervisor:
         return "".join(self._pid_file()[7:8]).strip()
 
     def _works_in_data(self, pid: int) -> bool:
-        """Return whether a process may be this server, because it works in the data folder."""
+        """Return whether a process may be this server, which runs in the data folder."""
         if not Path("/proc/self").exists():
             return True
         try:
@@ -209,7 +210,7 @@ class Supervisor:
         """Remove a crashed server's PID file and sockets, because they block the next start.
 
         The recorded PID may now belong to another program or to a zombie. If it belongs to a live
-        server, for example one started by hand, keep the files. PostgreSQL then reports the server.
+        server, for example one started by hand, keep the files: PostgreSQL reports that server.
         """
         pid = self._recorded_pid()
         if pid and self._works_in_data(pid):
