@@ -1,4 +1,4 @@
-"""Rows of the doctor's queries. A value is None if the doctor's role may not see it."""
+"""Rows that the doctor's queries return. Values that the doctor's role may not see are None."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ class Server:
     started: datetime
     # Whether the role may see the states and statements of other sessions.
     sees_all: bool
-    # The replica lag. None on a primary, and on a standby that has replayed all received WAL.
+    # The replica lag. None on a primary, or if the standby has replayed all received WAL.
     replay_seconds: float | None
     role_limit: int
     database_limit: int
@@ -24,7 +24,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Setting:
-    """A server setting, with the value that new connections get."""
+    """A server setting. `value` is the value that new connections get."""
 
     name: str
     value: str
@@ -40,7 +40,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Activity:
-    """The database's activity counters, which started at or before the time `since`."""
+    """The database's activity counters, which began at `since` (`days` days ago) or earlier."""
 
     blocks_hit: int
     blocks_read: int
@@ -53,7 +53,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Age:
-    """The ages of a database's oldest unfrozen transaction and multixact ids."""
+    """The ages of a database's oldest unfrozen transaction id and oldest unfrozen multixact id."""
 
     database: str
     transactions: int
@@ -62,7 +62,10 @@ class Age:
 
 @dataclass(frozen=True)
 class Slot:
-    """A replication slot. PostgreSQL keeps WAL, and possibly dead rows, for its replica."""
+    """A replication slot.
+
+    PostgreSQL keeps WAL, and possibly dead rows, until the slot's replica has received it.
+    """
 
     name: str
     active: bool
@@ -93,7 +96,7 @@ class Table:
 
     @property
     def identifier(self) -> str:
-        """Return the quoted name with its schema, for SQL."""
+        """Return the table's schema and name, quoted for SQL."""
         return identifier(self.schema, self.name)
 
 
@@ -111,14 +114,14 @@ class Index:
     being_built: bool
     # Whether the index is unique or enforces another constraint.
     constrains: bool
-    # Whether the first column is a foreign key. Deletes of referenced rows search this index.
+    # Whether the first column starts a foreign key. Deletes of referenced rows use such an index.
     behind_foreign_key: bool
-    # Two indexes of a table are duplicates if their shapes are equal.
+    # The definition as text. Indexes of one table with equal shapes are duplicates.
     shape: str
 
     @property
     def identifier(self) -> str:
-        """Return the quoted name with its schema, for SQL."""
+        """Return the index's schema and name, quoted for SQL."""
         return identifier(self.schema, self.name)
 
 
@@ -136,7 +139,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Connections:
-    """The count of the server's connections that share the values of the other fields."""
+    """A count of the server's connections, grouped by the values of the other fields."""
 
     application: str
     state: str | None
@@ -182,7 +185,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A transaction that was prepared for two-phase commit and has not ended."""
+    """A transaction prepared for two-phase commit, but not yet committed or rolled back."""
 
     gid: str
     owner: str
@@ -191,7 +194,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Queue:
-    """The job counts of the queue by state, and its oldest due job."""
+    """The queue's job counts by state, with the waiting time and task of the oldest due job."""
 
     due: int
     later: int
@@ -203,7 +206,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker that the queue has registered, alive or dead, with its count of running jobs."""
+    """A worker registered in the job queue, alive or dead, with the count of its running jobs."""
 
     id: int
     silent_seconds: float
@@ -212,14 +215,14 @@ class Worker:
 
 @dataclass(frozen=True)
 class OpenImport:
-    """An unfinished import, with the status of its job, or None if it has no job."""
+    """An unfinished import. `job` is the status of the import's job, or None if no job exists."""
 
     id: int
     state: str
     attempt: int
     failures: int
     error: str | None
-    # The time until a new job makes the next attempt. Negative if the attempt is overdue.
+    # The time until the import is retried. Negative if the retry is overdue.
     retry_in_seconds: float | None
     seconds: float
     job: str | None

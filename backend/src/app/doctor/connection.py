@@ -1,7 +1,7 @@
 """The doctor's database connection, for short read-only transactions.
 
-Unlike the service's connections, this one keeps the server's values of settings such as jit and
-timeouts, so that the doctor sees the same values as other clients.
+Unlike the service's connections, the doctor's connection does not override settings such as jit
+when it opens, so that the doctor sees the same values as other clients.
 """
 
 import re
@@ -37,7 +37,7 @@ _LOST = (
     *CONNECTION_ERRORS,
 )
 
-# The kind of problem and the advice for each SQLSTATE of a refused connection.
+# For each SQLSTATE of a refused connection: the kind of problem and the advice.
 _REFUSALS = {
     "28000": ("authentication", "Check pg_hba.conf and the role in DATABASE_URL."),
     "28P01": ("authentication", "Check the role and the password in DATABASE_URL."),
@@ -54,7 +54,7 @@ _REFUSALS = {
 
 @dataclass(frozen=True)
 class Target:
-    """The hosts, database and user of a connection: the parts of its URL without secrets."""
+    """The hosts, database and user in a connection's URL, without the URL's secrets."""
 
     hosts: tuple[str, ...]
     database: str
@@ -62,7 +62,7 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Parse a SQLAlchemy URL. A host may be a folder of Unix sockets."""
+        """Parse a SQLAlchemy URL, whose hosts may be folders of Unix sockets."""
         parsed = make_url(url)
         port = str(parsed.port or parsed.query.get("port") or _PORT)
         given = parsed.query.get("host") or _bracketed(parsed.host or "localhost")
@@ -91,7 +91,7 @@ def _bracketed(host: str) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """A queried value, with the start time and the round-trip time of its query."""
+    """The value that a query returned, with the query's start time and round-trip time."""
 
     value: Any
     asked: datetime
@@ -106,7 +106,7 @@ class DiagnosticConnection:
     ) -> None:
         self._connection = connection
         self.target = target
-        # The seconds that the connection took to open.
+        # The time that connecting took, in seconds.
         self.connected_in = seconds
 
     async def rows(
@@ -119,7 +119,7 @@ class DiagnosticConnection:
         """Run a statement in a read-only transaction with short timeouts, and return its rows.
 
         Raises:
-            NotSeenError: the role lacks a permission, or the query ran into a timeout or a lock.
+            NotSeenError: the query failed, for example for lack of a permission or on a timeout.
             DatabaseUnreachableError: the connection is lost.
         """
         sql, arguments = prepared(statement, parameters or {})
@@ -161,7 +161,7 @@ async def open_diagnostics(url: str, patience: float) -> AsyncIterator[Diagnosti
         **driver_arguments(url),
         "connection_class": DriverConnection,
         "timeout": patience,
-        # The server's timeout is shorter, so this one applies only if the server hangs.
+        # The server's timeout is shorter. The driver's applies only if the server hangs.
         "command_timeout": 3 * STATEMENT_SECONDS,
         "server_settings": {"application_name": APPLICATION},
     }

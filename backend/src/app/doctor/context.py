@@ -20,7 +20,7 @@ class DiagnosisContext:
     processes: int
     # True if the doctor examines the replica at READ_DATABASE_URL.
     replica: bool
-    # The memory of the database's machine in bytes, or None if the database runs elsewhere.
+    # The memory of the database's machine in bytes, or None if that is another machine.
     memory: int | None
     # The revision ids of the installed migrations, oldest first. Empty if none are installed.
     revisions: Sequence[str]

@@ -37,7 +37,7 @@ class DoctorService:
     async def findings(self) -> list[Finding]:
         """Run all checks and return their findings, worst first.
 
-        If the connection is lost, a finding reports this and the remaining checks are skipped.
+        If the connection is lost, skip the remaining checks and report the loss as a finding.
         """
         checks: tuple[tuple[str, Look], ...] = (
             ("server", self._look_at_server),
@@ -134,7 +134,7 @@ class DoctorService:
 
     async def _look_at_indexes(self) -> list[Finding]:
         found, all_tables = await self._tables.indexes(), await self._tables.tables()
-        # The models match the schema only if it is at the latest revision.
+        # The models describe only the latest revision of the schema.
         declared = declared_indexes() if self._at_head else []
         kinds = [
             indexes.undone(found, all_tables, declared),

@@ -1,4 +1,4 @@
-"""The doctor's findings, each with its evidence and a remedy."""
+"""The doctor's findings, with evidence, advice and remedies."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ MAX_FINDINGS = 10
 class Finding:
     """One result of a check.
 
-    `evidence` maps names to values. A name that ends in `bytes` or `seconds` tells the unit, and a
-    `ratio` lies between 0 and 1. `remedy` is a command for a shell, or SQL for psql.
+    `evidence` maps names to values. The names of sizes and durations end in their unit, `bytes` or
+    `seconds`. Ratios lie between 0 and 1. `remedy` is a shell command, or SQL for psql.
     """
 
     check: str
@@ -33,12 +33,12 @@ class Finding:
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """Sort findings by severity, worst first, and keep the order within a severity."""
+    """Sort findings by severity, worst first. Equally severe findings keep their order."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def bounded(findings: Sequence[Finding]) -> list[Finding]:
-    """Keep the worst `MAX_FINDINGS` findings, and replace the others by one that counts them."""
+    """Return the worst `MAX_FINDINGS` findings, and a finding that counts any others."""
     ordered = by_severity(findings)
     if len(ordered) <= MAX_FINDINGS:
         return ordered
@@ -50,7 +50,7 @@ def bounded(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def findings_or_ok(check: str, findings: Sequence[Finding], title: str) -> list[Finding]:
-    """Bound the list of findings. Replace an empty list by one `fine` finding with this title."""
+    """Return `bounded(findings)`, or a `fine` finding with this title if there are no findings."""
     return bounded(findings) or [Finding(check, "fine", title)]
 
 

@@ -7,13 +7,13 @@ from app.doctor.questions.sessions import SessionDiagnostics
 
 
 class SessionTerminator:
-    """A service that ends sessions. Its caller asks for confirmation between `find` and `end`."""
+    """A service that ends sessions. The caller asks for confirmation between `find` and `end`."""
 
     def __init__(self, examination: DiagnosticConnection) -> None:
         self._sessions = SessionDiagnostics(examination)
 
     async def find(self, pid: int) -> Session:
-        """Return the session with a process id if this command may end the session.
+        """Return the session with the process id `pid`, if this command may end the session.
 
         Raises:
             NotFoundError: the session does not exist.
@@ -41,12 +41,12 @@ class SessionTerminator:
         return session
 
     async def end(self, session: Session) -> None:
-        """End a session and so roll back its transaction.
+        """End a session. PostgreSQL rolls back its transaction.
 
         Raises:
             NotFoundError: the session has already ended.
             ForbiddenError: the role may not end the session.
-            ConflictError: the session is still running after the request to end.
+            ConflictError: the session has not ended after five seconds.
         """
         try:
             ended = await self._sessions.terminate(session.pid, session.started)

@@ -29,7 +29,7 @@ _SERVER = text(
 
 _CLOCK = text("SELECT clock_timestamp()")
 
-# Select the values that new connections get, because this connection sets its own timeouts.
+# Select the values that new connections get: `setting` would show the doctor's own timeouts.
 _SETTINGS = text(
     """
     SELECT name, reset_val AS value, unit, pending_restart FROM pg_settings
@@ -37,8 +37,8 @@ _SETTINGS = text(
     """
 ).bindparams(bindparam("names", type_=ARRAY(Text)))
 
-# A crash deletes the database's counters but records no reset of them. PostgreSQL does record the
-# crash as a reset of the background writer's counters, so `since` is the later of both resets.
+# A crash resets the database's counters but not their `stats_reset`. The crash does update the
+# background writer's `stats_reset`, so `since` is the later of the two times.
 _ACTIVITY = text(
     """
     SELECT blks_hit AS blocks_hit, blks_read AS blocks_read, temp_files, temp_bytes, deadlocks,
@@ -88,7 +88,7 @@ class ServerDiagnostics:
         return await self._examination.timed(_CLOCK)
 
     async def settings(self, names: Sequence[str]) -> dict[str, Setting]:
-        """Return settings by name: those in `names`, and changed ones that wait for a restart."""
+        """Return the settings in `names`, and all that need a restart to take effect, by name."""
         rows = await self._examination.rows(_SETTINGS, {"names": list(names)})
         return {row["name"]: Setting(**row) for row in rows}
 
@@ -103,7 +103,7 @@ class ServerDiagnostics:
         return int(row["bytes"])
 
     async def ages(self) -> list[Age]:
-        """Return the five databases with the oldest unfrozen ids, oldest first."""
+        """Return the ages of the five databases with the oldest unfrozen ids, oldest first."""
         return [Age(**row) for row in await self._examination.rows(_AGES)]
 
     async def slots(self) -> list[Slot]:

@@ -13,7 +13,7 @@ _SHOWN = 300
 # The maximum number of sessions or locks that a query returns.
 _MOST = 20
 
-# Count a session as a client if the role may not see the session's type.
+# If the role may not see a session's type, count the session as a client.
 _CONNECTIONS = text(
     """
     SELECT application_name AS application, state, datname = current_database() AS here,
@@ -80,7 +80,7 @@ _PREPARED = text(
     """  # noqa: S608 - a constant
 )
 
-# Compare the session's start time, because a new session may have got the same process id.
+# Compare the session's start time, because a newer session may have the same process id.
 _TERMINATE = text(
     """
     SELECT pg_terminate_backend(pid, :patience) AS ended FROM pg_stat_activity
@@ -107,12 +107,12 @@ class SessionDiagnostics:
         return [Connections(**row) for row in await self._examination.rows(_CONNECTIONS)]
 
     async def idle_in_transaction(self, seconds: float) -> list[Session]:
-        """Return sessions that have been idle in a transaction for `seconds`, oldest first."""
+        """Return sessions idle in a transaction for `seconds` or more, oldest transaction first."""
         rows = await self._examination.rows(_IDLE, {"seconds": seconds})
         return [Session(**row) for row in rows]
 
     async def running(self) -> list[Session]:
-        """Return sessions that are running a statement, longest first."""
+        """Return sessions that are running a statement, longest-running first."""
         return [Session(**row) for row in await self._examination.rows(_RUNNING)]
 
     async def waiting(self) -> list[Waiting]:
@@ -124,7 +124,7 @@ class SessionDiagnostics:
         return [Prepared(**row) for row in await self._examination.rows(_PREPARED)]
 
     async def these(self, pids: Collection[int]) -> list[Session]:
-        """Return the sessions with these process ids, in any database."""
+        """Return the sessions with the process ids `pids`, in any database."""
         rows = await self._examination.rows(_THESE, {"pids": list(pids)})
         return [Session(**row) for row in rows]
 
@@ -132,7 +132,7 @@ class SessionDiagnostics:
         """End a session of this database.
 
         Returns:
-            True if the session ended in time, False if not, None if it no longer exists.
+            True if the session ended within five seconds, False if not, None if no session matches.
 
         Raises:
             NotSeenError: the role may not end the session.

@@ -1,7 +1,7 @@
-"""Queries about tables and indexes. They read catalogs and counters, and lock no table.
+"""Queries about tables and indexes. The queries read catalogs and counters, and lock no table.
 
-The sizes were recorded by the last vacuum or analyze. PostgreSQL's size functions would wait for a
-locked table, and locked tables are a common reason to run the doctor.
+Sizes date from the last vacuum or analyze. PostgreSQL's size functions would wait for locked
+tables, and locked tables are a common reason to run the doctor.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from app.doctor.catalog_rows import ForeignKey, Index, Table
 from app.doctor.connection import DiagnosticConnection
 from app.models import Deal
 
-# Maximum number of tables, largest first. Smaller tables rarely slow queries down or fill a disk.
+# Examine at most this many tables, largest first. Smaller tables rarely slow queries down or fill a
+# disk.
 _MOST = 200
 
 _TABLES = text(
@@ -51,8 +52,8 @@ _TABLES = text(
 # PostgreSQL's functions that print an expression would need a lock on the table.
 _SAME = r"regexp_replace({}::text, '\:location -?\d+', '', 'g')"
 
-# The progress view may hide which index another role is building. If it does, count every index as
-# being built.
+# Without permission, the progress view hides which index another role is building. In this case,
+# report every index as being built.
 _INDEXES = text(
     f"""
     SELECT stat.schemaname::text AS schema, stat.relname::text AS table,

@@ -13,7 +13,7 @@ _PRESENT = text(
     "SELECT name FROM unnest(:names) AS name WHERE to_regclass(name) IS NOT NULL"
 ).bindparams(bindparam("names", type_=ARRAY(Text)))
 
-# Count at most this many jobs, to bound the time of the query.
+# Count at most this many jobs, to limit the query's time.
 _COUNTED = 10_000
 
 _QUEUE = text(
@@ -79,12 +79,12 @@ class WorkDiagnostics:
         self._examination = examination
 
     async def exists(self) -> bool:
-        """Return whether the tables of the queue and of imports exist. Older schemas lack some."""
+        """Return whether the job queue's tables and `imports` exist. Older schemas lack some."""
         rows = await self._examination.rows(_PRESENT, {"names": _TABLES})
         return len(rows) == len(_TABLES)
 
     async def queue(self) -> Queue:
-        """Return the job counts by state, and the oldest due job."""
+        """Return the queue's job counts by state, with its oldest due job."""
         (row,) = await self._examination.rows(_QUEUE)
         return Queue(**row)
 
