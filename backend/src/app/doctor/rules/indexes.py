@@ -7,15 +7,15 @@ from itertools import chain
 from app.doctor.catalog_rows import Activity, ForeignKey, Index, Table, identifier
 from app.doctor.findings import Facts, Finding, bounded, findings_or_ok, size
 
-# A sequential scan of a smaller table is as fast as an index scan.
+# In tables with fewer rows, a sequential scan is as fast as an index scan.
 LARGE_TABLE_ROWS = 10_000
-# Ignore fewer sequential scans, which may come from manual queries, checks or exports.
+# Ignore tables with fewer sequential scans. Manual queries, checks or exports may cause those.
 SCANS = 100
-# The share of sequential scans among all scans of a table.
+# Sequential scans as a share of all scans of a table.
 SCANS_WARNING, SCANS_PROBLEM = 0.10, 0.50
-# Scans must be counted for at least a week, because a report may run only weekly.
+# Count scans for a week before calling an index unused, because some queries run weekly.
 UNUSED_DAYS = 7.0
-# Report an unused index only if its table had this many scans and the index has this size.
+# Ignore an unused index if its table had fewer scans, or if the index has fewer bytes.
 UNUSED_TABLE_SCANS = 1000
 UNUSED_BYTES = 1024**2
 
@@ -31,7 +31,7 @@ def invalid(indexes: Sequence[Index]) -> list[Finding]:
     for index in indexes:
         if index.valid or index.being_built:
             continue
-        # A failed REINDEX CONCURRENTLY leaves an index with such a suffix beside the original.
+        # A failed REINDEX CONCURRENTLY leaves a copy named _ccnew or _ccold beside the original.
         leftover = index.name.rstrip("0123456789").endswith(("_ccnew", "_ccold"))
         verb = "DROP INDEX CONCURRENTLY" if leftover else "REINDEX INDEX CONCURRENTLY"
         findings.append(
@@ -133,7 +133,7 @@ def undone(indexes: Sequence[Index], tables: Sequence[Table], declared: Declared
 
 
 def scans(tables: Sequence[Table], activity: Activity) -> list[Finding]:
-    """Report large tables with many sequential scans, if one ran within the last day."""
+    """Report large tables with many sequential scans, if such a scan ran in the last day."""
     findings = []
     for table in tables:
         total = table.seq_scan + table.idx_scan
@@ -168,7 +168,7 @@ def scans(tables: Sequence[Table], activity: Activity) -> list[Finding]:
 
 
 def foreign_keys(found: Sequence[ForeignKey]) -> list[Finding]:
-    """Report unindexed foreign keys of large tables. Deletes of referenced rows scan the table."""
+    """Report large tables' unindexed foreign keys, because they slow deletes of referenced rows."""
     return bounded(
         [
             Finding(
@@ -187,7 +187,7 @@ def foreign_keys(found: Sequence[ForeignKey]) -> list[Finding]:
 
 
 def together(kinds: Sequence[Sequence[Finding]], count: int) -> list[Finding]:
-    """Join the findings of all kinds, or return one `fine` finding if no kind has any."""
+    """Join the lists of findings. If all lists are empty, return one `fine` finding."""
     findings = list(chain.from_iterable(kinds))
     return findings or findings_or_ok(
         "indexes", [], f"{count} indexes: none is missing, invalid or duplicate"

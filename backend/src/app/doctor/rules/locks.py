@@ -7,11 +7,11 @@ from app.doctor.catalog_rows import Session, Waiting
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.sessions import described, rounded
 
-# In seconds. Shorter waits are normal.
+# The shortest reported wait in seconds. Shorter waits are normal.
 WAIT_WARNING = 1.0
-# Loads and migrations wait for each other with locks of this type, so long waits are normal.
+# Loads and migrations take turns by locks of this type, so long waits for such locks are normal.
 _TURNS = "advisory"
-# pg_blocking_pids() returns this id for a prepared transaction.
+# pg_blocking_pids() returns this process id for a prepared transaction.
 _PREPARED = 0
 
 
@@ -20,8 +20,8 @@ def waits(
 ) -> list[Finding]:
     """Report each session that blocks others and is not blocked itself.
 
-    Requests stop waiting after `lock_timeout`, so short waits can hide a lasting blocker. Therefore
-    a blocker is a problem if it is idle or its transaction is older than `lock_timeout`.
+    Requests stop waiting after `lock_timeout`, so their short waits can hide a lasting blocker.
+    Therefore a blocker is a problem if it is idle or its transaction is older than `lock_timeout`.
     """
     queues = _queues(found)
     findings = []
@@ -51,7 +51,7 @@ def waits(
 
 
 def _queues(found: Sequence[Waiting]) -> dict[int, list[Waiting]]:
-    """Group waiting sessions by their root blockers, which are not blocked themselves."""
+    """Group waiting sessions by their root blockers: sessions that are not blocked themselves."""
     blockers = {waiting.pid: waiting.blockers for waiting in found}
     queues: dict[int, list[Waiting]] = defaultdict(list)
     for waiting in found:
@@ -61,9 +61,9 @@ def _queues(found: Sequence[Waiting]) -> dict[int, list[Waiting]]:
 
 
 def _roots(pid: int, blockers: Mapping[int, Sequence[int]]) -> set[int]:
-    """Follow the blockers of a session to those that are not blocked themselves.
+    """Follow a session's chain of blockers, and return those that are not blocked themselves.
 
-    A deadlock has no such root, but PostgreSQL ends a deadlock after a second.
+    A deadlock has no such blocker, but PostgreSQL ends deadlocks after a second by default.
     """
     roots, seen, left = set(), {pid}, list(blockers[pid])
     while left:

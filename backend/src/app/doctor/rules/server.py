@@ -14,15 +14,15 @@ from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_
 OLDEST_VERSION = 160_000
 # The largest acceptable replica lag, in seconds.
 REPLAY_SECONDS = 30.0
-# Clock differences, in seconds. The detection of dead workers tolerates only seconds.
+# Clock differences to report, in seconds. The detection of dead workers tolerates only seconds.
 SKEW_WARNING, SKEW_PROBLEM = 1.0, 60.0
-# The typical hit ratio of a database that fits into memory. A lower ratio means disk reads.
+# The usual cache hit ratio if the database fits into memory. A lower ratio means disk reads.
 CACHE_RATIO = 0.95
-# Fewer block reads (below 800 MB) are normal after a start of the server.
+# Fewer block reads (800 MB) are normal after a server start, and cause no warning.
 CACHE_BLOCKS = 100_000
-# More bytes of temporary files per hour cause a warning.
+# Warn if queries write more bytes of temporary files per hour.
 TEMP_BYTES_AN_HOUR = 1024**3
-# The minimum free space. PostgreSQL needs some to start, and uploads are stored before a load.
+# The minimum free disk space. PostgreSQL needs some to start, and the service stores uploads.
 LEAST_DISK = 64 * 1024**2
 
 
@@ -81,7 +81,7 @@ def clock(answer: Answer) -> list[Finding]:
         "skew_seconds": round(skew, 4),
         "round_trip_seconds": round(answer.seconds, 4),
     }
-    # The server's time may be off by half of the round trip in either direction.
+    # The measured difference may be wrong by half of the round trip.
     certain = max(abs(skew) - answer.seconds / 2, 0.0)
     where = "ahead of" if skew > 0 else "behind"
     title = f"the server's clock is {duration(abs(skew))} {where} this machine's"
@@ -148,14 +148,14 @@ def activity(found: Activity, database_bytes: int | None) -> list[Finding]:
 
 
 def ages(found: Sequence[Age], settings: dict[str, Setting]) -> list[Finding]:
-    """Report databases that approach the wraparound of transaction ids."""
+    """Report databases that approach transaction id wraparound."""
     forced = int(settings["autovacuum_freeze_max_age"].value)
     failsafe = int(settings["vacuum_failsafe_age"].value)
     findings = []
     for age in found:
         oldest = max(age.transactions, age.multixacts)
         # Ages up to twice autovacuum_freeze_max_age are normal. From vacuum_failsafe_age on, vacuum
-        # does nothing but freeze rows.
+        # skips all work except freezing rows.
         if oldest <= 2 * forced and oldest < failsafe:
             continue
         severity: Severity = "problem" if oldest >= failsafe else "warning"

@@ -7,20 +7,20 @@ from app.doctor.catalog_rows import Connections, Prepared, Server, Session, Sett
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.settings import max_connections
 
-# Shares of the connection limit. A deployment needs a fifth for new processes beside the old ones.
+# Shares of the connection limit. During a deployment, the new processes need the free fifth.
 FULL_WARNING, FULL_PROBLEM = 0.80, 0.95
-# In seconds. The service's own transactions pause only milliseconds between two statements.
+# Idle times in seconds. The service's own transactions are idle only for milliseconds.
 IDLE_WARNING, IDLE_PROBLEM = 10.0, 60.0
-# In seconds. This is the time limit of loads and exports, the service's longest statements.
+# In seconds: the time limit of loads and exports, which run the service's longest statements.
 RUNNING_PROBLEM = 3600.0
-# In seconds. The second phase of a two-phase commit normally follows immediately.
+# Ages in seconds. Normally a transaction is committed immediately after it was prepared.
 PREPARED_WARNING, PREPARED_PROBLEM = 60.0, 3600.0
 
 
 def connections(
     found: Sequence[Connections], settings: Mapping[str, Setting], server: Server
 ) -> list[Finding]:
-    """Compare the connection count with its limit, and count connections by application."""
+    """Compare the connection count with its limit, and list the counts by application."""
     count, most = _fullest(found, settings, server)
     by_kind: Counter[str] = Counter()
     for kind in found:
@@ -50,7 +50,7 @@ def connections(
 def _fullest(
     found: Sequence[Connections], settings: Mapping[str, Setting], server: Server
 ) -> tuple[int, int]:
-    """Return the count and limit of the server, database or role that is nearest to its limit."""
+    """Return the connection count and limit of the fullest of server, database and role."""
     limits = [
         (sum(kind.count for kind in found), max_connections(settings)),
         (sum(kind.count for kind in found if kind.here), server.database_limit),
@@ -78,12 +78,12 @@ def described(session: Session) -> Facts:
 
 
 def rounded(seconds: float | None) -> float | None:
-    """Round seconds to one decimal place, and keep None."""
+    """Round seconds to one decimal place. Return None for None."""
     return None if seconds is None else round(seconds, 1)
 
 
 def idle_in_transaction(found: Sequence[Session]) -> list[Finding]:
-    """Report sessions that stay idle in a transaction and so keep locks and dead rows."""
+    """Report sessions that are idle in a transaction, because they keep locks and dead rows."""
     findings = []
     for session in found:
         idle = session.state_seconds or 0.0
@@ -111,7 +111,7 @@ def idle_in_transaction(found: Sequence[Session]) -> list[Finding]:
 
 
 def running(found: Sequence[Session], statement_timeout: float) -> list[Finding]:
-    """Report statements that have run longer than the limit for a request's statements."""
+    """Report statements that have run longer than `statement_timeout`, a request's limit."""
     findings = []
     for session in found:
         seconds = session.query_seconds or 0.0
@@ -140,7 +140,7 @@ def running(found: Sequence[Session], statement_timeout: float) -> list[Finding]
 
 
 def prepared(found: Sequence[Prepared]) -> list[Finding]:
-    """Report old prepared transactions. No session or timeout ends them."""
+    """Report old prepared transactions, because no timeout ends them."""
     findings = [
         Finding(
             "prepared",

@@ -9,13 +9,14 @@ from app.doctor.catalog_rows import Server, Setting
 from app.doctor.context import DiagnosisContext
 from app.doctor.findings import Facts, Finding, Severity, size
 
-# Connections of a worker: four in the queue's pool, its listener, a load, two merges and a journal
-# of the load, housekeeping, the requeue of orphaned imports, and one spare.
+# The connections of a worker: five for the job queue (four in its pool, one listener), four for a
+# load (one of them for its journal, two for merges), one each for housekeeping and for the requeue
+# of orphaned imports, and one spare.
 WORKER_CONNECTIONS = 12
-# Shares of the memory for shared_buffers. PostgreSQL's docs suggest 25 %, and rarely over 40 %.
+# shared_buffers as a share of the memory. PostgreSQL's docs suggest 25 %, and rarely over 40 %.
 BUFFERS_LEAST, BUFFERS_GOOD, BUFFERS_MOST = 0.10, 0.25, 0.50
-# The default random_page_cost suits hard disks. It does little harm to a database below 1 GB,
-# because such a database fits into memory.
+# The default random_page_cost suits hard disks. A database below 1 GB suffers little from the
+# default on an SSD, because such a database fits into memory.
 TURNING_DISK = 4.0
 LARGE_DATABASE = 1024**3
 
@@ -25,7 +26,7 @@ _READ_ONLY = "default_transaction_read_only"
 
 @dataclass(frozen=True)
 class _Rule:
-    """A setting that is reported if it has the value `value`, with a reason and a better value."""
+    """A setting to report if it has this value. `why` says why, and `better` is a better value."""
 
     name: str
     value: str
@@ -65,12 +66,12 @@ _OTHERS = (
     "autovacuum_freeze_max_age",
     "vacuum_failsafe_age",
 )
-# The settings that all rules of the doctor need.
+# All settings that the doctor's rules need.
 NAMES = (*(rule.name for rule in _RULES), *_OTHERS)
 
 
 def altered(name: str, value: str, *, restart: bool = False) -> str:
-    """Return the SQL that changes a setting and reloads it, or asks for a restart."""
+    """Return SQL that changes a setting, and then reloads it or asks for a restart."""
     how = "-- and restart PostgreSQL" if restart else "SELECT pg_reload_conf();"
     return f"ALTER SYSTEM SET {name} = '{value}'; {how}"
 
@@ -161,13 +162,13 @@ def _other_connections(settings: Settings) -> int:
 
 
 def max_connections(found: Mapping[str, Setting]) -> int:
-    """Return the server's connection limit without the connections reserved for some roles."""
+    """Return the server's connection limit, less the connections for privileged roles."""
     reserved = ("superuser_reserved_connections", "reserved_connections")
     return int(found["max_connections"].value) - sum(int(found[name].value) for name in reserved)
 
 
 def connection_budget(found: Mapping[str, Setting], server: Server) -> int:
-    """Return the lowest connection limit of the server, the database and the role."""
+    """Return the lowest of the connection limits of the server, the database and the role."""
     limits = [limit for limit in (server.role_limit, server.database_limit) if limit >= 0]
     return min([max_connections(found), *limits])
 
@@ -175,7 +176,7 @@ def connection_budget(found: Mapping[str, Setting], server: Server) -> int:
 def capacity(
     found: Mapping[str, Setting], server: Server, situation: DiagnosisContext
 ) -> list[Finding]:
-    """Check that the limit allows for a worker and all server processes with full pools."""
+    """Check that the connection limit suffices for a worker and the full pools of all processes."""
     each, most = pool_connections(situation.settings), connection_budget(found, server)
     wanted = situation.processes * each + WORKER_CONNECTIONS
     evidence: Facts = {

@@ -6,21 +6,21 @@ from app.doctor.catalog_rows import Table
 from app.doctor.findings import Facts, Finding, findings_or_ok, size
 
 # Shares of dead rows. Autovacuum starts at 0.2 (autovacuum_vacuum_scale_factor). A higher share
-# means that it did not run or could not remove the rows.
+# means that autovacuum did not run or could not remove the rows.
 DEAD_WARNING, DEAD_PROBLEM = 0.25, 0.50
-# Tables with fewer dead rows are not reported.
+# Ignore tables with fewer dead rows.
 DEAD_ROWS = 10_000
-# The share of changed rows. Autovacuum analyzes at 0.1 (autovacuum_analyze_scale_factor).
+# The share of changed rows. Autovacuum analyzes a table at 0.1 (autovacuum_analyze_scale_factor).
 MODIFIED_WARNING = 0.50
 MODIFIED_ROWS = 10_000
 _LARGEST = 5
 
 
 def vacuum(tables: Sequence[Table]) -> list[Finding]:
-    """Report tables with many dead rows, which cost space and scan time."""
+    """Report tables with many dead rows, and tables without autovacuum."""
     findings = []
     for table in tables:
-        # After a reset of the counters `live` is too low, so use the planner's row estimate.
+        # `live` is too low after a reset of the counters, so use the planner's row estimate.
         ratio = table.dead / max(table.dead + table.rows, 1)
         if table.dead < DEAD_ROWS or ratio < DEAD_WARNING:
             continue
@@ -88,7 +88,7 @@ def analyze(tables: Sequence[Table]) -> list[Finding]:
 
 
 def sizes(tables: Sequence[Table], database_bytes: int | None) -> list[Finding]:
-    """Report the sizes of the largest tables and indexes, as of their last vacuum or analyze."""
+    """Report the largest tables with their index sizes, as of the last vacuum or analyze."""
     if not tables:
         return [Finding("sizes", "fine", "the database has no tables")]
     largest = sorted(tables, key=lambda table: table.bytes + table.index_bytes, reverse=True)

@@ -6,9 +6,9 @@ from app.doctor.catalog_rows import OpenImport, Queue, Worker
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.sessions import rounded
 
-# In seconds. Workers start jobs within milliseconds, but an import waits for a running import.
+# Waiting times of jobs in seconds. Idle workers start jobs at once, but imports wait in turn.
 WAITING_WARNING, WAITING_PROBLEM = 60.0, 3600.0
-# In seconds. An import of two million rows takes some minutes.
+# The duration of an import in seconds. Two million rows take some minutes.
 IMPORT_WARNING = 3600.0
 # An import with this many temporary failures causes a warning.
 FAILURES = 3
@@ -66,7 +66,7 @@ def jobs(queue: Queue) -> list[Finding]:
     }
     findings = []
     if queue.due and oldest >= WAITING_WARNING:
-        # Imports are loaded one at a time, so it is normal that one waits for another.
+        # Workers load one import at a time, so a waiting import is normal.
         stuck = oldest >= WAITING_PROBLEM or not queue.doing
         title = f"{queue.due} jobs wait, the oldest ({queue.oldest_task}) for {duration(oldest)}"
         advice = "Imports wait for a running import. If none is running, start another worker:"
@@ -100,7 +100,7 @@ def _import(one: OpenImport, silence: float) -> Finding | None:
         "worker_silent_seconds": rounded(one.silent_seconds),
     }
     cancel = f"curl -X DELETE localhost:8000/imports/{one.id}"
-    # The job of a killed worker stays `doing`. An unregistered worker has no heartbeat.
+    # A killed worker's job stays `doing`. A worker that is not registered has no heartbeat.
     lost = one.job == "doing" and (one.silent_seconds is None or one.silent_seconds >= silence)
     due = one.retry_in_seconds is None or one.retry_in_seconds < -silence
     orphaned = one.job is None and due and one.seconds >= silence
