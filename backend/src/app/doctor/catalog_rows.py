@@ -114,7 +114,7 @@ class Index:
     being_built: bool
     # Whether the index is unique or enforces another constraint.
     constrains: bool
-    # Whether the first column starts a foreign key. Deletes of referenced rows use such an index.
+    # Whether the index starts with a foreign key. Deletes of referenced rows use such an index.
     behind_foreign_key: bool
     # The definition as text. Indexes of one table with equal shapes are duplicates.
     shape: str

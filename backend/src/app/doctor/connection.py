@@ -161,7 +161,8 @@ async def open_diagnostics(url: str, patience: float) -> AsyncIterator[Diagnosti
         **driver_arguments(url),
         "connection_class": DriverConnection,
         "timeout": patience,
-        # The server's timeout is shorter. The driver's applies only if the server hangs.
+        # The server's timeout is shorter. This timeout of the driver applies only if the server
+        # hangs.
         "command_timeout": 3 * STATEMENT_SECONDS,
         "server_settings": {"application_name": APPLICATION},
     }

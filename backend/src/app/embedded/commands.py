@@ -231,7 +231,7 @@ class Installation:
         ]
 
     def take_over_data(self) -> None:
-        """If root owns the data, for example after a restore, give the data to the account."""
+        """If root owns the data, for example after a restore, make the account the owner."""
         if self.account.prefix and self.data.exists() and self.data.stat().st_uid == 0:
             for folder, _, files in os.walk(self.data, topdown=False):
                 for name in files:

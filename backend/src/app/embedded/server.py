@@ -3,7 +3,8 @@
 All processes with the same DATA_DIR share one server. The first process starts the server. The
 server stops when the last process ends, even by `kill -9`. Five file locks coordinate this:
 
-* `users.lock`: held shared by all processes that use the server. The last can hold it exclusively.
+* `users.lock`: held by every process that uses the server, as a shared lock. The exclusive lock is
+  granted only if no other process uses the server.
 * `start.lock`: held by the process that is starting the server.
 * `leave.lock`: held by the process that is ending its use of the server.
 * `supervisor.lock`: held by the supervisor, which inherits the lock from its starter.
@@ -138,9 +139,9 @@ class _Use:
             time.sleep(_POLL)
 
     def _supervise(self, lock: int, turn: int | None) -> None:
-        """Start a supervisor. If no server is running, prepare the data folder first.
+        """Start a supervisor. With `turn`, prepare the data first if no server is running.
 
-        `turn` is the descriptor of start.lock. Without it, do not prepare the data folder.
+        `turn` is the descriptor of start.lock. Only the lock's holder may prepare the data.
         """
         installation = Installation.for_home(self._home, self._version)
         if turn is not None and not data_directory.server_is_alive(self._home):
@@ -177,7 +178,7 @@ class _Use:
     def leave(self) -> None:
         """Release the lock on users.lock, and stop the server if no other process uses it.
 
-        If stopping fails here, the supervisor stops the server once users.lock is free.
+        If this fails, the supervisor still stops the server once users.lock is free.
         """
         share, self._share = self._share, None
         if share is None:
@@ -248,7 +249,7 @@ class _Use:
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[int]:
-        """Hold an exclusive file lock in the block, no longer even if a child inherits the file."""
+        """Lock a file exclusively in the block. Unlock it even if a child keeps the file open."""
         descriptor = self._wait_for_lock(name, fcntl.LOCK_EX)
         try:
             yield descriptor

@@ -171,7 +171,7 @@ class Supervisor:
             self._signal_server(signal.SIGINT)
         while process.poll() is None and not self._stopping:
             if self._recorded_pid() == process.pid and self._recorded_status() == "ready":
-                # Announce the state before returning, so that users and the caller agree.
+                # Announce the state first, so that users and the caller agree on the state.
                 self._announce(RUNNING)
                 return True
             time.sleep(_POLL)
@@ -196,7 +196,7 @@ class Supervisor:
         return "".join(self._pid_file()[7:8]).strip()
 
     def _works_in_data(self, pid: int) -> bool:
-        """Return whether a process may be this server, which runs in the data folder."""
+        """Return whether a process may be this server, whose working folder is the data folder."""
         if not Path("/proc/self").exists():
             return True
         try:

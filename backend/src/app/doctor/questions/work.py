@@ -79,7 +79,7 @@ class WorkDiagnostics:
         self._examination = examination
 
     async def exists(self) -> bool:
-        """Return whether the job queue's tables and `imports` exist. Older schemas lack some."""
+        """Return whether the tables of jobs and imports exist. Older schemas lack some of them."""
         rows = await self._examination.rows(_PRESENT, {"names": _TABLES})
         return len(rows) == len(_TABLES)
 

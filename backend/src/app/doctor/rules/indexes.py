@@ -9,7 +9,7 @@ from app.doctor.findings import Facts, Finding, bounded, findings_or_ok, size
 
 # In tables with fewer rows, a sequential scan is as fast as an index scan.
 LARGE_TABLE_ROWS = 10_000
-# Ignore tables with fewer sequential scans. Manual queries, checks or exports may cause those.
+# Ignore tables with fewer sequential scans. Manual queries, checks or exports cause a few.
 SCANS = 100
 # Sequential scans as a share of all scans of a table.
 SCANS_WARNING, SCANS_PROBLEM = 0.10, 0.50

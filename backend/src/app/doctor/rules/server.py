@@ -14,7 +14,7 @@ from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_
 OLDEST_VERSION = 160_000
 # The largest acceptable replica lag, in seconds.
 REPLAY_SECONDS = 30.0
-# Clock differences to report, in seconds. The detection of dead workers tolerates only seconds.
+# Clock differences to report, in seconds. Detection of dead workers tolerates only seconds.
 SKEW_WARNING, SKEW_PROBLEM = 1.0, 60.0
 # The usual cache hit ratio if the database fits into memory. A lower ratio means disk reads.
 CACHE_RATIO = 0.95

@@ -7,13 +7,13 @@ from app.doctor.catalog_rows import Connections, Prepared, Server, Session, Sett
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.settings import max_connections
 
-# Shares of the connection limit. During a deployment, the new processes need the free fifth.
+# Shares of the connection limit. A fifth must stay free for the new processes of a deployment.
 FULL_WARNING, FULL_PROBLEM = 0.80, 0.95
 # Idle times in seconds. The service's own transactions are idle only for milliseconds.
 IDLE_WARNING, IDLE_PROBLEM = 10.0, 60.0
-# In seconds: the time limit of loads and exports, which run the service's longest statements.
+# The time limit, in seconds, of loads and exports. They run the service's longest statements.
 RUNNING_PROBLEM = 3600.0
-# Ages in seconds. Normally a transaction is committed immediately after it was prepared.
+# Ages of prepared transactions in seconds. Normally the commit follows immediately.
 PREPARED_WARNING, PREPARED_PROBLEM = 60.0, 3600.0
 
 
@@ -50,7 +50,7 @@ def connections(
 def _fullest(
     found: Sequence[Connections], settings: Mapping[str, Setting], server: Server
 ) -> tuple[int, int]:
-    """Return the connection count and limit of the fullest of server, database and role."""
+    """Return the connection count and limit of the server, database or role that is fullest."""
     limits = [
         (sum(kind.count for kind in found), max_connections(settings)),
         (sum(kind.count for kind in found if kind.here), server.database_limit),

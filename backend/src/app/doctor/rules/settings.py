@@ -26,7 +26,7 @@ _READ_ONLY = "default_transaction_read_only"
 
 @dataclass(frozen=True)
 class _Rule:
-    """A setting to report if it has this value. `why` says why, and `better` is a better value."""
+    """A setting to report if its value is `value`. `why` is the reason, `better` a better value."""
 
     name: str
     value: str
@@ -71,7 +71,7 @@ NAMES = (*(rule.name for rule in _RULES), *_OTHERS)
 
 
 def altered(name: str, value: str, *, restart: bool = False) -> str:
-    """Return SQL that changes a setting, and then reloads it or asks for a restart."""
+    """Return SQL that changes a setting. The SQL reloads it, or asks for a restart in a comment."""
     how = "-- and restart PostgreSQL" if restart else "SELECT pg_reload_conf();"
     return f"ALTER SYSTEM SET {name} = '{value}'; {how}"
 

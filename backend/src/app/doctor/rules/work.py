@@ -6,7 +6,7 @@ from app.doctor.catalog_rows import OpenImport, Queue, Worker
 from app.doctor.findings import Facts, Finding, Severity, duration, findings_or_ok
 from app.doctor.rules.sessions import rounded
 
-# Waiting times of jobs in seconds. Idle workers start jobs at once, but imports wait in turn.
+# Waiting times of jobs in seconds. Jobs start at once, unless an import waits for another one.
 WAITING_WARNING, WAITING_PROBLEM = 60.0, 3600.0
 # The duration of an import in seconds. Two million rows take some minutes.
 IMPORT_WARNING = 3600.0
