@@ -90,7 +90,7 @@ class Settings(BaseSettings):
 
     # CORS: origins whose web pages may call the API.
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    # Strict-Transport-Security: how many seconds browsers must use HTTPS. 0 omits the header.
+    # Strict-Transport-Security: for how many seconds browsers must use HTTPS. 0 omits the header.
     hsts_seconds: Annotated[int, Field(ge=0)] = 0
     # Trusted proxies. Their X-Forwarded-For header gives the client's address.
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = ()

@@ -125,7 +125,7 @@ class NotAcceptableError(AppError):
 
 
 class PreconditionFailedError(AppError):
-    """A failed precondition: the client's `If-Match` names another version than the stored one."""
+    """A failed precondition: the client's `If-Match` names a version other than the stored one."""
 
     status = 412
     code = "PRECONDITION_FAILED"

@@ -15,7 +15,8 @@ from app.db.driver import DriverConnection
 
 # PgBouncer tracks these settings for each client, so clients may set them when they connect.
 _TRACKED = {"application_name", "timezone", "datestyle"}
-# Maps a default for new transactions to the equivalent setting of the current transaction.
+# SET LOCAL cannot use `default_transaction_*`, which affects only later transactions. Map it to the
+# setting of the current transaction.
 _OF_A_TRANSACTION = {"default_transaction_read_only": "transaction_read_only"}
 
 

@@ -117,7 +117,8 @@ async def _fetch(
     try:
         return cast("Sequence[AnyRow]", await connection.fetch(sql, *arguments))
     except asyncio.CancelledError:
-        # Cancel the statement on the server. No client waits for that, because the request is over.
+        # Cancel the statement on the server. The request has ended, so the cancellation delays no
+        # client.
         await connection.close()
         raise
     except CONNECTION_ERRORS:
@@ -128,7 +129,7 @@ async def _fetch(
 
 
 def prepared(statement: Executable, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Compile a statement, and return its SQL and its parameter values in order for asyncpg."""
+    """Compile a statement. Return its SQL and parameter values, in asyncpg's placeholder order."""
     found = _prepare(statement)
     return found.sql, found.arguments(parameters)
 

@@ -48,8 +48,8 @@ class Database:
         arguments = _connect_args(settings, settings.db_read_timeout, reading, pooled=pooled)
         self._read_limiter = ConnectionLimiter(READ_SESSIONS, 0, settings.db_pool_timeout)
         self._read_engine = _create_engine(urls.replica, settings, arguments, READ_SESSIONS, 0)
-        # Reads by the ORM have their own connections, because writes may hold theirs while waiting
-        # for locks.
+        # ORM reads have a separate pool, because writes can hold all of their connections while
+        # they wait for locks.
         self.reads = _unit_of_work(self._read_engine, self._read_limiter)
         self.reader = Reader(
             _limiter(settings),

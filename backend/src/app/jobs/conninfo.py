@@ -3,7 +3,7 @@
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import make_url
 
-# Maps asyncpg's URL parameter names to libpq's.
+# libpq's parameter names, by the names that asyncpg accepts in URLs.
 _PARAMETERS = {
     "host": "host",
     "port": "port",

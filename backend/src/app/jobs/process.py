@@ -1,4 +1,4 @@
-"""Entry points of the worker process: in the foreground, or as the child of a server."""
+"""Entry points of a worker process, which runs in the foreground or as a server's child."""
 
 import asyncio
 import multiprocessing
@@ -24,7 +24,7 @@ async def _run(settings: Settings, options: WorkerOptions) -> None:
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    # A child starts with these signals blocked. Unblocking them delivers the pending ones.
+    # A child process starts with the stop signals blocked. Unblocking delivers pending signals.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -1,7 +1,7 @@
-"""The workers' tasks. All code for procrastinate is here, except the SQL in repositories/jobs.py.
+"""The workers' tasks, and all code for procrastinate except the SQL in repositories/jobs.py.
 
-A job contains only row ids. Those rows store the state of the work.
-docs/adr/0011-background-jobs.md lists the undocumented procrastinate interfaces that are used.
+A job contains only the ids of rows. Those rows store the job's progress.
+docs/adr/0011-background-jobs.md lists the undocumented interfaces of procrastinate used here.
 """
 
 import asyncio
@@ -37,23 +37,23 @@ QUEUE_ERRORS = (ConnectorException, psycopg.Error, OSError)
 # Maximum number of jobs that a worker runs concurrently. The load lock serializes loads.
 CONCURRENCY = 4
 
-# Run at minute 17 of each hour, because other systems' jobs often start at minute 0.
+# Run housekeeping at minute 17 of each hour, because many other programs' jobs start at minute 0.
 _HOURLY = "17 * * * *"
 # Finished jobs are deleted after this many hours.
 _KEPT_HOURS = 24
 _POOL_SIZE = 4
-# Seconds to wait for a connection. If a worker stops while the database is unavailable, it waits
-# twice: once to requeue its job and once to unregister itself.
+# Seconds to wait for a connection. A worker that stops while the database is unavailable waits
+# twice: once to requeue a job and once to unregister the worker.
 _POOL_PATIENCE = 3
 _TRIES = 2
-# Seconds to wait after a cancellation. A task that is still running is then cancelled again.
+# Seconds to wait for a cancelled task to end before it is cancelled again.
 _CANCEL_SECONDS = 1.0
 
 
 class FencedJobManager(JobManager):
-    """A job manager that lets a worker finish or requeue only a job that it still holds.
+    """A job manager that lets a worker finish or requeue only jobs that the worker still holds.
 
-    procrastinate's own job manager checks only the job's id. With it, a worker that was wrongly
+    procrastinate's own job manager checks only the job's id, so a worker that was wrongly
     considered dead could finish or requeue a job that another worker is running.
     """
 
@@ -69,7 +69,7 @@ class FencedJobManager(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """Requeue the job for a start at `retry_at` or later, unless another worker has taken it.
+        """Requeue the job to start at `retry_at`, unless another worker has taken the job over.
 
         Raises:
             NotImplementedError: the call would change the priority, the queue or the lock.
@@ -87,7 +87,7 @@ class FencedJobManager(JobManager):
             except ConnectorException as error:
                 # The server may have closed the connection. Try again, because otherwise the job
                 # stays marked as running while this worker lives. After the last try, or if the
-                # pool has no connection, the error ends the worker and other workers get its jobs.
+                # pool has no connection, raise: the worker ends and other workers get its jobs.
                 if not left or isinstance(error.__cause__, PoolTimeout):
                     raise
             else:
@@ -97,7 +97,7 @@ class FencedJobManager(JobManager):
 
 
 class WhenStopped(BaseRetryStrategy):
-    """A retry strategy that requeues a job only if its worker was stopped.
+    """A retry strategy that requeues a job only if the job's worker was stopped.
 
     Another worker can run the requeued job at once. A failed job is not requeued, because a job
     that waits for a retry would block all jobs with the same lock.
@@ -138,9 +138,9 @@ def job_app(conninfo: str, runner: ImportRunner, housekeeping: HousekeepingServi
 
 
 async def run_jobs(app: App, runner: ImportRunner, heartbeat: float, grace_seconds: float) -> None:
-    """Run jobs until cancelled or until the database becomes unavailable.
+    """Run jobs until this call is cancelled or the database becomes unavailable.
 
-    If the database becomes unavailable, procrastinate's worker may end without an error.
+    If the database becomes unavailable, this function may return without an error.
     """
     # If the database is unavailable, this query fails at once with a clear error. Opening the
     # queue's pool would wait instead.
@@ -158,18 +158,18 @@ async def run_jobs(app: App, runner: ImportRunner, heartbeat: float, grace_secon
                 stalled_worker_timeout=heartbeat * MISSED_HEARTBEATS,
             )
     finally:
-        # Close the app even if opening failed, because its pool would keep trying to connect.
+        # Close the app even if opening failed, because the app's pool would keep trying to connect.
         await app.close_async()
 
 
 @asynccontextmanager
 async def _watched(app: App, runner: ImportRunner, heartbeat: float) -> AsyncIterator[None]:
-    """Requeue the jobs of dead workers while the block runs."""
+    """Requeue the jobs of dead workers until the `async with` block ends."""
     watching = asyncio.create_task(_watch(app, runner, heartbeat))
     try:
         yield
     finally:
-        # Cancel repeatedly, because a driver can swallow a cancellation as its connection breaks.
+        # Cancel repeatedly, because the driver can swallow a cancellation when a connection breaks.
         while not watching.done():
             watching.cancel()
             await asyncio.wait([watching], timeout=_CANCEL_SECONDS)
@@ -184,6 +184,6 @@ async def _watch(app: App, runner: ImportRunner, heartbeat: float) -> None:
                 await app.job_manager.retry_job(job)
             await runner.requeue_orphaned()
         except (ConnectorException, AppError) as error:
-            # Another worker was faster, or the database is unavailable.
+            # Another worker requeued the jobs first, or the database is unavailable.
             logger.debug("no job was requeued: %s", error)
         await asyncio.sleep(heartbeat)

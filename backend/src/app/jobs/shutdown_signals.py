@@ -3,5 +3,5 @@
 import signal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Seconds that a running job may take to finish after the signal, before it is requeued.
+# Seconds that a running job has to finish after a stop signal. Then the job is requeued.
 GRACE_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""The worker, which runs background jobs."""
+"""The worker that runs background jobs."""
 
 import asyncio
 import logging
@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Options of a worker that an operator cannot set.
+    """Internal options of a worker, which are not settings for operators.
 
     After the stop signal, a running job has `grace_seconds` to finish before it is requeued. While
-    the database is unavailable, the worker retries every `pause_seconds`. The process increases its
-    niceness by `niceness`, so that a busy CPU serves requests first. `chunk_rows` is the number of
-    rows per transaction.
+    the database is unavailable, the worker retries every `pause_seconds`. The worker process
+    increases its niceness by `niceness`, so that a busy CPU serves requests first. `chunk_rows` is
+    the number of rows that an import stores per transaction.
     """
 
     grace_seconds: float = GRACE_SECONDS
@@ -51,8 +51,8 @@ async def work(settings: Settings, stop: asyncio.Event, options: WorkerOptions =
     uploads = upload_store(settings)
     async with provision_database_async(settings) as found:
         urls = found.past_pooler()
-        # Raise the niceness only after the embedded PostgreSQL has started. The server would
-        # inherit the niceness and be slow for other processes.
+        # Raise the niceness only after the embedded PostgreSQL has started. PostgreSQL would
+        # otherwise inherit the niceness and be slow for other processes.
         os.nice(options.niceness)
         async with Database(urls, settings.with_command_timeouts()) as database:
             runner = ImportRunner(database, uploads, chunk_rows=options.chunk_rows)
@@ -70,8 +70,7 @@ async def _work_while_connected(
 ) -> None:
     """Run jobs until `stop` is set or the database becomes unavailable.
 
-    If the database becomes unavailable, procrastinate's worker ends, sometimes without an error.
-    The caller must start a new worker.
+    If the database becomes unavailable, wait `pause_seconds`. The caller then starts new jobs.
     """
     working = asyncio.create_task(jobs)
     stopping = asyncio.create_task(stop.wait())

@@ -12,17 +12,19 @@ from pkgutil import resolve_name
 from app.core.config import Settings
 from app.jobs.shutdown_signals import GRACE_SECONDS, SIGNALS
 
-# The child imports this function by name, so that the server does not load the worker's modules.
+# The child process imports this function by name, so that the server does not load the worker's
+# modules.
 _WORKER = "app.jobs.process:run_as_child"
-# Seconds to wait before a worker that has ended is replaced.
+# Seconds to wait before replacing a worker that has ended.
 _PAUSE_SECONDS = 1.0
 
 
 @contextmanager
 def worker_subprocess(settings: Settings) -> Iterator[None]:
-    """Keep a worker running in a child process while the block runs.
+    """Keep a worker running in a child process until the `with` block ends.
 
-    A worker inside the server process would slow requests, because checking rows uses a whole core.
+    A worker inside the server process would slow down requests, because validating rows occupies a
+    whole core.
     """
     over = threading.Event()
     keeper = threading.Thread(target=_keep, args=(settings, over), daemon=True)
@@ -35,9 +37,9 @@ def worker_subprocess(settings: Settings) -> Iterator[None]:
 
 
 def _keep(settings: Settings, over: threading.Event) -> None:
-    # Block the signals in this thread only. The child inherits the mask, so Ctrl-C cannot stop the
-    # child before it installs its handlers. Start Python's resource tracker first, because
-    # otherwise the first child starts it, and that would unblock the signals.
+    # Block the stop signals in this thread only. The child inherits the signal mask, so Ctrl-C
+    # cannot stop the child before its handlers are installed. Start Python's resource tracker
+    # first, because starting it together with the first child would unblock the signals.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     while not over.is_set():

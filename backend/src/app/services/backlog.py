@@ -7,7 +7,7 @@ from app.services.support.single_flight import SingleFlight
 
 
 class BacklogService:
-    """A service that measures the backlog of background work for metrics, one per process.
+    """A service that measures the backlog of jobs for metrics. Each process has one instance.
 
     Queries fail after `patience` seconds, because a metrics scrape has a time limit.
     """

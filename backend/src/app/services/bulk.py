@@ -27,13 +27,13 @@ class BulkService:
         return cls(BulkRepository(session))
 
     async def upsert(self, items: list[Any], *, atomic: bool) -> BulkResults:
-        """Create new deals, and replace stored deals that have an item's `external_id` but differ.
+        """Create deals, and update stored deals that have an item's `external_id` but other values.
 
         Raises:
-            InvalidInputError: `atomic` is set and an item breaks a rule. `details` name the item
-                and the field.
-            ConflictError: `atomic` is set and an item names a missing hotel, repeats the
-                `external_id` of another item, or loses it to a concurrent request.
+            InvalidInputError: `atomic` is set and an item breaks a rule. The error's `details` name
+                the item and the field.
+            ConflictError: `atomic` is set, and an item names a missing hotel, repeats another
+                item's `external_id`, or has one that a concurrent request has just stored.
         """
         work = _Work(items)
         await self._look_up(work)
@@ -45,7 +45,7 @@ class BulkService:
         return {"results": [work.result(index) for index in range(len(items))]}
 
     async def _look_up(self, work: "_Work") -> None:
-        """Lock the stored hotels and deals until the commit, and compare the items with them."""
+        """Lock the hotels and stored deals that the items name, and set each item's status."""
         hotels = await self._deals.lock_hotels({row["hotel_id"] for row in work.rows.values()})
         names = {name for row in work.rows.values() for name in row["categories"]}
         lower = await self._deals.lower_case(names)
@@ -74,7 +74,7 @@ class BulkService:
 
 
 class _Work:
-    """The state of a bulk request: a row for each valid item, and an error for each other item."""
+    """The state of a bulk request: a row for each valid item, and an error for each invalid one."""
 
     def __init__(self, items: list[Any]) -> None:
         self.rows: dict[int, dict[str, Any]] = {}
@@ -103,7 +103,7 @@ class _Work:
         self.errors[index] = error
 
     def compare(self, deals: Sequence[Mapping[str, Any]]) -> None:
-        """Mark each item that has a stored deal as unchanged or updated."""
+        """Mark items as unchanged or updated by comparing them with the stored deals `deals`."""
         items = {row["external_id"]: index for index, row in self.rows.items()}
         for stored in deals:
             index = items[stored["external_id"]]
@@ -148,7 +148,7 @@ class _Work:
 
 
 def _json(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Convert decimals and dates to text, because PostgreSQL parses text exactly."""
+    """Convert decimals and dates to text, from which PostgreSQL reads exact values."""
     return [
         {
             name: value if isinstance(value, int | list | None) else str(value)

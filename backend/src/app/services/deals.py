@@ -49,7 +49,7 @@ class DealReadService:
         return deal
 
     async def statistics_by_city(self, *, available_only: bool) -> list[CityStatsResponse]:
-        """Return the statistics of each city that has deals, cities with most deals first."""
+        """Return the statistics of all cities that have deals, sorted by deal count, descending."""
         return await self._deals.statistics_by_city(available_only=available_only)
 
 
@@ -79,12 +79,12 @@ class DealWriteService:
     async def change(
         self, deal_id: int, patch: DealPatch, expected: VersionPrecondition
     ) -> DealResponse:
-        """Store the fields of `patch` that differ. If none differs, keep the version.
+        """Update the deal with the fields of `patch`. If no value differs, keep the version.
 
         Raises:
             NotFoundError: the deal or the hotel that `patch` names does not exist.
             InvalidInputError: after the change, checkout would not be after checkin.
-            PreconditionFailedError: the deal does not have an expected version.
+            PreconditionFailedError: the client expects a different version of the deal.
             ConflictError: another request changed the deal first, or another deal has this
                 `external_id`.
         """
@@ -103,7 +103,7 @@ class DealWriteService:
 
         Raises:
             NotFoundError: the deal does not exist.
-            PreconditionFailedError: the deal does not have an expected version.
+            PreconditionFailedError: the client expects a different version of the deal.
             ConflictError: another request changed the deal first.
         """
         version = await self._deals.version(deal_id)
@@ -123,8 +123,8 @@ class DealWriteService:
 def _changes(deal: DealResponse, patch: DealPatch) -> dict[str, Any]:
     """Return the fields of `patch` that differ from `deal`.
 
-    Category names that differ only in case count as different. Only the database can compare them
-    in lower case, because Python's lower case may differ from PostgreSQL's.
+    Category names that differ only in case count as different. Only the database can ignore case
+    correctly, because PostgreSQL's lower case may differ from Python's.
     """
     stored: dict[str, Any] = {
         **deal,

@@ -20,11 +20,11 @@ class ExportService:
         query: DealFilters,
         write: Callable[[bytes], Coroutine[Any, Any, None]],
     ) -> None:
-        """Pass the matching deals of one database snapshot to `write`, piece by piece.
+        """Pass the matching deals to `write`, piece by piece, from one database snapshot.
 
         Raises:
             TooManyExportsError: too many exports are running. Nothing is written.
-            ServiceUnavailableError: the database does not answer, or its connection breaks.
+            ServiceUnavailableError: the database does not answer, or the connection is lost.
         """
         produce = self._exports.csv if form == "csv" else self._exports.ndjson
         await produce(filters_of(query), write)

@@ -9,7 +9,7 @@ from app.services.support.single_flight import SingleFlight
 
 
 class HealthService:
-    """A service that checks the database for the health endpoints, one per process.
+    """A service that checks the database for the health endpoints. Each process has one instance.
 
     A database that does not answer within `patience` seconds counts as unavailable.
     """
@@ -31,7 +31,7 @@ class HealthService:
         """Check that the primary and any replica answer, and return `ok`.
 
         Raises:
-            ServiceUnavailableError: one of them does not answer in time.
+            ServiceUnavailableError: the primary or the replica does not answer in time.
         """
         await asyncio.gather(*(ping.answer() for ping in self._pings))
         return {"status": "ok"}

@@ -30,10 +30,10 @@ class HotelReadService:
 
 
 class HotelService:
-    """A service that reads, creates, changes and deletes a hotel, in one transaction.
+    """A service that reads, creates, changes and deletes hotels in the session's transaction.
 
-    A phone number, or a name within a city and country, that another hotel already has raises a
-    ConflictError.
+    Writes raise ConflictError if another hotel has the same phone number, or the same name in the
+    same city and country.
     """
 
     def __init__(self, session: AsyncSession) -> None:
@@ -54,11 +54,11 @@ class HotelService:
     async def change(
         self, hotel_id: int, patch: HotelPatch, expected: VersionPrecondition
     ) -> HotelResponse:
-        """Store the fields of `patch` that differ. If none differs, keep the version.
+        """Update the hotel with the fields of `patch`. If no value differs, keep the version.
 
         Raises:
             NotFoundError: the hotel does not exist.
-            PreconditionFailedError: the hotel does not have an expected version.
+            PreconditionFailedError: the client expects a different version of the hotel.
             ConflictError: another request changed the hotel first.
         """
         hotel = await self._stored(hotel_id)
@@ -72,13 +72,13 @@ class HotelService:
 
         Raises:
             NotFoundError: the hotel does not exist.
-            PreconditionFailedError: the hotel does not have an expected version.
+            PreconditionFailedError: the client expects a different version of the hotel.
             ConflictError: the hotel has deals, or another request changed it first.
         """
         hotel = await self._stored(hotel_id)
         expected.require(hotel.version_id)
-        # Check for deals before the delete, to avoid a deadlock: a delete could wait for a
-        # transaction that writes a deal of this hotel while that transaction waits for the hotel.
+        # Check for deals before the delete, to avoid a deadlock. The delete could wait for a
+        # transaction that writes a deal of this hotel, while that transaction waits for the hotel.
         if hotel.deal_count:
             raise ConflictError(HAS_DEALS)
         if not await self._hotels.remove(hotel):

@@ -10,12 +10,12 @@ from app.storage.uploads import UploadStore
 
 logger = logging.getLogger(__name__)
 
-# Maximum number of rows or files per transaction, and of transactions per kind of data in a run.
-# The next run deletes the rest.
+# Maximum number of rows or files per batch, and of batches per run for each kind of data. The next
+# run deletes the rest.
 BATCH = 500
 MOST_BATCHES = 100
-# Every upload ends sooner than this. An older file without an import is therefore left over from an
-# interrupted upload.
+# No upload takes this long. An older file without an import was therefore left by an interrupted
+# upload.
 ORPHAN_AGE = timedelta(days=1)
 
 
@@ -29,9 +29,9 @@ class HousekeepingService:
         self._rejects_age = timedelta(days=settings.rejects_retention_days)
 
     async def run(self) -> dict[str, int]:
-        """Delete expired data and return how much of each kind was deleted.
+        """Delete expired data. Return the deleted count for each kind of data.
 
-        If the deletion of one kind fails, the other kinds are still deleted.
+        If deleting one kind fails, the other kinds are still deleted.
         """
         kinds: dict[str, Callable[[], Awaitable[int]]] = {
             "uploads": lambda: _in_batches(self._remove_uploads),
@@ -54,8 +54,8 @@ class HousekeepingService:
             names = await HousekeepingRepository(session).expired_uploads(self._upload_age, BATCH)
         for name in names:
             await self._uploads.remove(name)
-        # Update the database only after the files are removed, so that the next run removes them
-        # again if this run is interrupted in between.
+        # Update the database only after removing the files. If this run is interrupted in between,
+        # the next run repeats the removal.
         async with self._uow.begin() as session:
             await HousekeepingRepository(session).uploads_removed(names)
         return len(names)

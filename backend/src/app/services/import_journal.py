@@ -14,15 +14,15 @@ from app.repositories.imports.write import AttemptRepository, ChunkRecord
 
 
 def journal_name(import_id: int) -> str:
-    """Return the name of an import's load in PostgreSQL's session list."""
+    """Return the name that identifies an import's connections in `pg_stat_activity`."""
     return f"import {import_id}"
 
 
 class ImportJournal:
-    """The journal of one attempt at an import, in the tables that clients read.
+    """A journal that stores the progress of one import attempt in the tables that clients read.
 
     The journal is fenced: it refuses results once a newer attempt has started or the import was
-    cancelled. A worker that was wrongly considered dead therefore cannot store anything.
+    cancelled. A worker that was wrongly considered dead therefore cannot store results.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ImportJournal:
 
     @property
     def name(self) -> str:
-        """Return the load's name in PostgreSQL's session list."""
+        """Return the name that identifies the load's connections in `pg_stat_activity`."""
         return journal_name(self._import_id)
 
     async def begin(self, header: Header) -> None:
@@ -54,7 +54,7 @@ class ImportJournal:
             _require(await self._of(session).begin(header.names))
 
     def rejected_lines(self, number: int) -> Collection[int] | None:
-        """Return the rejected line numbers of a chunk, or None if no earlier attempt stored it."""
+        """Return a chunk's rejected line numbers, or None if no attempt has stored the chunk."""
         return self._rejected_lines.get(number)
 
     async def note(self, session: AsyncSession, outcome: ChunkResult) -> None:

@@ -31,7 +31,7 @@ from app.storage.uploads import Stored, UploadStore
 
 logger = logging.getLogger(__name__)
 
-# An import fails for good after this many retryable failures. The back-off between two attempts
+# An import fails permanently after this many retryable failures. The back-off between two attempts
 # lasts at most `LONGEST_PAUSE` seconds.
 MAX_FAILURES = 10
 LONGEST_PAUSE = 60
@@ -39,7 +39,7 @@ LONGEST_PAUSE = 60
 MAX_ATTEMPTS = 100
 
 
-# These errors are retried: the database or the storage is unavailable or full, or other writers
+# Retry only these errors: the database or the storage is unavailable or full, or other writers
 # caused too many conflicts. Any other error would occur again.
 _RETRYABLE = (ServiceUnavailableError, StorageFullError, ConflictError)
 _UNEXPECTED = "The import failed because of an unexpected error; the worker's log has the cause"
@@ -50,7 +50,7 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One attempt at an import, with its file, its options and its own database connections."""
+    """One attempt at an import: the file, the options and the attempt's database connections."""
 
     database: Database
     import_id: int
@@ -77,9 +77,8 @@ class ImportRunner:
     async def run(self, import_id: int) -> None:
         """Run the next attempt at an import, unless the import has ended.
 
-        After a retryable failure the import goes back to the queue. When its back-off is over,
-        `requeue_orphaned` creates a new job for it. The current job ends, so that it does not block
-        other imports during the back-off.
+        After a retryable failure the job ends, so that it does not block other imports during the
+        back-off. When the back-off is over, `requeue_orphaned` creates a new job for the import.
         """
         name = connection_name(journal_name(import_id))
         async with self._database.with_application_name(name) as database:
@@ -99,8 +98,8 @@ class ImportRunner:
         except InvalidFileError as error:
             await _end(attempt, "failed", str(error))
         except asyncio.CancelledError:
-            # The worker is stopping. Requeue the import now, because otherwise it would wait until
-            # the worker has missed its heartbeats.
+            # The worker is stopping. Requeue the import now, because otherwise no other worker
+            # takes it until this worker has missed several heartbeats.
             with suppress(AppError):
                 await asyncio.shield(_requeue(attempt, "The worker was stopped"))
             raise
@@ -118,10 +117,10 @@ class ImportRunner:
             await _end(attempt, "failed", _UNEXPECTED)
 
     async def requeue_orphaned(self) -> None:
-        """Create a job for each import that is due and has none.
+        """Create a job for each import that is due but has no job.
 
-        An import becomes due when the back-off after a failed attempt is over. Another import can
-        lose its job: a worker that hung while another worker took over may mark the job as done.
+        An import is due when the back-off after its failed attempt is over. An import can also lose
+        its job, if a worker that hung marks the job as done after another worker took it over.
         """
         async with self._database.uow.begin() as session:
             queue = JobQueue(session)
@@ -170,8 +169,8 @@ class ImportRunner:
 async def _claim_attempt(database: Database, import_id: int, chunk_rows: int) -> _Attempt | None:
     """Claim the next attempt at an import. Return None if the import cannot be claimed.
 
-    Connections of earlier attempts carry the import's name. They are ended first, so that a worker
-    that hangs or is unreachable keeps neither the load lock nor row locks.
+    End the connections of earlier attempts first, which carry the import's name. A worker that
+    hangs or is unreachable then keeps neither the load lock nor row locks.
     """
     async with database.uow.begin() as session:
         imports = ImportWriteRepository(session)
@@ -216,7 +215,7 @@ async def _requeue(attempt: _Attempt, error: str) -> None:
 
 
 async def _end(attempt: _Attempt, state: str, error: str | None) -> None:
-    """Store the final state. If the database is unavailable, a new attempt will follow."""
+    """Store the import's final state. If the database is unavailable, a later attempt stores it."""
     try:
         async with attempt.database.uow.begin() as session:
             await _store(session, attempt).end(state, error)

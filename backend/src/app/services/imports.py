@@ -48,8 +48,8 @@ class Upload:
 class ImportService:
     """A service that accepts uploads and reports on imports.
 
-    Each method uses short transactions of its own. An upload may take minutes and must not hold a
-    connection meanwhile.
+    Each method opens its own short transactions, because an upload may take minutes and must not
+    hold a connection.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class ImportService:
         self._listener = listener
 
     async def submit(self, upload: Upload, options: ImportOptions) -> tuple[ImportResponse, bool]:
-        """Store a file and queue its import. Return the import and whether it is new.
+        """Store a file and queue its import. Return the import and whether the import is new.
 
         If an import of the same bytes is queued, running or succeeded, that import is returned
-        unless `force` is set. A dry run always creates a new import, because its result
-        depends on the stored deals.
+        unless `force` is set. A dry run always creates a new import, because the result of a dry
+        run depends on the stored deals.
 
         Raises:
             InvalidInputError: the body has no file, or the file is incomplete.
@@ -78,11 +78,11 @@ class ImportService:
         try:
             async with self._uow.begin() as session:
                 import_id, kept = await _enqueue(session, name, stored, upload, options)
-                # Keep the file from here on, because the import may exist even if the response to
+                # Keep the file from here on. The import may exist even if PostgreSQL's response to
                 # the commit is lost.
         finally:
             if not kept:
-                # If this fails, housekeeping removes the file later.
+                # If the removal fails, housekeeping removes the file later.
                 with suppress(AppError):
                     await asyncio.shield(self._uploads.remove(name))
         return await self.get(import_id), kept
@@ -111,7 +111,7 @@ class ImportService:
         return _import(await self._stored(import_id))
 
     async def cancel(self, import_id: int) -> ImportResponse:
-        """Cancel an import. Rows that are already stored are kept, and the response counts them.
+        """Cancel an import. Keep the rows that it has stored, and return their counts.
 
         Raises:
             NotFoundError: no import has this id.
@@ -128,7 +128,7 @@ class ImportService:
     async def changes(self, import_id: int) -> AsyncIterator[ImportResponse]:
         """Yield the import at once and after each change, until the import has ended.
 
-        While the database is unavailable, nothing is yielded.
+        While the database is unavailable, the iterator waits.
 
         Raises:
             NotFoundError: no import has this id.
@@ -136,11 +136,11 @@ class ImportService:
         told: ImportResponse | None = None
         with self._listener.subscribed(str(import_id)) as subscription:
             while not self._listener.closed:
-                # Keep the stream open during an outage. A browser that reconnected would get a 503
-                # and would not try again.
+                # Keep the stream open during an outage. If a browser reconnected and received a
+                # 503, the browser would not try again.
                 found = told
                 with suppress(ServiceUnavailableError):
-                    # Cancelling this statement with the stream would not stop it on the server.
+                    # Shield the read: cancelling it would not stop the statement on the server.
                     found = await asyncio.shield(self.get(import_id))
                 if found is not None and (told is None or _progress(found) != _progress(told)):
                     told = found
@@ -151,7 +151,7 @@ class ImportService:
                 await subscription.wait(LONGEST_SILENCE)
 
     async def rejects(self, import_id: int) -> AsyncIterator[bytes]:
-        """Return the rows rejected so far as pieces of CSV: the header, then one piece per chunk.
+        """Return the rows rejected so far as CSV: first the header, then one piece per chunk.
 
         Raises:
             NotFoundError: no import has this id, or its rejected rows have expired.
@@ -164,7 +164,7 @@ class ImportService:
         return self._rejects(import_id, row.columns or NAMES)
 
     async def first_rejects(self, import_id: int, most: int) -> list[list[str]]:
-        """Return the CSV header and the first `most` rejected rows, each with its reason in front.
+        """Return the CSV header and the first `most` rejected rows. The first column is the reason.
 
         Raises:
             NotFoundError: no import has this id, or its rejected rows have expired.
@@ -198,9 +198,10 @@ class ImportService:
 async def _enqueue(
     session: AsyncSession, name: str, stored: Stored, upload: Upload, options: ImportOptions
 ) -> tuple[int, bool]:
-    """Create an import and its job, or find an earlier import. Return its id and whether it is new.
+    """Return an import's id, and whether the import is new.
 
-    An earlier import of the same bytes is returned, unless `force` or `dry_run` is set.
+    If an earlier import has the same bytes, return that import unless `force` or `dry_run` is set.
+    Otherwise create an import and its job.
     """
     imports = ImportWriteRepository(session)
     sha256 = bytes.fromhex(stored.sha256)

@@ -24,7 +24,8 @@ from app.repositories.keys import LAST_USE_PRECISION, ApiKeyRepository
 Scope = Literal["deals:write", "imports:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
-# Each process caches a valid key for this many seconds, so a revoked key can still write meanwhile.
+# Each process caches a valid key for this many seconds. A revoked key can write until the cache
+# entry expires.
 CACHE_SECONDS = 5.0
 _CACHE_SIZE = 1000
 _PREFIX = "hd"
@@ -32,7 +33,7 @@ _PREFIX = "hd"
 
 @dataclass(frozen=True)
 class Actor:
-    """The client that sends a request, known by the name and the scopes of its key."""
+    """The client that sends a request, identified by the name and scopes of its API key."""
 
     name: str
     scopes: frozenset[str]
@@ -41,18 +42,18 @@ class Actor:
         """Check that the actor has `scope`.
 
         Raises:
-            ForbiddenError: the actor has neither this scope nor "admin".
+            ForbiddenError: the actor has neither `scope` nor "admin".
         """
         if not self.scopes & {scope, "admin"}:
             raise ForbiddenError(f"The key lacks the scope {scope}")
 
 
-# The actor of requests without a key in development.
+# With APP_ENV=development, the actor of requests without a key.
 DEVELOPER = Actor("development", frozenset({"admin"}))
 
 
 class KeyService:
-    """A service that creates, lists and revokes keys, in one transaction."""
+    """A service that creates, lists and revokes API keys in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._keys = ApiKeyRepository(session)
@@ -91,14 +92,14 @@ class KeyService:
 
 
 class ApiKeyAuthenticator:
-    """A cached check of the API keys in requests, one instance per process."""
+    """An authenticator that checks API keys and caches valid ones. Each process has one."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
         self._known: dict[bytes, tuple[float, Actor]] = {}
 
     async def actor(self, presented: str) -> Actor:
-        """Check the presented key and return the actor that owns it.
+        """Check the presented key and return the key's actor.
 
         Raises:
             UnauthorizedError: the key is invalid. The error does not say why.

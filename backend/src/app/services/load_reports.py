@@ -24,10 +24,11 @@ class LoadSummary:
     """The row counts of a load.
 
     `rows_read` is the sum of `inserted`, `updated`, `unchanged`, `duplicates`, `rejected` and
-    `held_back`. `duplicates` are rows identical to an earlier row with the same id. `held_back` are
-    valid rows that a strict load did not store because another row was rejected. In such a load
-    `inserted`, `updated` and `unchanged` are 0. `warnings` count all rows with a warning, loaded or
-    not.
+    `held_back`. `duplicates` counts rows identical to an earlier row with the same id.
+
+    `held_back` counts valid rows that a strict load did not store because another row was rejected.
+    In such a load `inserted`, `updated` and `unchanged` are 0. `warnings` counts all rows with a
+    warning, including rows that were not loaded.
     """
 
     rows_read: int

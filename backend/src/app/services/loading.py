@@ -19,7 +19,7 @@ from app.ingestion.read.header import Header
 from app.ingestion.read.source import opened
 from app.services.load_reports import LoadMode, LoadProgress, LoadSummary
 
-# Rows per transaction. In measurements, larger transactions were no faster and blocked other
+# Rows per transaction. Larger transactions were measured to be no faster, and they block other
 # writers for longer.
 CHUNK_ROWS = 10_000
 
@@ -49,17 +49,18 @@ class LoadingService:
         progress: Callable[[LoadProgress], None] | None = None,
         chunk_rows: int = CHUNK_ROWS,
     ) -> LoadSummary:
-        """Load the valid rows of `path`. A repeated load completes an interrupted one.
+        """Load the valid rows of `path`. To complete an interrupted load, load the file again.
 
-        Strict mode stores rows only if no row is rejected. A dry run stores nothing, and its
-        summary describes the load that would happen. If `rejects` is given, rejected rows are
-        written to that file. If no row is rejected, an older rejects file is removed. Loads of one
-        database run one at a time. Chunks that the journal has from an earlier attempt are neither
+        Strict mode stores rows only if no row is rejected. A dry run stores nothing, and returns
+        the summary that a real load would return. Loads into one database run one at a time.
+
+        Rejected rows are written to the file `rejects`, if given. If no row is rejected, an older
+        rejects file is removed. Chunks that an earlier attempt recorded in the journal are neither
         loaded again nor counted in the summary.
 
         Raises:
             InvalidFileError: the file cannot be loaded. Nothing is stored.
-            DealsError: the rejects cannot be written, or would replace another kind of file.
+            DealsError: the rejects cannot be written, or `rejects` is a file of another kind.
             ServiceUnavailableError: the database became unavailable. Complete chunks may be stored.
             ConflictError: other writers repeatedly changed the same hotels or deals.
             LoadStoppedError: the import was cancelled, or another worker has taken it over.

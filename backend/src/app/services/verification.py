@@ -10,10 +10,10 @@ class VerificationService:
         self._numbers = VerificationRepository(session)
 
     async def verify(self, *, fix: bool) -> list[Drift]:
-        """Return all wrong numbers, and correct them if `fix` is set.
+        """Return all wrong counts and sums, and correct them if `fix` is set.
 
-        A check without `fix` is one statement and does not block writers. With `fix`, writers are
-        blocked until the transaction commits.
+        Without `fix`, the check is one statement and does not block writers. With `fix`, writers
+        wait until the transaction commits.
         """
         if fix:
             await self._numbers.lock_writers()

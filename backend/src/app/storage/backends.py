@@ -11,9 +11,10 @@ from app.core.errors import ConfigurationError
 
 
 class Folder:
-    """A folder that only its owner can access. It is created on first use.
+    """A folder that only its owner can access.
 
-    A service that receives no uploads can therefore run in a read-only container.
+    The folder is created on first use, so that a service that receives no uploads can run in a
+    read-only container.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +35,7 @@ class Folder:
 
 
 class Bucket:
-    """An S3 bucket or a prefix in it. The `AWS_` variables give the credentials and the region.
+    """An S3 bucket or a prefix in one. The `AWS_` variables give the credentials and the region.
 
     Raises:
         ConfigurationError: the URL or an `AWS_` variable is invalid.
@@ -47,7 +48,7 @@ class Bucket:
                 config={} if endpoint is None else {"endpoint": endpoint},
                 client_options={
                     "connect_timeout": timedelta(seconds=3),
-                    # A transfer may take an hour, but it fails after 30 seconds without data.
+                    # A transfer may take an hour, but fails after 30 seconds without data.
                     "read_timeout": timedelta(seconds=30),
                     "timeout": timedelta(hours=1),
                     # Let the scheme of the endpoint URL decide whether TLS is used.

@@ -17,8 +17,8 @@ class _Mark(Enum):
 class BlockChannel:
     """A channel that holds at most one block, to limit memory.
 
-    The storage library rolls a write back if its source raises, but not if its task is cancelled.
-    Its source is therefore this channel, which raises if the producer fails or is cancelled.
+    The storage library rolls back a write if the write's source raises, but not if the writing task
+    is cancelled. This channel is the source, and raises if the producer fails or is cancelled.
     """
 
     def __init__(self) -> None:
@@ -37,12 +37,12 @@ class BlockChannel:
             await self._blocks.put(_Mark.END)
 
     def abandon(self) -> None:
-        """Make the consumer's next read raise `AbandonedError`, so that it discards the file."""
+        """Make the consumer's next read raise `AbandonedError`, to discard the file."""
         self._drop()
         self._blocks.put_nowait(_Mark.ABANDONED)
 
     def close(self) -> None:
-        """Close the channel after the consumer has ended, so that no producer waits for it."""
+        """Close the channel after the consumer has ended, so that the producer stops waiting."""
         self._closed = True
         self._drop()
 

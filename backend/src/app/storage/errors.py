@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 # The disk is full, the quota is exceeded, or the file is too large for the file system.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# The library raises one class for all disk errors. Only the message contains the error number.
+# obstore raises the same class for all disk errors. Only the message contains the error number.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
@@ -27,7 +27,7 @@ def storage_errors() -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:
-        # Cut off the debug output that the library appends to its message.
+        # Cut off the debug output that obstore appends to error messages.
         logger.warning("storage failed: %s", str(error).partition("\n\nDebug source")[0])
         raise _translated(error) from error
 

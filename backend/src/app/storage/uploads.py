@@ -1,4 +1,4 @@
-"""The store for uploaded files until they are loaded: a folder or an S3 bucket."""
+"""The store that keeps uploaded files for imports, in a folder or an S3 bucket."""
 
 import asyncio
 import hashlib
@@ -19,8 +19,8 @@ from app.storage.backends import Bucket, Folder
 from app.storage.block_channel import AbandonedError, BlockChannel
 from app.storage.errors import storage_errors
 
-# An upload holds at most PARTS parts and one block in memory. MAX_UPLOAD_BYTES is at most 64 GiB,
-# because S3 accepts at most 10,000 parts per object.
+# An upload holds at most PARTS parts and one block in memory. S3 accepts at most 10,000 parts per
+# object, so MAX_UPLOAD_BYTES is at most 64 GiB.
 PART_BYTES = 8 * 1024 * 1024
 PARTS = 2
 BLOCK_BYTES = 1024 * 1024
@@ -28,7 +28,7 @@ BLOCK_BYTES = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}", re.ASCII)
 # Suffix of the service's files. Housekeeping ignores other files in a shared folder or bucket.
 _SUFFIX = ".upload"
-# In a folder, the library writes to a temporary file with such a name and renames it at the end.
+# In a folder, obstore writes to a temporary file with such a name and renames the complete file.
 _UNFINISHED = re.compile(r"(.+)\.upload#\d+", re.ASCII)
 
 
@@ -54,10 +54,10 @@ class _Measure:
 
 
 class UploadStore:
-    """A store of files by name. Each file is written once and atomically.
+    """A store of named files. Each file is written once and atomically.
 
-    Callers choose unique names of 1 to 200 letters, digits, `-` and `_`. A client's file name is
-    never used. Every method raises `StorageUnavailableError` if the storage does not answer or
+    Callers choose unique names of 1 to 200 letters, digits, `-` and `_`, and never use a client's
+    file name. Every method raises `StorageUnavailableError` if the storage does not answer or
     refuses a request. Methods that write raise `StorageFullError` if the storage is full.
     """
 
@@ -65,11 +65,13 @@ class UploadStore:
         self._place = place
 
     async def put(self, name: str, content: AsyncIterator[bytes]) -> Stored:
-        """Store and hash the blocks that `content` yields, each of up to 1 MiB.
+        """Store the blocks of up to 1 MiB that `content` yields. Return their size and hash.
 
         Nothing is kept if `content` raises, the task is cancelled or the storage fails. The file
-        becomes visible only when it is complete. A killed process can leave an incomplete file. In
-        a folder `older_than` finds it. In a bucket a lifecycle rule must remove it.
+        becomes visible only when it is complete.
+
+        A killed process can leave an incomplete file. `older_than` finds incomplete files in a
+        folder. In a bucket a lifecycle rule must remove them.
         """
         path = _path(name)
         feed = BlockChannel()
@@ -101,12 +103,12 @@ class UploadStore:
             # The write had completed before the failure.
             await self.remove(name)
         elif not isinstance(writing.exception(), AbandonedError):
-            # The library cleans up by itself, but on a failing disk it may leave a temporary file.
+            # obstore removes its temporary file, but may fail to do so on a failing disk.
             with suppress(Exception):
                 await self.remove(name)
 
     async def fetch(self, name: str, target: Path) -> Stored:
-        """Copy the file to `target`, replacing an existing file. On an error, remove the copy.
+        """Copy a stored file to `target`, replacing an existing file. On an error, remove the copy.
 
         Raises:
             NotFoundError: the store has no file of this name.
@@ -128,7 +130,7 @@ class UploadStore:
                 raise
 
     async def remove(self, name: str) -> None:
-        """Remove the file, and temporary files of an interrupted `put`. Ignore a missing file."""
+        """Remove a file, and temporary files of an interrupted `put`. Ignore a missing file."""
         path = _path(name)
         with storage_errors():
             store = await self._place.store()
@@ -138,11 +140,10 @@ class UploadStore:
                 await asyncio.to_thread(_remove_unfinished, self._place.path, name)
 
     async def older_than(self, when: datetime, limit: int) -> list[str]:
-        """Return up to `limit` names of files that were last written before `when`.
+        """Return the names of up to `limit` files that were last written before `when`.
 
-        `when` must have a time zone. In a folder the result includes incomplete files of killed
-        processes. In a bucket incomplete uploads are invisible, and a lifecycle rule must remove
-        them.
+        `when` must have a time zone. In a folder the result includes the incomplete files of killed
+        processes. In a bucket incomplete files are invisible.
         """
         names: dict[str, None] = {}
         with storage_errors():
@@ -184,7 +185,7 @@ def _unfinished(folder: Path) -> list[tuple[str, float]]:
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            # Another process may rename the file meanwhile, when its upload is complete.
+            # Another process may complete the upload, and so rename the file, in the meantime.
             with suppress(FileNotFoundError):
                 if match := _UNFINISHED.fullmatch(entry.name):
                     found.append((match[1], entry.stat().st_mtime))
@@ -199,7 +200,7 @@ def _remove_unfinished(folder: Path, name: str) -> None:
 
 
 def upload_store(settings: Settings) -> UploadStore:
-    """Create the upload store that `settings` name, without connecting to it.
+    """Create the upload store that the settings select, without connecting to the storage.
 
     Raises:
         ConfigurationError: `UPLOADS_URL` or an `AWS_` variable is invalid.

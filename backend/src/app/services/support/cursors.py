@@ -1,9 +1,10 @@
 """Opaque, signed cursors for keyset pagination.
 
 A cursor contains the sort values of a page's last row, and the next page starts after this row.
-Therefore inserts and deletes between two requests neither repeat nor skip other rows. The signature
-binds a cursor to its list, sort and filters. The service refuses a cursor that was altered or
-belongs to another query.
+Inserts and deletes between two requests therefore neither repeat nor skip other rows.
+
+The signature binds a cursor to a list, a sort and filters. The service refuses a cursor that was
+altered or belongs to another query.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ class CursorCodec:
         self._key = key
 
     def encode(self, query: Mapping[str, Any], values: Sequence[Any]) -> str:
-        """Return the cursor of the page that starts after a row.
+        """Return a cursor for the page that starts after the row with the sort values `values`.
 
         Args:
             query: the list, sort and filters to which the cursor is bound.
@@ -54,7 +55,7 @@ class CursorCodec:
     def _signer(self, query: Mapping[str, Any]) -> Signer:
         """Return a signer whose key is derived from the query.
 
-        A `URLSafeSerializer` would take five times as long, because it tries compression.
+        itsdangerous's `URLSafeSerializer` takes five times as long, because it tries compression.
         """
         return Signer(
             self._key,
@@ -74,7 +75,7 @@ def _written(value: Any) -> tuple[str, Any]:
     return "i", value
 
 
-# Maps each kind of value to the function that parses the output of `_written`.
+# The functions that parse sort values, by the type letter that `_written` stores with each value.
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "n": Decimal,
     "t": datetime.fromisoformat,

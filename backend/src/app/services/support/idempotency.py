@@ -10,9 +10,9 @@ _RUNNING = "A request with this Idempotency-Key is still running, try again shor
 
 
 class IdempotentRequest:
-    """A POST with an idempotency key. Its change and its response are stored in one transaction.
+    """A POST with an idempotency key. One transaction stores the change and the response.
 
-    Only successful responses are stored, so after an error the client can use the key again.
+    Only successful responses are stored, so the client can reuse the key after an error.
     """
 
     def __init__(self, identity: KeyIdentity | None, body: bytes) -> None:
@@ -20,11 +20,11 @@ class IdempotentRequest:
         self._body_hash = hashlib.sha256(body).digest()
 
     async def stored_response(self, session: AsyncSession) -> StoredResponse | None:
-        """Return the stored response to an earlier request with the same key and body, or None.
+        """Return the response to an earlier request with the same key and body, or None.
 
         Raises:
             ConflictError: the earlier request is still running.
-            InvalidInputError: the key was used with another body.
+            InvalidInputError: the earlier request had another body.
         """
         if self._identity is None:
             return None
@@ -42,7 +42,7 @@ class IdempotentRequest:
         """Store the response in the transaction that makes the change.
 
         Raises:
-            ConflictError: another request used the key first. This transaction must roll back.
+            ConflictError: another request used the key first. The caller must roll back.
         """
         if self._identity is None:
             return

@@ -1,4 +1,4 @@
-"""Conversion of a client's query to a page request, and of the selected rows to a page."""
+"""Pagination: conversion of a query to a page request, and of the selected rows to a page."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PageRequest:
-    """A request for one page: its filters, its position, and the query that its cursors sign."""
+    """A request for one page: filters, position, and the query to which cursors are bound."""
 
     filters: Mapping[str, Any]
     place: PagePosition
@@ -27,7 +27,7 @@ class PageRequest:
 
     @classmethod
     def of(cls, name: str, query: PageQuery, sort: str, codec: CursorCodec) -> "PageRequest":
-        """Convert `query`, for the list `name`, to a page request.
+        """Convert a query of the list `name` to a page request.
 
         Raises:
             InvalidInputError: the cursor was altered, or belongs to another list, sort or filter.
@@ -41,9 +41,9 @@ class PageRequest:
     def response(
         self, total: int | None, items: list[T], sort_value: Callable[[T, str], Any]
     ) -> PaginatedResponse[T]:
-        """Convert `items` to a page. An item beyond the page's limit shows that a next page exists.
+        """Build a page from `items`. If `items` has one more than the limit, a next page exists.
 
-        `sort_value` returns an item's value in a sort field.
+        `sort_value(item, field)` returns the value of a sort field.
         """
         limit, next_cursor = self.place.limit, None
         if len(items) > limit:
@@ -59,7 +59,7 @@ class PageRequest:
 
 
 def filters_of(query: BaseModel) -> dict[str, Any]:
-    """Return the filters that `query` sets, by name. Page and sort parameters are left out."""
+    """Return the filters that `query` sets, by name, without page and sort parameters."""
     return {
         name: value
         for name, value in query

@@ -5,19 +5,20 @@ from app.core.errors import AppError, ConflictError, PreconditionFailedError
 
 @dataclass(frozen=True)
 class VersionPrecondition:
-    """The versions of a resource that a client expects, or None if it accepts any version.
+    """The versions of a resource that a client expects, or None if the client accepts any version.
 
-    If the client expects versions, any other version is a failed precondition. If it accepts any
-    version, a concurrent change between read and write is a conflict, and the client can retry.
+    If the client expects versions, any other version is a failed precondition. If the client
+    accepts any version, a concurrent change between read and write is a conflict that can be
+    retried.
     """
 
     versions: frozenset[int] | None = None
 
     def require(self, version: int) -> None:
-        """Check that the client accepts `version`, the current one.
+        """Check that the client accepts the resource's current version.
 
         Raises:
-            PreconditionFailedError: the client expects another version.
+            PreconditionFailedError: the client expects a different version.
         """
         if self.versions is not None and version not in self.versions:
             raise PreconditionFailedError

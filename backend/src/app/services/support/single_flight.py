@@ -12,8 +12,8 @@ T = TypeVar("T")
 class SingleFlight(Generic[T]):
     """A database query that concurrent callers share.
 
-    Each caller waits for `seconds` at most. If the database hangs, the query cannot be cancelled
-    quickly. It therefore continues, and later callers join it instead of starting another one.
+    Each caller waits for at most `seconds`. A query of a database that hangs cannot be cancelled
+    quickly. The query therefore continues, and later callers join it.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], seconds: float) -> None:
@@ -41,7 +41,7 @@ class SingleFlight(Generic[T]):
     async def _answer(self) -> T | AppError:
         """Run the query. Return an error instead of raising it.
 
-        If the query raised after all callers had timed out, asyncio would log an unretrieved error.
+        asyncio would log an unretrieved error if the query raised after all callers had timed out.
         """
         try:
             return await self._ask()
