@@ -10,10 +10,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.core.errors import ConfigurationError
 
 _PROJECT = Path(__file__).resolve().parents[3]
-# A checkout has `.env` and its data beside the code. An installed package uses the current folder.
+# The folder of `.env` and `.data`: the project folder of a checkout, or the current folder if the
+# package is installed.
 _HOME = _PROJECT if (_PROJECT / "pyproject.toml").is_file() else Path.cwd()
 
-# The pattern of an S3 URL. It rejects credentials and queries, because they would be ignored.
+# The pattern of an S3 URL. Credentials and queries are rejected, because they would be ignored.
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII)
 
 # The pattern of a CORS origin as browsers send it: lower-case and without a path.
@@ -25,9 +26,8 @@ _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5
 class Settings(BaseSettings):
     """The operator's settings, read once at start from the environment and `.env`.
 
-    Settings are frozen and passed to the code that needs them, so tests and a second application in
-    the same process can use other settings. `.env.example` documents each field with its default,
-    and a test compares the two.
+    Settings are frozen and passed as arguments, so two applications in one process, for example in
+    tests, can use different settings. `.env.example` documents each setting with its default.
     """
 
     model_config = SettingsConfigDict(env_file=_HOME / ".env", frozen=True, extra="ignore")
@@ -37,7 +37,8 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     read_database_url: SecretStr | None = None
-    # True if both URLs above lead to PgBouncer in transaction mode. It requires the direct URL.
+    # True if `database_url` and `read_database_url` lead to PgBouncer in transaction mode. Then
+    # `direct_database_url` is required.
     db_pgbouncer: bool = False
     direct_database_url: SecretStr | None = None
     embedded_postgres_version: Literal[16, 18] = 18
@@ -63,15 +64,15 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1024 * 1024
     max_upload_bytes: Annotated[int, Field(ge=1024, le=64 * 1024**3)] = 1024**3
 
-    # The bucket for uploaded files. If it is unset, a folder in data_dir stores them.
+    # The bucket for uploaded files. If unset, a folder in data_dir stores uploaded files.
     uploads_url: str | None = None
-    # Validated here because the storage library reports a wrong value late and unclearly.
+    # Validated in this class, because obstore reports a wrong URL late and unclearly.
     aws_endpoint_url: str | None = None
 
-    # Seconds between a worker's heartbeats. A worker that misses three is considered dead.
+    # Seconds between a worker's heartbeats. A worker that misses three heartbeats counts as dead.
     worker_heartbeat: Annotated[float, Field(gt=0, le=300)] = 5.0
-    # Uploaded files and rejected rows are deleted this many days after their import has ended. The
-    # import's row counts are kept.
+    # Days after an import's end until its uploaded file and its rejected rows are deleted. The row
+    # counts are kept.
     upload_retention_days: Annotated[float, Field(ge=0)] = 7.0
     rejects_retention_days: Annotated[float, Field(ge=0)] = 30.0
 
@@ -82,8 +83,8 @@ class Settings(BaseSettings):
     # Seconds after SIGTERM during which the process still accepts new requests.
     drain_delay: Annotated[float, Field(ge=0, le=300)] = 0.0
 
-    # Path of the Prometheus metrics. If metrics_port is set, only that port serves them, not the
-    # API's port. If the path is empty, the API's port serves no metrics.
+    # Path of the Prometheus metrics. If metrics_port is set, only that port serves metrics. If the
+    # path is empty, the API's port serves no metrics.
     metrics_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._/-]*)?$")] = "/metrics"
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
@@ -92,7 +93,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     # Strict-Transport-Security: for how many seconds browsers must use HTTPS. 0 omits the header.
     hsts_seconds: Annotated[int, Field(ge=0)] = 0
-    # Trusted proxies. Their X-Forwarded-For header gives the client's address.
+    # Addresses of trusted proxies, whose X-Forwarded-For header gives the client's address.
     forwarded_allow_ips: Annotated[tuple[str, ...], NoDecode] = ()
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -143,9 +144,9 @@ class Settings(BaseSettings):
     @field_validator("database_url", "read_database_url", "direct_database_url")
     @classmethod
     def _postgres_with_asyncpg(cls, value: SecretStr | None) -> SecretStr | None:
-        """Accept the common forms of a PostgreSQL URL, and make each use asyncpg.
+        """Accept the common forms of a PostgreSQL URL, and add the driver asyncpg to the URL.
 
-        Given a bare `postgresql://`, SQLAlchemy 2.1 would use psycopg.
+        Without a driver in the URL, SQLAlchemy 2.1 would use psycopg.
         """
         if value is None:
             return None
@@ -171,7 +172,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _sessions_are_possible(self) -> Self:
-        """Require a direct URL with PgBouncer, which breaks LISTEN and session locks."""
+        """Require a direct URL with PgBouncer, because LISTEN and session locks must bypass it."""
         if self.db_pgbouncer and not (self.database_url and self.direct_database_url):
             raise ValueError("DB_PGBOUNCER needs DATABASE_URL and DIRECT_DATABASE_URL")
         return self
@@ -189,9 +190,9 @@ class Settings(BaseSettings):
 
 
 def is_traced() -> bool:
-    """Return whether an OTEL_EXPORTER_OTLP variable of OpenTelemetry names a trace collector.
+    """Return whether an `OTEL_EXPORTER_OTLP` variable of OpenTelemetry is set.
 
-    If none does, log lines are written without a search for a trace.
+    If none is set, requests have no traces, and log lines are written without trace ids.
     """
     return any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
 

@@ -1,8 +1,8 @@
 """The errors that the service raises on purpose.
 
-Services raise subclasses of `AppError`. `app.http.exception_handlers` converts them to the HTTP
-error envelope, and the CLI to one line and an exit code. `status` is an HTTP status code, because
-clients, routes (`responses=`) and logs all use those. The module imports no HTTP library.
+Services raise subclasses of `AppError`. `app.http.exception_handlers` converts these errors to the
+HTTP error envelope. The CLI prints the message as one line and exits with a code. `status` is an
+HTTP status code, because clients, routes (`responses=`) and logs use HTTP status codes.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class DealsError(Exception):
-    """The base class of all errors whose message users see. The message is one clear line."""
+    """The base class of errors whose message is shown to users. The message is one line."""
 
 
 class ConfigurationError(DealsError):
@@ -22,9 +22,9 @@ class EmbeddedPostgresError(DealsError):
 
 
 class DatabaseUnreachableError(DealsError):
-    """A failed or lost database connection. The message gives the address, the wait and the reason.
+    """A failed or lost database connection. The message gives the address, wait time and reason.
 
-    `kind` is a short name for scripts: refused, timeout, authentication, ...
+    `kind` is a short name for scripts, such as "refused", "timeout" or "authentication".
     """
 
     def __init__(self, message: str, kind: str, advice: str) -> None:
@@ -38,7 +38,7 @@ class NotSeenError(DealsError):
 
 
 class LoadStoppedError(DealsError):
-    """A load that must stop, because it was cancelled or another process has taken it over."""
+    """A load that must stop, because the load was cancelled or taken over by another process."""
 
 
 class TemporaryFileError(DealsError):
@@ -174,7 +174,7 @@ class ServiceUnavailableError(AppError):
 
 
 class StorageUnavailableError(ServiceUnavailableError):
-    """A failure of the upload storage: it does not answer or refuses access."""
+    """A failure of the upload storage, which does not answer or refuses access."""
 
     code = "STORAGE_UNAVAILABLE"
     default_message = "The storage of uploaded files is not available, try again shortly"

@@ -11,7 +11,7 @@ _KEY_BYTES = 32
 
 
 def signing_key(settings: Settings) -> bytes:
-    """Return the configured key. In development, the default is a generated key kept in DATA_DIR.
+    """Return the configured key or, in development, a generated key that is kept in DATA_DIR.
 
     Raises:
         ConfigurationError: production has no key, or the key cannot be written to DATA_DIR.
@@ -30,7 +30,7 @@ def signing_key(settings: Settings) -> bytes:
 
 
 def _kept(path: Path) -> bytes:
-    """Return the key in the file, and create the file if it is missing.
+    """Return the key stored in the file `path`. If the file is missing, create it with a new key.
 
     `os.link` never replaces a file, so processes that start together all read the same key.
     """

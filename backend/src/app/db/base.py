@@ -1,8 +1,8 @@
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
-# Predictable names of constraints let migrations drop them, let `app.db.errors` map them to error
-# messages, and keep Alembic's autogenerate from reporting differences.
+# Constraints have predictable names, so that migrations can drop them, `app.db.errors` can map them
+# to error messages, and Alembic's autogenerate reports no differences.
 NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
@@ -13,6 +13,6 @@ NAMING_CONVENTION = {
 
 
 class Base(DeclarativeBase):
-    """The base class of all models. It gives their tables one naming convention."""
+    """The base class of all models, with one naming convention for all tables."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)

@@ -6,19 +6,19 @@ import time
 from app.observability.metrics import PoolState
 
 # Seconds that a task waits before the limit rises. Quick statements free a connection sooner, even
-# in a busy process. If slow statements hold all connections, so short a wait is hardly noticeable.
+# in a busy process. If slow statements hold all connections, this short wait is hardly noticeable.
 PATIENCE = 0.05
 
 
 class ConnectionLimiter:
-    """A semaphore for connections, acquired by `async with` in first-in, first-out order.
+    """A semaphore that limits connections. `async with` acquires it in first-in, first-out order.
 
     In the pools of SQLAlchemy and asyncpg, a new task can overtake tasks that were woken but have
     not run yet. With 128 clients on 10 connections, some tasks waited for seconds.
 
-    The limit starts at `size`. Each wait of 50 ms raises it by one, up to `size + overflow`. It
-    falls again when no task waits. Opening connections is slow, because PostgreSQL starts a process
-    for each: with 16 clients, `POST /deals` is half as fast if every burst opens and closes some.
+    The limit starts at `size`. Each wait of 50 ms raises the limit by one, up to `size + overflow`.
+    The limit falls again when no task waits. It rises slowly because opening a connection is slow:
+    with 16 clients, `POST /deals` is half as fast if every burst opens and closes connections.
     """
 
     def __init__(self, size: int, overflow: int, timeout: float) -> None:

@@ -15,8 +15,8 @@ else:
 
 DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
 
-# Errors of a connection that is closed, hangs, or was broken off by the server while the driver was
-# in the middle of an operation.
+# Errors of a connection that is closed, hangs, or was closed by the server during an operation of
+# the driver.
 CONNECTION_ERRORS = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 _CLOSE_SECONDS = 2.0
@@ -29,8 +29,8 @@ class DriverConnection(_Connection):
         """Cancel the running statement on the server and close the connection.
 
         asyncpg's own `close` waits forever if the server hangs, and raises if the server is gone.
-        Closing is shielded, because an anyio scope, such as the one around an event stream, cancels
-        its task again and again.
+        Closing is shielded from cancellation, because an anyio cancel scope, such as the one around
+        an event stream, cancels the task repeatedly.
         """
         with CancelScope(shield=True), suppress(asyncpg.PostgresError, *CONNECTION_ERRORS):
             await super().close(timeout=_CLOSE_SECONDS if timeout is None else timeout)
@@ -40,6 +40,6 @@ def driver_arguments(url: str) -> dict[str, Any]:
     """Convert a SQLAlchemy URL to arguments of asyncpg's `connect`."""
     _, given = DIALECT.create_connect_args(make_url(url))
     arguments = dict(given)
-    # SQLAlchemy accepts this parameter in a URL, but asyncpg does not.
+    # Only SQLAlchemy accepts this URL parameter. asyncpg would reject it.
     arguments.pop("prepared_statement_cache_size", None)
     return arguments

@@ -20,18 +20,18 @@ from app.db.driver import CONNECTION_ERRORS
 
 logger = logging.getLogger(__name__)
 
-# SQLSTATE classes and codes after which a retry may succeed (PostgreSQL documentation, appendix A).
-# They report connection exceptions, insufficient resources, operator intervention, system errors,
-# a standby that cannot write, a transaction that was idle or open for too long, and a cached plan
-# that a migration has just invalidated.
+# SQLSTATE classes and codes after which a retry may succeed (PostgreSQL documentation, appendix A):
+# connection exceptions, insufficient resources, operator intervention, system errors, a standby
+# that cannot write, a transaction that was idle or open for too long, and a cached plan that a
+# migration has just invalidated.
 _UNAVAILABLE = ("08", "28", "3D", "53", "57", "58", "25006", "25P03", "25P04", "0A000")
 _CHECK_VIOLATION = "23514"
 _LOCK_NOT_AVAILABLE = "55P03"
 # Serialization failures and deadlocks, for which PostgreSQL's documentation recommends a retry.
 _RACES = ("40001", "40P01")
-# The client's value passes the schemas but does not fit the column.
+# SQLSTATE classes of values that pass the schemas' validation but do not fit the column.
 _DATA_EXCEPTIONS = ("22", "54")
-# An undefined table, column or function: the schema does not match the code.
+# SQLSTATE codes of an undefined table, column or function: the schema does not match the code.
 _OTHER_SCHEMA = ("42P01", "42703", "42883")
 
 
@@ -39,7 +39,7 @@ _OTHER_SCHEMA = ("42P01", "42703", "42883")
 def database_errors() -> Iterator[None]:
     """Convert a database error inside the block to an `AppError`.
 
-    The message for the client contains neither SQL nor parameters. The log contains the cause.
+    The client's message contains neither SQL nor parameters. The log contains the cause.
     """
     try:
         yield
@@ -47,8 +47,8 @@ def database_errors() -> Iterator[None]:
         raise _translated(error) from error
 
 
-# Maps constraint names to errors in the client's terms (docs/adr/0004). The foreign-key errors are
-# for inserts and updates. Code that deletes a referenced row raises an error of its own.
+# The error for each constraint that a request can violate (docs/adr/0004). The foreign-key errors
+# are for inserts and updates. Code that deletes a referenced row raises a different error.
 _CONSTRAINTS: dict[str, AppError] = {
     "uq_deals_external_id": ConflictError("Another deal has this external_id"),
     "uq_hotels_phone": ConflictError("Another hotel has this phone"),

@@ -12,12 +12,13 @@ from alembic.util.exc import CommandError
 from app.core.errors import ConfigurationError, InvalidInputError
 from app.db.errors import database_errors
 
-# An arbitrary key for the advisory lock of migrations. No other lock in the database uses it.
+# The key of the advisory lock of migrations. The number is arbitrary, but no other lock uses it.
 MIGRATION_LOCK = 7_364_201_101
 # How long a migration waits for a table lock, in PostgreSQL's format.
 LOCK_TIMEOUT = "5s"
 
-# Alembic keeps its context in module globals, so two threads could migrate each other's databases.
+# Run one migration at a time in this process. Alembic keeps its context in module globals, so two
+# threads could migrate each other's databases.
 _ONE_AT_A_TIME = threading.Lock()
 
 _CONFIG_FILE = Path(__file__).resolve().parents[3] / "alembic.ini"
@@ -63,7 +64,7 @@ async def upgrade_async(url: str, revision: str = "head") -> None:
 
 
 def known_revisions() -> list[str]:
-    """Return this installation's revisions, oldest first. Without migrations the list is empty."""
+    """Return the installed revisions, oldest first, or an empty list if none are installed."""
     try:
         scripts = ScriptDirectory.from_config(alembic_config())
     except ConfigurationError:
@@ -72,7 +73,7 @@ def known_revisions() -> list[str]:
 
 
 def head_revision() -> str:
-    """Return the newest revision of this installation, which the code requires."""
+    """Return the newest installed revision. The code requires a database with this revision."""
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if head is None:
         raise ConfigurationError("the schema's history is empty")

@@ -25,7 +25,7 @@ class Subscription:
         self._event = asyncio.Event()
 
     def wake(self) -> None:
-        """End the current call of `wait`. If no task waits, end the next call."""
+        """Make the current call of `wait` return. If no task waits, make the next call return."""
         self._event.set()
 
     async def wait(self, seconds: float) -> None:
@@ -40,7 +40,7 @@ class Subscription:
 
 
 class Listener:
-    """A listener on one channel that wakes subscriptions. It is connected while it has any.
+    """A listener on one channel that wakes subscriptions, connected while subscriptions exist.
 
     `url` must bypass PgBouncer, because LISTEN does not work in transaction mode. Notifications
     sent while the listener is not connected are lost. Therefore each new connection wakes all
@@ -70,7 +70,7 @@ class Listener:
 
     @contextmanager
     def subscribed(self, payload: str) -> Iterator[Subscription]:
-        """Yield a subscription. Inside the block, notifications with `payload` wake it."""
+        """Yield a subscription that notifications with `payload` wake until the block ends."""
         subscription = Subscription()
         self._subscribers[payload].add(subscription)
         if self._task is None or self._task.done():

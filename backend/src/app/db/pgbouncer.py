@@ -3,7 +3,7 @@
 PgBouncer assigns a server connection to a client for one transaction only, so the client must leave
 neither prepared statements nor session settings on it. PgBouncer also rejects most settings when a
 client connects. Each transaction therefore applies the settings with `SET LOCAL`, in the same round
-trip as `BEGIN`. A statement outside a transaction is wrapped in one, so that the settings apply.
+trip as `BEGIN`. A statement outside a transaction gets its own, so that the settings apply.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _OF_A_TRANSACTION = {"default_transaction_read_only": "transaction_read_only"}
 
 
 def transaction_pooling_args(server_settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return arguments of asyncpg's `connect` that apply the settings through PgBouncer."""
+    """Return arguments of asyncpg's `connect` that apply `server_settings` through PgBouncer."""
     local = {name: value for name, value in server_settings.items() if name not in _TRACKED}
     statements = "".join(
         f"; SET LOCAL {_OF_A_TRANSACTION.get(name, name)} = '{value}'"
@@ -32,8 +32,8 @@ def transaction_pooling_args(server_settings: Mapping[str, str]) -> dict[str, An
         "connection_class": type(
             "TransactionPooledConnection", (TransactionPooledConnection,), {"settings": statements}
         ),
-        # Without a cache, asyncpg uses unnamed prepared statements. Each replaces the last one, so
-        # none is left on the server connection.
+        # Without a cache, asyncpg uses unnamed prepared statements. A new one replaces the last, so
+        # they do not accumulate on the server connection.
         "statement_cache_size": 0,
     }
 
@@ -50,14 +50,14 @@ class TransactionPooledConnection(DriverConnection):
         return await super().execute(query, *args, timeout=timeout)
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
-        """Fetch rows, in a new transaction if none is open."""
+        """Fetch rows in the open transaction. If no transaction is open, run one for this query."""
         if self.is_in_transaction():
             return await super().fetch(query, *args, **options)
         await self.execute("BEGIN")
         try:
             rows = await super().fetch(query, *args, **options)
         except asyncpg.PostgresError:
-            # After any other error the connection is unusable, so a rollback would fail.
+            # Roll back only after server errors. After other errors the connection is unusable.
             await self.execute("ROLLBACK")
             raise
         await self.execute("COMMIT")

@@ -1,4 +1,4 @@
-"""Choice of the database: DATABASE_URL or, if it is unset, an embedded PostgreSQL in DATA_DIR."""
+"""Provision the database: DATABASE_URL or, by default, an embedded PostgreSQL in DATA_DIR."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +16,7 @@ class DatabaseUrls:
     # The URLs contain passwords, so repr() leaves them out.
     primary: str = field(repr=False)
     replica: str = field(repr=False)
-    # The primary's URL without PgBouncer, for work that needs a session.
+    # The URL of the primary without PgBouncer, for work that needs a database session.
     direct: str = field(default="", repr=False)
     # True if `primary` and `replica` lead to PgBouncer.
     pooled: bool = False
@@ -37,10 +37,9 @@ class DatabaseUrls:
 
 @contextmanager
 def provision_database(settings: Settings) -> Iterator[DatabaseUrls]:
-    """Yield the database's URLs, valid inside the block.
+    """Yield the database's URLs, which are valid until the block ends.
 
-    If no URL is set, the embedded PostgreSQL runs during the block. It stops when no process uses
-    it any more.
+    If no URL is set, the embedded PostgreSQL starts, and stops when no process is using it.
 
     Raises:
         EmbeddedPostgresError: the embedded PostgreSQL cannot run here.

@@ -1,7 +1,7 @@
-"""Read statements that take one round trip each and hold a connection only for that time.
+"""Reads that take one round trip each and hold a connection only for that time.
 
-To read one deal, an `AsyncSession` uses seven times the CPU time of asyncpg's pool and keeps its
-connection until the request ends. These reads need none of its features (docs/adr/0008).
+To read one deal, an `AsyncSession` uses seven times the CPU time of asyncpg's pool and keeps a
+connection until the request ends. These reads need no feature of `AsyncSession` (docs/adr/0008).
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from app.observability.tracing import begin_statement, end_statement
 # A row with access by position: an asyncpg record or a SQLAlchemy row.
 AnyRow = Sequence[Any]
 
-# How long `close` waits for running reads before it cuts them off.
+# Seconds that `close` waits for running reads before it closes their connections.
 _CLOSE_SECONDS = 5.0
 
 
@@ -35,7 +35,7 @@ class Reader:
     """A pool for autocommit, read-only statements on the replica or, without one, the primary.
 
     If no connection is idle, the pool opens one as soon as the limiter allows it. The pool closes a
-    connection after `idle_lifetime` idle seconds, or never if that is 0.
+    connection after `idle_lifetime` idle seconds. If `idle_lifetime` is 0, connections stay open.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Reader:
         )
 
     async def close(self) -> None:
-        """Close all connections. Reads that are still running after a few seconds are cut off."""
+        """Close all connections, including those of reads that still run after a few seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._pool.close()
 
     def pool_state(self) -> PoolState:
-        """Return the numbers of connections and of waits, for metrics."""
+        """Return the pool's connection and wait counts, for metrics."""
         return self._limiter.state(idle=self._pool.get_idle_size())
 
     async def rows(
@@ -71,7 +71,8 @@ class Reader:
     ) -> Sequence[AnyRow]:
         """Return the rows of a statement.
 
-        A statement object is compiled once and cached, so build it once and bind the values.
+        Build the statement object once and bind different values, because its compiled form is
+        cached.
 
         Args:
             statement: a statement without "expanding" parameters. Bind an array instead.
@@ -122,8 +123,8 @@ async def _fetch(
         await connection.close()
         raise
     except CONNECTION_ERRORS:
-        # A late result may still arrive on this connection, so it cannot be used again. `close`
-        # would wait for the server, which may hang.
+        # Do not reuse the connection, because a late result may still arrive on it. `close` would
+        # wait for the server, which may hang.
         connection.terminate()
         raise
 

@@ -22,15 +22,15 @@ from app.observability.sql_statistics import count_statements
 READ_SESSIONS = 3
 _IDLE_SECONDS = 30.0
 _CLIENT_CHECK_SECONDS = 1.0
-# The driver's timeout is this much longer than the server's, and takes effect only if the server
-# hangs.
+# The driver's statement timeout is this much longer than the server's, so that the driver's timeout
+# takes effect only if the server hangs.
 _GRACE_SECONDS = 0.5
 
 
 class Database:
     """The connection pools of one process, open inside an `async with` block.
 
-    `name` is the `application_name` of their connections in `pg_stat_activity`.
+    `name` is the `application_name` of the connections in `pg_stat_activity`.
     """
 
     def __init__(self, urls: DatabaseUrls, settings: Settings, name: str = "hotel-deals") -> None:
@@ -72,7 +72,7 @@ class Database:
         await self.write_engine.dispose()
 
     def with_application_name(self, name: str) -> "Database":
-        """Return new pools for the same database, whose `application_name` is `name`."""
+        """Return new pools for the same database, with `name` as their `application_name`."""
         return Database(self._urls, self._settings, name)
 
     def pools(self) -> dict[str, PoolState]:
@@ -103,13 +103,13 @@ def _create_engine(
 ) -> AsyncEngine:
     caches = {}
     if "statement_cache_size" in arguments:
-        # SQLAlchemy has a second statement cache, which must have the same size as the driver's.
+        # SQLAlchemy's cache of prepared statements must have the same size as the driver's.
         caches = {"prepared_statement_cache_size": arguments["statement_cache_size"]}
     engine = create_async_engine(
         url,
         pool_size=size,
         max_overflow=overflow,
-        # SQLAlchemy expects -1 for "never", where asyncpg's pool expects 0.
+        # For "never recycle", SQLAlchemy expects -1, but asyncpg's pool expects 0.
         pool_recycle=settings.db_pool_recycle or -1,
         pool_use_lifo=True,
         # Keep parameter values out of logs and errors.
@@ -122,7 +122,7 @@ def _create_engine(
 
 
 def _export_arguments(urls: DatabaseUrls, settings: Settings) -> dict[str, Any]:
-    """Return the arguments of asyncpg's `connect` for exports, with their longer time limits.
+    """Return the arguments of asyncpg's `connect` for exports, which have longer time limits.
 
     Parallel query is off, so that an export uses only one core of the database server and leaves
     the others to requests.
@@ -152,11 +152,11 @@ def _connect_args(
         "jit": "off",
         "timezone": "UTC",
         "statement_timeout": _milliseconds(statement_timeout),
-        # The service leaves no transaction idle on purpose. The timeout releases the locks of a
-        # process that freezes inside a transaction.
+        # The service leaves no transaction idle on purpose. The timeout ends the transaction of a
+        # process that freezes, and so releases the locks.
         "idle_in_transaction_session_timeout": _milliseconds(max(statement_timeout, _IDLE_SECONDS)),
-        # A cancel request that reaches the server before the statement starts is lost. The server
-        # then ends the statement because its client is gone (PostgreSQL 14).
+        # A cancel request that reaches the server before the statement starts is lost. With this
+        # check, the server ends such a statement when the connection is closed (PostgreSQL 14).
         "client_connection_check_interval": _milliseconds(_CLIENT_CHECK_SECONDS),
         "lock_timeout": _milliseconds(settings.db_lock_timeout),
         **server_settings,
@@ -178,9 +178,9 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-    """Make the pool replace a closed connection. Unlike `pool_pre_ping`, this needs no round trip.
+    """Make the pool replace a closed connection, without the round trip of `pool_pre_ping`.
 
-    When the server restarts, it closes the socket, and asyncpg marks the connection as closed.
+    When the server restarts, asyncpg notices the closed socket and marks the connection as closed.
     """
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError

@@ -1,7 +1,7 @@
-"""Streamed reads with COPY: one snapshot on a dedicated connection.
+"""Streamed reads with COPY, from one snapshot on a dedicated connection.
 
 PostgreSQL formats the rows, so this process only forwards bytes. The driver reads from the socket
-only after it has passed on the data that it holds (backpressure).
+only after the consumer has taken the data that was read before (backpressure).
 """
 
 import time
@@ -18,7 +18,7 @@ from app.db.errors import database_errors
 from app.db.reader import prepared
 from app.observability.sql_statistics import StatementStatistics, statement_statistics
 
-# An asynchronous function that consumes the next bytes and returns when it is ready for more.
+# An asynchronous function that consumes bytes, and returns when it can consume more.
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -78,7 +78,7 @@ class Snapshot:
 
 
 class SnapshotConnections:
-    """A limiter of concurrent snapshots. Each has a dedicated connection outside the pools."""
+    """A limiter of concurrent snapshots. Each snapshot has a connection outside the pools."""
 
     def __init__(self, limit: int, connect_arguments: Mapping[str, Any]) -> None:
         self._connect_arguments = connect_arguments
@@ -87,7 +87,7 @@ class SnapshotConnections:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """Yield a snapshot for use inside the block.
+        """Yield a snapshot that is valid until the block ends.
 
         Raises:
             TooManyExportsError: the limit is reached. Waiting for a long export would not help.
@@ -111,10 +111,10 @@ class SnapshotConnections:
 
 
 def _count_statement() -> Callable[[], None]:
-    """Count a statement of the request, and return a callback that records its duration.
+    """Count a statement of the request, and return a callback that records the duration.
 
-    The first call of the callback stops the clock, because the time for later rows depends on the
-    client's speed. Further calls do nothing.
+    Only the first call of the callback, for the first rows, has an effect. The time for later rows
+    depends on the client's speed.
     """
     statistics = statement_statistics.get() or StatementStatistics()
     statistics.statements += 1

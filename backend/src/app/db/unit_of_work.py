@@ -14,8 +14,8 @@ from app.db.connection_limiter import ConnectionLimiter
 from app.db.errors import database_errors
 
 ATTEMPTS = 3
-# The longest back-off after the first attempt, in seconds. It grows with each attempt. The actual
-# back-off is random, so that two conflicting transactions do not conflict again.
+# The longest back-off after the first attempt, in seconds. The longest back-off grows with each
+# attempt. The actual back-off is random, so that two transactions do not conflict again.
 LONGEST_PAUSE = 0.05
 
 T = TypeVar("T")
@@ -24,8 +24,8 @@ T = TypeVar("T")
 class UnitOfWork:
     """A factory of transactions for requests, jobs and commands.
 
-    Other code only flushes the session, and the unit of work commits. Each transaction, even one
-    opened inside another, counts against the pool's limit from its beginning.
+    Other code only flushes the session, and the unit of work commits. Each transaction, including
+    one opened inside another, counts towards the pool's connection limit from the start.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        """Yield a session. Commit when the block ends, or roll back if the block raises.
+        """Yield a session. Commit at the end of the block, or roll back if the block raises.
 
         Raises:
             AppError: the database does not answer, or it refused a statement or the commit. The
@@ -48,8 +48,8 @@ class UnitOfWork:
                     yield session
                     await session.commit()
                 except BaseException:
-                    # If closing the session rolled back instead, a failed rollback, as after an
-                    # interrupted COPY, would lose the connection.
+                    # Do not leave the rollback to `session.close`. If a rollback fails in it, as
+                    # after an interrupted COPY, the pool loses the connection.
                     with suppress(DBAPIError):
                         await session.rollback()
                     raise

@@ -1,4 +1,4 @@
-"""Logging: one JSON object per line for programs, or the same fields as text for a terminal."""
+"""Logging, either as one JSON object per line or as text for a terminal."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ from app.core.config import Settings, is_traced
 
 
 def _add_trace(_logger: Any, _method: str, event: Any) -> Any:
-    """Add the ids of the current trace and span, to link the log line with its trace."""
+    """Add the ids of the current trace and span, to link the log line to the trace."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)
@@ -32,8 +32,8 @@ _SHARED: tuple[Any, ...] = (
 class _JsonLines:
     """A fast writer of the access log.
 
-    structlog's processors took 3 % of the time of a short request. This class writes the same lines
-    without them.
+    This class writes the same lines as structlog's processors, which took 3 % of the time of a
+    short request.
     """
 
     def __init__(self, stream: BinaryIO, processors: list[Any], *, traced: bool) -> None:
@@ -43,7 +43,7 @@ class _JsonLines:
         self._traced = traced
 
     def are_structlogs(self) -> bool:
-        """Return whether structlog's processors are unchanged. Its test helpers replace them."""
+        """Return whether structlog's processors are unchanged. Test helpers can replace them."""
         return self._processors[-1] is _as_json
 
     def write(self, fields: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def configure_logging(settings: Settings) -> None:
         _json_lines()
         if as_json
         else [
-            # Rich tracebacks would print local variables, which may hold secrets.
+            # Use plain tracebacks, because rich ones print local variables, which may hold secrets.
             structlog.dev.ConsoleRenderer(
                 colors=_colors(), exception_formatter=structlog.dev.plain_traceback
             )
@@ -112,7 +112,7 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # The middleware writes the access log. uvicorn's own lines would repeat it without the route.
+    # Disable uvicorn's access log, because the middleware writes one that includes the route.
     logging.getLogger("uvicorn.access").disabled = True
 
 

@@ -1,7 +1,7 @@
 """The metrics of the service, in Prometheus format.
 
 Each process has its own instruments. If a server has several processes, `share` makes them write to
-one folder, and the process that answers a scrape reports the sums of all.
+one folder, and the process that answers a scrape reports the sums over all processes.
 """
 
 import os
@@ -31,7 +31,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"
 # Histogram buckets in seconds, from the time of a read by id to the time limit of a statement.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# Omit the `_created` series, because processes that share a series do not know when it began.
+# Omit the `_created` series: processes that share a metric do not know when the metric was created.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _registry = CollectorRegistry()
 
@@ -113,7 +113,7 @@ _build = Gauge(
 
 
 class PoolState(NamedTuple):
-    """The state of a pool: connections in use and idle, waiting tasks, and all waits so far."""
+    """The state of a pool: connections in use, idle connections, waiting tasks, and past waits."""
 
     in_use: int
     idle: int
@@ -137,7 +137,7 @@ def observe_request(
         route: the path template, or None if no route matched.
         status: the status code, or None if the client disconnected before the response.
         seconds: the duration of the request.
-        sql: the count of its SQL statements, and their total duration in seconds.
+        sql: the count of the request's SQL statements, and their total duration in seconds.
     """
     duration, statements, sql_seconds = _instruments(
         method if method in _METHODS else "other",
@@ -200,7 +200,7 @@ def observe_process() -> None:
 
 
 def exposition(*more: Collector) -> bytes:
-    """Return the metrics of all sharing processes and of the collectors `more` in text format."""
+    """Return the metrics of all processes and of the collectors `more`, in Prometheus format."""
     folder = os.environ.get(_SHARED)
     registry = _registry
     if folder:
@@ -214,7 +214,7 @@ def exposition(*more: Collector) -> bytes:
 
 
 def _forget_the_dead(folder: Path) -> None:
-    """Remove the gauges of killed processes, which could not do so. Keep their counters."""
+    """Remove gauges that killed processes left in `folder`. Keep the processes' counters."""
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if not Path("/proc", pid).exists() and Path("/proc").exists():

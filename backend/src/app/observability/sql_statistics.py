@@ -12,7 +12,7 @@ from app.observability.tracing import begin_statement, end_statement
 
 @dataclass(slots=True)
 class StatementStatistics:
-    """The SQL statements of one request: their count, and the time until their results arrived."""
+    """The count of a request's SQL statements, and the total time until their results arrived."""
 
     statements: int = 0
     seconds: float = 0.0
@@ -30,7 +30,7 @@ statement_statistics: ContextVar[StatementStatistics | None] = ContextVar(
 
 
 def count_statements(engine: Engine) -> None:
-    """Add each statement of `engine` to the statistics of the current request, if there are any."""
+    """Record each statement of `engine` in the request's statistics and as a trace span."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def _before(_connection: Any, _cursor: Any, sql: str, *rest: Any) -> None:

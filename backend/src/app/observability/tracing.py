@@ -1,9 +1,11 @@
-"""Trace spans of SQL statements, inside their request's span.
+"""Trace spans of SQL statements, inside the request's span.
 
-FastAPI creates a span for each request if OTEL_EXPORTER_OTLP_ENDPOINT is set. Outside such a span,
-this module creates none. OpenTelemetry's own instrumentations are unsuitable. The SQLAlchemy one
-(0.66b1) refuses SQLAlchemy 2.1. The asyncpg one copies the server's error messages, which quote
-values, into the spans of failed statements.
+FastAPI creates a span for each request if OTEL_EXPORTER_OTLP_ENDPOINT is set. Outside a request's
+span, this module creates no spans.
+
+OpenTelemetry's own instrumentations are unsuitable. The one for SQLAlchemy (0.66b1) refuses
+SQLAlchemy 2.1. The one for asyncpg copies the server's error messages, which quote values, into the
+spans of failed statements.
 """
 
 from opentelemetry import trace
@@ -15,8 +17,8 @@ _tracer = trace.get_tracer("hotel-deals")
 def begin_statement(sql: str) -> Span | None:
     """Start a span for a statement, or return None if the request has no span.
 
-    The span's SQL text contains no values, because values are bound. The attributes follow
-    OpenTelemetry's semantic conventions for databases.
+    The span's SQL text contains no values, because values are bound parameters. The attributes
+    follow OpenTelemetry's semantic conventions for databases.
     """
     if not trace.get_current_span().is_recording():
         return None

@@ -40,7 +40,7 @@ class HealthService:
         """Check that the database answers and its schema matches the code, and return `ok`.
 
         Raises:
-            ServiceUnavailableError: the schema differs, or the database does not answer in time.
+            ServiceUnavailableError: the schema does not match, or the database does not answer.
         """
         found = await self._revisions.answer()
         if self._head is None:

@@ -12,7 +12,7 @@ from app.core.errors import AppError, StorageFullError, StorageUnavailableError
 
 logger = logging.getLogger(__name__)
 
-# The disk is full, the quota is exceeded, or the file is too large for the file system.
+# Error numbers of a full disk, an exceeded quota, and a file too large for the file system.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # obstore raises the same class for all disk errors. Only the message contains the error number.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
