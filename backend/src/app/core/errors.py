@@ -79,7 +79,7 @@ class InvalidInputError(AppError):
 
 
 class NotFoundError(AppError):
-    """A request that names a resource that does not exist, in its path or in a field."""
+    """A request whose path or body names a resource that does not exist."""
 
     status = 404
     code = "NOT_FOUND"

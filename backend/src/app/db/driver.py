@@ -25,7 +25,7 @@ _CLOSE_SECONDS = 2.0
 class DriverConnection(_Connection):
     """A connection that closes within a time limit and without an error."""
 
-    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the driver's
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's signature
         """Cancel the running statement on the server and close the connection.
 
         asyncpg's own `close` waits forever if the server hangs, and raises if the server is gone.

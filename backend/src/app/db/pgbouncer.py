@@ -3,7 +3,7 @@
 PgBouncer assigns a server connection to a client for one transaction only, so the client must leave
 neither prepared statements nor session settings on it. PgBouncer also rejects most settings when a
 client connects. Each transaction therefore applies the settings with `SET LOCAL`, in the same round
-trip as `BEGIN`. A statement outside a transaction gets its own, so that the settings apply.
+trip as `BEGIN`. A statement outside a transaction runs in its own, so that the settings apply.
 """
 
 from collections.abc import Mapping
@@ -43,8 +43,8 @@ class TransactionPooledConnection(DriverConnection):
 
     settings = ""
 
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - the driver's
-        """Execute a query. If it is a `BEGIN`, append `settings`."""
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's signature
+        """Execute a query, and append `settings` to a `BEGIN`."""
         if query.startswith("BEGIN"):
             query = query.rstrip(";") + self.settings
         return await super().execute(query, *args, timeout=timeout)

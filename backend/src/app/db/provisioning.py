@@ -1,4 +1,4 @@
-"""Provision the database: DATABASE_URL or, by default, an embedded PostgreSQL in DATA_DIR."""
+"""The database to use: DATABASE_URL or, by default, an embedded PostgreSQL in DATA_DIR."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

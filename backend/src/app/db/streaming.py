@@ -104,7 +104,7 @@ class SnapshotConnections:
                     yield Snapshot(connection)
                     await connection.execute("COMMIT")
                 finally:
-                    # If the client has disconnected, this cancels the COPY on the server.
+                    # If the client has disconnected, `close` cancels the COPY on the server.
                     await connection.close()
         finally:
             self._open -= 1

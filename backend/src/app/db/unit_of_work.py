@@ -63,7 +63,7 @@ class UnitOfWork:
 
         Raises:
             TransactionConflictError: every attempt conflicted with another transaction.
-            AppError: `begin` or `work` raised it.
+            AppError: `begin` or `work` failed.
         """
         for attempt in range(1, ATTEMPTS):
             try:

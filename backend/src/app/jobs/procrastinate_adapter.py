@@ -57,7 +57,7 @@ class FencedJobManager(JobManager):
     considered dead could finish or requeue a job that another worker is running.
     """
 
-    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - the library's
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - procrastinate's signature
         """Store the job's final state, unless another worker has taken the job over."""
         await self._write(FINISH_OWN, job, status=status.value, delete_job=delete_job)
 

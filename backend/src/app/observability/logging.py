@@ -92,7 +92,7 @@ def configure_logging(settings: Settings) -> None:
         ]
     )
     processors = [*_SHARED, *renderer]
-    global _request_lines  # noqa: PLW0603 - as global as structlog's configuration
+    global _request_lines  # noqa: PLW0603 - global, like structlog's setup
     _request_lines = None
     if as_json and level <= logging.INFO:
         _request_lines = _JsonLines(sys.stderr.buffer, processors, traced=is_traced())

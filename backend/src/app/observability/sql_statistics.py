@@ -40,7 +40,7 @@ def count_statements(engine: Engine) -> None:
         statistics = statement_statistics.get()
         if statistics is not None:
             statistics.statements += 1
-            statistics._started = time.perf_counter()  # noqa: SLF001 - its own module
+            statistics._started = time.perf_counter()  # noqa: SLF001 - same module
 
     @event.listens_for(engine, "after_cursor_execute")
     def _after(_connection: Any, _cursor: Any, _sql: str, *rest: Any) -> None:

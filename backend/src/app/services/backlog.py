@@ -7,7 +7,7 @@ from app.services.support.single_flight import SingleFlight
 
 
 class BacklogService:
-    """A service that measures the backlog of jobs for metrics. Each process has one instance.
+    """A service that measures the backlog of background work for metrics. Each process has one.
 
     Queries fail after `patience` seconds, because a metrics scrape has a time limit.
     """

@@ -9,7 +9,7 @@ from app.services.support.single_flight import SingleFlight
 
 
 class HealthService:
-    """A service that checks the database for the health endpoints. Each process has one instance.
+    """A service that checks the database for the health endpoints. Each process has one.
 
     A database that does not answer within `patience` seconds counts as unavailable.
     """

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 # lasts at most `LONGEST_PAUSE` seconds.
 MAX_FAILURES = 10
 LONGEST_PAUSE = 60
-# Maximum number of attempts at an import. An import that exceeds it may be crashing its workers.
+# Maximum number of attempts at an import, because an import may crash its worker in each attempt.
 MAX_ATTEMPTS = 100
 
 
@@ -99,7 +99,7 @@ class ImportRunner:
             await _end(attempt, "failed", str(error))
         except asyncio.CancelledError:
             # The worker is stopping. Requeue the import now, because otherwise no other worker
-            # takes it until this worker has missed several heartbeats.
+            # takes the import until this worker has missed several heartbeats.
             with suppress(AppError):
                 await asyncio.shield(_requeue(attempt, "The worker was stopped"))
             raise
@@ -120,7 +120,7 @@ class ImportRunner:
         """Create a job for each import that is due but has no job.
 
         An import is due when the back-off after its failed attempt is over. An import can also lose
-        its job, if a worker that hung marks the job as done after another worker took it over.
+        its job, if a worker that hung marks the job as done after another worker took the job over.
         """
         async with self._database.uow.begin() as session:
             queue = JobQueue(session)

@@ -30,8 +30,8 @@ from app.services.support.cursors import CursorCodec
 from app.services.support.pagination import PageRequest
 from app.storage.uploads import Stored, UploadStore
 
-# An event stream reads the database at least every `LONGEST_SILENCE` seconds, and waits at least
-# `SHORTEST_PAUSE` seconds between two reads.
+# The event stream of an import reads the database at least every `LONGEST_SILENCE` seconds, and
+# waits at least `SHORTEST_PAUSE` seconds between two reads.
 LONGEST_SILENCE = 5.0
 SHORTEST_PAUSE = 0.2
 

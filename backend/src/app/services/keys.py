@@ -1,8 +1,8 @@
 """API keys, which an operator creates and revokes. In production every write requires a key.
 
 A key has the form `hd_<lookup>_<secret>`. The service finds the key's row by the lookup. The secret
-is 32 random bytes. The database stores only its SHA-256, and the service compares hashes in
-constant time. A key is displayed only once, when it is created.
+is 32 random bytes. The database stores only the secret's SHA-256, and the service compares hashes
+in constant time. A key is displayed only once, when it is created.
 """
 
 import hashlib

@@ -33,7 +33,7 @@ _KINDS: Mapping[LoadMode, type[Load]] = {
 class LoadingService:
     """A service that loads files into one database.
 
-    With a journal, a load skips the chunks that earlier attempts stored.
+    With a journal, a load skips chunks that earlier attempts stored.
     """
 
     def __init__(self, database: Database, journal: Journal | None = None) -> None:

@@ -59,5 +59,5 @@ class BlockChannel:
             raise AbandonedError
         if block is _Mark.END:
             raise StopAsyncIteration
-        assert isinstance(block, bytes)  # noqa: S101 - no mark is left here
+        assert isinstance(block, bytes)  # noqa: S101 - both marks are handled above
         return block
