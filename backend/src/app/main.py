@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         headers=security_headers(settings.hsts_seconds),
     )
     if settings.cors_origins:
-        # CORS wraps all other middleware, so that web pages can also read the errors they return.
+        # Add CORS headers to the errors of all middleware above, so that web pages can read them.
         allow_origins(app, settings.cors_origins)
     app.add_middleware(EarlyResponseMiddleware)
     exception_handlers.install(app)

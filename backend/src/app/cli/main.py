@@ -18,7 +18,7 @@ from app.core.errors import DealsError, InvalidFileError
 class Later(TyperCommand):
     """A command or command group whose module is imported on first use.
 
-    A command does not wait for imports of other commands: importing pandas takes half a second.
+    A command loads no modules that only other commands need: pandas alone takes half a second.
     """
 
     def __init__(self, name: str, line: str) -> None:

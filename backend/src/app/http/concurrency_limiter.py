@@ -8,8 +8,8 @@ import re
 
 from app.observability import metrics
 
-# Requests that are always admitted. Exports, uploads and event streams take long but use little
-# CPU. Health checks must work under overload.
+# Requests that are always admitted: exports, uploads and event streams, which take long but use
+# little CPU, and health checks, which must work under overload.
 _UNCOUNTED = re.compile(
     r"POST /imports|(GET|HEAD) (/health(/live|/ready)?|/imports/\d+/events|/deals/export)", re.ASCII
 )

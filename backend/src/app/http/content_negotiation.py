@@ -11,7 +11,7 @@ _WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 class MediaType:
     """A media type that the service offers.
 
-    A range in `Accept` matches only if the media type has all parameters of the range.
+    A media range in `Accept` matches only a media type that has all parameters of the range.
     """
 
     name: str
@@ -24,7 +24,7 @@ class MediaType:
 
 
 def best_media_type(accept: str, offered: Sequence[MediaType]) -> MediaType | None:
-    """Return the offered type with the highest weight in `Accept`, or None if it excludes all.
+    """Return the offered type with the highest weight, or None if `Accept` excludes all types.
 
     The first offered type wins if weights are equal or `Accept` contains no valid range.
     """

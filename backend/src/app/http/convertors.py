@@ -6,8 +6,8 @@ from starlette.convertors import Convertor, register_url_convertor
 class _DealSegment(Convertor[str]):
     """A convertor that matches every path segment except the names of other `/deals` routes.
 
-    With Starlette's default convertor `PATCH /deals/stats` would match the route that changes a
-    deal. The response would not be a 405, and `Allow` would list PATCH.
+    With Starlette's default convertor, `PATCH /deals/stats` would match the route that changes a
+    deal, so the response would not be a 405.
     """
 
     regex = "(?!(?:bulk|export|stats)$)[^/]+"

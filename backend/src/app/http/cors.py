@@ -1,9 +1,9 @@
-"""CORS: requests from web pages of other origins, which `CORS_ORIGINS` lists."""
+"""CORS: access to the API for web pages from the origins in `CORS_ORIGINS`."""
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 
-# Headers that pages may send in a request, and headers that pages may read in a response.
+# Request headers that web pages may send, and response headers that they may read.
 _SENT = (
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
     *("X-API-Key", "X-Request-ID"),

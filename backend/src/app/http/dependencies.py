@@ -19,18 +19,18 @@ from app.services.support.preconditions import VersionPrecondition
 
 
 async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
-    """Yield a session. Commit it after the route has returned, before the response is sent."""
+    """Yield a session, and commit its transaction before the response is sent."""
     async with service_state(request).uow.begin() as session:
         yield session
 
 
-# `scope="function"` commits before the response is sent. By default FastAPI would commit later, and
-# a commit could fail after the client has received a 201.
+# `scope="function"` commits before the response is sent. FastAPI's default would commit later, and
+# that commit could fail after the client has received a 201.
 DB = Annotated[AsyncSession, Depends(get_db, scope="function")]
 
 
 async def get_read_db(request: Request) -> AsyncIterator[AsyncSession]:
-    """Yield a session for reads. It uses the replica if one is configured."""
+    """Yield a session for reads, on the replica if one is configured."""
     async with service_state(request).reads.begin() as session:
         yield session
 
@@ -141,7 +141,7 @@ async def require_import_write(actor: Annotated[Actor, Depends(get_actor)]) -> A
 
 
 async def require_import_read(request: Request) -> Actor:
-    """Require permission to read imports in a Starlette route without FastAPI dependencies.
+    """Require permission to read imports. Starlette routes, which have no dependencies, call this.
 
     Raises:
         UnauthorizedError: the key is invalid, or missing in production.
@@ -168,5 +168,6 @@ async def reject_query_params(request: Request) -> None:
         raise InvalidInputError(details=[error_detail(each) for each in problems[:MAX_DETAILS]])
 
 
-# An empty pydantic model in place of the function would cost as much CPU as a model with fields.
+# Reject parameters with a function: validating an empty pydantic model would cost as much CPU as
+# validating one with fields.
 NoQueryParameters = Annotated[None, Depends(reject_query_params)]

@@ -1,7 +1,7 @@
 """Responses that begin before the request's body has arrived, such as 401, 405, 413 and 503.
 
-After a response uvicorn drops the rest of a body, with no limit on its size or its arrival. A
-server that closes the connection instead resets it, and the client may lose the response.
+After a response uvicorn reads and drops the rest of the request's body, however large or slow that
+body is. Closing the connection at once would reset it, and the client might lose the response.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from app.core.errors import RequestTimeoutError
 
 CLOSE = (b"connection", b"close")
 
-# Bytes of a body that are read and dropped before an early response, and seconds for them.
+# Limits for reading and dropping a body before an early response, in bytes and in seconds.
 _DRAINED_BYTES = 8 * 1024 * 1024
 _DRAINED_SECONDS = 2.0
 
@@ -21,15 +21,15 @@ _DRAINED_SECONDS = 2.0
 class EarlyResponseMiddleware:
     """ASGI middleware that drains the body of a request before an early response.
 
-    A small body that arrives soon leaves the connection open. After any other body the response
-    closes the connection. Requests without a body and HTTP/2 pass unchanged.
+    If the whole body arrives within the limits, the connection stays open. If it does not, the
+    response closes the connection. Requests without a body and HTTP/2 requests pass unchanged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on one request, with its body drained before an early response."""
+        """Pass on one request. Drain its body before an early response."""
         if scope["type"] == "http" and _has_body(scope):
             body = _Body(scope, receive, send)
             receive, send = body.receive, body.send
@@ -43,7 +43,8 @@ class _Body:
         self._receive = receive
         self._send = send
         self._has_arrived = self._is_disconnected = False
-        # The client sends its body only after the server's 100, which the first `receive` sends.
+        # A client that expects a 100 response sends no body before it. The server sends the 100
+        # when `receive` is called first.
         self._awaits_continue = any(
             name == b"expect" and value.lower() == b"100-continue"
             for name, value in scope["headers"]
@@ -52,7 +53,7 @@ class _Body:
     async def receive(self) -> Message:
         """Return the server's next message."""
         if self._is_disconnected:
-            # The drain may have received the only message of the disconnect.
+            # The drain may have received the disconnect, which a server may report only once.
             return {"type": "http.disconnect"}
         self._awaits_continue = False
         message = await self._receive()
@@ -63,7 +64,7 @@ class _Body:
     async def send(self, message: Message) -> None:
         """Send a message of the response. Drain the body before the first one."""
         if message["type"] == "http.response.start" and not self._has_arrived:
-            # The time for the body is over when the application responds with 408.
+            # A 408 means that the body has already exceeded its time limit.
             in_time = message["status"] != RequestTimeoutError.status
             is_sent = in_time and not self._awaits_continue
             if not (is_sent and await self._drain()) and CLOSE not in message["headers"]:

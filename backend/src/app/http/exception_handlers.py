@@ -1,4 +1,4 @@
-"""Exception handlers that convert errors of the service and of frameworks to one JSON envelope."""
+"""Exception handlers that convert errors of the service and its frameworks to JSON responses."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -1,7 +1,7 @@
 """Graceful shutdown: hooks that run when the process receives a stop signal.
 
-uvicorn waits for all responses before it ends the application's lifespan. It would wait forever for
-an open event stream, so the application handles the signal itself and ends its streams.
+uvicorn waits for all responses before it ends the application's lifespan. Open event streams would
+block it forever, so the application handles the signal itself and ends its streams.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from types import FrameType
 class ShutdownHooks:
     """Functions to call when the process receives a stop signal.
 
-    `begin` is called at once. The server keeps serving for `delay` seconds. After that, `end` is
-    called and the server stops. A second signal skips the rest of the delay.
+    A signal calls `begin` at once. After `delay` more seconds of normal service, `end` is called
+    and the server stops. A second signal skips the rest of the delay.
     """
 
     begin: Callable[[], None]
@@ -28,9 +28,9 @@ class ShutdownHooks:
 
 @contextmanager
 def on_server_stop(hooks: ShutdownHooks) -> Iterator[None]:
-    """Call the hooks on SIGTERM and SIGINT, in the event loop, before the server's own handlers.
+    """Call the hooks in the event loop on SIGTERM and SIGINT, before the server's own handlers.
 
-    Signal handling is unchanged outside the main thread, or if SIGTERM has no Python handler.
+    Outside the main thread, or if SIGTERM has no Python handler, change no signal handling.
     """
     relay = SignalRelay(asyncio.get_running_loop(), hooks)
     if threading.current_thread() is threading.main_thread() and relay.listen(signal.SIGTERM):
@@ -63,7 +63,7 @@ class SignalRelay:
         return False
 
     def stop(self) -> None:
-        """Restore the previous handlers."""
+        """Restore the previous signal handlers."""
         for number, handler in self._servers.items():
             signal.signal(number, handler)
 
@@ -79,7 +79,7 @@ class SignalRelay:
             self._end(number)
 
     def _end_unless_done(self, number: int) -> None:
-        # If a second signal came, `_end` has already run. Calling uvicorn's handler again would
+        # After a second signal `_end` has already run. A second call of uvicorn's handler would
         # force an immediate stop.
         if self._signals == 1:
             self._end(number)

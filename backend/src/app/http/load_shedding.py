@@ -1,4 +1,4 @@
-"""Load shedding: the outer middleware that refuses requests beyond the limit."""
+"""Load shedding: middleware that refuses requests beyond the limit of in-flight requests."""
 
 import asyncio
 
@@ -12,12 +12,12 @@ from app.http.middleware import Headers, parse_request_headers
 from app.http.pace import Pace
 from app.schemas.validation_errors import error_envelope
 
-# Refusals per second and process. One refusal costs 0.1 ms including the server's part, so refusals
-# take a twentieth of a core from accepted requests.
+# Refusals per second and process that are not delayed. One refusal takes 0.1 ms of CPU, including
+# the server's work, so these refusals take a twentieth of a core.
 _REFUSALS_PER_SECOND = 500
-# Refusals that are sent without a delay after a pause.
+# Number of refusals that are not delayed after a pause without refusals.
 _BURST = 100
-# In seconds. A client that ignores `Retry-After` then waits as long as the header asks for.
+# Maximum delay in seconds, the time that `Retry-After` asks clients to wait.
 _LONGEST_DELAY = 1.0
 # A placeholder for the request id in the prepared body.
 _ID = "ID"
@@ -26,11 +26,12 @@ _ID = "ID"
 class LoadSheddingMiddleware:
     """ASGI middleware that returns 503 when the limiter has no free slot.
 
-    A refusal must cost a fraction of the cheapest request. Its response is therefore prepared,
-    except for the request id. Refusals beyond `_REFUSALS_PER_SECOND` are delayed by up to a second.
-    Otherwise clients that ignore `Retry-After` would take the processor with their retries.
-    `headers` are the headers of every response. During a graceful shutdown responses close their
-    connections, so that clients connect to another process.
+    A refusal must cost much less CPU than the cheapest request, so its response is prepared once,
+    except for the request id. `headers` are part of it. Refusals beyond `_REFUSALS_PER_SECOND` are
+    delayed by up to a second, so that retries that ignore `Retry-After` do not use up the CPU.
+
+    During a graceful shutdown responses close their connections, so that clients connect to another
+    process.
     """
 
     def __init__(self, app: ASGIApp, limiter: ConcurrencyLimiter, headers: Headers) -> None:
@@ -75,9 +76,9 @@ class LoadSheddingMiddleware:
 
 
 class _Slot:
-    """The slot of one request, which is released when the response begins.
+    """One request's slot, which is released when the response begins.
 
-    The work of the request is done by then. A client that reads slowly holds no slot.
+    The request's work is done by then. A client that reads the response slowly holds no slot.
     """
 
     __slots__ = ("_held", "_limiter", "_to_client")
@@ -100,7 +101,7 @@ class _Slot:
 
 
 def _closing(send: Send) -> Send:
-    """Return `send` with `Connection: close` added to the response."""
+    """Wrap `send` so that it adds `Connection: close` to the response."""
 
     async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start":

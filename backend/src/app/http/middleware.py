@@ -1,6 +1,7 @@
 """Middleware for every request: request id, body limits, log line, metrics and 500 responses.
 
-It is pure ASGI. It starts no task, and context variables keep their values.
+The middleware is plain ASGI. Starlette's `BaseHTTPMiddleware` would run the route in another task,
+and context variables set there would be lost.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ MAX_HEADERS = 100
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# Accepts a UUID or a trace id, and no character that could forge a log line.
+# Allow request ids such as UUIDs and trace ids, but no characters that could forge a log line.
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 _LENGTH = re.compile(rb"\d{1,18}")
@@ -43,7 +44,7 @@ error_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("app.err
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
-    """Maximum bytes of a body, and maximum seconds for the body or for each piece of it."""
+    """Maximum size of a body in bytes, and maximum seconds for the body or for each piece."""
 
     most: int
     timeout: float
@@ -54,13 +55,16 @@ class RequestMiddleware:
     """Middleware that assigns a request id, counts SQL, logs one line and handles all exceptions.
 
     An unhandled exception becomes a 500 in the error envelope. Starlette's own handler would
-    return plain text without a request id. `HEAD` is served as `GET` without a body, because
-    FastAPI's routes do not support it. Body limits are enforced here, by the declared and by the
-    received length, because FastAPI's own limit is outside all middleware and returns plain text.
-    `larger_bodies` maps paths to other limits.
+    return plain text without a request id.
 
-    `Server-Timing` shows query times in a browser's developer tools. It is for development only,
-    because query times can reveal the contents of the database.
+    FastAPI's routes do not support `HEAD`, so a `HEAD` is served as a `GET` without a body.
+
+    The middleware limits the declared and the received length of a body, because FastAPI's own
+    limit is outside all middleware and returns plain text. `larger_bodies` maps paths to limits
+    that replace `body`.
+
+    The `Server-Timing` header shows query times in a browser's developer tools. It is for
+    development only, because query times can reveal the contents of the database.
     """
 
     def __init__(
@@ -126,7 +130,7 @@ class _RequestContext:
         self._without_body = self._method == "HEAD"
         self._ended = False
         if self._without_body:
-            # Copy the scope. The server keeps the original and would expect a body after a GET.
+            # Copy the scope: the server keeps the original, and expects a body in a GET's response.
             scope = {**scope, "method": "GET"}
         self.scope = scope
         self.request_id, declared_length, size = parse_request_headers(scope["headers"])
@@ -179,8 +183,8 @@ class _RequestContext:
         elif self._without_body:
             if self._ended:
                 return
-            # End the body of a HEAD now. A stream may never end, and the server tells its source
-            # to stop only after the end of the response.
+            # End the response to a HEAD now. An endless stream is told of a disconnect only after
+            # the response has ended.
             message = {"type": "http.response.body"}
             self._ended = True
         await self._send(message)
@@ -189,7 +193,7 @@ class _RequestContext:
         return time.perf_counter() - self._started
 
     def _timing(self) -> str:
-        """Return the value of `Server-Timing`, in milliseconds. A write has committed by now."""
+        """Return the value of `Server-Timing`, in milliseconds. It includes a write's commit."""
         return (
             f"db;dur={self.statistics.milliseconds};"
             f'desc="SQL statements: {self.statistics.statements}", '
@@ -217,8 +221,8 @@ class _RequestContext:
 def security_headers(hsts_seconds: int = 0) -> Headers:
     """Return the security headers of every response.
 
-    They forbid browsers to guess content types and to send referrers to other origins. If
-    `hsts_seconds` is set, they require HTTPS.
+    The headers forbid browsers to guess content types and to send referrers to other origins. If
+    `hsts_seconds` is not 0, the headers require HTTPS for that time.
     """
     headers = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
     hsts = ((b"strict-transport-security", b"max-age=%d" % hsts_seconds),)
@@ -238,7 +242,7 @@ def _refusal(scope: Scope, headers_size: int) -> AppError | None:
 def parse_request_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int, int]:
     """Return the request id, the declared length of the body, and the size of all headers.
 
-    A single loop reads all three, because it runs for every request.
+    One loop finds all three, to save CPU time in every request.
     """
     given, length, size = None, 0, 0
     for name, value in headers:

@@ -1,4 +1,4 @@
-"""Measurements of the process itself, and the endpoint for Prometheus."""
+"""Measurements of the process, and the metrics endpoint for Prometheus."""
 
 import asyncio
 import time
@@ -25,13 +25,13 @@ from app.services.backlog import BacklogService
 
 # Seconds between two measurements. Prometheus usually scrapes every 15 seconds.
 _PAUSE = 1.0
-# Seconds in which a client of METRICS_PORT must read something, and in which its responses must be
-# complete after the process is told to stop.
+# Timeout in seconds for a client of METRICS_PORT that reads nothing, and for in-flight responses on
+# this port during a shutdown.
 _PATIENCE = 5
 
 
 class Monitor:
-    """The monitor of one process, which measures pools, event loop and in-flight requests."""
+    """A monitor of one process's connection pools, event loop and in-flight requests."""
 
     def __init__(
         self, database: Database, backlog: BacklogService, limiter: ConcurrencyLimiter
@@ -69,7 +69,7 @@ class Monitor:
     async def respond(self, _: Request) -> Response:
         """Return all metrics in Prometheus' format.
 
-        Metrics from the database are left out if it does not answer within the timeout.
+        If the database does not answer within the timeout, its metrics are left out.
         """
         self._look()
         try:
@@ -80,7 +80,7 @@ class Monitor:
 
 
 class _Told(Collector):
-    """Metrics of background jobs and imports, which are the same in all processes."""
+    """Metrics of background jobs and imports, read from the database all processes share."""
 
     def __init__(self, backlog: Backlog | None) -> None:
         self._backlog = backlog
@@ -112,11 +112,12 @@ class _Told(Collector):
 
 @asynccontextmanager
 async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterator[None]:
-    """Serve only the metrics on a separate port inside the block.
+    """Serve the metrics on a separate port inside the block.
 
-    All server processes listen on this port, and each returns the metrics of all. The metrics
-    server runs in a thread of its own, because uvicorn installs no signal handlers outside the main
-    thread. The monitor still runs in the event loop of its database connections.
+    All server processes listen on this port, and each returns the metrics of all processes.
+
+    The metrics server runs in a separate thread, because in the main thread uvicorn would install
+    signal handlers. The monitor runs in the main event loop, which owns its database connections.
 
     Raises:
         ConfigurationError: the service cannot listen on this address.
@@ -129,7 +130,7 @@ async def metrics_served(monitor: Monitor, host: str, port: int) -> AsyncIterato
 
     config = uvicorn.Config(
         Starlette(routes=[Route("/metrics", respond)]),
-        # uvloop cannot close while bytes wait for a client that reads nothing.
+        # A uvloop event loop cannot close while it holds bytes for a client that reads nothing.
         loop="asyncio",
         lifespan="off",
         access_log=False,

@@ -20,12 +20,12 @@ _AS_IT_IS = {b"7bit", b"8bit", b"binary"}
 
 
 class FilePart:
-    """The only part of a form. It must have the name `file`.
+    """The only part of a form, which must have the name `file`.
 
-    `open` reads the part's headers. After that, `content` yields its bytes and keeps only the
-    current block in memory. Both raise an `InvalidInputError` for a missing file, a second part, a
-    part with another name, too many or too long headers, or a missing end boundary. Bytes after the
-    end boundary are ignored, as the RFC requires.
+    Call `open` to read the part's headers, and then `content` to stream its bytes block by block.
+    Both methods raise an `InvalidInputError` for a missing file, a second part, a part with another
+    name, too many or too long headers, or a missing end boundary. Bytes after the end boundary are
+    ignored, as RFC 2046 requires.
     """
 
     def __init__(self, boundary: bytes | None, body: AsyncIterator[bytes]) -> None:
@@ -54,7 +54,7 @@ class FilePart:
         )
 
     async def open(self) -> None:
-        """Read the part's headers and set `filename` if they contain a file name."""
+        """Read the part's headers. Set `filename` if the headers contain a file name."""
         async for block in self._body:
             self._parse(block)
             if self._in_content or self._at_end:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 
 class Pace:
-    """A rate limiter that spaces events to `per_second`, by delays of at most `longest` seconds.
+    """A rate limiter that delays events beyond `per_second` by at most `longest` seconds.
 
-    After a pause it allows `burst` events at once.
+    After a pause, `burst` events have no delay.
     """
 
     def __init__(

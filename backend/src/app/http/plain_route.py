@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 
 def plain_route(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
-    """Return a GET route. It stores itself in each request's scope for logs and metrics."""
+    """Return a GET route that stores itself in each request's scope, for logs and metrics."""
 
     async def endpoint(request: Request) -> Response:
         request.scope["route"] = route

@@ -6,7 +6,7 @@ import sys
 
 from app.core.errors import ConfigurationError
 
-# Maximum number of connections that wait to be accepted. The kernel may lower it.
+# Maximum number of connections that wait to be accepted. The kernel's limit may be lower.
 _BACKLOG = 2048
 # Errors for an address that the machine does not have, such as ::1 without IPv6.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -21,8 +21,8 @@ def listen(
 ) -> list[socket.socket]:
     """Listen on each address of `host`, so that clients can connect before the server starts.
 
-    With `shared`, other processes of the service can listen on the same port. Linux ends the
-    connection of a client that reads none of its pending data for `stall_timeout` seconds.
+    With `shared`, other processes of the service can listen on the same port. On Linux the kernel
+    ends the connection of a client that reads no pending data for `stall_timeout` seconds.
 
     Raises:
         ConfigurationError: the service cannot listen on this address. The message names `setting`.

@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 Write = Callable[[bytes], Coroutine[Any, Any, None]]
 
-# Size of a message in bytes. Smaller messages cost more CPU. The stall timeout applies to each
-# message, so slow clients would exceed it with larger messages.
+# Size in bytes of a message of the body. Smaller messages cost more CPU. Larger messages would make
+# slow clients exceed the stall timeout, which applies to each message.
 _PIECE = 64 * 1024
 # zlib's window bits for the gzip format, and a compression level that keeps up with the database.
 _GZIP = 31
@@ -23,11 +23,11 @@ _LEVEL = 4
 
 
 class ClientStalledError(Exception):
-    """A client's failure to read a message of the body within the stall timeout."""
+    """An error for a client that did not read a body message within the stall timeout."""
 
 
 class StreamedResponse(Response):
-    """A response that produces its body while it is sent, no faster than the client reads.
+    """A response that produces its body while sending it, no faster than the client reads.
 
     An error before the first piece of the body becomes an ordinary error response. After a later
     error the server closes the connection without the last chunk, so that the client detects the
@@ -79,7 +79,7 @@ class StreamedResponse(Response):
 
 
 def _report(work: asyncio.Future[None], body: "_Body", request_id: str) -> None:
-    """Raise the error of `work` if the response has not started, and log it if it has."""
+    """Raise the error of `work`. If the response has already started, log the error instead."""
     error = work.exception()
     if error is None:
         return

@@ -13,8 +13,8 @@ from app.core.errors import InvalidInputError, UnsupportedMediaTypeError
 from app.core.limits import MAX_FILE_NAME_LENGTH
 from app.http.multipart import FILE, FilePart
 
-# Media types of a request whose body is the file, without a form around it. The loader ignores them
-# and recognizes gzip by the file's first bytes.
+# Media types of a request that sends the file as its body instead of in a form. The loader ignores
+# the media type and recognizes gzip by the file's first bytes.
 RAW_TYPES = (
     "text/csv",
     "application/csv",
@@ -23,7 +23,7 @@ RAW_TYPES = (
     "application/octet-stream",
 )
 FORM_TYPE = "multipart/form-data"
-# A CSV body with `Content-Encoding: gzip` has the bytes of a .csv.gz file and is stored unchanged.
+# A CSV body with `Content-Encoding: gzip` is the same as a .csv.gz file, and is stored compressed.
 _RAW_ENCODINGS = {"", "identity", "gzip", "x-gzip"}
 _NO_ENCODING = {"", "identity"}
 
@@ -32,12 +32,13 @@ _NO_ENCODING = {"", "identity"}
 class UploadedFile:
     """An uploaded file. Its content can be read once.
 
-    `name` is the client's name for the file, for display only: it is not unique and never part of a
-    path. It has up to 255 characters, without folders, control and formatting characters.
+    `name` is the client's name for the file. It is for display only: it is not unique and never
+    part of a path. It has up to 255 characters, no folder path, and no control or formatting
+    characters.
 
     Reading `content` raises an error if the upload fails, so that the service does not store the
-    file. An `InvalidInputError` reports an empty file, an invalid form, a client that disconnected,
-    or a size that differs from the declared one. A file that is too large gets a 413.
+    file. An `InvalidInputError` reports an empty file, an invalid form, a disconnected client, or a
+    size other than the declared one. A file that is too large gets a 413.
     """
 
     name: str | None
@@ -49,7 +50,7 @@ async def uploaded_file(request: Request) -> UploadedFile:
 
     Raises:
         UnsupportedMediaTypeError: the body has an unsupported media type or encoding.
-        InvalidInputError: the body is a form without a file.
+        InvalidInputError: the body is an invalid form, or a form without a file.
     """
     headers = request.headers
     kind, options = parse_options_header(headers.get("content-type"))
@@ -78,9 +79,9 @@ Uploaded = Annotated[UploadedFile, Depends(uploaded_file)]
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
-    """Yield the blocks of the body as they arrive, and check their total size.
+    """Yield the body's blocks as they arrive, and compare their size with `Content-Length`.
 
-    uvicorn detects most truncated bodies, but a proxy or another server may not.
+    uvicorn detects most truncated bodies, but proxies and other servers may not.
     """
     declared = request.headers.get("content-length")
     received = 0
@@ -107,7 +108,7 @@ async def _some(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _name(given: bytes | None) -> str | None:
-    """Return the client's file name without folders, control and formatting characters."""
+    """Return the client's file name. Remove its folder path and all control characters."""
     text = (given or b"").decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
     plain = "".join(each for each in text if not unicodedata.category(each).startswith("C"))
     return plain.strip()[:MAX_FILE_NAME_LENGTH] or None

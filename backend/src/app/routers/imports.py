@@ -80,8 +80,8 @@ _FORM = {
     "required": ["file"],
     "additionalProperties": False,
 }
-# The service treats all `RAW_TYPES` alike, so the document has only the one that client generators
-# can send.
+# The service treats all `RAW_TYPES` alike. The OpenAPI document lists only
+# `application/octet-stream`, because generated clients cannot send the others.
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

@@ -1,7 +1,7 @@
 """Limits on the size and the arrival time of a request's head, and on the size of its trailers.
 
-An ASGI application sees a request only after its head is complete, and it never sees trailers and
-chunk extensions. Only the HTTP protocol class of the server can limit them.
+An ASGI application sees a request only after its head is complete, and never sees trailers or chunk
+extensions. Only the server's HTTP protocol class can limit these parts of a request.
 """
 
 import asyncio
@@ -16,17 +16,18 @@ from app.core.errors import AppError, RequestHeadersTooLargeError, RequestTimeou
 from app.http.exception_handlers import envelope
 from app.http.middleware import MAX_HEADERS, parse_request_headers, security_headers
 
-# 32 KiB of target and 32 KiB of headers, the limits of `http/middleware.py`, and their separators.
+# The limits of `http/middleware.py`, 32 KiB of target and 32 KiB of headers, plus 8 KiB for their
+# separators.
 _MAX_HEAD_BYTES = 72 * 1024
-# Seconds between a refusal and the close of the connection. Closing a connection while the client
-# still sends resets it, and the client may lose the response.
+# Seconds that a connection stays open after a refusal. Closing it while the client still sends
+# would reset it, and the client might lose the response.
 _LINGER = 0.5
 
 
 def bounded_head(arrival_timeout: float) -> Any:
     """Return the protocol factory for uvicorn's `http` option.
 
-    The factory can be pickled for worker processes.
+    The factory can be pickled, so that uvicorn can pass it to several server processes.
     """
     return partial(BoundedHeadProtocol, arrival_timeout=arrival_timeout)
 
@@ -73,7 +74,7 @@ class BoundedHeadProtocol(HttpToolsProtocol):
 
 
 class _Arrival:
-    """The state of the request that is arriving on a connection: part, size and deadline.
+    """The part, size and deadline of the request that is arriving on a connection.
 
     The last byte of a head must arrive within `timeout` seconds. The application enforces the
     deadline of a body.
@@ -93,14 +94,14 @@ class _Arrival:
     def takes(self, data: bytes) -> bool:
         """Return whether to pass the bytes to the parser.
 
-        Bytes after a refusal are dropped. So are line ends between requests, which would cancel
-        uvicorn's keep-alive timeout.
+        Bytes after a refusal are dropped. Whitespace between requests is dropped, because it would
+        cancel uvicorn's keep-alive timeout.
         """
         self._received = len(data)
         return not self._refused and (self._in_head or self._in_body or not data.isspace())
 
     def check(self) -> None:
-        """Update the size and the deadline of the request after the parser has read the bytes."""
+        """Enforce the size limits after the parser has read the bytes. Start a head's deadline."""
         self._size += self._received
         if self._in_head:
             if self._size > _MAX_HEAD_BYTES:
@@ -119,24 +120,27 @@ class _Arrival:
     def takes_header(self) -> bool:
         """Count a header and return whether to pass it on.
 
-        One header more than the limit passes, so that the application refuses the request.
-        Trailers do not pass, because the server would add them to the headers.
+        One header beyond the limit is passed on, so that the application refuses the request.
+        Trailers are not passed on, because the server would add them to the headers.
         """
         self._headers += 1
         return self._in_head and self._headers <= MAX_HEADERS + 1
 
     def begin_body(self) -> None:
-        """Stop the deadline of the head, which is complete."""
+        """Record that the head is complete, and cancel its deadline."""
         self.stop()
         self._in_head, self._in_body = False, True
         self.pass_body()
 
     def pass_body(self) -> None:
-        """Start a new count of the bytes that are no content: trailers and chunk extensions."""
+        """Reset the count of body bytes without content: trailers and chunk extensions."""
         self._received = self._size = 0
 
     def end(self) -> None:
-        """Record the end of a request. Its bytes do not count for the next head."""
+        """Record the end of a request.
+
+        The bytes just received do not count towards the size limit of the next request's head.
+        """
         self._in_body = False
         self._received = 0
 
@@ -163,7 +167,7 @@ class _Arrival:
     def _refuse(self, error: AppError) -> None:
         self._refused = True
         if self._requests == 1:
-            # The client of a later request would read this as the response to an earlier one.
+            # After earlier requests, the client could take this for the response to one of them.
             self._transport.write(_response(error))
         self._wait(_LINGER)
 

@@ -23,7 +23,7 @@ from app.server.bounded_head import bounded_head
 
 logger = logging.getLogger(__name__)
 
-# Seconds after SIGTERM for in-flight requests to finish. Then uvicorn closes their connections.
+# Seconds that in-flight requests may take after SIGTERM before uvicorn closes their connections.
 DRAIN_SECONDS = 30
 # Seconds after which uvicorn replaces a server process that does not respond. On a busy machine,
 # uvicorn's default of 5 would end processes before they have started.
@@ -46,7 +46,7 @@ def serve(
     # The default service name in traces. A value in the environment overrides it.
     os.environ.setdefault("OTEL_SERVICE_NAME", "hotel-deals")
     if settings.metrics_port is not None:
-        # Check the port here, because processes that share a port do not notice another program.
+        # Check the port here: the server processes share it and would not notice another program.
         require_free_port(settings.metrics_host, settings.metrics_port, "METRICS_PORT")
     # Check the signing key once here, so that not every process reports the same error.
     signing_key(settings)
@@ -90,6 +90,7 @@ def run(config: uvicorn.Config, *, stall_timeout: float) -> None:
 
     libuv accepts one connection per socket in a loop iteration (libuv pull request 3696). Under
     load an iteration takes long, so with one socket new clients would wait seconds for a refusal.
+
     A client that reads nothing for `stall_timeout` seconds is disconnected.
 
     Raises:

@@ -26,13 +26,13 @@ _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "static", _HERE / "vendor")
 _SUFFIXES = {".css", ".js", ".svg"}
 
-# The media type of RFC 9239. Python 3.11 and some systems use an older one.
+# The media type of RFC 9239. Python 3.11 and some systems use an older media type.
 mimetypes.add_type("text/javascript", ".js")
 
 
 @cache
 def _addresses() -> dict[str, str]:
-    """Return a map of file names to their paths, which contain a digest of the content."""
+    """Map each file's name to its address, a digest of the content followed by the name."""
     return {
         name: f"{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}/{name}"
         for folder in _FOLDERS
@@ -43,7 +43,7 @@ def _addresses() -> dict[str, str]:
 
 
 def asset(name: str) -> str:
-    """Return the path of a file such as `pages.css` or `htmx.org/htmx.min.js`, for templates.
+    """Return the URL path of a file such as `pages.css` or `htmx.org/htmx.min.js`.
 
     Raises:
         LookupError: the file does not exist.
@@ -53,13 +53,13 @@ def asset(name: str) -> str:
 
 @cache
 def _compressed(name: str) -> bytes:
-    """Return the content of a file as gzip."""
+    """Return the gzip-compressed content of a file."""
     file = next(folder / name for folder in _FOLDERS if (folder / name).is_file())
     return gzip.compress(file.read_bytes(), mtime=0)
 
 
 async def _gzip_response(request: Request, address: str) -> Response:
-    """Return a compressed file, with another entity tag than the file itself."""
+    """Return a compressed file. Its entity tag differs from that of the uncompressed file."""
     digest, _, name = address.partition("/")
     content = await asyncio.to_thread(_compressed, name)
     headers = {"Content-Encoding": "gzip", "ETag": f'"{digest}-gzip"'}
@@ -68,7 +68,7 @@ async def _gzip_response(request: Request, address: str) -> Response:
 
 
 class _ImmutableFiles:
-    """An ASGI application for static files at paths that change with the content."""
+    """An ASGI application for static files. A file's URL changes with the file's content."""
 
     def __init__(self) -> None:
         self._files = StaticFiles(packages=[("app.web", folder.name) for folder in _FOLDERS])

@@ -55,7 +55,7 @@ async def browse(request: Request) -> Response:
 def _sorts(asked: ParsedQuery[DealQuery]) -> list[tuple[str, str]]:
     """Return the sort orders that the form offers, with their labels.
 
-    If the URL contains another sort order, the form offers it as well.
+    If the URL contains a sort order that is not in this list, the form offers that order as well.
     """
     known = [
         (f"{sign}{name}", f"{_SORT_NAMES[name]}, {'descending' if sign else 'ascending'}")

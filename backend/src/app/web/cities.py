@@ -24,7 +24,7 @@ _COLUMNS: dict[str, Callable[[CityStatsResponse], Any]] = {
 
 
 class CitiesQuery(StatisticsQuery):
-    """Query parameters of the page: the API's parameters, a sort order and the chart's values."""
+    """Query parameters of the page: those of the API, a sort order and the values to chart."""
 
     sort: Literal["city", "-city", "avg_price", "-avg_price", "deal_count", "-deal_count"] = (
         "-deal_count"
@@ -36,7 +36,7 @@ class CitiesQuery(StatisticsQuery):
 
 @html_page
 async def cities(request: Request) -> Response:
-    """Return the page of all cities. They are few, so they are sorted in memory."""
+    """Return the page of all cities. The cities are few, so this sorts them in memory."""
     asked = ParsedQuery.of(CitiesQuery, request.query_params)
     rows = None
     if (query := asked.query) is not None:

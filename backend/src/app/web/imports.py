@@ -21,17 +21,17 @@ from app.web.queries import ParsedQuery, parse_and_query
 
 PATH = "/dashboard/imports"
 
-# Maximum number of imports that a page follows live. Each needs a connection, and browsers limit
-# the number of connections to a host.
+# Maximum number of imports that a page follows live. Each of these imports needs a connection, and
+# browsers limit the connections to a host.
 _WATCHED = 3
 _REJECTS_SHOWN = 50
-# Maximum number of characters to show of a rejected field. The field itself can have any length.
+# Maximum number of characters to show of a rejected field, which can have any length.
 _MAX_TEXT = 200
 
 
 @html_page
 async def imports(request: Request) -> Response:
-    """Return the page of the latest imports. If the client lacks access, return a key form."""
+    """Return the page of the latest imports, or a form for the API key if access is denied."""
     refusal = await _refusal(request)
     if refusal is not None:
         return _locked(request, refusal)
@@ -87,7 +87,7 @@ def _import_id(text: str) -> int:
 
 
 async def _refusal(request: Request) -> AppError | None:
-    """Return the error if the client may not read imports, and None if it may."""
+    """Return None if the client may read imports, and the error if access is denied."""
     try:
         await require_import_read(request)
     except (UnauthorizedError, ForbiddenError) as refusal:
@@ -96,7 +96,7 @@ async def _refusal(request: Request) -> AppError | None:
 
 
 def _locked(request: Request, refusal: AppError) -> Response:
-    """Return a form for the API key, with status 200 because this page is public."""
+    """Return a form for the API key. Its status is 200, because the form is public."""
     presented = not {"authorization", "x-api-key"}.isdisjoint(request.headers)
     message = refusal.message if presented else None
     return page(request, "locked.html", {"section": "imports", "message": message, "path": PATH})

@@ -22,7 +22,7 @@ _PLACES = frozenset({"skip", "cursor"})
 class ParsedQuery(Generic[M]):
     """The parameters of a query string, their validated values, and their errors.
 
-    Empty parameters are ignored, because a form sends all its fields.
+    Empty parameters are ignored, because browsers send the empty fields of a form.
     """
 
     model: type[M]
@@ -47,7 +47,7 @@ class ParsedQuery(Generic[M]):
             return cls(model, given, None, tuple(found))
 
     def refused(self, problems: Sequence[ErrorDetail]) -> Self:
-        """Return a copy of this query with the errors that a service has found in it."""
+        """Return a copy of this query with errors from a service, and without validated values."""
         return replace(self, query=None, problems=tuple(problems))
 
     def value(self, name: str) -> str:
@@ -82,7 +82,7 @@ class ParsedQuery(Generic[M]):
         return self.model.model_fields.keys() & set(re.findall(r"\w+", problem.message))
 
     def address(self, path: str, **changes: str | int | None) -> str:
-        """Return the URL of the page with some parameters changed. None removes a parameter.
+        """Return the URL of the page with `changes` applied. A value of None removes a parameter.
 
         The URL leads to the first page unless the changes contain `skip` or `cursor`.
         """

@@ -5,10 +5,10 @@ from starlette.responses import Response
 
 from app.web.html import POLICY, page
 
-# ReDoc adds two <style> elements. The policy allows them by their hashes and still forbids other
-# inline styles. The first element is empty: a script adds its rules, and the policy does not apply
-# to such rules. The second contains a few rules of perfect-scrollbar. If a new version of ReDoc
-# changes the rules, tests/browser fails.
+# ReDoc adds two <style> elements. The policy allows these elements by their hashes and forbids all
+# other inline styles. The first element is empty. A script fills it with rules, to which the policy
+# does not apply. The second element contains rules of perfect-scrollbar. If a new version of ReDoc
+# changes these rules, tests/browser fails.
 _REDOC_POLICY = {
     **POLICY,
     "style-src": " ".join(

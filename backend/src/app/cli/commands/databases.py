@@ -20,7 +20,7 @@ def start() -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database of the settings. If it is embedded, migrate it first."""
+    """Open the configured database. If the database is embedded, migrate it first."""
     await asyncio.to_thread(upgrade_if_embedded, settings)
     async with (
         provision_database_async(settings) as urls,

@@ -25,7 +25,8 @@ from app.doctor.examination import DoctorService
 from app.doctor.findings import Finding
 from app.doctor.termination import SessionTerminator
 
-# Minimum timeout in seconds. Requests time out earlier, but the doctor often examines slow servers.
+# Minimum timeout in seconds. HTTP requests time out earlier, but the doctor often examines slow
+# database servers.
 LEAST_PATIENCE = 5.0
 
 app = typer.Typer(add_completion=False)
@@ -82,8 +83,8 @@ async def _examination(settings: Settings, *, replica: bool) -> AsyncIterator[Di
             raise ConfigurationError(
                 "--replica does not work with DB_PGBOUNCER: READ_DATABASE_URL is a pooler's address"
             )
-        # Connect past a pooler, because it refuses session settings and may use another connection
-        # for each statement.
+        # Bypass any pooler: poolers refuse session settings and may use a different connection for
+        # each statement.
         urls = found.past_pooler()
         url = urls.replica if replica else urls.primary
         patience = max(LEAST_PATIENCE, settings.db_connect_timeout)

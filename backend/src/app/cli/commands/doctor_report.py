@@ -24,7 +24,7 @@ _INDENT = " " * 9
 
 @dataclass(frozen=True)
 class Report:
-    """All findings of a run. `status` is the worst severity among them."""
+    """All findings of a run of `deals doctor`. `status` is the worst severity."""
 
     database: Target
     looked_at: datetime

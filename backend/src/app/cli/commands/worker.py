@@ -11,5 +11,5 @@ def worker() -> None:
     """Run background jobs: imports of uploaded files, and housekeeping."""
     settings = start()
     upgrade_if_embedded(settings)
-    # The worker's event loop installs its own signal handlers in place of the one in `main`.
+    # The worker's event loop replaces the signal handler that `main` has installed.
     run_worker(settings)

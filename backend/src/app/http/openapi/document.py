@@ -103,9 +103,9 @@ class DocumentedAPI(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Build and correct the OpenAPI document on first use, and return it.
 
-        Whole numbers become integers, because FastAPI writes 2**63 as 9.223372036854776e+18.
-        Placeholders in examples become null. Errors become JSON, even if the route returns another
-        format. `itemSchema` of streams is removed, because OpenAPI 3.1 does not define it.
+        Floats without a fraction become integers, because FastAPI writes 2**63 as
+        9.223372036854776e+18. Placeholders in examples become null. Error responses become JSON,
+        even if the route returns another format.
         """
         if self.openapi_schema is None:
             document = _corrected(super().openapi())

@@ -44,7 +44,7 @@ WRONG_CURSOR = validation_error(
 
 
 def not_an_id(name: str) -> InvalidInputError:
-    """Return the error for a path parameter that must be an id and is not a number."""
+    """Return the error for a path parameter that should be an id but is not a number."""
     message = "Input should be a valid integer, unable to parse string as an integer"
     return validation_error(f"path.{name}", message)
 
@@ -101,7 +101,7 @@ def _declared(status: int, raised: list[AppError]) -> dict[str, Any]:
     }
 
 
-# Descriptions for statuses with several errors, if the first error's message is too specific.
+# Descriptions of statuses for which the first error's message would be too specific.
 _GENERAL = {ConflictError.status: ConflictError.default_message}
 
 

@@ -8,8 +8,8 @@ Header = dict[str, dict[str, Any]]
 Declared = dict[int | str, dict[str, Any]]
 
 
-# The `openapi_extra` of a public route. tests/test_architecture.py fails if another route does not
-# authenticate its requests.
+# The `openapi_extra` of a public route. tests/test_architecture.py requires all other routes to
+# authenticate their requests.
 PUBLIC: dict[str, Any] = {"security": []}
 
 
@@ -92,8 +92,8 @@ def success_response(
 
 
 _IF_NONE_MATCH = "The `ETag` of the client's copy. If the copy is current, the response is 304."
-# The `openapi_extra` of routes that call `not_modified_or`. FastAPI does not document this header,
-# because that function reads it from the request.
+# The `openapi_extra` of routes that call `not_modified_or`. This function reads `If-None-Match`
+# from the request, so FastAPI does not document the header.
 CONDITIONAL: dict[str, Any] = {
     "parameters": [
         {
