@@ -43,8 +43,8 @@ class _Body:
         self._receive = receive
         self._send = send
         self._has_arrived = self._is_disconnected = False
-        # A client that expects a 100 response sends no body before it. The server sends the 100
-        # when `receive` is called first.
+        # With `Expect: 100-continue` a client sends its body only after a 100 response, which the
+        # server sends on the first call of `receive`.
         self._awaits_continue = any(
             name == b"expect" and value.lower() == b"100-continue"
             for name, value in scope["headers"]

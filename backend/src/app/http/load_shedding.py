@@ -26,9 +26,10 @@ _ID = "ID"
 class LoadSheddingMiddleware:
     """ASGI middleware that returns 503 when the limiter has no free slot.
 
-    A refusal must cost much less CPU than the cheapest request, so its response is prepared once,
-    except for the request id. `headers` are part of it. Refusals beyond `_REFUSALS_PER_SECOND` are
-    delayed by up to a second, so that retries that ignore `Retry-After` do not use up the CPU.
+    A refusal must cost much less CPU than the cheapest request. Its response, which includes
+    `headers`, is therefore prepared in advance, except for the request id. Refusals beyond
+    `_REFUSALS_PER_SECOND` are delayed by up to a second. Without this delay, clients that ignore
+    `Retry-After` would use up the CPU with their retries.
 
     During a graceful shutdown responses close their connections, so that clients connect to another
     process.

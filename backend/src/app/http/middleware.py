@@ -60,8 +60,8 @@ class RequestMiddleware:
     FastAPI's routes do not support `HEAD`, so a `HEAD` is served as a `GET` without a body.
 
     The middleware limits the declared and the received length of a body, because FastAPI's own
-    limit is outside all middleware and returns plain text. `larger_bodies` maps paths to limits
-    that replace `body`.
+    limit is outside all middleware and returns plain text. `larger_bodies` maps paths to other
+    limits.
 
     The `Server-Timing` header shows query times in a browser's developer tools. It is for
     development only, because query times can reveal the contents of the database.

@@ -108,7 +108,7 @@ async def _some(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _name(given: bytes | None) -> str | None:
-    """Return the client's file name. Remove its folder path and all control characters."""
+    """Remove the folder path, control characters and formatting characters from a file name."""
     text = (given or b"").decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
     plain = "".join(each for each in text if not unicodedata.category(each).startswith("C"))
     return plain.strip()[:MAX_FILE_NAME_LENGTH] or None
