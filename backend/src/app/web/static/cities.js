@@ -1,6 +1,6 @@
 "use strict";
 
-/* The chart of the Cities page, drawn from the rows of its table. */
+/* Draw the chart of the Cities page from the rows of its table. */
 
 const MOST = 25;
 let drawn = null;

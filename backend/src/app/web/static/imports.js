@@ -1,11 +1,11 @@
 "use strict";
 
-/* The Imports pages: send a file, watch what becomes of it, cancel it, fetch its rejects. */
+/* The Imports pages: upload a file, follow or cancel an import, download rejected rows. */
 
 const KEY = "hotel-deals-api-key";
 const page = () => document.getElementById("main");
 
-/* In this tab only, and sent to this service only. */
+/* The API key is stored only for this tab, and sent only to this service. */
 const headers = () => {
   const key = sessionStorage.getItem(KEY);
   return key ? { Authorization: `Bearer ${key}` } : {};
@@ -18,7 +18,7 @@ const reload = () =>
     swap: "outerMorph",
   });
 
-/* The message of the error envelope, and what is wrong where. */
+/* Return the message and the details of an error response as text. */
 const complaint = (status, text) => {
   try {
     const { message, details = [] } = JSON.parse(text).error;
@@ -32,7 +32,7 @@ document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
   Object.assign(ctx.request.headers, headers());
 });
 
-/* --- a key, where one is needed */
+/* --- API key */
 
 document.addEventListener("submit", (event) => {
   if (event.target.id !== "key-form") return;
@@ -41,9 +41,9 @@ document.addEventListener("submit", (event) => {
   reload();
 });
 
-/* --- sending a file */
+/* --- upload */
 
-/* XMLHttpRequest, because fetch does not tell how much of a body is sent. */
+/* Upload with XMLHttpRequest, because fetch does not report upload progress. */
 const send = (form, file) => {
   const said = document.getElementById("upload-said");
   const sent = document.getElementById("sent");
@@ -102,7 +102,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-/* --- watching: each event is the import as JSON, not a piece of the page */
+/* --- progress: each event contains the import as JSON, not HTML */
 
 const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 
@@ -117,18 +117,18 @@ document.addEventListener("htmx:sse:before:message", (event) => {
     else place.textContent = typeof value === "number" ? value.toLocaleString("en") : (value ?? "");
   }
   shown.dataset.state = now.state;
-  /* Ended: its rejects can be shown now, and another one watched. */
+  /* When the import has ended, reload the page to show its rejects and follow another import. */
   if (FINAL.has(now.state)) reload();
 });
 
-/* The stream ends with the import; htmx would take it for lost, and ask again. */
+/* The event stream ends when the import has ended. Keep htmx from reconnecting. */
 document.addEventListener("htmx:sse:before:connection", (event) => {
   if (FINAL.has(event.target.dataset.state)) event.preventDefault();
 });
 
-/* --- cancelling, and files that need the key */
+/* --- cancellation and downloads, which need the API key */
 
-/* The answer, or nothing once the page says why there is none. */
+/* Return the response, or show an error message and return null. */
 const answered = async (address, options = {}) => {
   try {
     const answer = await fetch(address, { ...options, headers: headers() });
@@ -163,7 +163,7 @@ document.addEventListener("click", async (event) => {
   URL.revokeObjectURL(address);
 });
 
-/* --- what works with JavaScript only */
+/* --- controls that need JavaScript: show them */
 
 const reveal = () => {
   for (const place of page().querySelectorAll("#upload, [data-cancel]")) place.hidden = false;

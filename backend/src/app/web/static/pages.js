@@ -1,7 +1,7 @@
 "use strict";
 
-/* What all pages share. Links and forms inside <main> are htmx's (hx-boost); without JavaScript they
-   are links and forms. */
+/* Code of all pages. htmx handles the links and forms inside <main> (hx-boost). Without JavaScript
+   the browser handles them. */
 
 const trouble = (message) => {
   const place = document.getElementById("trouble");
@@ -9,7 +9,7 @@ const trouble = (message) => {
   place.hidden = !message;
 };
 
-/* A form sends all its fields; an address needs those that say something. */
+/* Omit fields with default values, so that the page's URL stays short. */
 document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
   const { body, form } = ctx.request;
   if (ctx.request.method !== "GET" || !form) return;
@@ -18,12 +18,12 @@ document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
   }
 });
 
-/* Enter in a field is a change, too: one step in the history is enough. */
+/* Enter in a field sends a submit and a change event. Add only one history entry for both. */
 document.addEventListener("htmx:before:history:update", (event) => {
   if (event.detail.history.path === location.pathname + location.search) event.preventDefault();
 });
 
-/* Whatever answers with something else than a page has gone wrong; the page stays as it is. */
+/* If a response is not HTML or an event stream, keep the page and show an error message. */
 document.addEventListener("htmx:before:response", (event) => {
   const { raw } = event.detail.ctx.response;
   const type = raw.headers.get("Content-Type") ?? "";
@@ -39,8 +39,8 @@ document.addEventListener("htmx:error", ({ detail }) => {
   if (detail.ctx) trouble("The service does not answer. Try again.");
 });
 
-/* Where there is little room the filters would hide the deals; who is at them, or has something to
-   mend there, keeps them. */
+/* Collapse the filters on narrow screens, where they would hide the deals. Keep them open if a filter
+   has the focus or an error. */
 const narrow = matchMedia("(max-width: 60rem)");
 
 const fold = () => {

@@ -1,6 +1,6 @@
-// ReDoc shows its maker's logo, from its maker's host, and no option turns that off. It does without
-// when the picture cannot be shown; so do texts with pictures from elsewhere. React sets both, the
-// attribute and the property.
+// Block images from other hosts. ReDoc loads a logo from its vendor's host, and has no option to
+// disable it. If the logo cannot be loaded, ReDoc hides it. React sets the `src` attribute or the
+// `src` property, so both are replaced.
 const own = (address) => {
   const url = new URL(address, location.href);
   return url.origin === location.origin || url.protocol === "data:" ? address : "data:,";
@@ -22,8 +22,8 @@ const font = { fontFamily: "system-ui, sans-serif" };
 Redoc.init(
   "/openapi.json",
   {
-    // Its search is a worker made of a text (`blob:`), which the page's policy would have to allow. All
-    // operations are on the one page, where the browser's own search finds them.
+    // ReDoc's search runs in a worker from a `blob:` URL, which the Content-Security-Policy forbids.
+    // All operations are on one page, so the browser's search finds them.
     disableSearch: true,
     nativeScrollbars: true,
     theme: { typography: { ...font, headings: font } },

@@ -1,4 +1,4 @@
-// Swagger UI has dark colours, by this class.
+// The class `dark-mode` selects Swagger UI's dark colours.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", dress);
@@ -6,10 +6,10 @@ dress();
 
 SwaggerUIBundle({
   url: "/openapi.json",
-  // `?url=` and `?configUrl=` have no say: a link to this page cannot make it show another document,
-  // whose requests would take the reader's key with them.
+  // Ignore `?url=` and `?configUrl=`. With these parameters, a malicious link could show another
+  // document, whose requests would send the reader's API key to another host.
   queryConfigEnabled: false,
-  // No badge: it would ask a host of Swagger's.
+  // Disable the validator badge, which Swagger UI requests from another host.
   validatorUrl: null,
   dom_id: "#reference",
   presets: [SwaggerUIBundle.presets.apis],
