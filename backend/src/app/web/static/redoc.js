@@ -22,7 +22,7 @@ const font = { fontFamily: "system-ui, sans-serif" };
 Redoc.init(
   "/openapi.json",
   {
-    // ReDoc's search runs in a worker from a `blob:` URL, which the Content-Security-Policy forbids.
+    // ReDoc's search runs in a worker from a `blob:` URL, which the page's policy forbids.
     // All operations are on one page, so the browser's search finds them.
     disableSearch: true,
     nativeScrollbars: true,
