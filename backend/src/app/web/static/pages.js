@@ -39,8 +39,8 @@ document.addEventListener("htmx:error", ({ detail }) => {
   if (detail.ctx) trouble("The service does not answer. Try again.");
 });
 
-/* Collapse the filters on narrow screens, where they would hide the deals. Keep them open if a filter
-   has the focus or an error. */
+/* Collapse the filters on narrow screens, where the filters would hide the deals. Keep the filters
+   open if one of them has the focus or an error. */
 const narrow = matchMedia("(max-width: 60rem)");
 
 const fold = () => {
