@@ -103,6 +103,7 @@ class ChunkLoad(Load):
                 raise _StaleHotelsError
             merged = await staging.merge(lines)
             await staging.settle()
-            # This is the last statement, because it takes a lock that makes a cancellation wait.
+            # Run this statement last. Its row lock blocks cancellation of the import until the
+            # commit.
             await self.journal.note(session, replace(outcome, merged=merged))
             return merged

@@ -79,7 +79,10 @@ class Staging:
         return _hotel_ids(await self._fetch(sql.LOCK_HOTELS, sorted(ids)))
 
     async def lock_categories(self, names: Collection[str]) -> dict[str, int]:
-        """Create missing categories, lock all of them, and map their names to their ids."""
+        """Create the categories in `names` that are missing.
+
+        Lock all categories in `names`, and return their ids by name.
+        """
         wanted = sorted(names)
         await self._execute(sql.ADD_CATEGORIES, wanted)
         return {row["name"]: row["id"] for row in await self._fetch(sql.LOCK_CATEGORIES, wanted)}

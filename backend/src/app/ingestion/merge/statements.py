@@ -15,7 +15,7 @@ SELECT set_config('statement_timeout', '3600s', true),
     set_config('work_mem', '32MB', true)
 """
 
-# Without this, the planner assumes that newly filled tables are empty until autovacuum has run.
+# Without ANALYZE, the planner assumes that newly filled tables are empty until autovacuum has run.
 ANALYZE = "ANALYZE hotels, deals, categories, deal_categories"
 
 _STAGED = (*DEAL_COLUMNS.values(), "hotel_id")

@@ -59,7 +59,7 @@ class RecordCutter:
         """Return the first record, or None if the file has only blank lines.
 
         Raises:
-            InvalidFileError: the header never ends, or the source cannot be read.
+            InvalidFileError: a quote in the header is never closed, or the source cannot be read.
         """
         while self._buffer:
             if records := self._careful(1).records:

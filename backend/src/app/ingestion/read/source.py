@@ -21,9 +21,10 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Source:
-    """A reader that returns decompressed and verified blocks of a file.
+    """A reader that decompresses a file and checks that it is UTF-8, block by block.
 
-    Positions in error messages refer to the decompressed text, which an editor shows.
+    Error messages give positions in the decompressed text, so that users can find them in an
+    editor.
     """
 
     def __init__(self, path: Path, raw: BufferedReader, total: int) -> None:

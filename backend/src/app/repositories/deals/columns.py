@@ -70,7 +70,11 @@ def deal_columns(
 
 
 def deal_columns_of(deal: str, hotel: str, categories: str, average: str) -> str:
-    """Return SQL text for `deal_columns` of the tables `deal` and `hotel`, with prices as text."""
+    """Return the columns of `deal_columns` as SQL text.
+
+    `deal` and `hotel` are table names. `categories` and `average` are SQL expressions. Prices are
+    cast to text.
+    """
     other = {
         "categories": categories,
         "version": f"{deal}.version_id",

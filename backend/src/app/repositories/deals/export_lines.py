@@ -129,7 +129,7 @@ def _json(column: Column[Any]) -> Sequence[Any]:
 
 
 def _hotel(*columns: Any) -> LateralFromClause:
-    """Return a lateral subquery that selects these columns of the deal's hotel."""
+    """Return a lateral subquery that selects `columns` from the deal's hotel."""
     return (
         select(*columns)
         .where(Hotel.id == Deal.hotel_id)
@@ -149,7 +149,10 @@ def _hotel_json() -> ColumnElement[Any]:
 
 
 def _categories(name: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the deal's categories joined with commas. The expression `name` formats each one."""
+    """Return an SQL expression for the deal's category names, joined by commas.
+
+    `name` is the expression that formats one name.
+    """
     names = (
         select(name)
         .join(deal_categories, deal_categories.c.category_id == Category.id)

@@ -1,4 +1,4 @@
-"""Read queries of deals. Each combination of filters and page options has a cached statement."""
+"""Queries that read deals. Each combination of filters and page options has a cached statement."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -26,7 +26,7 @@ from app.schemas.deals import CityStatsResponse, DealResponse
 
 
 class DealReadRepository:
-    """Read queries of deals."""
+    """Queries that read deals."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

@@ -24,8 +24,8 @@ from app.repositories.hotels.read import average_with_pending
 from app.repositories.pagination import NO_TOTAL
 from app.schemas.deals import DealResponse
 
-# The new deal's category names, as they will be stored. They are computed from the parameter,
-# because a statement cannot read the links that it inserts.
+# The new deal's category names in their stored form. Compute them from the parameter, because a
+# statement cannot read the rows that it inserts into `deal_categories`.
 _LINKED = """ARRAY(
             SELECT DISTINCT lower_case(btrim(name)) COLLATE "C" AS name
             FROM unnest(CAST(:categories AS text[])) AS name ORDER BY name
