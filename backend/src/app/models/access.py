@@ -23,7 +23,7 @@ from app.models.checks import trimmed_text
 class ApiKey(Base):
     """An API key without its secret.
 
-    `lookup` is the public half of the key. `secret_hash` is the SHA-256 hash of its secret half.
+    `lookup` is the key's public half. `secret_hash` is the SHA-256 hash of the key's secret half.
     """
 
     __tablename__ = "api_keys"

@@ -36,8 +36,8 @@ from app.models.checks import trimmed_text
 MONEY = Numeric(limits.PRICE_DIGITS, limits.PRICE_PLACES)
 NO_PRICES = text("array_fill(0, ARRAY[cardinality(price_steps())])")
 
-# The lexemes are the case-folded words, split at spaces. This needs no text-search configuration,
-# because the parser of a configuration would depend on the database's locale.
+# A hotel's lexemes: the case-folded words of its name and city, split at spaces. No text-search
+# configuration is used, because its parser would depend on the database's locale.
 SEARCH_WORDS = (
     "array_to_tsvector(array_remove(string_to_array(fold_case(name || ' ' || city), ' '), ''))"
 )
@@ -46,11 +46,11 @@ SEARCH_WORDS = (
 class Hotel(Base):
     """A hotel with the totals of its deals.
 
-    The columns from `deal_count` on are derived from the hotel's deals. Triggers update them,
-    whichever program writes the deals. PostgreSQL generates `star_rating` from `star_sum` and
-    `deal_count` (docs/adr/0002). `prices_below[n]` counts the deals below the nth price of the SQL
-    function `price_steps()` (docs/adr/0010). Case-insensitive searches use the generated columns
-    `city_folded`, `country_folded` and `search_words` (docs/adr/0003).
+    The columns from `deal_count` on are derived from the hotel's deals. Triggers update these
+    columns, whichever program writes the deals. PostgreSQL generates `star_rating` from `star_sum`
+    and `deal_count` (docs/adr/0002). `prices_below[n]` counts the deals below the nth price of the
+    SQL function `price_steps()` (docs/adr/0010). Case-insensitive searches use the generated
+    columns `city_folded`, `country_folded` and `search_words` (docs/adr/0003).
     """
 
     __tablename__ = "hotels"
@@ -104,8 +104,9 @@ class Hotel(Base):
         back_populates="hotel", lazy="raise", passive_deletes="all"
     )
 
-    # A trigger increments the version if a statement does not. With eager_defaults, each statement
-    # returns the values that the server sets, because an async session cannot load them on access.
+    # A trigger increments the version if a statement does not. With eager_defaults, INSERT and
+    # UPDATE return the values that the server sets. An async session cannot load these values
+    # later.
     __mapper_args__ = {  # noqa: RUF012 - SQLAlchemy declares it so
         "version_id_col": version_id,
         "eager_defaults": True,
@@ -125,7 +126,8 @@ class Deal(Base):
     """An offer of a room type in a hotel from a check-in to a checkout date.
 
     `external_id` is an optional id from outside the service, such as the id in a deals.csv file.
-    `version_id` increases with each change by any writer. Optimistic locking compares it.
+    `version_id` increases with each change by any writer, so that optimistic locking detects the
+    change.
     """
 
     __tablename__ = "deals"
@@ -149,8 +151,8 @@ class Deal(Base):
         Index(None, "discount_percent", "id"),
         Index(None, "star_rating", "id"),
         Index(None, "checkin_date", "id"),
-        # Ties are sorted by ascending id, even if the order is descending. Columns in which many
-        # deals share a value therefore need a separate index for the descending order.
+        # Ties are sorted by ascending id, even if the sort field is descending. If many deals share
+        # a column's values, the descending order therefore needs a separate index.
         Index("ix_deals_discount_percent_desc_id", text("discount_percent DESC"), "id"),
         Index("ix_deals_star_rating_desc_id", text("star_rating DESC"), "id"),
         Index("ix_deals_checkin_date_desc_id", text("checkin_date DESC"), "id"),
@@ -174,7 +176,7 @@ class Deal(Base):
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     hotel: Mapped[Hotel] = relationship(back_populates="deals", lazy="raise")
-    # A foreign key deletes the links when their deal is deleted.
+    # When a deal is deleted, a foreign key deletes its rows in `deal_categories`.
     categories: Mapped[list["Category"]] = relationship(
         secondary=deal_categories, back_populates="deals", lazy="raise", passive_deletes=True
     )

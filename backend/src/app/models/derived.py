@@ -1,7 +1,7 @@
 """Tables for derived numbers, such as deal counts.
 
-Only triggers (docs/adr/0002) and `deals verify --fix` write to these tables. They are declared here
-so that Alembic's autogenerate does not drop them.
+Only triggers (docs/adr/0002) and `deals verify --fix` write to these tables. The declarations below
+keep Alembic's autogenerate from dropping the tables.
 """
 
 from sqlalchemy import (
@@ -20,8 +20,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from app.db.base import Base
 
 # With one row per category, writers of deals in one category would wait for each other's commits.
-# Therefore each category has sixteen rows (stripes), chosen by deal id. Two writers collide once in
-# sixteen times, and a reader adds up sixteen rows.
+# Therefore each category has sixteen rows (stripes), chosen by deal id. Two writers then need the
+# same row in one of sixteen cases. A reader adds up the sixteen rows.
 category_totals = Table(
     "category_totals",
     Base.metadata,
@@ -30,9 +30,9 @@ category_totals = Table(
     Column("deal_count", BigInteger, nullable=False, server_default=text("0")),
 )
 
-# Changes that a running transaction will add to the totals at its commit. The transaction deletes
-# its rows before it commits, so no other transaction sees them. They need not survive a crash, so
-# the table is UNLOGGED.
+# Changes to hotels' totals that a running transaction applies at its commit. The transaction
+# deletes these rows before it commits, so no other transaction sees them. The table is UNLOGGED,
+# because its rows need not survive a crash.
 hotel_changes = Table(
     "hotel_changes",
     Base.metadata,
@@ -44,7 +44,7 @@ hotel_changes = Table(
     Column("star_sum", BigInteger, nullable=False),
     Column("price_sum", Numeric(20, 2), nullable=False),
     Column("available_price_sum", Numeric(20, 2), nullable=False),
-    # The affected price steps, and how the deal count of each one changes (docs/adr/0010). The
+    # The affected price steps, and the change of the deal count at each step (docs/adr/0010). The
     # arrays are null if no step is affected.
     Column("steps", ARRAY(SmallInteger)),
     Column("step_counts", ARRAY(Integer)),

@@ -24,13 +24,13 @@ from app.db.base import Base
 
 
 class Import(Base):
-    """The import of one uploaded file. The chunks hold its counters.
+    """The import of one uploaded file. Its counters are stored in `ImportChunk`.
 
     `attempt` counts the attempts of workers. Only the latest attempt may store anything for the
     import. `failures` counts the attempts that failed for a temporary reason. After such a failure,
     the import is queued without a job until the time `retry_at`. All attempts use `chunk_rows`, the
-    chunk size of the first one. `columns` holds the file's column names, and is null until a worker
-    has opened the file. `object_name` is null after the stored upload has been deleted.
+    chunk size of the first attempt. `columns` holds the file's column names, and is null until a
+    worker has opened the file. `object_name` is null after the stored upload has been deleted.
     """
 
     __tablename__ = "imports"
@@ -47,7 +47,8 @@ class Import(Base):
         CheckConstraint("bytes_total > 0", name="bytes_total"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256"),
         Index(None, "sha256"),
-        # An index to find uploads whose retention time has passed. Few imports have an upload.
+        # This index finds uploads whose retention time has passed. It is small, because few imports
+        # still have an upload.
         Index(
             "ix_imports_finished_at_stored",
             "finished_at",
@@ -79,8 +80,8 @@ class ImportChunk(Base):
     """The result of one chunk of an import.
 
     `rejects` holds the rejected rows as gzip-compressed CSV. It is null if no row was rejected, or
-    if the rejects have been deleted. `rejected_lines` holds the number of the line in which each
-    rejected row starts. `warnings` maps warning codes to row counts.
+    if the rejects have been deleted. `rejected_lines` holds the line number at which each rejected
+    row starts. `warnings` maps warning codes to row counts.
     """
 
     __tablename__ = "import_chunks"

@@ -1,4 +1,4 @@
-"""Bulk writes of deals. The statement count does not depend on the row count.
+"""Bulk writes of deals. The number of SQL statements does not grow with the number of rows.
 
 Rows are sent as one JSON document. To avoid deadlocks, all writers of the service lock hotels in
 order of `id` and deals in order of `external_id`.
@@ -45,7 +45,7 @@ _INSERT = text(
     RETURNING id
     """  # noqa: S608 - constants
 ).bindparams(bindparam("rows", type_=JSONB))
-# Increment the version here, because the trigger ignores changes of categories.
+# Increment the version, because the version trigger does not see changes in `deal_categories`.
 _UPDATE = text(
     f"""
     UPDATE deals SET
@@ -75,7 +75,7 @@ _LINK = text(
 
 
 class BulkRepository:
-    """Statements for bulk writes in one transaction."""
+    """Statements for bulk writes in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -92,7 +92,7 @@ class BulkRepository:
         return [dict(row) for row in rows.mappings()]
 
     async def lower_case(self, names: Collection[str]) -> dict[str, str]:
-        """Map each name to lower case with the function that the database uses for stored names."""
+        """Map each name to its lower-case form, computed by the SQL function `lower_case`."""
         rows = await self._session.execute(_LOWER_CASE, {"names": sorted(names)})
         return {row.name: row.lower_case for row in rows}
 
@@ -101,7 +101,7 @@ class BulkRepository:
         return list((await self._session.execute(_NEW_IDS, {"count": count})).scalars())
 
     async def insert(self, rows: list[dict[str, Any]]) -> set[int]:
-        """Insert deals and return their ids. Deals whose `external_id` exists are skipped."""
+        """Insert deals, skip those whose `external_id` is taken, and return the inserted ids."""
         return set((await self._session.execute(_INSERT, {"rows": rows})).scalars())
 
     async def update(self, rows: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ _ALL = select(Category.name, DEAL_COUNT).order_by(BY_NAME)
 
 
 class CategoryRepository:
-    """Queries of categories in one transaction."""
+    """Queries that read categories in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session

@@ -11,7 +11,7 @@ _REVISIONS: Select[str] = select(column("version_num", Text)).select_from(table(
 
 
 async def ping_reader(reader: Reader) -> None:
-    """Check that the database that serves reads answers a query.
+    """Check that the reader's database answers a query.
 
     Raises:
         ServiceUnavailableError: the database does not answer.
@@ -20,7 +20,7 @@ async def ping_reader(reader: Reader) -> None:
 
 
 class HealthRepository:
-    """Health checks of the primary, in one transaction."""
+    """Health checks of the primary database in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -30,7 +30,7 @@ class HealthRepository:
         await self._session.execute(_PING)
 
     async def revisions(self) -> Sequence[str]:
-        """Return the revisions of the schema: exactly one, unless a migration is running.
+        """Return the schema's Alembic revisions: exactly one, unless a migration is running.
 
         Raises:
             ProgrammingError: the database has no schema.

@@ -47,13 +47,13 @@ _REMOVE_KEYS = text(
 
 
 class HousekeepingRepository:
-    """Housekeeping statements in one transaction. Each method call handles one batch."""
+    """Statements that remove expired data in one transaction. Each call handles one batch."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def expired_uploads(self, age: timedelta, batch: int) -> Sequence[str]:
-        """Return the object names of uploads whose imports ended more than `age` ago."""
+        """Return up to `batch` object names of uploads whose imports ended over `age` ago."""
         parameters = {"age": age, "batch": batch}
         return (await self._session.scalars(_EXPIRED_UPLOADS, parameters)).all()
 
@@ -62,11 +62,11 @@ class HousekeepingRepository:
         await self._session.execute(_UPLOADS_REMOVED, {"names": list(names)})
 
     async def known_uploads(self, names: Collection[str]) -> set[str]:
-        """Return the subset of these object names that belong to an import."""
+        """Return the object names in `names` that belong to an import."""
         return set(await self._session.scalars(_KNOWN_UPLOADS, {"names": list(names)}))
 
     async def remove_rejects(self, age: timedelta, batch: int) -> int:
-        """Delete rejects of imports that ended more than `age` ago. Return the chunk count."""
+        """Delete rejects of imports that ended over `age` ago. Return the affected chunk count."""
         found = await self._session.execute(_REMOVE_REJECTS, {"age": age, "batch": batch})
         return len(found.all())
 

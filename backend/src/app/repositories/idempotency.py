@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 @dataclass(frozen=True)
 class KeyIdentity:
-    """The identity of an idempotency key. Each route and actor has its own keys."""
+    """The identity of an idempotency key. Keys of different routes or actors are distinct."""
 
     route: str
     actor: str
@@ -31,7 +31,8 @@ class StoredResponse:
 
 
 # Try to lock the key without waiting. If another request with the key is running, the client gets
-# an error. The lock ends with the transaction, so a failed request or a crashed server leaves none.
+# an error. PostgreSQL frees the lock when the transaction ends, even if the request fails or the
+# server crashes.
 _CLAIM = text(
     """
     SELECT pg_try_advisory_xact_lock(
@@ -44,8 +45,8 @@ _CLAIM = text(
     """
 )
 
-# Replace a key older than 24 hours. Each call deletes up to 20 expired keys, so the table holds
-# about one day of keys even without the housekeeping job.
+# Store a response, and replace one that is older than 24 hours. Each call deletes up to 20 expired
+# keys, so the table holds about one day of keys even without the housekeeping job.
 _STORE = text(
     """
     WITH expired AS (
@@ -76,7 +77,7 @@ _STORE = text(
 
 
 class IdempotencyRepository:
-    """Queries of idempotency keys, in the transaction that makes the request's change."""
+    """Statements on idempotency keys, in the transaction that makes the request's change."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session

@@ -1,7 +1,7 @@
 """SQL that uses the tables and functions of procrastinate, the job queue library.
 
-`deals doctor` has its own SQL for them. docs/adr/0011-background-jobs.md explains the design, and
-names the test that fails if the library's schema changes.
+`deals doctor` has separate SQL for procrastinate. docs/adr/0011-background-jobs.md explains the
+design, and names the test that fails if the library's schema changes.
 """
 
 import json
@@ -23,8 +23,8 @@ HOUSEKEEPING = "keep_house"
 # A worker is considered dead after it misses this many heartbeats.
 MISSED_HEARTBEATS = 3
 
-# Workers run jobs with the same lock one at a time. Concurrent loads into one database would only
-# wait for each other.
+# The lock of all import jobs. Workers run jobs with the same lock one at a time, because concurrent
+# loads into one database would only wait for each other.
 LOADING_LOCK = "loading"
 
 _DEFER = text(
@@ -35,9 +35,10 @@ _DEFER = text(
     """
 )
 
-# The next statements run on procrastinate's driver. Each requeue of a job increments `attempts`. A
-# worker still owns the job if `attempts` has the value from its claim (fencing). The notification
-# wakes workers, so that a job waiting for the same lock starts before the next poll.
+# The statements below run on procrastinate's driver. Each requeue of a job increments the job's
+# `attempts`. A worker owns the job while `attempts` has the value that the worker claimed
+# (fencing). The notification wakes workers, so that a job waiting for the same lock starts before
+# the next poll.
 _OWN = """
 WITH own AS MATERIALIZED (
     SELECT id, queue_name FROM procrastinate_jobs
@@ -60,7 +61,7 @@ SELECT procrastinate_retry_job_v2(id, %(retry_at)s, NULL, NULL, NULL), {_TELL} F
 """  # noqa: S608 - of constants
 
 
-# True if the current row of `imports` has no waiting or running job.
+# An SQL condition that is true if a row of `imports` has no waiting or running job.
 _WITHOUT_JOB = """NOT EXISTS (
     SELECT FROM procrastinate_jobs
     WHERE task_name = :task AND status IN ('todo', 'doing')
@@ -75,8 +76,8 @@ _FIND_ORPHANED = text(
     """  # noqa: S608 - of constants
 ).bindparams(task=LOAD_IMPORT)
 
-# The tables are small enough to count: housekeeping removes finished jobs every hour, and
-# `import_chunks` has one row per several thousand loaded rows.
+# Counting is cheap, because the tables are small: housekeeping removes finished jobs every hour,
+# and `import_chunks` has one row per several thousand loaded rows.
 _BACKLOG = text(
     f"""
     SELECT
@@ -143,7 +144,7 @@ class JobQueue:
 
 
 class BacklogRepository:
-    """Counts of background jobs, workers and imported rows, read in one transaction."""
+    """Counts of background jobs, workers and imported rows in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session

@@ -6,12 +6,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import ApiKey
 
-# A new use of a key is recorded only if the recorded one is at least this old.
+# `last_used_at` is updated only if the stored time is older than this.
 LAST_USE_PRECISION = timedelta(minutes=1)
 
 
 class ApiKeyRepository:
-    """Queries of API keys in one transaction."""
+    """Queries that read and write API keys in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -21,7 +21,7 @@ class ApiKeyRepository:
         return (await self._session.scalars(select(ApiKey).order_by(ApiKey.name))).all()
 
     async def valid(self, lookup: str) -> ApiKey | None:
-        """Return the key with the public half `lookup`, or None if it is unknown or revoked."""
+        """Return the unrevoked key whose public half is `lookup`, or None if none exists."""
         statement = select(ApiKey).where(ApiKey.lookup == lookup, ApiKey.revoked_at.is_(None))
         return (await self._session.scalars(statement)).one_or_none()
 
@@ -29,7 +29,7 @@ class ApiKeyRepository:
         """Insert a key.
 
         Raises:
-            IntegrityError: another key has its name.
+            IntegrityError: another key has the same name.
         """
         self._session.add(key)
         await self._session.flush()

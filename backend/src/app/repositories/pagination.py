@@ -53,12 +53,12 @@ class PagePosition:
 
     @property
     def fields(self) -> list[tuple[str, bool]]:
-        """Return each sort field up to `id`, with True if its order is descending."""
+        """Return pairs of a sort field, up to `id`, and True if its order is descending."""
         return sort_fields(self.sort)
 
     @property
     def shape(self) -> "PageStatementKey":
-        """Return the part of the position that determines the text of the statement."""
+        """Return the key under which the page's statement is cached."""
         start: PageStart = "first" if self.skip == 0 else "skip"
         usual = self.limit == USUAL_LIMIT
         return PageStatementKey(
@@ -81,9 +81,10 @@ PageStart = Literal["first", "skip", "after"]
 class PageStatementKey:
     """The key of a page's cached statement.
 
-    The default limit is part of the statement's text. If the limit were bound, PostgreSQL would
-    assume that it is a tenth of the table, and would plan each execution again. Planning takes as
-    long as reading the page. Other limits are bound, because each cached statement takes 0.4 MB.
+    The SQL text contains the default limit as a constant. If the limit were a bound parameter,
+    PostgreSQL would assume a limit of a tenth of the table and plan each execution again. Planning
+    takes as long as reading the page. All other limits are bound parameters, because each cached
+    statement takes 0.4 MB.
     """
 
     sort: str
@@ -92,7 +93,7 @@ class PageStatementKey:
 
 
 def sort_fields(sort: str) -> list[tuple[str, bool]]:
-    """Return each field of `sort` up to `id`, with True if its order is descending.
+    """Return pairs of a field in `sort`, up to `id`, and True if its order is descending.
 
     Fields after `id` are dropped, because `id` is unique. If `id` is missing, it is appended.
     """
@@ -105,7 +106,7 @@ def sort_fields(sort: str) -> list[tuple[str, bool]]:
 
 
 def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
-    """Return the ORDER BY expressions of `sort`."""
+    """Return the ORDER BY expressions for `sort`, with columns from `columns`."""
     return [
         columns[name].desc() if descending else columns[name].asc()
         for name, descending in sort_fields(sort)
@@ -113,10 +114,10 @@ def ordering(sort: str, columns: Any) -> list[ColumnElement[Any]]:
 
 
 def apply_page(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """Restrict the statement `rows` to one page, in the order of the page.
+    """Sort the statement `rows` and restrict it to one page.
 
-    The statement returns one row more than the limit if there is a next page. For a page after a
-    cursor it combines several index range scans, one per sort field.
+    If a next page exists, the statement returns one row more than the limit. For a page after a
+    cursor, the statement combines one index range scan per sort field.
     """
     if shape.start != "after":
         return _cut(rows, columns, shape)
@@ -150,12 +151,12 @@ def merge_index_scans(
 
 
 def keyset_conditions(shape: PageStatementKey, columns: Any) -> list[list[ColumnElement[bool]]]:
-    """Return conditions that together select the rows after the cursor.
+    """Return SQL conditions that together select the rows after the cursor.
 
-    Each condition is one index range, and the ranges are in page order. For the sort `a,b` they are
-    `a = x AND b = y AND id > z`, `a = x AND b > y`, and `a > x`. If they were combined by OR,
-    PostgreSQL would scan an index from the first row with `a = x`. If `a` has few distinct values,
-    that scan may read most of the table.
+    Each condition selects one index range, and the ranges are in page order. For the sort `a,b` the
+    conditions are `a = x AND b = y AND id > z`, `a = x AND b > y`, and `a > x`. If one condition
+    combined them by OR, PostgreSQL would scan an index from the first row with `a = x`. If `a` has
+    few distinct values, that scan may read most of the table.
     """
     fields = [
         (columns[name], descending, bindparam(f"after_{n}", type_=columns[name].type))
@@ -169,16 +170,16 @@ def keyset_conditions(shape: PageStatementKey, columns: Any) -> list[list[Column
 
 
 def _reach(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """Sort `rows`, and limit them to the page and the rows that an offset page skips."""
+    """Sort `rows`, and limit them to the skipped rows, the page and one more row."""
     reach = _one_more(shape)
     if shape.start == "skip":
-        # The cap prevents an overflow of the bigint sum. No table has that many rows.
+        # Cap `skip`, so that the bigint sum cannot overflow. No table has that many rows.
         reach += func.least(bindparam("skip", type_=BigInteger), literal(BIGINT_END // 2))
     return rows.order_by(*ordering(shape.sort, columns)).limit(reach)
 
 
 def _cut(rows: AnySelect, columns: Any, shape: PageStatementKey) -> AnySelect:
-    """Sort `rows`, skip those before an offset page, and keep one row more than the limit."""
+    """Sort `rows`, apply the page's offset if it has one, and keep one row more than the limit."""
     if shape.start == "skip":
         rows = rows.offset(bindparam("skip", type_=BigInteger))
     return rows.order_by(*ordering(shape.sort, columns)).limit(_one_more(shape))
@@ -205,7 +206,7 @@ def with_total(
 ) -> AnySelect:
     """Build a statement that returns rows of `(total, *page columns)`.
 
-    For an empty page it returns one row, in which the page columns are null.
+    For an empty page, the statement returns one row, in which the page columns are null.
 
     Args:
         page: the rows of the page. The first column must never be null.
@@ -221,6 +222,6 @@ def with_total(
 
 
 def split_total(rows: Sequence[AnyRow]) -> tuple[int | None, Sequence[AnyRow]]:
-    """Return the total and the rows of a `with_total` result. Each row starts with the total."""
+    """Return the total and the rows of a `with_total` result. The rows still contain the total."""
     total = rows[0][0]
     return total, [] if rows[0][1] is None else rows

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.repositories.deals.columns import assigned, qualified
 
-# The SQL expressions that recompute the stored totals of a hotel.
+# SQL expressions that recompute a hotel's stored totals.
 _TOTALS = {
     "deal_count": "count(deals.id)",
     "available_count": "count(deals.id) FILTER (WHERE is_available)",
@@ -136,7 +136,7 @@ class Drift(NamedTuple):
 
 
 class VerificationRepository:
-    """Queries that verify and repair derived numbers in one transaction."""
+    """Statements that verify and repair derived numbers in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -148,7 +148,7 @@ class VerificationRepository:
         )
 
     async def drift(self) -> list[Drift]:
-        """Return every derived number that is wrong."""
+        """Return every stored derived number that differs from its recomputed value."""
         return [Drift(*row) for row in await self._session.execute(_DRIFT)]
 
     async def repair(self) -> None:

@@ -129,7 +129,7 @@ SELECT FROM deals WHERE external_id = ANY($1::bigint[])
 ORDER BY external_id FOR NO KEY UPDATE
 """
 
-# Increment the version here, because the trigger ignores changes of categories.
+# Increment the version, because the version trigger does not see changes in `deal_categories`.
 UPDATE_CHANGED = f"""
 UPDATE deals SET
     {assigned("staged", _COMPARED)},

@@ -30,29 +30,32 @@ _PRICES = {column.name for column in TABLE.c if isinstance(column.type, Numeric)
 
 
 def declared(names: Iterable[str]) -> str:
-    """Return a CREATE TABLE column list: each name with its type."""
+    """Return SQL text for a CREATE TABLE column list: each name with its type."""
     return ", ".join(f"{name} {_TYPES[name]}" for name in names)
 
 
 def qualified(source: str, names: Iterable[str]) -> str:
-    """Return a select list in which each name is qualified with the table name `source`."""
+    """Return SQL text for a select list: each name qualified with the table name `source`."""
     return ", ".join(f"{source}.{name}" for name in names)
 
 
 def assigned(source: str, names: Iterable[str]) -> str:
-    """Return the SET list of an UPDATE that copies these columns from the table `source`."""
+    """Return SQL text for the SET list of an UPDATE that copies columns from the table `source`."""
     return ", ".join(f"{name} = {source}.{name}" for name in names)
 
 
 def parameter(name: str) -> str:
-    """Return a bound parameter named after a deal's column and cast to its type."""
+    """Return SQL text for a bound parameter named like a deal's column, and cast to its type."""
     return f"CAST(:{name} AS {_TYPES[name]})"
 
 
 def deal_columns(
     deal: Any, average: ColumnElement[Any] = read.AVERAGE_STARS
 ) -> list[ColumnElement[Any]]:
-    """Return the columns of a `DealResponse`, including the deal's categories and hotel."""
+    """Return SQL expressions for a `DealResponse`, including the deal's categories and hotel.
+
+    `average` is the SQL expression for the hotel's average star rating.
+    """
     names = (
         select(Category.name)
         .join(deal_categories, deal_categories.c.category_id == Category.id)

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, cast, func, literal
 from app.models import Deal, Hotel
 from app.models.catalog import MONEY
 
-# Deals on a typical page, for the cost estimate.
+# The number of deals on a typical page, for the cost estimate.
 _PAGE = 20
 
 PRICE_BOUNDS = frozenset({"price_min", "price_max"})
@@ -21,7 +21,7 @@ PRICE_BOUNDS = frozenset({"price_min", "price_max"})
 def count_by_price(
     filters: frozenset[str], on_hotels: Sequence[ColumnElement[bool]]
 ) -> ColumnElement[Any]:
-    """Return an expression that counts the deals that match `filters`.
+    """Return an SQL expression for the count of deals that match `filters`.
 
     Only price bounds and `available_only` are read from `filters`. The conditions `on_hotels`
     replace all filters on hotels.
@@ -37,11 +37,11 @@ def count_by_price(
 
 
 def many_between(bounds: frozenset[str]) -> ColumnElement[bool]:
-    """Return a condition that is true if scanning a hotel's deals by id is cheaper than by price.
+    """Return an SQL condition: scanning a hotel's deals by id is cheaper than scanning by price.
 
     If `m` of the hotel's `n` deals are between the bounds, a scan by id reads about `_PAGE * n / m`
-    deals for the first page. A scan by price reads all `m` deals and sorts them. The counts below
-    round prices give an estimate of `m`.
+    deals for the first page. A scan by price reads all `m` deals and sorts them. `m` is estimated
+    from the stored counts below round prices.
     """
     between: Any = Hotel.deal_count
     if "price_max" in bounds:
@@ -55,7 +55,10 @@ def many_between(bounds: frozenset[str]) -> ColumnElement[bool]:
 
 
 def _up_to(name: str, *, available: bool, inclusive: bool) -> ColumnElement[Any]:
-    """Return a hotel's deal count below the bound `name`, or up to the bound if `inclusive`."""
+    """Return an SQL expression for a hotel's deal count below the price bound `name`.
+
+    If `inclusive` is true, the count includes deals whose price equals the bound.
+    """
     bound = bindparam(name, type_=MONEY)
     start = func.price_step_start(bound)
     below = Hotel.available_prices_below if available else Hotel.prices_below

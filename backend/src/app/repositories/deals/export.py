@@ -10,9 +10,9 @@ from app.db.streaming import Lines, SnapshotConnections, Write
 from app.repositories.deals.export_lines import file_stretches, json_lines
 from app.repositories.deals.filters import bind_parameters
 
-# Find ids for exported deals without an `external_id`: the highest block of unused ids that is
-# large enough for all deals. Return the last id of the block. That is `2**63 - 1` unless a loaded
-# file used ids near that limit.
+# Exported deals without an `external_id` get ids from the highest block of unused ids that is large
+# enough for all deals. Return the last id of the block. The last id is `2**63 - 1`, unless a loaded
+# file used ids near `2**63 - 1`.
 _LAST_FREE_ID = text(
     f"""
     WITH RECURSIVE tried (last) AS (
@@ -29,7 +29,7 @@ _LAST_FREE_ID = text(
     """  # noqa: S608 - a constant
 )
 
-# COPY quotes nothing, because JSON text contains neither of these characters.
+# A COPY format that quotes nothing, because JSON text contains neither of these characters.
 _AS_THEY_ARE = Lines(delimiter="\x02", quote="\x01")
 
 
@@ -40,7 +40,7 @@ class ExportRepository:
         self._streams = streams
 
     async def csv(self, filters: Mapping[str, Any], write: Write) -> None:
-        """Write the deals as a deals.csv file with a header, sorted by its `id` column."""
+        """Write the deals as a deals.csv file with a header, sorted by the file's column `id`."""
         stretches = file_stretches(frozenset(filters))
         async with self._streams.snapshot() as snapshot:
             parameters = {**bind_parameters(filters), "last": await snapshot.value(_LAST_FREE_ID)}

@@ -1,8 +1,9 @@
 """SQL statements in which PostgreSQL formats deals as lines of CSV or JSON.
 
-Each set of filters has its own statements. Without filters, an index returns the deals in file
-order, so the first line does not wait for a sort. A lateral subquery looks up the hotel of each
-deal, and PostgreSQL caches the result. `OFFSET 0` prevents the planner from changing this join.
+Each set of filters has separate, cached statements. Without filters, an index returns the deals in
+file order, so the first line does not wait for a sort. A lateral subquery looks up each deal's
+hotel, and PostgreSQL caches the result. `OFFSET 0` keeps the planner from replacing the subquery
+with another join.
 """
 
 from collections.abc import Sequence
@@ -44,9 +45,9 @@ from app.schemas.deals_csv import CATEGORIES, COLUMNS, DEAL_COLUMNS, HOTEL_COLUM
 def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
     """Return three statements whose results together form a CSV file sorted by id.
 
-    The second statement returns the deals without an `external_id`. They get descending ids from
-    the bound parameter `last`, so they are read in descending order. The first and the third
-    statement return the deals with lower and higher `external_id`.
+    The second statement returns the deals without an `external_id`. Their id in the file is `last -
+    id + 1`, where `last` is a bound parameter, so they are read in descending order of `id`. The
+    first and third statements return the deals with a lower and a higher `external_id`.
     """
     last = bindparam("last", type_=BigInteger)
     given: ColumnElement[Any] = TABLE.c.external_id
@@ -61,7 +62,7 @@ def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
 
 @lru_cache(maxsize=128)
 def json_lines(filters: frozenset[str]) -> AnySelect:
-    """Return a statement that formats each deal exactly as pydantic-core does a `DealResponse`."""
+    """Return a statement that formats deals exactly as pydantic-core formats a `DealResponse`."""
     hotel = _hotel(_hotel_json())
     others: dict[str, Sequence[Any]] = {
         "categories": ["[", _categories(cast(func.to_json(Category.name), Text)), "]"],
@@ -95,7 +96,7 @@ def _file_columns(file_id: ColumnElement[Any]) -> AnySelect:
 
 
 def _csv(column: Column[Any]) -> ColumnElement[Any]:
-    """Return an expression that formats a column as in a deals.csv file."""
+    """Return an SQL expression that formats a column as in a deals.csv file."""
     match column.type:
         case Boolean():
             return case((column, _literal("True")), else_=_literal("False"))
@@ -108,7 +109,7 @@ def _csv(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def _json(column: Column[Any]) -> Sequence[Any]:
-    """Return expressions whose concatenation is the column in pydantic-core's JSON format."""
+    """Return SQL expressions whose concatenation is the column in pydantic-core's JSON format."""
     parts: list[Any]
     match column.type:
         case Text():
@@ -140,7 +141,7 @@ def _hotel(*columns: Any) -> LateralFromClause:
 
 
 def _hotel_json() -> ColumnElement[Any]:
-    # Python writes the JSON number 4.0, and PostgreSQL would write 4.00.
+    # Remove the last zero, because Python writes the JSON number 4.0 and PostgreSQL writes 4.00.
     average = func.regexp_replace(cast(func.round(Hotel.star_rating, 2), Text), "0$", "")
     shown = select(*read.IDENTITY, cast(average, JSON).label("avg_star_rating"))
     row = shown.correlate_except().subquery("shown")
@@ -165,13 +166,16 @@ def _categories(name: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _day(column: Any) -> ColumnElement[Any]:
-    """Limit a date to Python's range, as the driver does for infinite dates."""
+    """Return an SQL expression that limits a date to Python's range, as the driver does."""
     first, last = (cast(_literal(str(day)), Date) for day in (date.min, date.max))
     return func.least(func.greatest(column, first), last)
 
 
 def _moment(column: Any) -> ColumnElement[Any]:
-    """Format a timestamp as ISO 8601 in UTC. Microseconds are omitted if they are zero."""
+    """Return an SQL expression that formats a timestamp as ISO 8601 in UTC.
+
+    Microseconds are omitted if they are zero.
+    """
     whole = func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
     return func.replace(whole, ".000000", "")
 
@@ -181,6 +185,6 @@ def _concat(parts: Sequence[Any]) -> ColumnElement[str]:
 
 
 def _literal(text: str) -> ColumnElement[str]:
-    """Embed `text` in the SQL as a literal. `text` must be a constant, never user input."""
+    """Return `text` as an SQL literal. `text` must be a constant, never user input."""
     quoted = text.replace("'", "''")
     return literal_column(f"'{quoted}'", Text)

@@ -1,7 +1,7 @@
 """SQL conditions and counts for the filters of `GET /deals`.
 
-If the filters allow it, the total is the sum of counts stored per hotel or category. There are far
-fewer hotels and categories than deals (docs/adr/0002, docs/adr/0010).
+For many filters, the total is the sum of counts stored per hotel or category (docs/adr/0002,
+docs/adr/0010). This sum is fast, because hotels and categories are far fewer than deals.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -35,14 +35,14 @@ _wanted_names = select(func.lower_case(func.unnest(bindparam("category", type_=A
 
 
 def wanted_categories() -> ColumnElement[bool]:
-    """Return a condition that selects the categories named by the filter `category`."""
+    """Return an SQL condition that selects the categories named by the filter `category`."""
     return Category.name.in_(_wanted_names)
 
 
 _wanted_ids = select(Category.id).where(wanted_categories())
 
 
-# The condition of each filter. Its bound parameter has the name of the filter.
+# Each filter's SQL condition. The condition's bound parameter has the name of the filter.
 _CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
     "price_min": lambda deal: deal.price_per_night >= bindparam("price_min"),
     "price_max": lambda deal: deal.price_per_night <= bindparam("price_max"),
@@ -62,7 +62,7 @@ _COUNTED_BY_HOTEL = frozenset(read.CONDITIONS) | {"hotel_id", "available_only"}
 
 
 def conditions(filters: Iterable[str], deal: Any = Deal) -> list[ColumnElement[bool]]:
-    """Return conditions on `deal`. All filters on hotels form one condition on its `hotel_id`."""
+    """Return SQL conditions on `deal`. All filters on hotels form one condition on `hotel_id`."""
     names = frozenset(filters)
     on_deals = [_CONDITIONS[name](deal) for name in sorted(names) if name in _CONDITIONS]
     if on_hotels := read.conditions(names):
@@ -79,7 +79,7 @@ def bind_parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def total(filters: frozenset[str], count: str, *, single_category: bool) -> ColumnElement[Any]:
-    """Return an expression that counts the matching deals, or null if `count` is "none"."""
+    """Return an SQL expression for the count of matching deals. It is null if `count` is "none"."""
     if count == "none":
         return NO_TOTAL
     if filters <= _COUNTED_BY_HOTEL:
@@ -116,10 +116,11 @@ def _by_category() -> ColumnElement[Any]:
 
 
 def _by_sample(filters: frozenset[str]) -> ColumnElement[Any]:
-    """Estimate the count from random blocks that hold about `SAMPLE_SIZE` deals in total.
+    """Return an SQL expression that estimates the count from a sample of about `SAMPLE_SIZE` deals.
 
-    Every call samples the same blocks (REPEATABLE), so a client that repeats a request gets the
-    same count. If the table has at most `SAMPLE_SIZE` deals, all are read and the count is exact.
+    Every call samples the same random blocks (REPEATABLE), so a client that repeats a request gets
+    the same count. If the table has at most `SAMPLE_SIZE` deals, all are read and the count is
+    exact.
     """
     share = 100.0 * SAMPLE_SIZE / func.greatest(1, func.sum(Hotel.deal_count))
     percentage = select(cast(func.least(100, share), Numeric)).scalar_subquery()

@@ -1,9 +1,10 @@
-"""The choice of the index scans that find the deals of a page in order.
+"""The choice of index scans that return the deals of a page in order.
 
-For a page sorted by `id`, the first deals of each matching hotel or category are merged. This reads
-a few rows per hotel or category, however many deals there are. A scan of all deals by id would read
-more rows the fewer deals match, and the whole table if none matches. For any other sort, PostgreSQL
-scans an index over all deals that has the order of the page.
+If a page is sorted by `id` and filtered by city, country, search words or category, the first deals
+of each matching hotel or category are merged. The merge reads a few rows per hotel or category,
+however many deals match. A scan of all deals by id would read more rows the fewer deals match, and
+the whole table if no deal matches. For any other page, PostgreSQL scans an index over all deals
+that has the order of the page.
 """
 
 from types import SimpleNamespace
@@ -24,9 +25,9 @@ from app.repositories.pagination import (
     merge_index_scans,
 )
 
-# Prices as expressions that no index contains, which forces scans in order of `id`. A generic plan
-# does not know the price bounds. PostgreSQL assumes that two bounds on one expression select few
-# rows, and would sort half of a hotel's deals for one page. Therefore the two bounds use different
+# Price expressions that no index contains, which forces scans in order of `id`. A generic plan does
+# not know the price bounds. For two bounds on one expression, PostgreSQL would assume that few rows
+# match, and would sort half of a hotel's deals for one page. Therefore the two bounds use different
 # expressions.
 _NO_INDEX = {
     "price_min": SimpleNamespace(price_per_night=Deal.price_per_night + 0),
@@ -38,7 +39,7 @@ _FEW_HOTELS = frozenset({"city", "country", "q"})
 
 
 def page_rows(filters: frozenset[str], shape: PageStatementKey) -> AnySelect:
-    """Return a statement that selects the page's deals in order, and one row more."""
+    """Build a statement that selects the page's deals in order, and one deal more."""
     if shape.sort.removeprefix("-") == "id":
         if filters & _FEW_HOTELS:
             return _of_hotels(filters, shape)
@@ -71,7 +72,8 @@ def _of_categories(filters: frozenset[str], shape: PageStatementKey) -> AnySelec
     on_deals = conditions(filters - {"category"})
     if shape.start == "after":
         # Repeat the keyset condition for `deals.id`. PostgreSQL does not derive an inequality on
-        # `deals.id` from one on `deal_id`, and may otherwise scan `deals` from the first row.
+        # `deals.id` from an inequality on `deal_id`, and would perhaps scan `deals` from the first
+        # row.
         [after] = keyset_conditions(shape, Deal.__table__.c)
         on_deals += after
     of_one = (

@@ -1,4 +1,4 @@
-"""Statements that write deals. Each one changes a deal and its categories together.
+"""Statements that write deals. Each statement changes a deal and its categories together.
 
 With ORM objects, a write would need three flushes, and would have to load the deal's categories
 first (docs/adr/0007).
@@ -30,7 +30,7 @@ _LINKED = """ARRAY(
             SELECT DISTINCT lower_case(btrim(name)) COLLATE "C" AS name
             FROM unnest(CAST(:categories AS text[])) AS name ORDER BY name
         )"""
-# The hotel's average after the commit, when a trigger has added the new deal.
+# The hotel's average star rating after the commit, when a trigger has added the new deal.
 _AVERAGE = """CAST(
             round((hotel.star_sum + added.star_rating)::numeric / (hotel.deal_count + 1), 2)
             AS double precision
@@ -66,16 +66,16 @@ _ONE = with_prices_as_text(
 
 
 class DealWriteRepository:
-    """Statements that write deals in one transaction."""
+    """Statements that write deals in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def add(self, values: Mapping[str, Any]) -> DealResponse | None:
-        """Insert a deal with its categories and return it, or None if its hotel does not exist.
+        """Insert a deal with its categories. Return it, or None if its hotel does not exist.
 
         Raises:
-            IntegrityError: another deal has its `external_id`.
+            IntegrityError: another deal has the same `external_id`.
         """
         row = (await self._session.execute(_INSERT, values)).one_or_none()
         return deal_response(row) if row else None
@@ -108,7 +108,7 @@ class DealWriteRepository:
 
 
 def _update(values: Mapping[str, Any]) -> TextClause:
-    """Build an UPDATE. It sets the version itself, because the trigger ignores categories."""
+    """Build an UPDATE that increments the version, because the trigger ignores categories."""
     changes = [f"{name} = {parameter(name)}" for name in values if name in SETTABLE]
     links = _RELINK if "categories" in values else ""
     return text(

@@ -17,7 +17,7 @@ _CENT = Decimal("0.01")
 
 
 class HotelRepository:
-    """Hotels in one transaction. Each write checks the hotel's version (`version_id_col`)."""
+    """Hotels in the session's transaction. Each write checks the version (`version_id_col`)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -30,7 +30,7 @@ class HotelRepository:
         """Insert a hotel and return it.
 
         Raises:
-            IntegrityError: another hotel has its phone, or its name in its city and country.
+            IntegrityError: another hotel has the same phone, or the same name, city and country.
         """
         hotel = Hotel(**values)
         self._session.add(hotel)
@@ -43,7 +43,7 @@ class HotelRepository:
         If all values are unchanged, nothing is written.
 
         Raises:
-            IntegrityError: another hotel has its phone, or its name in its city and country.
+            IntegrityError: another hotel has the same phone, or the same name, city and country.
         """
         for name, value in values.items():
             setattr(hotel, name, value)

@@ -33,8 +33,8 @@ IDENTITY = tuple(
 # Hotels are always sorted by this field.
 ORDER = "id"
 
-# The condition of each filter on hotels. Its bound parameter has the name of the filter. Queries of
-# deals use these conditions to select hotels.
+# The SQL condition of each filter on hotels. The condition's bound parameter has the name of the
+# filter. Queries that read deals use these conditions to select hotels.
 CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "city": Hotel.city_folded == func.fold_case(bindparam("city")),
     "country": Hotel.country_folded == func.fold_case(bindparam("country")),
@@ -46,24 +46,25 @@ CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 
 def conditions(filters: Iterable[str]) -> list[ColumnElement[bool]]:
-    """Return the conditions on hotels. Filters that apply only to deals are ignored."""
+    """Return SQL conditions on hotels. Filters that apply only to deals are ignored."""
     return [CONDITIONS[name] for name in sorted(filters) if name in CONDITIONS]
 
 
 def prefix_query(words: str) -> str:
-    """Build the text of a tsquery. It matches hotels that have a word with each given prefix.
+    """Build a tsquery that matches hotels with at least one word for each prefix in `words`.
 
-    The prefixes in `words` are separated by spaces. They are quoted, so that `%`, `_`, `'` and `&`
-    have no special meaning.
+    Spaces separate the prefixes. The tsquery quotes each prefix, so that `%`, `_`, `'` and `&` have
+    no special meaning.
     """
     quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words.split(" ") if word)
     return " & ".join(f"'{word}':*" for word in quoted)
 
 
 def average_with_pending() -> ColumnElement[Any]:
-    """Return a hotel's average star rating, including the running transaction's own changes.
+    """Return an SQL expression for a hotel's average star rating.
 
-    The table `hotel_changes` holds these changes until the commit (docs/adr/0002).
+    The average includes the running transaction's own changes, which the table `hotel_changes`
+    holds until the commit (docs/adr/0002).
     """
 
     def pending(column: ColumnElement[int]) -> ColumnElement[Any]:
@@ -81,7 +82,7 @@ def average_with_pending() -> ColumnElement[Any]:
 
 
 class HotelReadRepository:
-    """Read queries of hotels."""
+    """Queries that read hotels."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -89,7 +90,7 @@ class HotelReadRepository:
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, list[HotelResponse]]:
-        """Return a page of hotels and the total, which is None if `count` is "none"."""
+        """Return a page of hotels and the total. The total is None if `count` is "none"."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
         parameters = {**_parameters(filters), **place.parameters}
         total, rows = split_total(await self._reader.rows(statement, parameters))

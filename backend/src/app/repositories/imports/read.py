@@ -1,4 +1,4 @@
-"""Read queries of imports, for clients."""
+"""Queries that read imports."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -33,7 +33,7 @@ from app.repositories.pagination import (
 )
 from app.schemas.imports import ImportState
 
-# The latest import comes first.
+# Pages of imports start with the latest import.
 ORDER = "-id"
 
 _COUNTERS = (
@@ -47,7 +47,7 @@ _COUNTERS = (
 
 
 class ImportRow(NamedTuple):
-    """An import with the sums of its chunks' counters, in the column order of the queries.
+    """An import with the sums of its chunks' counters. The fields have the order of the columns.
 
     `warnings` is a JSON array of the chunks' warnings, or None if no chunk has a warning. `seconds`
     is the duration so far, or None before the import starts.
@@ -93,7 +93,7 @@ _FILTERS: Mapping[str, ColumnElement[bool]] = {"state": Import.state == bindpara
 
 
 class ImportReadRepository:
-    """Read queries of imports in one transaction."""
+    """Queries that read imports in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -101,7 +101,7 @@ class ImportReadRepository:
     async def page(
         self, filters: Mapping[str, Any], place: PagePosition, count: str
     ) -> tuple[int | None, list[ImportRow]]:
-        """Return a page of imports and the total, which is None if `count` is "none"."""
+        """Return a page of imports and the total. The total is None if `count` is "none"."""
         statement = _page_statement(frozenset(filters), place.shape, counted=count != "none")
         parameters = {**filters, **place.parameters}
         found = await self._session.execute(statement, parameters)
@@ -115,7 +115,7 @@ class ImportReadRepository:
         return ImportRow(*row) if row else None
 
     async def next_rejects(self, import_id: int, after: int) -> RejectsChunk | None:
-        """Return the rejects of the first chunk with rejects after number `after`, or None."""
+        """Return the rejects of the first chunk after number `after` that has any, or None."""
         parameters = {"import_id": import_id, "after": after}
         row = (await self._session.execute(_NEXT_REJECTS, parameters)).one_or_none()
         return RejectsChunk(*row) if row else None
@@ -131,13 +131,13 @@ def _with_counters(imports: AnySelect) -> AnySelect:
                 for column in _COUNTERS
             ),
             func.coalesce(func.max(ImportChunk.bytes_read), 0).label("bytes_read"),
-            # True if the rejects of all chunks are kept. Housekeeping deletes rejects in batches,
-            # and a client could not notice that some are missing.
+            # True if the rejects of all chunks are stored. Housekeeping deletes rejects in batches,
+            # and a client could not notice missing rejects.
             func.coalesce(
                 func.bool_and(ImportChunk.rejects.is_not(None)).filter(ImportChunk.rejected > 0),
                 false(),
             ).label("rejects_kept"),
-            # A JSON array of the chunks' warnings, which the service adds up by code.
+            # A JSON array of the chunks' warnings. The service adds up the warnings by code.
             func.jsonb_agg(ImportChunk.warnings)
             .filter(ImportChunk.warnings != literal_column("'{}'::jsonb"))
             .cast(Text)

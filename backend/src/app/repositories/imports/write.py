@@ -51,7 +51,7 @@ _RUNNING = """
     WHERE id = :import_id AND attempt = :attempt AND state = 'running' FOR SHARE
 """
 
-# Use clock_timestamp(), because now() is the start of this transaction, perhaps long ago.
+# Use clock_timestamp(), because now() returns the start of this transaction, perhaps long ago.
 _NOTE_MERGED = text(
     """
     WITH ended AS (
@@ -115,7 +115,7 @@ _END_CONNECTIONS = text(
 
 @dataclass(frozen=True)
 class NewImport:
-    """The data of a new import, whose upload is complete."""
+    """A new import. Its upload is complete."""
 
     strict: bool
     dry_run: bool
@@ -168,7 +168,7 @@ _NOTE = text(
 
 
 class ImportWriteRepository:
-    """Statements that write imports in one transaction."""
+    """Statements that write imports in the session's transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -193,7 +193,8 @@ class ImportWriteRepository:
     async def claim_attempt(self, import_id: int, chunk_rows: int) -> Row[Any] | None:
         """Begin the next attempt of an import. Return None if the import has ended.
 
-        Later attempts use the first one's `chunk_rows`, because chunks are identified by number.
+        All attempts use the `chunk_rows` of the first attempt, so that a chunk number always means
+        the same rows.
         """
         parameters = {"import_id": import_id, "chunk_rows": chunk_rows}
         return (await self._session.execute(_CLAIM_ATTEMPT, parameters)).one_or_none()
@@ -212,7 +213,7 @@ class ImportWriteRepository:
         await self._session.execute(_END_CONNECTIONS, {"name": name})
 
     async def cancel(self, import_id: int) -> bool:
-        """Cancel an unfinished import. Its attempts can then store nothing more."""
+        """Cancel an unfinished import, so that its attempts can store nothing more."""
         return await self._found(_CANCEL, {"import_id": import_id})
 
     async def _found(self, statement: Any, parameters: Mapping[str, Any]) -> bool:
@@ -220,7 +221,7 @@ class ImportWriteRepository:
 
 
 class AttemptRepository:
-    """One attempt at an import, in one transaction.
+    """Statements of one attempt at an import, in the session's transaction.
 
     Each method returns False, and stores nothing, if the attempt is no longer the current one.
     """
@@ -240,8 +241,8 @@ class AttemptRepository:
     async def note_merged(self, inserted: int, updated: int, unchanged: int) -> bool:
         """Store the totals of all chunks in the first chunk's row, and mark the import succeeded.
 
-        This must happen in the transaction that stores the rows. Otherwise a crash between two
-        transactions would make a worker load the file again.
+        Call this method in the transaction that stores the rows. With separate transactions, a
+        worker would load the file again after a crash between them.
         """
         merged = {"inserted": inserted, "updated": updated, "unchanged": unchanged}
         return await self._done(_NOTE_MERGED, merged)
@@ -251,7 +252,7 @@ class AttemptRepository:
         return await self._done(_END, {"state": state, "error": error})
 
     async def requeue(self, error: str) -> bool:
-        """Set the import back to `queued`, and store the reason as its error."""
+        """Set the import's state back to `queued`, and store `error` as the reason."""
         return await self._done(_REQUEUE, {"error": error})
 
     async def retry_later(self, error: str, seconds: float) -> bool:
