@@ -1,6 +1,6 @@
 """Operations on text columns stored as Arrow arrays.
 
-The type hints of Arrow's compute functions are too narrow. These wrappers have usable type hints.
+The type hints of Arrow's compute functions are too narrow. The wrappers below have usable ones.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def matches(column: Texts, pattern: str) -> NDArray[np.bool_]:
 
 
 def not_greater(left: Texts, right: Texts) -> NDArray[np.bool_]:
-    """Return a mask of the rows in which `left` <= `right`, compared byte by byte."""
+    """Return a mask of the rows in which `left` <= `right`. Texts are compared byte by byte."""
     return _mask(_compute.less_equal(left, right))
 
 
@@ -75,7 +75,7 @@ def pick(column: Texts, places: NDArray[np.integer[Any]]) -> Texts:
 
 
 def encode(column: Texts) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the distinct texts in order of appearance, and for each row the index of its text."""
+    """Return the distinct texts in order of appearance, and the index of each row's text."""
     encoded: Any = column.dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 

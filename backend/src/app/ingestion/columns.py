@@ -6,8 +6,8 @@ from app.core import limits
 from app.ingestion import rules
 from app.schemas.deals_csv import CATEGORIES
 
-# A pattern for a month and a day: days up to 28 in every month, 29 and 30 except in February, and
-# 31 in months of 31 days.
+# A pattern for a month and a day: days 1 to 28 in every month, 29 and 30 except in February, and 31
+# in months of 31 days. February 29 is missing, so the slower rule checks such dates.
 _DAY = (
     "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     "|(?:0[13-9]|1[0-2])-(?:29|30)"
@@ -19,10 +19,10 @@ _DAY = (
 class Column:
     """A column with the rule for its fields.
 
-    `usual` makes checks fast for a column of mostly distinct values. It is a regular expression
-    (RE2) for fields that are already canonical, so no Python function is called for them. It may
-    match only fields that `rule` would return unchanged. Prices are an exception: a matching price
-    may have one decimal place, and the check appends a zero.
+    `usual` makes checks fast for a column of mostly distinct values. This regular expression (RE2)
+    matches fields that are already canonical, so the check calls no Python function for them.
+    `usual` may match only fields that `rule` would return unchanged. Prices are an exception: a
+    matching price may have one decimal place, and the check appends a zero.
     """
 
     name: str
@@ -61,7 +61,7 @@ _CREATED_AT = Column(
     rf"^[12][0-9]{{3}}-{_DAY} (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$",
 )
 
-# All columns except the categories. These have a separate check, because the database folds their
+# All columns except the categories, which have a separate check because the database folds their
 # case.
 SCALARS = (*_BEFORE_CATEGORIES, _CREATED_AT)
 NAMES = (*(column.name for column in _BEFORE_CATEGORIES), CATEGORIES, _CREATED_AT.name)

@@ -1,7 +1,7 @@
 """A generator of deals.csv files with random but realistic deals.
 
-The same seed generates the same bytes. To this end, all chunks have a fixed size and use one stream
-of random numbers, and the gzip header contains no time.
+The same seed generates the same bytes, because all chunks have a fixed size and use one stream of
+random numbers, and the gzip header contains no time.
 """
 
 import gzip
@@ -72,10 +72,10 @@ def generate(
     seed: int = 20261120,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write `rows` deals to `path`, compressed with gzip if its name ends in `.gz`.
+    """Write `rows` deals to `path`, compressed with gzip if the file name ends in `.gz`.
 
-    The deals are written to a temporary file. When it is complete, it is renamed to `path`.
-    `progress` is called with the count of rows written so far.
+    The deals are written to a temporary file. The complete file is renamed to `path`. `progress` is
+    called with the count of rows written so far.
 
     Raises:
         DealsError: the file cannot be written.
@@ -160,7 +160,7 @@ def _lines(
 def _prices(random: np.random.Generator, discount: Numbers) -> tuple[Numbers, Numbers]:
     """Return original and discounted prices in cents.
 
-    If a discounted price would end in exactly half a cent, its original price is raised by a cent.
+    An original price is raised by a cent if its discounted price would end in exactly half a cent.
     The discounted price is then the same under every rounding rule.
     """
     original = random.integers(_LEAST_CENTS, _MOST_CENTS + 1, size=len(discount))

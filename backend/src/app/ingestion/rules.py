@@ -1,8 +1,8 @@
 """Rules for single fields. Faster checks of whole columns must give the same results.
 
-A rule takes the text of a field in the file. It returns either the canonical text, which PostgreSQL
-can read, or a `RejectReason`. Fields with the same value, such as "1.5" and "1.50", have the same
-canonical text.
+A rule takes the text of a field in the file. If the field is valid, the rule returns canonical text
+that PostgreSQL can read. Otherwise it returns a `RejectReason`. Fields with the same value, such as
+"1.5" and "1.50", have the same canonical text.
 """
 
 import re
@@ -27,7 +27,7 @@ _BOOLEANS = {
     **dict.fromkeys(("True", "true", "1", "yes"), "t"),
     **dict.fromkeys(("False", "false", "0", "no"), "f"),
 }
-# A pattern for a plain name, or a name quoted as in CSV with inner quotes doubled. A quoted name
+# A pattern for a category name: plain, or quoted as in CSV with inner quotes doubled. A quoted name
 # may contain commas.
 _CATEGORY = re.compile(r'\s*"((?:[^"]|"")*+)"\s*(?:,|\Z)|([^,]*)(?:,|\Z)')
 
@@ -53,7 +53,7 @@ CATEGORY_TOO_LONG = RejectReason(
 
 
 def required(rule: Rule) -> Rule:
-    """Return a rule that rejects empty fields, and applies `rule` to all others after trimming."""
+    """Return a rule that trims fields, rejects empty ones, and applies `rule` to the others."""
 
     def checked(value: str) -> RuleResult:
         if "\0" in value:
@@ -67,8 +67,8 @@ def required(rule: Rule) -> Rule:
 def text(longest: int) -> Rule:
     """Return a rule that trims a text, normalizes it to NFC, and allows 1 to `longest` characters.
 
-    The API normalizes texts in the same way. Otherwise "Zürich" with a composed and with a
-    decomposed "ü" would be two cities.
+    The API normalizes texts in the same way. Without normalization, "Zürich" with a composed and
+    with a decomposed "ü" would be two cities.
     """
     too_long = RejectReason("too_long", f"must have at most {longest} characters")
 
@@ -134,7 +134,7 @@ def calendar_date() -> Rule:
 
 
 def boolean() -> Rule:
-    """Return a rule that accepts the keys of `_BOOLEANS`, and no other spelling."""
+    """Return a rule that accepts exactly the spellings in `_BOOLEANS`."""
     not_a_boolean = RejectReason(
         "not_a_boolean", "must be one of True, False, true, false, 1, 0, yes, no"
     )
@@ -142,9 +142,9 @@ def boolean() -> Rule:
 
 
 def timestamp() -> Rule:
-    """Return a rule that converts timestamps to UTC. Timestamps without an offset are in UTC.
+    """Return a rule that converts timestamps to UTC.
 
-    Digits after the microseconds are dropped.
+    Timestamps without an offset are taken as UTC. Digits after the microseconds are dropped.
     """
     not_a_timestamp = RejectReason(
         "not_a_timestamp", "must be a timestamp in the format YYYY-MM-DD HH:MM:SS or ISO 8601"

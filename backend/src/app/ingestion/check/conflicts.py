@@ -46,7 +46,7 @@ class KnownHotels:
         return None
 
     def claim(self, hotel: Hotel) -> None:
-        """Add the phone and the identity of `hotel` to the known ones."""
+        """Add `hotel` to the known hotels, by its phone and by its identity."""
         self.by_phone[hotel.phone] = hotel
         self.by_identity[hotel.identity] = hotel
 
@@ -65,7 +65,8 @@ def decide(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int])
 
     The result is the same as if the rows were decided one by one. An accepted row claims its id,
     and the phone and identity of its hotel. A rejected row claims nothing. `seen` contains those
-    ids of this chunk that earlier chunks have claimed. It maps each id to the hash of its row.
+    ids of this chunk that earlier chunks have claimed. `seen` maps each id to the hash of the row
+    that claimed it.
     """
     repeats = len(np.unique(checked.ids)) != len(checked.ids)
     if seen or repeats or _quarrel(checked.used_hotels(), known):
@@ -82,7 +83,7 @@ def decide(checked: ValidatedChunk, known: KnownHotels, seen: Mapping[int, int])
 
 
 def _quarrel(hotels: list[Hotel], known: KnownHotels) -> bool:
-    """Return whether new hotels conflict with each other. If they do, the row order matters."""
+    """Return whether new hotels conflict with each other, so that the row order matters."""
     new = [h for h in hotels if h not in known.ids and known.conflict(h) is None]
     phones = {hotel.phone for hotel in new}
     identities = {hotel.identity for hotel in new}

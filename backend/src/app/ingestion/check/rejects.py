@@ -1,4 +1,4 @@
-"""Rejects: unchanged rows that a load did not store, with their line numbers and reasons."""
+"""Rejects: rows that a load did not store, with their original fields, line numbers and reasons."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ REASONS = ("line", "column", "code", "message")
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A rejected record with its first problem, and the number of the line in which it starts."""
+    """A rejected record, its first problem, and the line number at which it starts."""
 
     line: int
     column: str
@@ -25,8 +25,9 @@ class Reject:
 class RejectsLayout:
     """The CSV format of a rejects file. An operator can correct the file and load it.
 
-    It has the columns of the loaded file, followed by `line`, `column`, `code` and `message`. If
-    the loaded file already has columns with these names, as a rejects file does, they are replaced.
+    A rejects file has the columns of the loaded file, followed by `line`, `column`, `code` and
+    `message`. Columns of the loaded file with these four names are dropped, so that a rejects file
+    can be loaded.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -46,7 +47,7 @@ class RejectsLayout:
             yield [*self._fitted(reject.fields), *reasons]
 
     def _fitted(self, fields: Sequence[str]) -> list[str]:
-        """Fit fields to the columns: add empty ones, or join surplus ones with the last one."""
+        """Fit fields to the columns: add empty fields, or join surplus fields with the last one."""
         width = len(self._names)
         fitted = [*fields[: width - 1], ",".join(fields[width - 1 :])]
         fitted += [""] * (width - len(fitted))
@@ -54,13 +55,16 @@ class RejectsLayout:
 
 
 def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
-    """Format rows as CSV."""
+    """Encode rows as CSV in UTF-8."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
 def first_rows(content: bytes, most: int) -> list[list[str]]:
-    """Parse up to `most` rows from complete lines of a rejects file. Put the reasons first."""
+    """Parse up to `most` rows of a rejects file, and put the reasons first in each row.
+
+    `content` must consist of complete lines.
+    """
     rows = islice(csv_records(io.StringIO(content.decode(), newline="")), most)
     return [[*row[-len(REASONS) :], *row[: -len(REASONS)]] for row in rows]

@@ -1,4 +1,4 @@
-"""The file of rejected rows. It never overwrites a file that is not a rejects file."""
+"""Writing of a rejects file, without overwriting a file that is not a rejects file."""
 
 import csv
 import fcntl
@@ -17,7 +17,8 @@ from app.ingestion.check.rejects import REASONS, Reject, RejectsLayout
 from app.ingestion.read.csv_records import csv_records
 from app.ingestion.read.header import Header
 
-# A file whose first line is longer is not a rejects file. A header of 200 columns is shorter.
+# The maximum length of a line that may be a rejects file's header. A header of 200 columns is
+# shorter.
 _MAX_HEADER_CHARACTERS = 1 << 16
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -32,7 +33,7 @@ def check_rejects_path(path: Path, source: Path) -> None:
     """Check that a rejects file at `path` would not overwrite an unrelated file.
 
     The path is accepted if it does not exist, is an empty file, or is a file with the header of a
-    rejects file. If it is a symbolic link, the link's target is checked.
+    rejects file. For a symbolic link, the link's target is checked.
 
     Raises:
         DealsError: the path is unusable. The message gives the reason.
@@ -71,8 +72,8 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
     """A file of rejects in `RejectsLayout`. Without a path, rejects are only counted.
 
     Rows are written to a temporary file in the same folder. If the `with` block ends without an
-    error, the temporary file is renamed to the path. If there were no rejects, an older rejects
-    file at the path is removed instead. A file that `check_rejects_path` refuses is never changed.
+    error, the temporary file is renamed to the path. If no row was rejected, an older rejects file
+    at the path is removed instead. A file that `check_rejects_path` refuses is never changed.
     """
 
     def __init__(self, path: Path | None, header: Header, source: Path) -> None:
@@ -83,7 +84,8 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
         self._partial: Path | None = None
         self._file: TextIO | None = None
         self.count = 0
-        # Rejects of chunks are written in threads, and rejects of retried chunks in the event loop.
+        # Two writers use the file: worker threads write the rejects of new chunks, and the event
+        # loop writes the rejects of retried chunks.
         self._one_writer = Lock()
 
     def __enter__(self) -> Self:
@@ -131,7 +133,7 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
             self._remove_older(self._target)
 
     def _take_name(self, target: Path, partial: Path) -> None:
-        """Rename the temporary file, unless an unrelated file was created there during the load."""
+        """Rename `partial` to `target`, unless an unrelated file was created there meanwhile."""
         try:
             check_rejects_path(target, self._source)
             partial.replace(target)
@@ -156,7 +158,7 @@ class RejectsFile(AbstractContextManager["RejectsFile"]):
 
 
 def _open_locked(partial: Path) -> TextIO:
-    """Create a file and lock it, so that `_remove_abandoned` of another load keeps it."""
+    """Create a file and lock it, so that another load's `_remove_abandoned` does not remove it."""
     while True:
         file = partial.open("x", encoding="utf-8", newline="")
         with suppress(OSError):
@@ -168,7 +170,7 @@ def _open_locked(partial: Path) -> TextIO:
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove temporary files of killed loads. No process holds locks on them."""
+    """Remove the temporary files of killed loads. A file is abandoned if no process locks it."""
     for partial in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         with suppress(OSError), partial.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The set of ids that a load has accepted. It is exact, and needs only limited memory."""
+"""An exact set of the ids that a load has accepted. The set needs only limited memory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The position in the file of sorted ids, followed by the hashes of their rows."""
+    """A run in the temporary file: sorted ids, followed by the hashes of their rows."""
 
     minimum: int
     maximum: int
@@ -30,7 +30,7 @@ class _Run:
 class SeenIds:
     """The ids of accepted rows, with a 64-bit keyed hash of each row.
 
-    The latest ids stay in memory, up to about `_RUN_ROWS`. Older ones are stored in a temporary
+    Up to about `_RUN_ROWS` of the latest ids stay in memory. Older ids are stored in a temporary
     file as sorted runs (80 MB for five million rows). A look-up reads only those runs whose range
     of ids overlaps the range of the wanted ids. If the loaded file is sorted by id, as most files
     are, no run is read.
@@ -49,7 +49,7 @@ class SeenIds:
         self._file.close()
 
     def add(self, ids: Ids, hashes: Hashes) -> None:
-        """Add the ids and hashes of rows. The ids must be new.
+        """Add the ids and hashes of rows. No id may be added twice.
 
         Raises:
             TemporaryFileError: the disk of temporary files is full.
@@ -62,7 +62,7 @@ class SeenIds:
             self._write()
 
     def find(self, ids: Ids) -> dict[int, int]:
-        """Map each of `ids` that has been added to the hash of its row."""
+        """Look up `ids`, and map each id that was added before to the hash of its row."""
         wanted = np.unique(ids)
         found: dict[int, int] = {}
         if not len(wanted):

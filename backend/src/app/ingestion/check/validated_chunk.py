@@ -1,4 +1,4 @@
-"""Rows whose fields are valid. The next step checks them for conflicts."""
+"""Rows with valid fields, before they are checked for conflicts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from app.ingestion.check.rejects import Reject
 from app.ingestion.read.chunks import Chunk
 from app.ingestion.rules import RejectReason
 
-# The name of a column with an invalid field, and the reason.
+# A column's name, and the reason for rejecting the column's field.
 ColumnReason = tuple[str, RejectReason]
 
 
@@ -35,9 +35,10 @@ class Hotel:
 class ValidatedChunk:
     """The valid rows of a chunk in file order, and the rejected rows.
 
-    `rows[i]` is the index of valid row i in `chunk.frame`. The row has the id `ids[i]`, the hotel
+    Valid row i is at index `rows[i]` in `chunk.frame`. It has the id `ids[i]`, the hotel
     `hotels[hotel[i]]` and the categories `category_sets[category_set[i]]`. `deals[i]` holds the
-    columns of its deal as tab-separated text for COPY. `hashes[i]` is the hash of all its content.
+    deal's columns as tab-separated text for COPY. `hashes[i]` is the hash of the row's whole
+    content.
     """
 
     chunk: Chunk
@@ -74,12 +75,12 @@ class ValidatedChunk:
         return {name for index in used for name in self.category_sets[index]}
 
     def rejected(self, reasons: Mapping[int, ColumnReason]) -> list[Reject]:
-        """Return rejects for conflicting rows. `reasons` maps their indices to the reasons."""
+        """Return rejects for conflicting rows. `reasons` maps indices of valid rows to reasons."""
         return rejects_of(self.chunk, {int(self.rows[row]): why for row, why in reasons.items()})
 
 
 def rejects_of(chunk: Chunk, reasons: Mapping[int, ColumnReason]) -> list[Reject]:
-    """Return rejects for rows of `chunk.frame`. `reasons` maps their indices to the reasons."""
+    """Return rejects for rows of `chunk.frame`. `reasons` maps row indices to reasons."""
     places = list(reasons)
     fields = chunk.frame.iloc[places].to_numpy().tolist()
     return [

@@ -26,7 +26,7 @@ from app.schemas.deals_csv import CATEGORIES, DEAL_COLUMNS
 FoldCategories = Callable[[Collection[str]], Mapping[str, str]]
 
 _ONE_PLACE = r"\.[0-9]$"
-# The deal columns that may contain characters to escape for COPY.
+# The text columns of deals. They may contain characters that must be escaped for COPY.
 _FREE_TEXT = {
     name for name, column in DEAL_COLUMNS.items() if isinstance(TABLE.c[column].type, Text)
 }
@@ -35,7 +35,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A checked column: canonical texts ("" for an invalid field), and problems by row index."""
+    """A checked column: canonical texts ("" for an invalid field) and problems by row index."""
 
     name: str
     texts: Texts
@@ -45,7 +45,7 @@ class _Column:
 def check(chunk: Chunk, header: Header, fold: FoldCategories, hash_key: str) -> ValidatedChunk:
     """Check all columns of `chunk`. A row with invalid fields is rejected for the first of them.
 
-    `hash_key` is a random key of 16 characters for the row hashes of one load. Because it is
+    `hash_key` is a random key of 16 characters for the row hashes of one load. Because the key is
     secret, an attacker cannot craft two different rows with the same hash.
     """
     fields = {
@@ -106,7 +106,11 @@ def _by_distinct_value(values: Texts, rule: Rule) -> tuple[Texts, dict[int, Reje
 
 
 def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[int, RejectReason]:
-    """Map the index of each row with an invalid field to the problem of its distinct value."""
+    """Map the index of each row with an invalid field to the field's problem.
+
+    `outcomes` holds the result for each distinct field, and `indices` the distinct field of each
+    row.
+    """
     bad = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, RejectReason)}
     if not bad:
         return {}
@@ -115,7 +119,7 @@ def _problems(outcomes: Sequence[object], indices: NDArray[np.int64]) -> dict[in
 
 
 def _check_dates(checked: Mapping[str, _Column]) -> None:
-    """Require that checkout is after check-in. ISO dates can be compared as texts."""
+    """Reject rows whose checkout is not after check-in. ISO dates can be compared as texts."""
     checkin, checkout = checked[columns.CHECKIN_DATE], checked[columns.CHECKOUT_DATE]
     for place in np.flatnonzero(arrow_text.not_greater(checkout.texts, checkin.texts)).tolist():
         if place not in checkin.problems:
@@ -125,7 +129,7 @@ def _check_dates(checked: Mapping[str, _Column]) -> None:
 def _check_categories(
     values: Texts, fold: FoldCategories
 ) -> tuple[_Column, list[tuple[str, ...]], NDArray[np.int64]]:
-    """Return the checked column, the distinct category sets, and for each row its set's index."""
+    """Return the checked column, the distinct category sets, and the index of each row's set."""
     distinct, indices = arrow_text.encode(values)
     named = [rules.category_names(value) for value in distinct]
     folded = fold(
@@ -136,14 +140,15 @@ def _check_categories(
         for names in named
     ]
     sets = [() if isinstance(outcome, RejectReason) else outcome for outcome in outcomes]
-    # The text is hashed. NUL separates the names, because they may contain commas but no NUL.
+    # The row hash contains this text. NUL separates the names, because names may contain commas but
+    # no NUL.
     joined = arrow_text.column_of(["\0".join(names) for names in sets])
     problems = _problems(outcomes, indices)
     return _Column(CATEGORIES, arrow_text.pick(joined, indices), problems), sets, indices
 
 
 def _hotels(good: Mapping[str, Texts]) -> tuple[list[Hotel], NDArray[np.int64]]:
-    """Return the distinct hotels in order of appearance, and for each row its hotel's index."""
+    """Return the distinct hotels in order of appearance, and the index of each row's hotel."""
     frame = pd.DataFrame({name: arrow_text.encode(good[name])[1] for name in columns.HOTEL})
     hotel = np.asarray(frame.groupby(list(frame.columns), sort=False).ngroup(), dtype=np.int64)
     _, first = np.unique(hotel, return_index=True)
@@ -167,7 +172,7 @@ def _escaped(texts: Texts) -> Texts:
 
 
 def _hashes(deals: Texts, good: Mapping[str, Texts], key: str) -> NDArray[np.uint64]:
-    """Return the SipHash of each row's fields, separated by NUL, which no field contains."""
+    """Return the SipHash of each row's fields. NUL, which no field contains, separates them."""
     hotel = (good[name] for name in columns.HOTEL)
     whole = arrow_text.join("\0", deals, *hotel, good[CATEGORIES])
     values: NDArray[np.object_] = whole.to_numpy(zero_copy_only=False)

@@ -17,8 +17,8 @@ from app.ingestion.merge.task_limiter import TaskLimiter
 from app.ingestion.read.header import Header
 from app.ingestion.read.source import Source
 
-# The limit of concurrent merges. Merges take longer than checks, and PostgreSQL uses only one core
-# for each connection.
+# The maximum number of concurrent merges. Merges take longer than checks, and PostgreSQL uses only
+# one core for each connection.
 CONCURRENT_MERGES = 2
 _ATTEMPTS = 5
 
@@ -63,7 +63,7 @@ class ChunkLoad(Load):
             await merges.drain()
 
     def _retake(self, chunk: ValidatedChunk, rejected: NDArray[np.int64]) -> None:
-        """Add a chunk's accepted ids to `seen`. An earlier attempt has stored the chunk."""
+        """Add the accepted ids of a chunk to `seen`. An earlier attempt has stored this chunk."""
         lines = chunk.chunk.lines[chunk.rows]
         taken = np.fromiter(self.seen.find(chunk.ids), np.int64)
         free = np.flatnonzero(~np.isin(lines, rejected) & ~np.isin(chunk.ids, taken))

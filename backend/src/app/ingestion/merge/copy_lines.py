@@ -28,5 +28,5 @@ def copy_lines(
 
 
 def _array(names: tuple[str, ...], category_ids: Mapping[str, int]) -> str:
-    """Return the text of a bigint[] of category ids, sorted so that equal sets are equal arrays."""
+    """Return the sorted category ids as text of a bigint[], so that equal sets have equal text."""
     return "{" + ",".join(map(str, sorted(category_ids[name] for name in names))) + "}"

@@ -1,4 +1,4 @@
-"""The journal of a load. A chunk is recorded in the transaction that stores its rows."""
+"""The journal of a load. Each chunk is recorded in the transaction that stores its rows."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from app.ingestion.read.header import Header
 class ChunkResult:
     """The result of a chunk.
 
-    Chunks are numbered from 0. If the file and the chunk size are the same, `number` identifies the
-    same chunk in every attempt.
+    Chunks are numbered from 0. With the same file and chunk size, a number means the same chunk in
+    every attempt.
     """
 
     number: int
@@ -35,7 +35,7 @@ class ChunkResult:
 
 
 class Journal(Protocol):
-    """A record of stored chunks. With it, an interrupted load can continue where it stopped."""
+    """A record of stored chunks, so that an interrupted load can continue where it stopped."""
 
     @property
     def name(self) -> str:
@@ -63,7 +63,7 @@ class Journal(Protocol):
 
 
 class NoJournal:
-    """A journal that records nothing. Loads from the command line use it and cannot continue."""
+    """A journal that records nothing, for command-line loads, which cannot be continued."""
 
     name = "load"
 

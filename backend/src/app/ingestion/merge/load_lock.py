@@ -1,4 +1,4 @@
-"""A lock that allows one load at a time, and queries on the connection that holds it."""
+"""A lock that allows one load at a time, and queries on the lock's connection."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LOAD_LOCK = 7_364_201_102
 _REMEMBERED_NAMES = 10_000
 _FOLD = "SELECT name, lower_case(name) FROM unnest(cast(:names AS text[])) AS name"
-# Unlike a request, a load may take long, wait for locks, and be idle.
+# Disable the time limits of requests: a load may run long, wait for locks and be idle.
 _SERVER_SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -38,7 +38,7 @@ class LoadLock:
         self._folded: dict[str, str] = {}
 
     async def find_hotels(self, hotels: Collection[Hotel]) -> dict[Hotel, int]:
-        """Map committed hotels that have the phone or the identity of one of `hotels` to their ids.
+        """Map committed hotels to ids if they have the phone or identity of one of `hotels`.
 
         An error is raised if the connection, and therefore the lock, is lost.
         """
@@ -51,7 +51,7 @@ class LoadLock:
         await self.find_hotels([])
 
     async def fold_categories(self, names: Collection[str]) -> Mapping[str, str]:
-        """Map each name to lower case with the SQL function that the CHECK constraint uses."""
+        """Map each name to its lower-case form, computed by the CHECK constraint's SQL function."""
         unknown = [name for name in names if name not in self._folded]
         if unknown:
             if len(self._folded) + len(unknown) > _REMEMBERED_NAMES:
@@ -73,8 +73,8 @@ def connection_name(name: str) -> str:
 async def exclusive_load(database: Database, name: str) -> AsyncIterator[LoadLock]:
     """Wait until no other load is running in the database, and hold the lock in the `with` block.
 
-    The connection is not pooled, so closing it frees the lock. Its `application_name` is
-    `hotel-deals NAME`.
+    The connection is not pooled, so closing the connection frees the lock. The connection's
+    `application_name` is `hotel-deals NAME`.
 
     Raises:
         ServiceUnavailableError: the database does not answer.

@@ -72,7 +72,7 @@ class Load:
         raise NotImplementedError
 
     async def refresh_statistics(self) -> None:
-        """Update the planner's statistics of the tables if the load has changed any deals."""
+        """Update the planner's statistics if the load has inserted or updated deals."""
         if self.counters.inserted or self.counters.updated:
             async with self.database.uow.begin() as session:
                 await (await Staging.of(session)).analyze()
@@ -99,8 +99,8 @@ class Load:
                 ahead = asyncio.create_task(asyncio.to_thread(following))
                 yield chunk
         finally:
-            # Wait for the thread, because the caller will close the file that it reads. Errors of
-            # the thread are ignored here: they were raised above, or follow an earlier error.
+            # Wait for the thread, because the caller will close the file that the thread reads.
+            # Ignore the thread's errors: they were raised above, or follow an earlier error.
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def decide_in_turn(self, checked: ValidatedChunk, known: KnownHotels) -> Decision:
@@ -118,7 +118,7 @@ class Load:
     async def decide_again(
         self, work: ValidatedChunk, known: KnownHotels, outcome: ChunkResult
     ) -> tuple[ValidatedChunk, ChunkResult]:
-        """Repeat the decision on accepted rows after hotels have changed. Ids stay claimed."""
+        """Decide again on a chunk's accepted rows after hotels have changed. Ids stay claimed."""
         decision = await asyncio.to_thread(decide, work, known, {})
         self.rejects.write(decision.rejects)
         rejects = outcome.rejects + decision.rejects
@@ -127,7 +127,7 @@ class Load:
     async def prepare(
         self, staging: Staging, work: ValidatedChunk, known: KnownHotels
     ) -> bytes | None:
-        """Create and lock the hotels and categories of rows, and return the lines for COPY.
+        """Create missing hotels and categories of `work`, lock all, and return the lines for COPY.
 
         Return None if another writer has changed the hotels since `known` was read.
         """

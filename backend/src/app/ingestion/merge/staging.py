@@ -1,7 +1,7 @@
 """The merge of rows into the tables: COPY into a temporary table, then set-based SQL.
 
-The statements run in the session's transaction, but directly on its asyncpg connection. Only the
-driver offers COPY, and a merge may take longer than the time limit for a request's statements.
+The statements run in the session's transaction, but directly on its asyncpg connection. Only
+asyncpg offers COPY, and a merge may take longer than the time limit for a request's statements.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -46,7 +46,7 @@ NOTHING_MERGED = Merged(0, 0, 0)
 class Staging:
     """The statements of a load, in one transaction.
 
-    The driver's errors are converted to SQLAlchemy's, which the unit of work can handle.
+    The errors of asyncpg are converted to SQLAlchemy's errors, which the unit of work can handle.
     """
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -66,7 +66,7 @@ class Staging:
         return cls(driver_connection)
 
     async def find_hotels(self, hotels: Sequence[Hotel]) -> dict[Hotel, int]:
-        """Map stored hotels that have the phone or the identity of one of `hotels` to their ids."""
+        """Map stored hotels to ids if they have the phone or identity of one of `hotels`."""
         phones, names, cities, countries = _parts(hotels)
         return _hotel_ids(await self._fetch(sql.FIND_HOTELS, phones, names, cities, countries))
 
@@ -96,7 +96,7 @@ class Staging:
         return await self._merge_staged(await self._copy("staged_deals", lines))
 
     async def compare(self, lines: bytes) -> Merged:
-        """Return the result that `merge` would have. No deal is stored or locked."""
+        """Return the counts that `merge` would return, without storing or locking any deal."""
         await self._execute(sql.CREATE)
         count = await self._copy("staged_deals", lines)
         await self._execute("ANALYZE staged_deals")
@@ -112,7 +112,7 @@ class Staging:
     async def merge_held(self) -> Merged:
         """Merge all held rows in slices, in order of their ids.
 
-        Deals are locked in that order, which avoids deadlocks. Slices limit the memory in which the
+        Locking deals in order of id avoids deadlocks. Slices limit the server's memory, because the
         server queues a foreign key check for each row of a statement.
         """
         await self._create_held()
@@ -142,7 +142,7 @@ class Staging:
         return Merged(inserted, updated, count - inserted - updated)
 
     async def analyze(self) -> None:
-        """Update the planner's statistics of the tables."""
+        """Update the planner's statistics for the tables that a load writes."""
         with driver_errors():
             await self._connection.execute(sql.ANALYZE, timeout=STATEMENT_SECONDS)
 

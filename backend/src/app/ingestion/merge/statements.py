@@ -1,14 +1,14 @@
 """The SQL statements of a merge, with asyncpg's parameters such as `$1`.
 
 Each statement handles a whole chunk. To avoid deadlocks, all writers of the service lock rows in
-the same order: hotels by id or phone, categories by name, deals by `external_id`. Triggers update
-the derived numbers (docs/adr/0002).
+the same order: stored hotels by id, new hotels by phone, new categories by name, deals by
+`external_id`. Triggers update the derived numbers (docs/adr/0002).
 """
 
 from app.repositories.deals.columns import assigned, declared, qualified
 from app.schemas.deals_csv import DEAL_COLUMNS
 
-# Settings for the rest of the transaction, because a chunk may take longer than a request.
+# Settings for the rest of the transaction. A chunk may take longer than a request.
 SETTINGS = """
 SELECT set_config('statement_timeout', '3600s', true),
     set_config('lock_timeout', '60s', true),
@@ -70,7 +70,8 @@ CREATE_HELD = """
 CREATE TEMPORARY TABLE IF NOT EXISTS held_deals (LIKE staged_deals) ON COMMIT DROP
 """
 
-# Split the held rows into slices of $1 rows by id, and return the last id of each full slice.
+# Sort the held rows by id, split them into slices of $1 rows, and return the last id of each full
+# slice.
 HELD_SLICES = """
 SELECT external_id
 FROM (SELECT external_id, row_number() OVER (ORDER BY external_id) AS place FROM held_deals)

@@ -8,7 +8,7 @@ from typing import Any, Self
 class TaskLimiter:
     """A group of at most `width` running tasks.
 
-    The end of the `with` block waits for all tasks. An error in the block cancels them.
+    The end of the `with` block waits for all tasks. An error in the block cancels all tasks.
     """
 
     def __init__(self, width: int) -> None:

@@ -24,7 +24,7 @@ class _WholeLoad(Load):
     async def _prepared(
         self, staging: Staging, source: Source, header: Header, rows: int
     ) -> AsyncGenerator[tuple[ChunkResult, bytes]]:
-        """Yield each chunk's result, still without merge counts, and its accepted rows for COPY."""
+        """Yield each chunk's result without merge counts, and its accepted rows for COPY."""
         number = 0
         async with aclosing(self.checked(source, header, rows)) as checked:
             async for chunk in checked:
@@ -55,8 +55,8 @@ class StrictLoad(_WholeLoad):
     """A load that stores all rows, or none if a row is rejected.
 
     Rows are held in a temporary table until all are known to be valid. After the first reject, rows
-    are only checked. Their new hotels are still inserted, because later rows may conflict with
-    them. At the end, the transaction is rolled back.
+    are only checked. The new hotels of checked rows are still inserted, because later rows may
+    conflict with these hotels. If any row was rejected, the transaction is rolled back at the end.
     """
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
@@ -91,7 +91,7 @@ class StrictLoad(_WholeLoad):
 
 
 class DryRun(_WholeLoad):
-    """A load that reports its results and rejects, but leaves hotels and deals unchanged."""
+    """A load that reports counts and rejects, but leaves hotels and deals unchanged."""
 
     async def run(self, source: Source, header: Header, rows: int) -> None:
         """Compare the file's rows with the stored deals, and roll the transaction back."""

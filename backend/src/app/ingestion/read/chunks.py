@@ -24,11 +24,11 @@ _INSPECTION_ROWS = 50_000
 class Chunk:
     """Consecutive unchecked records of a file.
 
-    `frame` has one row for each record with as many fields as the header. Its text columns are
-    named by position ("0", "1", …). Row i of `frame` starts in the line number `lines[i]`.
-    `misshapen` holds the records with more or fewer fields than the header. `bytes_read` is the
-    file position after the chunk. `rows_with_surplus` counts the records whose blank fields after
-    the header's last column were dropped.
+    `frame` has one row for each record with as many fields as the header. The text columns of
+    `frame` are named by position ("0", "1", …). Row i of `frame` starts in the line number
+    `lines[i]`. `misshapen` holds the records with more or fewer fields than the header.
+    `bytes_read` is the file position after the chunk. `rows_with_surplus` counts the records that
+    had blank fields after the header's last column. These fields were dropped.
     """
 
     frame: pd.DataFrame
@@ -44,10 +44,10 @@ class Chunk:
 
 
 def inspect(path: Path) -> Header:
-    """Read the whole file and return its header. An invalid file is refused before the load.
+    """Read the whole file and return its header, to refuse an invalid file before the load.
 
-    The inspection decompresses the file and checks its records, but parses no fields. It takes a
-    second for half a gigabyte.
+    The inspection decompresses the file and checks its records, but parses no fields. Half a
+    gigabyte takes a second.
 
     Raises:
         InvalidFileError: the file is invalid. The message says why and where.
@@ -110,7 +110,7 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
         try:
             frame = _parse_simple(piece.text, width)
         except (ParserError, EmptyDataError):
-            # For example, the parser fails if a record is larger than its blocks.
+            # The parser fails, for example, if a record is larger than the parser's blocks.
             records = _parse_lines(piece)
         else:
             lines = np.arange(piece.line, piece.line + len(frame), dtype=np.int64)
@@ -131,7 +131,7 @@ def _chunk(piece: Piece, width: int, bytes_read: int) -> Chunk:
 
 
 def _without_surplus(record: Record, width: int) -> Record:
-    """Drop the fields after the header's last column if all of them are blank.
+    """Drop the fields after the header's last column if all of these fields are blank.
 
     Some programs write a comma at the end of each line, and spreadsheets may write several.
     """
@@ -161,8 +161,8 @@ def _parse_simple(text: bytes, width: int) -> pd.DataFrame:
         engine="pyarrow",
         header=None,
         names=_positions(width),
-        # One type for all columns. If each column had a type, pandas would first guess types and
-        # then convert the values, because the text has no header.
+        # Give all columns one type. With a type per column, pandas would first guess types and then
+        # convert the values, because the text has no header.
         dtype="str",
         keep_default_na=False,
         skip_blank_lines=False,

@@ -1,8 +1,8 @@
 """A CSV reader that accepts large fields.
 
-The csv module's default limit is 128 KiB per field. The higher limit lets the checks report an
-overlong field, and lets the reader read a rejects file with such a field. The limit applies to the
-whole process.
+The csv module's default limit is 128 KiB per field. With the higher limit, the checks can report an
+overlong field, and a rejects file with such a field can be read. The limit applies to the whole
+process.
 """
 
 import csv

@@ -1,10 +1,11 @@
 """A cutter that splits a file into pieces of CSV records and keeps their line numbers.
 
-Most pieces are *simple*: each record is one line, has as many fields as the header, and has quotes
-only at the ends of fields. A few numpy operations check this for a whole piece. A fast parser can
-then parse the piece. The csv module parses all other pieces record by record. These contain a
-record with another field count, a line break inside quotes, a stray quote, a blank line, NUL, a
-lone CR or a second byte order mark. The csv module defines the correct result.
+In most pieces, which are called *simple*, each record is one line, has as many fields as the
+header, and has quotes only at the ends of fields. A few numpy operations find out whether a whole
+piece is simple, and a fast parser then parses it. The csv module parses all other pieces record by
+record. Such a piece contains a record with another field count, a line break inside quotes, a stray
+quote, a blank line, NUL, a lone CR or a second byte order mark. The results of the csv module are
+correct by definition.
 """
 
 import codecs
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from app.ingestion.read.csv_records import MAX_FIELD_BYTES, csv_records
 from app.ingestion.read.source import Source
 
-# Limit the memory that a piece needs.
+# The maximum size of a piece, which limits the memory that a piece needs.
 MAX_PIECE_BYTES = MAX_FIELD_BYTES
 _LF, _CR, _QUOTE, _COMMA = b'\n\r",'
 
@@ -37,7 +38,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive records from line `line`: simple records as `text`, others as `records`."""
+    """Consecutive records from line `line` on.
+
+    A simple piece has the records as `text`. Any other piece has them as `records`.
+    """
 
     line: int
     text: bytes
@@ -94,7 +98,7 @@ class RecordCutter:
         return piece
 
     def _line_end(self, rows: int) -> int:
-        """Return the position in the buffer after `rows` lines, or after its last complete line."""
+        """Return the buffer position after `rows` lines, or after the last complete line."""
         ends = np.flatnonzero(np.frombuffer(self._buffer, np.uint8) == _LF)
         return int(ends[min(rows, len(ends)) - 1]) + 1 if len(ends) else 0
 
@@ -136,7 +140,10 @@ class RecordCutter:
         return records
 
     def _more(self) -> int:
-        """Append a block and return its newline count. A block never ends between CR and LF."""
+        """Append a block to the buffer and return the block's newline count.
+
+        A block never ends between CR and LF.
+        """
         block = self._source.read()
         while block.endswith(b"\r") and (following := self._source.read()):
             block += following
@@ -155,11 +162,11 @@ class RecordCutter:
 
 
 class _Lines:
-    """An iterator over the complete lines of a buffer, which end with LF, CR LF or CR.
+    """An iterator over the complete lines of a buffer. Lines end with LF, CR LF or CR.
 
     `taken` counts the characters read so far, and `count` counts the lines. `starved` is True after
-    the csv reader has asked for a line beyond the last complete one. The reader's current record is
-    then incomplete.
+    the csv reader has asked for a line beyond the last complete one. The csv reader's current
+    record is then incomplete.
     """
 
     def __init__(self, text: str, *, may_end: bool) -> None:
@@ -185,9 +192,9 @@ class _Lines:
 def is_simple(text: bytes, width: int | None = None) -> bool:
     """Return whether each line of `text` is one record that all CSV parsers read alike.
 
-    If `width` is given, each record must have that many fields. Every first quote of a pair must
-    be at the start of a field, and every second one at the end of a field in the same line. Within
-    a quoted field, a quote is written as two adjacent quotes.
+    If `width` is given, each record must have that many fields. Quotes must come in pairs: the
+    first at the start of a field, and the second at the end of a field in the same line. Within a
+    quoted field, a quote is written as two adjacent quotes.
     """
     if b"\0" in text or text.count(b"\r") != text.count(b"\r\n"):
         return False
@@ -207,7 +214,7 @@ def is_simple(text: bytes, width: int | None = None) -> bool:
 
 
 def _are_well_placed(characters: _Bytes, quotes: _Places, ends: _Places) -> bool:
-    """Return whether the quotes form pairs, each at both ends of a field and in one line."""
+    """Return whether the quotes form pairs at the ends of fields, each pair within one line."""
     if len(quotes) % 2:
         return False
     opening, closing = quotes[::2], quotes[1::2]

@@ -1,4 +1,4 @@
-"""A source that reads a file, decompresses gzip data, and verifies UTF-8."""
+"""A source that reads a file, decompresses gzip data and checks that the text is UTF-8."""
 
 import codecs
 import gzip
@@ -12,8 +12,8 @@ from pathlib import Path
 from app.core.errors import InvalidFileError
 
 BLOCK_BYTES = 1 << 19
-# The maximum ratio of decompressed to compressed size. No file of deals reaches this ratio, while a
-# decompression bomb has a ratio of 1,000. Text of up to EXPANSION_FREE bytes is always accepted.
+# The maximum ratio of decompressed to compressed size. Files of deals stay below this ratio, while
+# a decompression bomb has a ratio of 1,000. Text of up to EXPANSION_FREE bytes is always accepted.
 EXPANSION = 100
 EXPANSION_FREE = 1 << 28
 _GZIP = b"\x1f\x8b"
@@ -39,7 +39,7 @@ class Source:
 
     @property
     def bytes_read(self) -> int:
-        """Return how many bytes of the file on disk, which may be compressed, have been read."""
+        """Return how many bytes of the file, which may be compressed, have been read from disk."""
         return min(self._raw.tell(), self.bytes_total)
 
     def read(self) -> bytes:
@@ -82,7 +82,7 @@ class Source:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Source]:
-    """Open the file at `path`. It must be a regular file, because it is read twice.
+    """Open the file at `path`. The file must be a regular file, because it is read twice.
 
     Raises:
         InvalidFileError: the file is missing, unreadable, empty, or not a regular file.
