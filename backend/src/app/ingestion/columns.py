@@ -61,7 +61,7 @@ _CREATED_AT = Column(
     rf"^[12][0-9]{{3}}-{_DAY} (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$",
 )
 
-# All columns except the categories, which have a separate check because the database folds their
-# case.
+# All columns except the categories. The categories have a separate check, because the database
+# folds their case.
 SCALARS = (*_BEFORE_CATEGORIES, _CREATED_AT)
 NAMES = (*(column.name for column in _BEFORE_CATEGORIES), CATEGORIES, _CREATED_AT.name)

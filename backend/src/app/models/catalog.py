@@ -176,7 +176,7 @@ class Deal(Base):
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     hotel: Mapped[Hotel] = relationship(back_populates="deals", lazy="raise")
-    # When a deal is deleted, a foreign key deletes its rows in `deal_categories`.
+    # When a deal is deleted, a foreign key deletes the deal's rows in `deal_categories`.
     categories: Mapped[list["Category"]] = relationship(
         secondary=deal_categories, back_populates="deals", lazy="raise", passive_deletes=True
     )

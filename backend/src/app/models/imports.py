@@ -24,7 +24,7 @@ from app.db.base import Base
 
 
 class Import(Base):
-    """The import of one uploaded file. Its counters are stored in `ImportChunk`.
+    """The import of one uploaded file. `ImportChunk` holds the counters.
 
     `attempt` counts the attempts of workers. Only the latest attempt may store anything for the
     import. `failures` counts the attempts that failed for a temporary reason. After such a failure,
@@ -47,8 +47,8 @@ class Import(Base):
         CheckConstraint("bytes_total > 0", name="bytes_total"),
         CheckConstraint("octet_length(sha256) = 32", name="sha256"),
         Index(None, "sha256"),
-        # This index finds uploads whose retention time has passed. It is small, because few imports
-        # still have an upload.
+        # This index finds uploads whose retention time has passed. The index is small, because few
+        # imports still have an upload.
         Index(
             "ix_imports_finished_at_stored",
             "finished_at",

@@ -36,9 +36,9 @@ _DEFER = text(
 )
 
 # The statements below run on procrastinate's driver. Each requeue of a job increments the job's
-# `attempts`. A worker owns the job while `attempts` has the value that the worker claimed
-# (fencing). The notification wakes workers, so that a job waiting for the same lock starts before
-# the next poll.
+# `attempts`. A worker owns a job while `attempts` has the value from the worker's claim (fencing).
+# The notification wakes workers, so that a job waiting for the same lock starts before the next
+# poll.
 _OWN = """
 WITH own AS MATERIALIZED (
     SELECT id, queue_name FROM procrastinate_jobs

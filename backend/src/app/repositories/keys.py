@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import ApiKey
 
-# `last_used_at` is updated only if the stored time is older than this.
+# A key's `last_used_at` is updated at most once in this period.
 LAST_USE_PRECISION = timedelta(minutes=1)
 
 

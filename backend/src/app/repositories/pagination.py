@@ -53,7 +53,7 @@ class PagePosition:
 
     @property
     def fields(self) -> list[tuple[str, bool]]:
-        """Return pairs of a sort field, up to `id`, and True if its order is descending."""
+        """Return each sort field up to `id`, paired with True if its order is descending."""
         return sort_fields(self.sort)
 
     @property
@@ -93,7 +93,7 @@ class PageStatementKey:
 
 
 def sort_fields(sort: str) -> list[tuple[str, bool]]:
-    """Return pairs of a field in `sort`, up to `id`, and True if its order is descending.
+    """Return each field of `sort` up to `id`, paired with True if its order is descending.
 
     Fields after `id` are dropped, because `id` is unique. If `id` is missing, it is appended.
     """

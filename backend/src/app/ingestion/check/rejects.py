@@ -26,8 +26,8 @@ class RejectsLayout:
     """The CSV format of a rejects file. An operator can correct the file and load it.
 
     A rejects file has the columns of the loaded file, followed by `line`, `column`, `code` and
-    `message`. Columns of the loaded file with these four names are dropped, so that a rejects file
-    can be loaded.
+    `message`. If the loaded file already has columns with these four names, as a rejects file does,
+    these columns are replaced.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -17,8 +17,7 @@ from app.ingestion.check.rejects import REASONS, Reject, RejectsLayout
 from app.ingestion.read.csv_records import csv_records
 from app.ingestion.read.header import Header
 
-# The maximum length of a line that may be a rejects file's header. A header of 200 columns is
-# shorter.
+# The maximum length of a rejects file's header line. A header of 200 columns is shorter.
 _MAX_HEADER_CHARACTERS = 1 << 16
 _KINDS = {
     stat.S_IFDIR: "a folder",

@@ -38,7 +38,7 @@ class LoadLock:
         self._folded: dict[str, str] = {}
 
     async def find_hotels(self, hotels: Collection[Hotel]) -> dict[Hotel, int]:
-        """Map committed hotels to ids if they have the phone or identity of one of `hotels`.
+        """Return the ids of committed hotels that share a phone or identity with one of `hotels`.
 
         An error is raised if the connection, and therefore the lock, is lost.
         """

@@ -66,7 +66,7 @@ class Staging:
         return cls(driver_connection)
 
     async def find_hotels(self, hotels: Sequence[Hotel]) -> dict[Hotel, int]:
-        """Map stored hotels to ids if they have the phone or identity of one of `hotels`."""
+        """Return the ids of stored hotels that share a phone or identity with one of `hotels`."""
         phones, names, cities, countries = _parts(hotels)
         return _hotel_ids(await self._fetch(sql.FIND_HOTELS, phones, names, cities, countries))
 

@@ -24,11 +24,11 @@ _INSPECTION_ROWS = 50_000
 class Chunk:
     """Consecutive unchecked records of a file.
 
-    `frame` has one row for each record with as many fields as the header. The text columns of
-    `frame` are named by position ("0", "1", …). Row i of `frame` starts in the line number
-    `lines[i]`. `misshapen` holds the records with more or fewer fields than the header.
-    `bytes_read` is the file position after the chunk. `rows_with_surplus` counts the records that
-    had blank fields after the header's last column. These fields were dropped.
+    `frame` has one row for each record with as many fields as the header, and text columns named by
+    position ("0", "1", …). Row i of `frame` starts in line `lines[i]` of the file. `misshapen`
+    holds the records with more or fewer fields than the header. `bytes_read` is the file position
+    after the chunk. `rows_with_surplus` counts the records whose blank fields after the header's
+    last column were dropped.
     """
 
     frame: pd.DataFrame

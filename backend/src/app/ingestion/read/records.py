@@ -1,11 +1,10 @@
 """A cutter that splits a file into pieces of CSV records and keeps their line numbers.
 
-In most pieces, which are called *simple*, each record is one line, has as many fields as the
-header, and has quotes only at the ends of fields. A few numpy operations find out whether a whole
-piece is simple, and a fast parser then parses it. The csv module parses all other pieces record by
-record. Such a piece contains a record with another field count, a line break inside quotes, a stray
-quote, a blank line, NUL, a lone CR or a second byte order mark. The results of the csv module are
-correct by definition.
+Most pieces are *simple*: each record is one line, has as many fields as the header, and has quotes
+only at the ends of fields. A few numpy operations find out whether a piece is simple. A fast parser
+parses simple pieces. The csv module, which defines the correct result, parses all other pieces
+record by record. Such a piece contains a record with another field count, a line break inside
+quotes, a stray quote, a blank line, NUL, a lone CR or a second byte order mark.
 """
 
 import codecs

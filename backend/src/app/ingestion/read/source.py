@@ -82,7 +82,7 @@ class Source:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Source]:
-    """Open the file at `path`. The file must be a regular file, because it is read twice.
+    """Open the file at `path`. A load reads the file twice, so it must be a regular file.
 
     Raises:
         InvalidFileError: the file is missing, unreadable, empty, or not a regular file.

@@ -37,7 +37,7 @@ def count_by_price(
 
 
 def many_between(bounds: frozenset[str]) -> ColumnElement[bool]:
-    """Return an SQL condition: scanning a hotel's deals by id is cheaper than scanning by price.
+    """Return an SQL condition for whether a scan by id is cheaper than a scan by price.
 
     If `m` of the hotel's `n` deals are between the bounds, a scan by id reads about `_PAGE * n / m`
     deals for the first page. A scan by price reads all `m` deals and sorts them. `m` is estimated

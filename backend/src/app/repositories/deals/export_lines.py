@@ -45,9 +45,9 @@ from app.schemas.deals_csv import CATEGORIES, COLUMNS, DEAL_COLUMNS, HOTEL_COLUM
 def file_stretches(filters: frozenset[str]) -> Sequence[AnySelect]:
     """Return three statements whose results together form a CSV file sorted by id.
 
-    The second statement returns the deals without an `external_id`. Their id in the file is `last -
-    id + 1`, where `last` is a bound parameter, so they are read in descending order of `id`. The
-    first and third statements return the deals with a lower and a higher `external_id`.
+    The second statement returns the deals without an `external_id`. The ids of these deals in the
+    file count down from the bound parameter `last` as `deals.id` increases. The first and third
+    statements return the deals with a lower and a higher `external_id`.
     """
     last = bindparam("last", type_=BigInteger)
     given: ColumnElement[Any] = TABLE.c.external_id

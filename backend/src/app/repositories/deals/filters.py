@@ -79,7 +79,7 @@ def bind_parameters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def total(filters: frozenset[str], count: str, *, single_category: bool) -> ColumnElement[Any]:
-    """Return an SQL expression for the count of matching deals. It is null if `count` is "none"."""
+    """Return an SQL expression that counts the matching deals, or null if `count` is "none"."""
     if count == "none":
         return NO_TOTAL
     if filters <= _COUNTED_BY_HOTEL:

@@ -72,7 +72,7 @@ class DealWriteRepository:
         self._session = session
 
     async def add(self, values: Mapping[str, Any]) -> DealResponse | None:
-        """Insert a deal with its categories. Return it, or None if its hotel does not exist.
+        """Insert a deal and its categories. Return the deal, or None if the hotel does not exist.
 
         Raises:
             IntegrityError: another deal has the same `external_id`.

@@ -115,7 +115,7 @@ class ImportReadRepository:
         return ImportRow(*row) if row else None
 
     async def next_rejects(self, import_id: int, after: int) -> RejectsChunk | None:
-        """Return the rejects of the first chunk after number `after` that has any, or None."""
+        """Return the next chunk with rejects after chunk number `after`, or None at the end."""
         parameters = {"import_id": import_id, "after": after}
         row = (await self._session.execute(_NEXT_REJECTS, parameters)).one_or_none()
         return RejectsChunk(*row) if row else None

@@ -115,7 +115,7 @@ _END_CONNECTIONS = text(
 
 @dataclass(frozen=True)
 class NewImport:
-    """A new import. Its upload is complete."""
+    """A new import whose upload is complete."""
 
     strict: bool
     dry_run: bool
@@ -241,8 +241,8 @@ class AttemptRepository:
     async def note_merged(self, inserted: int, updated: int, unchanged: int) -> bool:
         """Store the totals of all chunks in the first chunk's row, and mark the import succeeded.
 
-        Call this method in the transaction that stores the rows. With separate transactions, a
-        worker would load the file again after a crash between them.
+        Call this method in the transaction that stores the rows. With two transactions, a crash
+        between the two would make a worker load the file again.
         """
         merged = {"inserted": inserted, "updated": updated, "unchanged": unchanged}
         return await self._done(_NOTE_MERGED, merged)
