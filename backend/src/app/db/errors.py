@@ -29,7 +29,7 @@ _CHECK_VIOLATION = "23514"
 _LOCK_NOT_AVAILABLE = "55P03"
 # Serialization failures and deadlocks, for which PostgreSQL's documentation recommends a retry.
 _RACES = ("40001", "40P01")
-# SQLSTATE classes of values that pass the schemas' validation but do not fit the column.
+# SQLSTATE classes of errors for values that pass validation but do not fit the column.
 _DATA_EXCEPTIONS = ("22", "54")
 # SQLSTATE codes of an undefined table, column or function: the schema does not match the code.
 _OTHER_SCHEMA = ("42P01", "42703", "42883")

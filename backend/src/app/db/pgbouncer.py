@@ -15,8 +15,8 @@ from app.db.driver import DriverConnection
 
 # PgBouncer tracks these settings for each client, so clients may set them when they connect.
 _TRACKED = {"application_name", "timezone", "datestyle"}
-# SET LOCAL cannot use `default_transaction_*`, which affects only later transactions. Map it to the
-# setting of the current transaction.
+# `SET LOCAL default_transaction_*` has no effect, because these defaults apply only to later
+# transactions. Replace each default by the setting that applies to the current transaction.
 _OF_A_TRANSACTION = {"default_transaction_read_only": "transaction_read_only"}
 
 

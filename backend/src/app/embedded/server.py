@@ -99,7 +99,7 @@ def _one_line_errors(data_dir: Path) -> Iterator[None]:
 
 
 class _Use:
-    """One process's use of the server, with a shared lock on `users.lock` for that time."""
+    """One process's use of the server, with a shared lock on `users.lock` until it ends."""
 
     def __init__(self, home: Path, version: int, options: dict[str, str]) -> None:
         self._home = home

@@ -210,7 +210,8 @@ class Supervisor:
         """Remove a crashed server's PID file and sockets, because they block the next start.
 
         The recorded PID may now belong to another program or to a zombie. If it belongs to a live
-        server, for example one started by hand, keep the files: PostgreSQL reports that server.
+        server in this data directory, for example one started by hand, keep the files. PostgreSQL
+        then refuses to start, and its error names the running server.
         """
         pid = self._recorded_pid()
         if pid and self._works_in_data(pid):

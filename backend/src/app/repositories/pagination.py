@@ -210,8 +210,9 @@ def with_total(
 
     Args:
         page: the rows of the page. The first column must never be null.
-        total: the row count of all pages.
-        order: the page's ORDER BY in columns of `page`, because a join may change the order.
+        total: the number of rows on all pages together.
+        order: the ORDER BY of the page, in terms of the columns of `page`. The statement applies it
+            again, because the outer join need not keep the order of `page`.
     """
     counted = select(literal(1).label("one"), total.label("total")).subquery("counted")
     return (

@@ -74,10 +74,11 @@ class BoundedHeadProtocol(HttpToolsProtocol):
 
 
 class _Arrival:
-    """The part, size and deadline of the request that is arriving on a connection.
+    """The state of the request that a connection is receiving.
 
-    The last byte of a head must arrive within `timeout` seconds. The application enforces the
-    deadline of a body.
+    The state tells whether a head or a body is arriving, and counts the bytes for the size limit.
+    A head must be complete within `timeout` seconds. The application enforces the deadline of a
+    body.
     """
 
     def __init__(self, timeout: float) -> None:

@@ -100,7 +100,7 @@ class Load:
                 yield chunk
         finally:
             # Wait for the thread, because the caller will close the file that the thread reads.
-            # Ignore the thread's errors: they were raised above, or follow an earlier error.
+            # Ignore the thread's errors: they were raised above, or result from an earlier error.
             await asyncio.gather(ahead, return_exceptions=True)
 
     async def decide_in_turn(self, checked: ValidatedChunk, known: KnownHotels) -> Decision:

@@ -44,10 +44,10 @@ class Chunk:
 
 
 def inspect(path: Path) -> Header:
-    """Read the whole file and return its header, to refuse an invalid file before the load.
+    """Check the whole file before the load, and return its header.
 
-    The inspection decompresses the file and checks its records, but parses no fields. Half a
-    gigabyte takes a second.
+    The inspection decompresses the file and checks its records. It takes about a second for half a
+    gigabyte.
 
     Raises:
         InvalidFileError: the file is invalid. The message says why and where.

@@ -37,9 +37,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive records from line `line` on.
+    """Consecutive records, starting at line `line`.
 
-    A simple piece has the records as `text`. Any other piece has them as `records`.
+    If the piece is simple, as the module docstring defines it, `text` contains the raw records and
+    `records` is None. Otherwise `records` contains the parsed records.
     """
 
     line: int
