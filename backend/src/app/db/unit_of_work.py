@@ -43,7 +43,9 @@ class UnitOfWork:
                 transaction is rolled back.
         """
         with database_errors():
-            async with self._limiter, self._sessions() as session:
+            # Release the place before the session is closed, which takes turns of the event loop.
+            # The session has given its connection back by then.
+            async with self._sessions() as session, self._limiter:
                 try:
                     yield session
                     await session.commit()
